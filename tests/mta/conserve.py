@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Conservation of mail: the one question asked of every snapshot.
+
+A message is a number and a recipient.  Given what the server had acknowledged
+before the snapshot began, what the queue still owes, and what the store holds:
+
+    LOST  acknowledged, but neither in the store nor owed by the queue
+    DUP   in the store and still owed (a restore would deliver it again),
+          or in the store twice
+    CUT   a message in store or queue that is not whole
+
+Pure: no files, no processes.  Readers of queues and stores feed it.
+"""
+import dataclasses
+
+
+@dataclasses.dataclass
+class Queue:
+    """What a server's queue says.
+
+    owed       {(number, user)}: recipients not yet done, of complete messages
+    cut        queue files that contradict themselves
+    receiving  how many messages were only being received (never acknowledged)
+    bounced    {number}: notices about these are in the queue
+    """
+    owed: set = dataclasses.field(default_factory=set)
+    cut: list = dataclasses.field(default_factory=list)
+    receiving: int = 0
+    bounced: set = dataclasses.field(default_factory=set)
+    messages: int = 0
+
+
+@dataclasses.dataclass
+class Finding:
+    lost: list
+    dup: list
+    cut: list
+
+    def __bool__(self):
+        return bool(self.lost or self.dup or self.cut)
+
+    def __str__(self):
+        parts = []
+        for name, items in (("LOST", self.lost), ("DUP", self.dup), ("CUT", self.cut)):
+            if items:
+                parts.append("%s %d (%s%s)" % (name, len(items), ", ".join(
+                    "%s for %s" % i if isinstance(i, tuple) else i for i in items[:3]),
+                    ", ..." if len(items) > 3 else ""))
+        return "; ".join(parts) or "conserved"
+
+
+def judge(acknowledged, queue, store, remote=()):
+    """`acknowledged`: {(number, user)}; `remote`: pairs that another host took."""
+    have = set(store.copies) | set(remote)
+    lost = sorted(pair for pair in acknowledged
+                  if pair not in have and pair not in queue.owed
+                  and not (pair[0] in queue.bounced or store.bounced.get(pair[0])))
+    dup = sorted(pair for pair in queue.owed if pair in store.copies)
+    dup += sorted(pair for pair, times in store.copies.items()
+                  if times > 1 and pair not in queue.owed)
+    return Finding(lost, dup, sorted(queue.cut) + sorted(store.cut))
+
+
+def judge_remote(queue, remote):
+    """Owed pairs that the other host had already taken: it would get them again."""
+    return sorted(pair for pair in queue.owed if pair in set(remote))

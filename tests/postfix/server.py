@@ -1,0 +1,175 @@
+"""A Postfix 3.7 of the test's own: chrooted and unchrooted services, started without systemd.
+
+    with volume.Volume(work) as vol:
+        queue, store = vol.subvolume("queue"), vol.subvolume("store")
+        with Postfix(work, queue, store, gate=g) as server:      # gate=None: a control run
+            ... smtplib.SMTP("127.0.0.1", server.port)
+
+Recipients: l0..l3@local.test go through local(8) (l0, l1 into mbox; l2, l3 by .forward into a
+maildir), v0..v3@virtual.test through virtual(8) (v0, v1 mbox; v2, v3 maildir), and
+ANY@remote.test through smtp(8) to the port given as `remote`.  nobody-*@local.test bounces.
+The package is installed into an overlay root (mta/root.py), because MTAs exclude each other.
+"""
+import contextlib
+import os
+
+from lab import procs
+from mta import root as roots
+
+PACKAGES = ("postfix",)
+VMAIL = 5000
+LOCAL = {"l0": "mbox", "l1": "mbox", "l2": "maildir", "l3": "maildir"}
+VIRTUAL = {"v0": "mbox", "v1": "mbox", "v2": "maildir", "v3": "maildir"}
+RECIPIENTS = [u + "@local.test" for u in LOCAL] + [u + "@virtual.test" for u in VIRTUAL]
+
+# Debian's own master.cf, shortened to what is used: chrooted (y) where Debian ships it so.
+MASTER = """\
+127.0.0.1:{port} inet n - y - - smtpd
+pickup    unix  n  -  y  60   1  pickup
+cleanup   unix  n  -  y  -    0  cleanup
+qmgr      unix  n  -  n  300  1  qmgr
+tlsmgr    unix  -  -  y  1000? 1 tlsmgr
+rewrite   unix  -  -  y  -    -  trivial-rewrite
+bounce    unix  -  -  y  -    0  bounce
+defer     unix  -  -  y  -    0  bounce
+trace     unix  -  -  y  -    0  bounce
+verify    unix  -  -  y  -    1  verify
+flush     unix  n  -  y  1000? 0 flush
+proxymap  unix  -  -  n  -    -  proxymap
+smtp      unix  -  -  y  -    -  smtp
+lmtp      unix  -  -  y  -    -  lmtp
+showq     unix  n  -  y  -    -  showq
+error     unix  -  -  y  -    -  error
+retry     unix  -  -  y  -    -  error
+discard   unix  -  -  y  -    -  discard
+local     unix  -  n  n  -    -  local
+virtual   unix  -  n  n  -    -  virtual
+anvil     unix  -  -  y  -    1  anvil
+scache    unix  -  -  y  -    1  scache
+postlog   unix-dgram n - n -  1  postlogd
+"""
+
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {queue}
+data_directory = /var/lib/postfix
+maillog_file = /var/log/postfix.log
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.local.test
+mydestination = local.test
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+local_recipient_maps =
+alias_maps =
+smtpd_peername_lookup = no
+mail_spool_directory = {store}/mbox
+virtual_mailbox_domains = virtual.test
+virtual_mailbox_base = {store}
+virtual_mailbox_maps = inline:{{ {virtual} }}
+virtual_uid_maps = static:{vmail}
+virtual_gid_maps = static:{vmail}
+virtual_mailbox_limit = 0
+mailbox_size_limit = 0
+transport_maps = inline:{{ {{ remote.test = smtp:[127.0.0.1]:{remote} }}{transports} }}
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_client_connection_count_limit = 0
+biff = no
+{extra}
+"""
+
+
+class Postfix:
+    def __init__(self, work, queue, store, gate=None, remote=9, name="root", extra="",
+                 transports="", library_dir=None):
+        self.work, self.queue, self.store = work, str(queue), str(store)
+        self.gate, self.remote, self.extra, self.transports = gate, remote, extra, transports
+        binds = [self.queue, self.store]
+        if gate:
+            binds += [str(gate.directory), str(gate.library.parent)]
+        self.root = roots.Root(PACKAGES, work, name=name, binds=binds)
+        self.port = procs.free_port()
+        self.service = None
+
+    def __enter__(self):
+        self.root.__enter__()
+        try:
+            self._configure()
+            self.service = procs.Service(self.root.argv("/usr/sbin/postfix", "start-fg"),
+                                         log=os.path.join(self.work, "postfix.out"))
+            self.service.start()
+            procs.wait_for_port(self.port, service=self.service)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        try:
+            if self.service:
+                with contextlib.suppress(RuntimeError):     # it may not have come up
+                    self.root.run("/usr/sbin/postfix", "stop")
+                self.service.stop()
+        finally:
+            self.root.__exit__()
+
+    def log(self):
+        try:
+            with open(self.root.inside("/var/log/postfix.log"), errors="replace") as text:
+                return text.read()
+        except OSError:
+            return ""
+
+    def flush(self):
+        """Try everything deferred again, now."""
+        self.root.run("/usr/sbin/postqueue", "-f")
+
+    def _configure(self):
+        self._make_users()
+        extra = self.extra
+        if self.gate:
+            extra += "\n" + environment_line(self.gate)
+        self.root.write("/etc/postfix/master.cf", MASTER.format(port=self.port))
+        self.root.write("/etc/postfix/main.cf", MAIN.format(
+            queue=self.queue, store=self.store, vmail=VMAIL, remote=self.remote, extra=extra,
+            transports=self.transports,
+            virtual=", ".join("{ %s@virtual.test = %s/%s%s }" % (
+                u, kind, u, "/" if kind == "maildir" else "") for u, kind in VIRTUAL.items())))
+        self.root.write("/etc/resolv.conf", "")
+        # What Debian's init script does: a chroot needs its own copies.
+        for name in ("etc",):
+            os.makedirs(os.path.join(self.queue, name), exist_ok=True)
+        for name in ("services", "hosts", "nsswitch.conf", "resolv.conf"):
+            if os.path.exists(self.root.inside("/etc/" + name)):
+                self.root.run("cp", "/etc/" + name, os.path.join(self.queue, "etc", name))
+
+    def _make_users(self):
+        with open(self.root.inside("/etc/passwd"), "a") as passwd:
+            for n, user in enumerate(LOCAL):
+                passwd.write("%s:x:%d:%d::/home/%s:/bin/false\n" % (user, 6000 + n, 6000 + n, user))
+        for n, (user, kind) in enumerate(LOCAL.items()):
+            home = self.root.inside("/home/" + user)
+            os.makedirs(home, exist_ok=True)
+            os.chown(home, 6000 + n, 6000 + n)
+            if kind == "maildir":
+                self.root.write("/home/%s/.forward" % user, "%s/maildir/%s/\n" % (self.store, user))
+                os.chown(home + "/.forward", 6000 + n, 6000 + n)
+        for folder in ("mbox", "maildir"):
+            path = os.path.join(self.store, folder)
+            os.makedirs(path, exist_ok=True)
+            os.chmod(path, 0o1777)
+
+
+def environment_line(gate):
+    """import_environment with the library; Postfix splits values at commas and blanks."""
+    settings = dict(gate.settings(), LD_PRELOAD=str(gate.library))
+    settings.pop("WRITEGATE_CONF", None) if not gate.profile else None
+    wrong = [k for k, v in settings.items() if any(c in v for c in ", \t{}")]
+    if wrong:
+        raise ValueError("Postfix would split these values: %s" % wrong)
+    return ("import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C "
+            "POSTLOG_SERVICE POSTLOG_HOSTNAME "
+            + " ".join("%s=%s" % item for item in sorted(settings.items())))
