@@ -1,0 +1,1 @@
+"""Debian's Cyrus under the gate: server, load, checker, evaluation, smoke test."""

@@ -1,0 +1,13 @@
+"""python3 -m cyrus.check TREE...: print every contradiction; exit 1 if there are any."""
+import sys
+
+from . import tree
+
+bad = 0
+for argument in sys.argv[1:]:
+    found = tree(argument)
+    bad += len(found)
+    for finding in found:
+        print(finding)
+    print(f"{argument}: {len(found)} contradictions")
+sys.exit(1 if bad else 0)

@@ -1,0 +1,71 @@
+"""The whole tree: find the files, hand each to the one that knows it, and gather the findings."""
+import os
+
+from . import conversations, counters, mailbox, mboxlist, quota, twoskip
+from .finding import Finding
+
+
+def tree(root):
+    """All contradictions in the tree `root` (with conf/ and spool/), as a list of Findings."""
+    root, findings = str(root), []
+    conf, spool = os.path.join(root, "conf"), os.path.join(root, "spool")
+    databases = _databases(root, findings)
+    boxes = _boxes(spool, findings)
+    if "conf/mailboxes.db" not in databases:
+        return findings + [Finding("unreadable", "conf/mailboxes.db", "is not there")]
+    entries = mboxlist.read(databases["conf/mailboxes.db"], findings)
+    mboxlist.against_folders(entries, boxes, findings)
+    quota.check(conf, entries, boxes, findings)
+    for inbox in (e for e in entries.values() if e.is_inbox):
+        mine = {e.uniqueid: boxes[e.uniqueid] for e in entries.values()
+                if e.user == inbox.user and e.uniqueid in boxes and boxes[e.uniqueid].header
+                and boxes[e.uniqueid].header.crc_right}
+        _user(root, inbox, mine, databases, findings)
+    return findings
+
+
+def _databases(root, findings):
+    """{relative path: {key: value}} of every twoskip file, wherever it lies."""
+    found = {}
+    for folder, _, files in os.walk(root):
+        for name in files:
+            if name.endswith(".NEW") or not name.endswith((".db", "cyrus.annotations")):
+                continue
+            path = os.path.join(folder, name)
+            with open(path, "rb") as f:
+                data = f.read()
+            if twoskip.is_twoskip(data):
+                relative = os.path.relpath(path, root)
+                found[relative] = twoskip.read(data, relative, findings)
+    return found
+
+
+def _boxes(spool, findings):
+    """{uniqueid: Mailbox} by folder: every directory three levels below uuid/."""
+    found = {}
+    base = os.path.join(spool, "uuid")
+    for folder, folders, _ in os.walk(base):
+        if os.path.relpath(folder, base).count(os.sep) == 2:
+            # A folder that is just being made or removed holds no index; it is judged by
+            # mailboxes.db alone.
+            if os.path.exists(os.path.join(folder, "cyrus.index")):
+                label = os.path.relpath(folder, spool)
+                box = mailbox.check(folder, label, findings)
+                found[os.path.basename(folder).encode()] = box
+            folders.clear()
+    return found
+
+
+def _user(root, inbox, mine, databases, findings):
+    uniqueid = inbox.uniqueid.decode()
+    folder = os.path.join("conf", "user", "uuid", uniqueid[0], uniqueid[1], uniqueid)
+    label = inbox.user.decode(errors="replace")
+    path = os.path.join(folder, "conversations.db")
+    conversations.check(databases.get(path, {}), f"conversations.db of {label}", mine, findings)
+    try:
+        with open(os.path.join(root, folder, "counters.db"), "rb") as f:
+            data = f.read()
+    except FileNotFoundError:
+        findings.append(Finding("counters", label, "counters.db is not there"))
+        return
+    counters.check(data, f"counters.db of {label}", mine, findings)
