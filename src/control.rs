@@ -1,0 +1,164 @@
+//! The control page: what the freezer says to every process of a gate.
+//!
+//! `/run/writegate/NAME/control`, root's, mode 0644. The service maps it
+//! read-only before it drops root or enters a chroot; only the freezer writes.
+//! A process of the service, however badly hacked, cannot raise a barrier.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// First eight bytes of a control page.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"wgcontrl");
+/// Layout version; another number means: not gated, restart the service.
+pub const VERSION: u32 = 1;
+/// Size of the file and of its mapping, in bytes.
+pub const SIZE: usize = 16 * 1024;
+/// Places for admissions.
+pub const ADMISSIONS: usize = 64;
+/// Longest profile, in bytes.
+pub const PROFILE_MAX: usize = SIZE - 4096;
+/// No writer waits longer than this in one call, whatever the page says.
+pub const BOUND_MAX_NS: u64 = 60_000_000_000;
+
+/// One permission to pass the closed barrier.
+#[repr(C)]
+pub struct Admission {
+    /// Nonce of the region that may pass; 0: place is free.
+    pub nonce: AtomicU64,
+    /// The lock sequence for which it holds, or [`ANY_SEQUENCE`].
+    pub lock_sequence: AtomicU64,
+}
+
+/// An admission that holds until the freezer takes it back (a section's child).
+pub const ANY_SEQUENCE: u64 = u64::MAX;
+
+/// The page itself.
+#[repr(C, align(4096))]
+pub struct ControlPage {
+    /// [`MAGIC`], written last when the page is made.
+    pub magic: AtomicU64,
+    /// [`VERSION`].
+    pub version: AtomicU32,
+    /// [`SIZE`].
+    pub size: AtomicU32,
+    /// Of the boot that made the page: deadlines mean nothing in another.
+    pub boot_id: [u8; 16],
+    /// 0: open. Else the absolute CLOCK_MONOTONIC deadline in ns, which is also
+    /// the generation: one load, nothing torn, never repeated. Waiters sleep on
+    /// its low half.
+    pub barrier: AtomicU64,
+    /// When the present or last barrier was raised, ns.
+    pub closed_at: AtomicU64,
+    /// When the last barrier was lowered, ns; 0 while closed, or if its freezer died.
+    pub opened_at: AtomicU64,
+    /// The highest deadline ever used: the next must be larger.
+    pub last_deadline: AtomicU64,
+    /// How many freezes this page has seen.
+    pub freezes: AtomicU64,
+    /// Length of the profile's text in bytes.
+    pub profile_len: AtomicU32,
+    _pad: [u8; 4],
+    _reserved: [u8; 176],
+    /// Who may pass a closed barrier.
+    pub admissions: [Admission; ADMISSIONS],
+    _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
+    /// The profile's text ([`crate::profile`]), as it was when the page was made
+    /// or last published. Read by a process once, when it is first gated.
+    pub profile: [u8; PROFILE_MAX],
+}
+
+const _: () = assert!(core::mem::size_of::<ControlPage>() == SIZE);
+const _: () = assert!(core::mem::offset_of!(ControlPage, admissions) == 256);
+
+/// Why a page cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadPage {
+    /// No control page at all, or one that is still being made.
+    Magic,
+    /// Made by another version of writegate.
+    Version,
+    /// Made in another boot of this machine.
+    Boot,
+}
+
+impl ControlPage {
+    /// May a process of this boot believe the page?
+    pub fn check(&self, boot_id: &[u8; 16]) -> Result<(), BadPage> {
+        if self.magic.load(Ordering::Acquire) != MAGIC {
+            return Err(BadPage::Magic);
+        }
+        if self.version.load(Ordering::Relaxed) != VERSION
+            || self.size.load(Ordering::Relaxed) as usize != SIZE
+        {
+            return Err(BadPage::Version);
+        }
+        if self.boot_id != *boot_id {
+            return Err(BadPage::Boot);
+        }
+        Ok(())
+    }
+
+    /// May the region with this nonce, at this lock sequence, pass?
+    ///
+    /// The caller has announced itself with a locked store before it asks.
+    pub fn admits(&self, nonce: u64, lock_sequence: u64) -> bool {
+        nonce != 0
+            && self.admissions.iter().any(|place| {
+                place.nonce.load(Ordering::Acquire) == nonce && {
+                    let for_sequence = place.lock_sequence.load(Ordering::Acquire);
+                    for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence
+                }
+            })
+    }
+
+    /// The profile's text; empty if it is not valid UTF-8 or its length is a lie.
+    pub fn profile_text(&self) -> &str {
+        let len = self.profile_len.load(Ordering::Acquire) as usize;
+        self.profile
+            .get(..len)
+            .and_then(|bytes| core::str::from_utf8(bytes).ok())
+            .unwrap_or("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> std::boxed::Box<ControlPage> {
+        // SAFETY: every field is an integer, an atomic integer or an array of
+        // them; all zero bytes are a valid value.
+        unsafe { std::boxed::Box::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn a_page_of_another_boot_or_version_is_refused() {
+        let page = page();
+        assert_eq!(page.check(&[0; 16]), Err(BadPage::Magic));
+        page.magic.store(MAGIC, Ordering::Relaxed);
+        assert_eq!(page.check(&[0; 16]), Err(BadPage::Version));
+        page.version.store(VERSION, Ordering::Relaxed);
+        page.size.store(SIZE as u32, Ordering::Relaxed);
+        assert_eq!(page.check(&[0; 16]), Ok(()));
+        assert_eq!(page.check(&[1; 16]), Err(BadPage::Boot));
+    }
+
+    #[test]
+    fn an_admission_ends_when_the_lock_sequence_moves() {
+        let page = page();
+        page.admissions[63].nonce.store(9, Ordering::Relaxed);
+        page.admissions[63].lock_sequence.store(4, Ordering::Relaxed);
+        assert!(page.admits(9, 4));
+        assert!(!page.admits(9, 5));
+        assert!(!page.admits(8, 4));
+        page.admissions[63].lock_sequence.store(ANY_SEQUENCE, Ordering::Relaxed);
+        assert!(page.admits(9, 5));
+        assert!(!page.admits(0, 0), "a free place admits nobody");
+    }
+
+    #[test]
+    fn a_length_that_lies_gives_no_profile() {
+        let page = page();
+        page.profile_len.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(page.profile_text(), "");
+    }
+}

@@ -1,0 +1,118 @@
+//! What a worker may do when it meets the barrier.
+//!
+//! The order of an outermost entry (the preloaded library does the stores, this
+//! module the deciding; the models run the same functions):
+//!
+//! 1. announce: own word shows the call (plain store; the freezer's `membarrier`
+//!    is the fence);
+//! 2. look at the barrier ([`Patience::look`]): open, or its lease is over: go on;
+//! 3. closed: announce again with a *locked* store, then [`may_pass`];
+//! 4. else retract (the word shows *held*), sleep, and begin again.
+
+use crate::control::BOUND_MAX_NS;
+use crate::word::ProcessWord;
+
+/// What a look at the barrier tells one call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Look {
+    /// No barrier.
+    Open,
+    /// There is one, but its deadline has come: the lease is over.
+    LeaseOver,
+    /// There is one, but this call has waited as long as it ever will.
+    Overdue,
+    /// Wait, unless [`may_pass`].
+    Closed,
+}
+
+/// How long one call has waited, across barriers.
+///
+/// A call's bound is the *first* deadline it met: freezes that follow one
+/// another cannot add up in one wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Patience {
+    /// The bound, CLOCK_MONOTONIC ns; 0: has not waited yet.
+    pub until: u64,
+}
+
+impl Patience {
+    /// Judges a barrier word at a time. A clock is read only for a raised barrier.
+    pub fn look(&mut self, barrier: u64, now: impl FnOnce() -> u64) -> Look {
+        if barrier == 0 {
+            return Look::Open;
+        }
+        let now = now();
+        if now >= barrier {
+            return Look::LeaseOver;
+        }
+        if self.until == 0 {
+            self.until = barrier.min(now.saturating_add(BOUND_MAX_NS));
+        }
+        if now >= self.until {
+            return Look::Overdue;
+        }
+        Look::Closed
+    }
+}
+
+/// What lies around a call that was made from a signal handler or by libc itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Enclosing {
+    /// Nothing: an outermost call.
+    Nothing,
+    /// A call on a protected file, announced and under way. To hold the inner
+    /// call would hold that one, and the drain with it.
+    ProtectedCall,
+    /// A call on a socket, a pipe or the like: encloses nothing.
+    OtherCall,
+}
+
+/// May this entry pass a closed barrier?
+///
+/// Asked only after the entry was announced with a locked store.
+pub fn may_pass(process: ProcessWord, admitted: bool, enclosing: Enclosing) -> bool {
+    process.section_open() || admitted || enclosing == Enclosing::ProtectedCall
+}
+
+/// Is a word that is still in flight at a new entry an enclosing call, or was it
+/// left behind by siglongjmp or cancellation?
+///
+/// The stack grows down: an enclosing call lies deeper in time and higher in
+/// memory than the call it encloses. On an alternate signal stack addresses say
+/// nothing, and the word is taken for an enclosing call (the safe side: it stays
+/// announced).
+pub fn left_behind(outer_stack: u64, this_stack: u64, on_alternate_stack: bool) -> bool {
+    !on_alternate_stack && this_stack >= outer_stack
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_deadline_met_is_the_bound_whatever_follows() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.look(100, || 10), Look::Closed);
+        assert_eq!(patience.look(0, || panic!("no clock while open")), Look::Open);
+        assert_eq!(patience.look(250, || 99), Look::Closed);
+        assert_eq!(patience.look(250, || 100), Look::Overdue);
+        assert_eq!(patience.look(250, || 250), Look::LeaseOver);
+    }
+
+    #[test]
+    fn a_page_that_asks_for_an_hour_gets_a_minute() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.look(3_600_000_000_000, || 0), Look::Closed);
+        assert_eq!(patience.until, BOUND_MAX_NS);
+    }
+
+    #[test]
+    fn a_write_to_a_socket_encloses_nothing() {
+        let idle = ProcessWord::default();
+        assert!(!may_pass(idle, false, Enclosing::OtherCall));
+        assert!(may_pass(idle, false, Enclosing::ProtectedCall));
+        assert!(may_pass(idle, true, Enclosing::Nothing));
+        assert!(!may_pass(idle.with_locks(1), false, Enclosing::Nothing), "lazy start");
+        assert!(may_pass(idle.with_locks(1).section_begun(), false, Enclosing::Nothing));
+    }
+}

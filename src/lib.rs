@@ -1,0 +1,36 @@
+//! The gate: the protocol between the mail server's processes and the freezer.
+//!
+//! This crate is what the preloaded library and the command agree on. It is
+//! `no_std`, allocates nothing, makes no system call and knows no hook: it holds
+//! the layout of the shared memory and the decisions that both sides take on it.
+//! Everything here can be tested without a process; `tests/model_*.rs` explores
+//! the same functions with every interleaving.
+//!
+//! Read in this order:
+//!
+//! | module | duty |
+//! |---|---|
+//! | [`word`] | the two words that decide: one per thread, one per process |
+//! | [`control`] | the control page: barrier, admissions, profile; written by the freezer alone |
+//! | [`region`] | what one process announces about itself |
+//! | [`locks`] | the locks a process holds, and when its section is over |
+//! | [`entry`] | what a worker may do when it meets the barrier |
+//! | [`standing`] | what one pass over all regions makes of them: who is in flight, whom to admit |
+//! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
+//! | [`profile`] | which files, locks and programs count: patterns and their parser |
+//! | [`calls`] | the table of hooked calls, one line each |
+#![no_std]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod calls;
+pub mod control;
+pub mod drain;
+pub mod entry;
+pub mod locks;
+pub mod profile;
+pub mod region;
+pub mod standing;
+pub mod word;

@@ -1,0 +1,234 @@
+//! The profile: which files, locks and programs count.
+//!
+//! A small text, one `key = value` a line, `#` begins a comment. It lies in
+//! `/etc/writegate/NAME.conf`, is checked by the command and published in the
+//! control page; each process reads it there once, when it is first gated. It is
+//! matched as text, line by line, on slow paths only: nothing is compiled, so
+//! nothing is allocated.
+//!
+//! | key | value | meaning |
+//! |---|---|---|
+//! | `path` | absolute directory | protected; none given: every file system that lies on storage |
+//! | `exclude` | pattern | files that are not judged: logs, statistics |
+//! | `lifetime-lock` | pattern | locks held for life (pid files): never part of a section |
+//! | `program` | pattern | only programs so named are gated; none given: all |
+//! | `parkable` | pattern | new files whose writer may be stopped half-way: the server discards or finishes them after a crash |
+//! | `new-files` | program pattern | creating a file does not begin a section, writing to it does |
+//! | `settled` | program pattern | a section whose record is synced counts as over while its process waits |
+//! | `until-wait` | program pattern | sections last until the process waits |
+//! | `wait-lock` | pattern | waiting for these locks ends an `until-wait` section |
+//!
+//! Patterns: `*` stands for any characters (`/` too), `?` for one. A pattern with
+//! a `/` is held against the whole path, one without against the last component.
+
+/// The keys of a profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Key {
+    /// `path`
+    Path,
+    /// `exclude`
+    Exclude,
+    /// `lifetime-lock`
+    LifetimeLock,
+    /// `program`
+    Program,
+    /// `parkable`
+    Parkable,
+    /// `new-files`
+    NewFiles,
+    /// `settled`
+    Settled,
+    /// `until-wait`
+    UntilWait,
+    /// `wait-lock`
+    WaitLock,
+}
+
+/// All keys with their names.
+pub const KEYS: [(&str, Key); 9] = [
+    ("path", Key::Path),
+    ("exclude", Key::Exclude),
+    ("lifetime-lock", Key::LifetimeLock),
+    ("program", Key::Program),
+    ("parkable", Key::Parkable),
+    ("new-files", Key::NewFiles),
+    ("settled", Key::Settled),
+    ("until-wait", Key::UntilWait),
+    ("wait-lock", Key::WaitLock),
+];
+
+/// What holds without any profile.
+pub const BUILT_IN: &str = "\
+exclude = *.log
+exclude = /var/log/*
+exclude = /proc/*
+exclude = /sys/*
+exclude = /dev/*
+lifetime-lock = pid
+lifetime-lock = pid.lock
+lifetime-lock = pidfile
+lifetime-lock = pidfile.lock
+lifetime-lock = *.pid
+lifetime-lock = *.pid.lock
+lifetime-lock = *.pidfile
+lifetime-lock = *.pidfile.lock
+";
+
+/// What is wrong with a profile, and where (both from 1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wrong {
+    /// Line.
+    pub line: usize,
+    /// Column, in bytes.
+    pub column: usize,
+    /// What.
+    pub what: &'static str,
+}
+
+/// Checks a whole profile; the first fault is returned.
+pub fn check(text: &str) -> Result<(), Wrong> {
+    for (number, line) in text.lines().enumerate() {
+        let wrong = |at: &str, what| {
+            // `at` is a part of `line`.
+            let column = at.as_ptr() as usize - line.as_ptr() as usize + 1;
+            Err(Wrong { line: number + 1, column, what })
+        };
+        let body = line.split('#').next().unwrap_or("");
+        if body.trim().is_empty() {
+            continue;
+        }
+        let Some((name, value)) = body.split_once('=') else {
+            return wrong(body.trim_start(), "expected `key = value`");
+        };
+        let Some(key) = key_of(name.trim()) else {
+            return wrong(name.trim_start(), "unknown key");
+        };
+        let value = value.trim();
+        if value.is_empty() {
+            return wrong(&body[body.len()..], "the value is missing");
+        }
+        if key == Key::Path && !value.starts_with('/') {
+            return wrong(value, "a protected directory must be an absolute path");
+        }
+        if key != Key::Program && value.bytes().all(|c| matches!(c, b'*' | b'?' | b'/')) {
+            return wrong(value, "this matches everything, so nothing would be protected");
+        }
+    }
+    Ok(())
+}
+
+fn key_of(name: &str) -> Option<Key> {
+    KEYS.iter().find(|(known, _)| *known == name).map(|(_, key)| *key)
+}
+
+/// The values of one key, in order.
+pub fn values(text: &str, key: Key) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(move |line| {
+        let body = line.split('#').next().unwrap_or("");
+        let (name, value) = body.split_once('=')?;
+        (key_of(name.trim()) == Some(key)).then(|| value.trim())
+    })
+}
+
+/// Does some value of `key`, given or built in, match `path`?
+pub fn matches(text: &str, key: Key, path: &[u8]) -> bool {
+    values(BUILT_IN, key).chain(values(text, key)).any(|pattern| glob(pattern.as_bytes(), path))
+}
+
+/// Does one pattern match a path?
+///
+/// ```
+/// use gate::profile::glob;
+/// assert!(glob(b"*.lock", b"/var/lib/x/dovecot-uidlist.lock"));
+/// assert!(glob(b"/var/spool/*/msglog/*", b"/var/spool/exim4/msglog/a/b"));
+/// assert!(!glob(b"pid", b"/run/cupid"));
+/// ```
+pub fn glob(pattern: &[u8], path: &[u8]) -> bool {
+    let subject = if pattern.contains(&b'/') {
+        path
+    } else {
+        path.rsplit(|c| *c == b'/').next().unwrap_or(path)
+    };
+    let (mut p, mut s) = (0, 0);
+    // Where to take up again after the last `*`.
+    let mut star: Option<(usize, usize)> = None;
+    while s < subject.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p + 1, s));
+                p += 1;
+            }
+            Some(c) if *c == b'?' || *c == subject[s] => {
+                p += 1;
+                s += 1;
+            }
+            _ => match star {
+                Some((after, from)) => {
+                    star = Some((after, from + 1));
+                    p = after;
+                    s = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+/// Does this name look like a lock file (`x.lock`), or (`x.lock.host.pid`) like
+/// the hitching post that is linked to one?
+pub fn lock_like(path: &[u8]) -> Option<LockName> {
+    let name = path.rsplit(|c| *c == b'/').next().unwrap_or(path);
+    if name.ends_with(b".lock") && name.len() > 5 {
+        return Some(LockName::Lock);
+    }
+    name.windows(6).any(|part| part == b".lock.").then_some(LockName::HitchingPost)
+}
+
+/// See [`lock_like`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockName {
+    /// The lock itself.
+    Lock,
+    /// A file that will be linked to it.
+    HitchingPost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_has_its_line_and_column() {
+        let text = "# fine\npath = /srv\n\n  exlude = *.log\n";
+        assert_eq!(check(text), Err(Wrong { line: 4, column: 3, what: "unknown key" }));
+        assert_eq!(check("path = srv").unwrap_err().column, 8);
+        assert_eq!(check("path =").unwrap_err().what, "the value is missing");
+        assert_eq!(check("path /srv").unwrap_err().line, 1);
+        for all in ["exclude = *", "exclude = /*", "lifetime-lock = **", "parkable = ?*"] {
+            assert!(check(all).is_err(), "{all}");
+        }
+        assert_eq!(check(BUILT_IN), Ok(()));
+    }
+
+    #[test]
+    fn patterns_match_as_described() {
+        assert!(glob(b"*-H", b"/q/input/1abc-H"));
+        assert!(!glob(b"*-H", b"/q/input/1abc-D"));
+        assert!(glob(b"a*b*c", b"aXbYbZc"));
+        assert!(!glob(b"a*b*c", b"aXbYbZ"));
+        assert!(glob(b"*", b""));
+        assert!(!glob(b"?", b""));
+        assert!(matches("", Key::LifetimeLock, b"/run/cyrus/cyrus-master.pid"));
+        assert!(!matches("", Key::LifetimeLock, b"/run/cyrus/lock/user/cupid.lock"));
+        assert!(matches("exclude = /q/msglog/*", Key::Exclude, b"/q/msglog/1abc"));
+    }
+
+    #[test]
+    fn lock_names() {
+        assert_eq!(lock_like(b"/m/dovecot-uidlist.lock"), Some(LockName::Lock));
+        assert_eq!(lock_like(b"/m/bob.lock.host.4f.1"), Some(LockName::HitchingPost));
+        assert_eq!(lock_like(b".lock"), None);
+        assert_eq!(lock_like(b"/m.lock/cur"), None);
+    }
+}
