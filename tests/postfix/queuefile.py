@@ -92,6 +92,8 @@ def read(root):
                     _add(found, root, path, File(data))
                 except Broken as why:
                     found.cut.append("%s: %s" % (os.path.relpath(path, root), why))
+    for folder, _, files in os.walk(os.path.join(root, "corrupt")):
+        found.cut += ["corrupt/%s: put aside by the server" % file for file in files]
     return found
 
 
@@ -112,11 +114,4 @@ def _add(found, root, path, file):
 def _log_of(root, kind, queue_id):
     return any(os.path.exists(os.path.join(root, kind, *sub, queue_id))
                for sub in ((), (queue_id[0],), (queue_id[0], queue_id[1])))
-
-
-def idle(root):
-    """No message is left in any queue (the bad ones Postfix puts aside count as left)."""
-    return not any(files for name in QUEUES + ("corrupt",)
-                   for _, _, files in os.walk(os.path.join(root, name)))
-
 

@@ -1,0 +1,181 @@
+"""An Exim 4.96 of the test's own, deliveries re-executed set-user-ID as Debian ships it.
+
+    with volume.Volume(work) as vol:
+        spool, store = vol.subvolume("queue"), vol.subvolume("store")
+        with Exim(work, spool, store, gate=g) as server:         # gate=None: a control run
+            ... smtplib.SMTP("127.0.0.1", server.port)
+
+Recipients: b0..b3@local.test go into mboxes (dotlock and fcntl, retried every 3 s), d0..d3 into
+maildirs, ANY@remote.test over SMTP to the port given as `remote`.  The package lives in an
+overlay root (mta/root.py): there the library can lie in a standard directory with mode 4755,
+which is what a set-user-ID program accepts, and this machine is not changed.
+"""
+import os
+import shutil
+
+from lab import procs
+from mta import root as roots
+
+PACKAGES = ("exim4-daemon-light",)
+MBOX = ("b0", "b1", "b2", "b3")
+MAILDIR = ("d0", "d1", "d2", "d3")
+RECIPIENTS = [u + "@local.test" for u in MBOX + MAILDIR]
+LIBRARY = "/usr/lib/x86_64-linux-gnu/libwritegate.so"
+
+CONFIG = """\
+primary_hostname = mx.local.test
+spool_directory = {spool}
+log_file_path = /var/log/exim4/%slog
+split_spool_directory = {split}
+keep_environment =
+{environment}
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+disable_ipv6 = true
+tls_advertise_hosts =
+host_lookup =
+helo_allow_chars = _
+smtp_accept_max = 200
+smtp_accept_queue_per_connection = 0
+smtp_accept_max_per_host = 0
+smtp_reserve_hosts = 127.0.0.1
+queue_run_max = 2
+ignore_bounce_errors_after = 0s
+timeout_frozen_after = 1h
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+{extra}
+
+begin routers
+mboxes:
+  driver = accept
+  domains = local.test
+  local_parts = {mbox}
+  transport = mbox
+maildirs:
+  driver = accept
+  domains = local.test
+  local_parts = {maildir}
+  transport = maildir
+other_host:
+  driver = manualroute
+  domains = remote.test
+  route_list = * 127.0.0.1::{remote}
+  self = send
+  transport = smtp
+{routers}
+
+begin transports
+mbox:
+  driver = appendfile
+  file = {store}/mbox/$local_part_data
+  user = mail
+  group = mail
+  mode = 0660
+  envelope_to_add
+  return_path_add
+maildir:
+  driver = appendfile
+  maildir_format
+  directory = {store}/maildir/$local_part_data
+  create_directory
+  user = mail
+  group = mail
+smtp:
+  driver = smtp
+  hosts_avoid_tls = *
+  hosts_avoid_pipelining = *
+  connect_timeout = 5s
+  final_timeout = 5m
+{transports}
+
+begin retry
+* * F,2h,2s
+"""
+
+
+class Exim:
+    def __init__(self, work, spool, store, gate=None, remote=9, name="root", extra="",
+                 routers="", transports="", split=False):
+        self.work, self.spool, self.store = work, str(spool), str(store)
+        self.gate, self.remote, self.extra, self.split = gate, remote, extra, split
+        self.routers, self.transports = routers, transports
+        self.root = roots.Root(PACKAGES, work, name=name, binds=[self.spool, self.store])
+        self.port = procs.free_port()
+        self.service = None
+
+    def __enter__(self):
+        self.root.__enter__()
+        try:
+            self._configure()
+            env = dict(os.environ)
+            if self.gate:
+                env["LD_PRELOAD"] = os.path.basename(LIBRARY)
+            self.service = procs.Service(
+                # env(1) inside, so that chroot itself does not look for the library outside.
+                self._gated_argv("/usr/sbin/exim4", "-bdf", "-q5s"),
+                env=dict(os.environ), log=os.path.join(self.work, "exim.out"))
+            self.service.start()
+            procs.wait_for_port(self.port, service=self.service)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        try:
+            if self.service:
+                self.service.stop()
+        finally:
+            self.root.__exit__()
+
+    def _gated_argv(self, *argv):
+        if self.gate:
+            argv = ("/usr/bin/env", "LD_PRELOAD=" + os.path.basename(LIBRARY)) + argv
+        return self.root.argv(*argv)
+
+    def log(self):
+        try:
+            with open(self.root.inside("/var/log/exim4/mainlog"), errors="replace") as text:
+                return text.read()
+        except OSError:
+            return ""
+
+    def flush(self):
+        """One queue run that ignores retry times; its deliveries are gated by add_environment."""
+        done = procs.subprocess.run(self._gated_argv("/usr/sbin/exim4", "-qff"), timeout=120,
+                                    capture_output=True, stdin=procs.subprocess.DEVNULL)
+        if done.returncode:
+            raise RuntimeError("exim -qff: %s" % done.stderr.decode()[-300:])
+
+    def _configure(self):
+        environment = ""
+        if self.gate:
+            environment = "add_environment = LD_PRELOAD=" + os.path.basename(LIBRARY)
+            install_library(self.root, self.gate)
+        for folder in ("mbox", "maildir"):
+            path = os.path.join(self.store, folder)
+            os.makedirs(path, exist_ok=True)
+            os.chmod(path, 0o1777)
+        self.root.run("chown", "Debian-exim:Debian-exim", self.spool)
+        os.chmod(self.spool, 0o750)
+        self.root.run("install", "-d", "-o", "Debian-exim", "-g", "adm", "/var/log/exim4")
+        self.root.write("/etc/exim4/exim4.conf", CONFIG.format(
+            spool=self.spool, store=self.store, port=self.port, remote=self.remote,
+            mbox=":".join(MBOX), maildir=":".join(MAILDIR), environment=environment,
+            extra=self.extra, routers=self.routers, transports=self.transports,
+            split="true" if self.split else "false"))
+
+
+def install_library(root, gate):
+    """The library as a set-user-ID program takes it; its settings only from a root-owned file.
+
+    In secure mode no variable is believed: so the gate has its default name and its default
+    place inside the root, where the folder of this run's gate is shown.
+    """
+    shutil.copyfile(gate.library, root.inside(LIBRARY))
+    os.chmod(root.inside(LIBRARY), 0o4755)
+    root.bind(str(gate.directory), "/run/writegate")
+    profile = gate.profile.read_text() if gate.profile else ""
+    root.write("/etc/writegate/%s.conf" % gate.name,
+               "paths = %s\n%s" % (":".join(gate.paths), profile))
