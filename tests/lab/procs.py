@@ -47,7 +47,7 @@ def workspace(name, keep=None):
     finally:
         if keep:
             print(f"kept: {work}", file=sys.stderr)
-        elif any(os.path.ismount(p) for p in work.iterdir() if p.is_dir()):
+        elif any(line.split()[1].startswith(f"{work}/") for line in open("/proc/mounts")):
             print(f"not removed, something is still mounted: {work}", file=sys.stderr)
         else:
             shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""scripts/evaluate cyrus: everything that is claimed of the gate under a busy Cyrus 3.6."""
+import os
+
+from lab import evaluation, gate as lab_gate, table, volume
+from . import badday, rig, server, snapshots, throughput
+
+SUMMARY = ("Debian's Cyrus under full load on a btrfs volume: snapshots with and without the gate, "
+           "each judged by a checker of the files; killed and stopped freezers; killed workers; "
+           "throughput.")
+
+# Of a drain under this load, on the machine class of the reference figures.
+DRAIN_P50_MS, DRAIN_P99_MS = 80, 125
+
+
+def unavailable(options):
+    why = server.unavailable() or volume.unavailable()
+    if why or options.only == ["control"]:
+        return why
+    try:
+        lab_gate.binaries()
+    except FileNotFoundError as missing:
+        return str(missing)
+    return None
+
+
+def arguments(parser):
+    parser.add_argument("--imap", type=int, default=8, help="IMAP clients (default 8)")
+    parser.add_argument("--lmtp", type=int, default=2, help="LMTP clients (default 2)")
+    parser.add_argument("--snapshots", type=int, default=500, help="gated, one session a user")
+    parser.add_argument("--contention", type=int, default=200, help="gated, three sessions a user")
+    parser.add_argument("--control", type=int, default=50, help="without the gate")
+    parser.add_argument("--freezer-killed", type=int, default=50)
+    parser.add_argument("--freezer-stopped", type=int, default=5)
+    parser.add_argument("--workers-killed", type=int, default=200)
+    parser.add_argument("--throughput", type=int, default=6, help="pairs of runs")
+    parser.add_argument("--throughput-seconds", type=float, default=15, help="of each run")
+
+
+HEADER = ["run", "snapshots", "torn", "any finding", "not drained", "other", "drain p50 ms", "p99",
+          "max", "client p50 ms", "p99", "ops/s"]
+
+
+def run(options, work):
+    rows, notes, failures = [], [], []
+    record = {"packages": {p: evaluation.package_version(p) for p in ("cyrus-common", "libc6")},
+              "load": {"imap": options.imap, "lmtp": options.lmtp, "seed": options.seed}}
+
+    def series(part, label, count, gated, sessions):
+        if not (count and evaluation.wanted(options, part)):
+            return
+        with rig.Rig(_fresh(work, part), gated, options.imap * sessions, options.lmtp, sessions,
+                     seed=options.seed) as r, table.Progress(label, count) as progress:
+            s = snapshots.take(r, count, progress, options)
+        kept = record[part] = s.record()
+        rows.append(_row(label, s, kept, gated))
+        failures.extend(_judge(label, s, kept, gated))
+
+    def scenario(part, label, count, act):
+        if not (count and evaluation.wanted(options, part)):
+            return
+        with rig.Rig(_fresh(work, part), True, options.imap, options.lmtp, seed=options.seed) as r, \
+                table.Progress(label, count) as progress:
+            kept = record[part] = act(r, count, progress)
+        notes.append(f"{label}, {count} times: " +
+                     ", ".join(f"{k} {v}" for k, v in kept.items() if k in _SHOWN))
+        failures.extend(f"{label}: {f}" for f in kept["failures"])
+
+    series("control", "without the gate", options.control, False, 1)
+    series("snapshots", "gated", options.snapshots, True, 1)
+    series("contention", "gated, 3 sessions a user", options.contention, True, 3)
+    scenario("freezer-killed", "freezer killed", options.freezer_killed, badday.freezer_killed)
+    scenario("freezer-stopped", "freezer stopped", options.freezer_stopped, badday.freezer_stopped)
+    scenario("workers-killed", "workers killed", options.workers_killed, badday.workers_killed)
+    if options.throughput and evaluation.wanted(options, "throughput"):
+        with table.Progress("throughput", 2 * options.throughput) as progress:
+            kept = record["throughput"] = throughput.alternating(
+                _fresh(work, "throughput"), options.throughput, options.throughput_seconds,
+                options, progress)
+        notes.append(f"throughput, library loaded and barrier down against none: ratio "
+                     f"{kept['ratio']}, loaded {kept['loaded_per_second']}, "
+                     f"bare {kept['bare_per_second']} operations/s")
+        failures.extend(kept["failures"])
+    return evaluation.Result(HEADER, rows, record, failures, notes)
+
+
+_SHOWN = ("exits", "next_exits", "killed", "writer_wait_ms", "writer_oversleep_ms", "drain_ms",
+          "client_errors")
+
+
+def _fresh(work, part):
+    folder = work / part
+    os.makedirs(folder, mode=0o755)
+    return folder
+
+
+def _row(label, s, kept, gated):
+    drain = kept["drain_ms"]
+    client = kept["client_ms_in_freezes"] if gated else kept["client_ms_all"]
+    return [label, len(s.taken), s.torn, s.any_finding, s.not_drained if gated else None,
+            s.otherwise_failed if gated else None, drain["p50"], drain["p99"], drain["max"],
+            client["p50"], client["p99"], kept["operations_per_second"]]
+
+
+def _judge(label, s, kept, gated):
+    said = []
+    if s.quiet_findings:
+        said.append(f"the checker found {s.quiet_findings} contradictions on a quiet server")
+    if kept["client_errors"]:
+        said.append(f"{kept['client_errors']} client errors: {kept['first_errors'][0]['error']}")
+    if not gated:
+        if s.torn < 0.9 * len(s.taken):
+            said.append(f"only {s.torn} of {len(s.taken)} ungated snapshots are torn: "
+                        "the load is too light or the checker blind")
+        return [f"{label}: {what}" for what in said]
+    if s.any_finding:
+        said.append(f"{s.any_finding} inconsistent snapshots: {kept['findings_in_snapshots']}")
+    if s.not_drained or s.otherwise_failed:
+        said.append(f"{s.not_drained} not drained, {s.otherwise_failed} failed otherwise")
+    drain = kept["drain_ms"]
+    if drain["n"] and (drain["p50"] > DRAIN_P50_MS or drain["p99"] > DRAIN_P99_MS):
+        said.append(f"drain p50 {drain['p50']}, p99 {drain['p99']} ms; the reference is "
+                    f"{DRAIN_P50_MS}, {DRAIN_P99_MS}")
+    return [f"{label}: {what}" for what in said]

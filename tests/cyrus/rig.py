@@ -1,0 +1,51 @@
+"""One Cyrus on a btrfs volume of its own under load, ready for snapshots: what every run needs.
+
+    with rig.Rig(work, gated=True, imap=8, lmtp=2, sessions=1, seed=1) as r:
+        r.server, r.gate, r.volume, r.tree, r.load
+"""
+import contextlib
+import time
+
+from lab import gate as lab_gate, load as lab_load, volume
+from . import load, server
+
+GATE = "mail"
+
+
+class Rig:
+    def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, library=None):
+        """gated: run the service under the library. imap counts sessions in all."""
+        self.work, self.gated, self.seed = work, gated, seed
+        self.imap, self.lmtp, self.sessions, self.users = imap, lmtp, sessions, users
+        self._stack = contextlib.ExitStack()
+        self.load, self.gate = None, None
+
+    def __enter__(self):
+        with self._stack as stack:
+            self.volume = stack.enter_context(volume.Volume(self.work))
+            self.tree = self.volume.subvolume("tree")
+            if self.gated:
+                self.gate = lab_gate.Gate(self.work, name=GATE, paths=[self.tree])
+            self.server = stack.enter_context(
+                server.Server(self.tree, self.work / "run", self.users, self.gate))
+            load.populate(self.server, self.seed)
+            self.start_load()
+            stack.callback(lambda: self.load.stop())
+            self._stack = stack.pop_all()
+        return self
+
+    def start_load(self, warm_up_s=1.0):
+        clients = load.make(self.server, self.imap, self.lmtp, self.sessions, self.seed)
+        self.load = lab_load.Load(clients, self.work / "operations.jsonl").start()
+        time.sleep(warm_up_s)
+
+    def restart(self, gate):
+        """The same tree under another (or no) gate; the load starts anew, with its own log."""
+        self.load.stop()
+        self.server.stop()
+        self.server.gate = gate
+        self.server.start()
+        self.start_load()
+
+    def __exit__(self, *exc):
+        return self._stack.__exit__(*exc)

@@ -1,0 +1,142 @@
+"""A series of snapshots under load, gated or not, each judged by the checker.
+
+Snapshots are taken in batches at full load and judged while the clients rest: the checker's work
+must not thin out the load, nor the load the checker. At every rest a snapshot of the quiet server
+is judged as well: it must be whole, or the checker sees things.
+"""
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from lab import gate as lab_gate, load as lab_load, stats
+from . import check
+
+# A database caught in a transaction is no contradiction between files by itself, recovery undoes
+# it: an ungated snapshot is not called torn for that alone. A gated one must not even show that.
+NOT_TORN_ALONE = {"database-dirty"}
+
+
+@dataclass
+class Series:
+    taken: list = field(default_factory=list)           # a dict each, in order
+    quiet_findings: int = 0                             # at the rests; must stay 0
+    quiet_checks: int = 0
+    seconds: float = 0.0                                # under full load
+    operations: int = 0
+    errors: list = field(default_factory=list)          # of clients
+    latencies_held_ms: list = field(default_factory=list)
+    latencies_free_ms: list = field(default_factory=list)
+
+    @property
+    def torn(self):
+        return sum(t["torn"] for t in self.taken)
+
+    @property
+    def any_finding(self):
+        return sum(bool(t["findings"]) for t in self.taken)
+
+    @property
+    def not_drained(self):
+        return sum(t.get("exit") == lab_gate.NOT_DRAINED for t in self.taken)
+
+    @property
+    def otherwise_failed(self):
+        """Neither consistent nor refused for want of draining: expired, ungated, killed ..."""
+        return sum(t.get("exit") not in (None, 0, lab_gate.NOT_DRAINED) for t in self.taken)
+
+    def values(self, key):
+        return [t[key] for t in self.taken if t.get(key) is not None]
+
+    def record(self):
+        kinds = Counter(k for t in self.taken for k in t["findings"])
+        return {"snapshots": len(self.taken), "torn": self.torn, "any_finding": self.any_finding,
+                "not_drained": self.not_drained, "otherwise_failed": self.otherwise_failed,
+                "findings_in_snapshots": dict(kinds.most_common()),
+                "quiet_checks": self.quiet_checks, "quiet_findings": self.quiet_findings,
+                "drain_ms": stats.summary(self.values("drain_ms")),
+                "held_ms": stats.summary(self.values("held_ms")),
+                "drains_ms": self.values("drain_ms"),
+                "client_ms_in_freezes": stats.summary(self.latencies_held_ms),
+                "client_ms_all": stats.summary(self.latencies_held_ms + self.latencies_free_ms),
+                "client_ms_outside": stats.summary(self.latencies_free_ms),
+                "operations": self.operations, "seconds": round(self.seconds, 1),
+                "operations_per_second": round(self.operations / self.seconds, 1),
+                "client_errors": len(self.errors), "first_errors": self.errors[:5],
+                "not_consistent": [t for t in self.taken if t.get("exit") or t["findings"]][:20]}
+
+
+def take(rig, count, progress, options=None, gap_s=0.15, batch=25):
+    """Take `count` snapshots of a rig; through its gate where it has one."""
+    series, begun_records = Series(), 0
+    while len(series.taken) < count:
+        started, batch_taken = time.monotonic(), []
+        for _ in range(min(batch, count - len(series.taken))):
+            time.sleep(gap_s)
+            one = _one(rig, f"s{len(series.taken)}", options)
+            batch_taken.append(one)
+            series.taken.append(one)
+            progress.step(f"{series.not_drained} not drained, {series.torn} torn"
+                          if rig.gate else f"{series.torn} torn")
+        series.seconds += time.monotonic() - started
+        rig.load.pause()
+        for one in batch_taken:
+            _judge(rig, one)
+        _rest(rig, series)
+        records = rig.load.records()
+        _latencies(series, records[begun_records:], batch_taken)
+        begun_records = len(records)
+        rig.load.resume()
+        time.sleep(0.5)
+        progress.step(f"{series.not_drained} not drained, {series.torn} torn"
+                      if rig.gate else f"{series.torn} torn", by=0)
+    return series
+
+
+def _one(rig, name, options):
+    one = {"name": name, "torn": False, "findings": {}, "start": time.monotonic()}
+    if rig.gate:
+        o = rig.gate.freeze(rig.volume.snapshot_command([rig.tree], name), limit=options.limit,
+                            drain=options.drain, retries=options.retries)
+        one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms, held_ms=o.held_ms,
+                   waiters=o.number("waiters"), admitted=o.number("admitted"))
+        if o.exit:
+            one["said"] = (o.stdout + o.stderr)[-1500:]
+            one["record"] = o.record
+    else:
+        rig.volume.snapshot([rig.tree], name)
+    one["end"] = time.monotonic()
+    return one
+
+
+def _judge(rig, one):
+    tree = rig.volume.taken(rig.tree, one["name"])
+    # A freeze that gave up before its command ran left nothing to judge.
+    if tree.exists() and one.get("exit") in (None, 0):
+        found = check.tree(tree)
+        one["findings"] = dict(Counter(f.kind for f in found))
+        one["torn"] = bool(set(one["findings"]) - NOT_TORN_ALONE)
+        if found:
+            one["first"] = [str(f) for f in found[:8]]
+    rig.volume.delete(one["name"])
+
+
+def _rest(rig, series):
+    """The quiet server's tree must be whole. What a session does after its answer ends soon."""
+    for _ in range(20):
+        time.sleep(0.1)
+        rig.volume.snapshot([rig.tree], "quiet")
+        found = check.tree(rig.volume.taken(rig.tree, "quiet"))
+        rig.volume.delete("quiet")
+        if not found:
+            break
+    series.quiet_checks += 1
+    series.quiet_findings += len(found)
+
+
+def _latencies(series, records, taken):
+    windows = [(t["start"], t["end"]) for t in taken]
+    records = [r for r in records if r["end"] >= windows[0][0]]
+    series.operations += sum(1 for r in records if not r["error"] and r["op"] != "CONNECT")
+    series.errors += [r for r in records if r["error"]]
+    series.latencies_held_ms += lab_load.latencies_ms(records, windows)
+    series.latencies_free_ms += lab_load.latencies_ms(records, windows, outside=True)

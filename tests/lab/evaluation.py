@@ -1,0 +1,99 @@
+"""`scripts/evaluate SERVER`: find the server's module, run it, print its table, write its JSON.
+
+tests/SERVER/evaluate.py provides
+
+    SUMMARY = "one line: what is run"
+    def unavailable(options): ...       # why it cannot run here, or None
+    def arguments(parser): ...          # the server's own options (all have defaults: full size)
+    def run(options, work): ...         # -> Result; `work` is a folder of this run's own
+
+What all servers share is already in `options`: seed, limit, drain, retries (0: a retry counts as
+not drained), only (names of parts to run, or None for all). `wanted(options, "part")` asks that.
+"""
+import argparse
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import procs, table
+
+TESTS = Path(__file__).resolve().parents[1]
+SKIPPED = 77
+
+
+@dataclass
+class Result:
+    header: list                                        # of the table
+    rows: list
+    record: dict                                        # everything, for the JSON
+    failures: list = field(default_factory=list)        # sentences; empty when all is as it must be
+    notes: list = field(default_factory=list)           # printed under the table
+
+
+def wanted(options, part):
+    return options.only is None or part in options.only
+
+
+def servers():
+    return sorted(p.parent.name for p in TESTS.glob("*/evaluate.py"))
+
+
+def host():
+    """What a reader of the figures wants to know of the machine."""
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        models = {line.split(":", 1)[1].strip() for line in f if line.startswith("model name")}
+    return {"cores": os.cpu_count(), "cpu": ", ".join(sorted(models)), "kernel": platform.release(),
+            "system": platform.freedesktop_os_release().get("PRETTY_NAME", "?"),
+            "load_average_1min": os.getloadavg()[0]}
+
+
+def package_version(name):
+    """A Debian package's version, installed or candidate; None where there is no such thing."""
+    if not shutil.which("dpkg-query"):
+        return None
+    done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name],
+                          capture_output=True, text=True)
+    return done.stdout or None
+
+
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    known = servers()
+    if not argv or argv[0] in ("-h", "--help") or argv[0] not in known:
+        print(f"usage: scripts/evaluate SERVER [options]    (SERVER: {', '.join(known)})\n"
+              "       scripts/evaluate SERVER --help", file=sys.stderr)
+        return 0 if argv[:1] in (["-h"], ["--help"]) else 64
+    module = importlib.import_module(f"{argv[0]}.evaluate")
+    parser = argparse.ArgumentParser(prog=f"scripts/evaluate {argv[0]}", description=module.SUMMARY)
+    parser.add_argument("--json", metavar="FILE", help="write the full result there")
+    parser.add_argument("--seed", type=int, default=1, help="of the load and all random moments")
+    parser.add_argument("--limit", default="5s", help="of a freeze (default %(default)s)")
+    parser.add_argument("--drain", default="3s", help="time to drain (default %(default)s)")
+    parser.add_argument("--retries", type=int, default=0, help="0: a retry counts as not drained")
+    parser.add_argument("--only", type=lambda s: s.split(","), metavar="PART,...",
+                        help="run these parts alone")
+    parser.add_argument("--keep", action="store_true", help="leave the work folder for a look")
+    module.arguments(parser)
+    options = parser.parse_args(argv[1:])
+    if (why := module.unavailable(options)):
+        print(f"skipped: {why}")
+        return SKIPPED
+    facts = host()                                      # before our own load
+    with procs.workspace(argv[0], keep=options.keep or None) as work:
+        result = module.run(options, work)
+    print(table.render(result.rows, result.header))
+    for note in result.notes:
+        print(note)
+    for failure in result.failures:
+        print(f"FAILED: {failure}")
+    if options.json:
+        table.write_json(options.json, {"server": argv[0], "host": facts, **result.record,
+                                        "failures": result.failures})
+    print("every figure is as it must be" if not result.failures
+          else f"{len(result.failures)} figures are not as they must be")
+    return 1 if result.failures else 0
