@@ -178,4 +178,4 @@ def install_library(root, gate):
     root.bind(str(gate.directory), "/run/writegate")
     profile = gate.profile.read_text() if gate.profile else ""
     root.write("/etc/writegate/%s.conf" % gate.name,
-               "paths = %s\n%s" % (":".join(gate.paths), profile))
+               "".join("path = %s\n" % p for p in gate.paths) + profile)

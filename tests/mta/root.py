@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import time
 
@@ -49,6 +50,23 @@ def _unmount(where):
         time.sleep(0.2)
 
 
+def _mount_special(where, undo):
+    """proc, and a /dev of its own: were the machine's shown here, a careless `rm -r` of what a
+    killed run left behind would empty it."""
+    proc, dev = os.path.join(where, "proc"), os.path.join(where, "dev")
+    _run("mount", "--bind", "/proc", proc)
+    undo.callback(_unmount, proc)
+    _run("mount", "-t", "tmpfs", "-o", "mode=755,size=1m", "writegate-test", dev)
+    undo.callback(_unmount, dev)
+    for name, minor in (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)):
+        node = os.path.join(dev, name)
+        os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+        os.chmod(node, 0o666)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"),
+                         ("stderr", "fd/2")):
+        os.symlink(target, os.path.join(dev, name))
+
+
 def _installed_layer(packages, prepare):
     """The layer with `packages` in it; built once, under a lock."""
     name = "-".join(packages)[:40] + "-" + hashlib.sha1(
@@ -67,9 +85,7 @@ def _installed_layer(packages, prepare):
         _mount_overlay("/", os.path.join(base, "upper"), os.path.join(base, "work"), where)
         with contextlib.ExitStack() as undo:
             undo.callback(_unmount, where)
-            for special in ("proc", "dev"):
-                _run("mount", "--bind", "/" + special, os.path.join(where, special))
-                undo.callback(_unmount, os.path.join(where, special))
+            _mount_special(where, undo)
             # Maintainer scripts must not start a server.
             policy = os.path.join(where, "usr/sbin/policy-rc.d")
             with open(policy, "w") as out:
@@ -109,8 +125,7 @@ class Root:
             _mount_overlay("/", os.path.join(self.scratch, "upper"),
                            os.path.join(self.scratch, "work"), self.path)
             self._undo.callback(_unmount, self.path)
-            for special in ("/proc", "/dev"):
-                self.bind(special)
+            _mount_special(self.path, self._undo)
             for path in self.binds:
                 self.bind(path)
         except BaseException:

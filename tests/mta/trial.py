@@ -63,16 +63,18 @@ class Options:
     retries: int = 0
     batch: int = 20                 # snapshots between two full stops, which empty the store
     restores: int = 0
-    profile: str = None
+    profile: str = None             # a file: what is shipped for this server
+    limit: str = "5s"
+    drain: str = "3s"
     extra_clients: object = None    # f(server, run) -> more clients
     beside: object = None           # f(server, store) -> context manager to run beside the load
 
 
 class Trial:
-    """`with Trial(server, options) as t: t.run()`; then t.snapshots, t.problems, t.summary()."""
+    """`with Trial(server, options, work) as t: t.run()`; then t.problems, t.summary()."""
 
-    def __init__(self, server, options, show=print):
-        self.server, self.options, self.show = server, options, show
+    def __init__(self, server, options, work, show=print):
+        self.server, self.options, self.work, self.show = server, options, Path(work), show
         self.snapshots, self.problems, self.restored = [], [], []
         self.records = []
         self.random = random.Random(options.seed)
@@ -81,7 +83,7 @@ class Trial:
     def __enter__(self):
         o, s = self.options, self._stack
         try:
-            self.work = s.enter_context(procs.workspace(self.server.name))
+            self.work.mkdir(exist_ok=True)
             self.volume = s.enter_context(volume.Volume(self.work, size="6G"))
             self.queue = self.volume.subvolume("queue")
             self.store = self.volume.subvolume("store")
@@ -181,7 +183,8 @@ class Trial:
         command = ["bash", "-c", 'echo "$EPOCHREALTIME" > "$0"; exec "$@"', str(stamp), *command]
         outcome = None
         if self.gate:
-            outcome = self.gate.freeze(command, retries=self.options.retries)
+            outcome = self.gate.freeze(command, limit=self.options.limit,
+                                       drain=self.options.drain, retries=self.options.retries)
         else:
             procs.subprocess.run(command, check=True, capture_output=True, timeout=60)
         ended = time.monotonic()
@@ -292,7 +295,11 @@ def empty(server, running, queue, limit_s, stays=None):
     """
     end = time.monotonic() + limit_s
     while True:
-        found = server.read_queue(queue)
+        try:
+            found = server.read_queue(queue)
+        except FileNotFoundError:               # this queue is alive: a file went under our hands
+            time.sleep(0.05)
+            continue
         owed = [p for p in sorted(found.owed) if not (stays and p[1].startswith(stays))]
         if not owed and not found.cut and (stays or not found.messages):
             return None

@@ -1,0 +1,39 @@
+"""Postfix 3.7 under the gate: queue and store on two volumes, numbered mail conserved."""
+from lab import evaluation                      # noqa: F401 (its interface is what this provides)
+from mta import report, trial
+
+from . import queuefile, server
+
+SUMMARY = __doc__
+
+
+def start(work, queue, store, gate, remote_port, name):
+    return server.Postfix(work, queue, store, gate=gate, remote=remote_port, name=name)
+
+
+SERVER = trial.Server("postfix", start, queuefile.read, server.RECIPIENTS)
+PROFILE = report.PROFILES / "postfix.conf"
+
+unavailable = report.unavailable
+arguments = report.arguments
+
+
+
+def parts(count, control, restores):
+    gated = {"profile": str(PROFILE)}
+    few = max(1, count // 10)
+    one = trial.Options
+    return [
+        report.Part("control", one(count=control, gated=False), must="red"),
+        report.Part("load", one(count=count, restores=restores, **gated), p99_ms=60),
+        report.Part("slow-data", one(count=few, slow_clients=4, **gated), must="drain"),
+        report.Part("slow-remote", one(count=few, remote_delay_s=3.0, **gated), must="drain"),
+        report.Part("hung-remote", one(count=few, remote_hang="DOT", **gated), must="drain"),
+        report.Part("one-mbox", one(count=few, recipients=("l0@local.test",), **gated)),
+        report.Part("one-maildir", one(count=few, recipients=("v2@virtual.test",), **gated)),
+    ]
+
+
+def run(options, work):
+    return report.run(SERVER, parts(options.count, options.control, options.restores),
+                      options, work)
