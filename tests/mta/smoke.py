@@ -59,7 +59,7 @@ def trials(count, server, slices):
                 continue
         try:
             with procs.workspace(server.name) as work, \
-                    trial.Trial(server, dataclasses.replace(part.options), work / part.name) as t:
+                    trial.Trial(server, dataclasses.replace(part.options), work / "trial") as t:
                 t.run()
                 summary = t.summary()
         except root.Unavailable as why:
