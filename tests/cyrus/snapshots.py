@@ -65,7 +65,7 @@ class Series:
                 "not_consistent": [t for t in self.taken if t.get("exit") or t["findings"]][:20]}
 
 
-def take(rig, count, progress, options=None, gap_s=0.15, batch=25):
+def take(rig, count, progress, options=None, gap_s=0.3, batch=25):
     """Take `count` snapshots of a rig; through its gate where it has one."""
     series, begun_records = Series(), 0
     while len(series.taken) < count:
@@ -98,7 +98,7 @@ def _one(rig, name, options):
         o = rig.gate.freeze(rig.volume.snapshot_command([rig.tree], name), limit=options.limit,
                             drain=options.drain, retries=options.retries)
         one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms, held_ms=o.held_ms,
-                   waiters=o.number("waiters"), admitted=o.number("admitted"))
+                   waiters=o.number("waiters"), admitted=o.number("admitted"), line=o.line)
         if o.exit:
             one["said"] = (o.stdout + o.stderr)[-1500:]
             one["record"] = o.record

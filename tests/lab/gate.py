@@ -59,6 +59,12 @@ class Outcome:
         return self.exit == OK and self.verdict == "CONSISTENT"
 
     @property
+    def line(self):
+        """The verdict line as printed."""
+        found = _LINE.findall(self.stdout)
+        return f"writegate: {found[-1]}" if found else None
+
+    @property
     def drain_ms(self):
         return milliseconds(self.fields.get("drain"))
 

@@ -1,0 +1,61 @@
+"""scripts/demo cyrus: Debian's Cyrus, loaded, snapshotted without and with the gate."""
+import os
+import subprocess
+import sys
+
+from lab import table
+from lab import volume
+from . import rig, server, snapshots
+
+
+def unavailable():
+    """Why it cannot run here, or None. Installs what is missing from Debian, where it may."""
+    if os.geteuid() != 0:
+        return "needs root: it mounts a btrfs image and runs Cyrus as its own user"
+    _install()
+    return server.unavailable() or volume.unavailable()
+
+
+def _install():
+    """apt-get install, but never at the cost of another package (dovecot-imapd conflicts): then
+    the server's programs are unpacked beside it (lab/debs.py)."""
+    wanted = {"/usr/lib/cyrus/bin/imapd": "cyrus-imapd", "/usr/lib/cyrus/bin/lmtpd": "cyrus-common",
+              "/usr/sbin/saslpasswd2": "sasl2-bin", "/usr/bin/btrfs": "btrfs-progs"}
+    for path, package in wanted.items():
+        if not os.path.exists(path) and os.path.exists("/usr/bin/apt-get"):
+            print(f"installing {package}", file=sys.stderr, flush=True)
+            # No policy-rc.d is written: without an init system nothing is started; with one,
+            # Debian's Cyrus starts on its own ports and folders, which this demo does not touch.
+            subprocess.run(["apt-get", "install", "-y", "-q", "--no-remove",
+                            "--no-install-recommends", package], stdout=subprocess.DEVNULL,
+                           env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+
+
+def run(options, work):
+    rows, last, bad = [], None, 0
+    for label, gated, count in (("without the gate", False, max(5, options.copies // 2)),
+                                ("with the gate", True, options.copies)):
+        folder = work / ("gated" if gated else "control")
+        folder.mkdir(mode=0o755)
+        print(f"{label}: starting Cyrus, 8 IMAP and 2 LMTP clients", file=sys.stderr, flush=True)
+        with rig.Rig(folder, gated) as r, table.Progress(f"snapshots {label}", count) as progress:
+            s = snapshots.take(r, count, progress, options)
+        kept = s.record()
+        client = kept["client_ms_in_freezes"] if gated else kept["client_ms_all"]
+        drain = kept["drain_ms"]
+        rows.append([label, count, s.torn, s.not_drained + s.otherwise_failed if gated else None,
+                     drain["p50"], drain["p99"], drain["max"], client["p50"], client["p99"],
+                     kept["operations_per_second"]])
+        if gated:
+            last = s.taken[-1].get("line")
+            bad = s.any_finding + s.not_drained + s.otherwise_failed
+        elif s.torn < count * 0.8:
+            print(f"only {s.torn} of {count} are torn: the load is too light", file=sys.stderr)
+            bad += 1
+        for one in s.taken:
+            if one.get("exit"):
+                print(one["said"], file=sys.stderr)
+    print(table.render(rows, ["snapshots of a busy Cyrus", "snapshots", "torn", "refused",
+                              "drain p50 ms", "p99", "max", "client p50 ms", "p99", "ops/s"]))
+    print(last or "writegate printed no verdict")
+    return 1 if bad else 0
