@@ -1,0 +1,57 @@
+"""The writegate command as the call tests use it, and where its two binaries are."""
+import os
+import re
+import subprocess
+import tempfile
+import shutil
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def binary(name, given=None):
+    """Given, or from the environment, or freshly built; None where there is none yet."""
+    for p in (given, os.environ.get("WRITEGATE_TEST_BIN") and os.path.join(os.environ["WRITEGATE_TEST_BIN"], name),
+              os.path.join(ROOT, "target", "release", name)):
+        if p and os.path.exists(p):
+            return os.path.abspath(p)
+    return None
+
+
+class Gate:
+    """One gate of a test's own: its directory, the environment of gated programs, freeze and thaw."""
+
+    def __init__(self, library, command, paths=None, name="calls"):
+        self.library, self.command, self.paths, self.name = library, command, paths, name
+        self.dir = tempfile.mkdtemp(prefix="writegate-", dir="/run" if os.access("/run", os.W_OK) else None)
+        os.chmod(self.dir, 0o755)
+
+    def environment(self, whole_storage=False):
+        env = dict(os.environ, LD_PRELOAD=self.library, WRITEGATE_GATE=self.name, WRITEGATE_DIR=self.dir)
+        env.pop("WRITEGATE_PATHS", None)
+        if self.paths and not whole_storage:
+            env["WRITEGATE_PATHS"] = self.paths
+        return env
+
+    def run(self, *args, seconds=60, **kw):
+        env = dict(os.environ, WRITEGATE_DIR=self.dir)
+        env.pop("LD_PRELOAD", None)
+        return subprocess.run([self.command, *args], env=env, capture_output=True, text=True, timeout=seconds, **kw)
+
+    def freeze(self, limit="20s", drain="3s"):
+        """Token mode. Returns the token, or raises with what the command said."""
+        r = self.run("freeze", "-g", self.name, "-t", limit, "--drain", drain)
+        lines = [x for x in r.stdout.splitlines() if x and not x.startswith("writegate:")]
+        if r.returncode or not lines:
+            raise RuntimeError(f"freeze exit {r.returncode}: {r.stdout.strip()} {r.stderr.strip()}")
+        return lines[-1].strip()
+
+    def thaw(self, token):
+        """Exit code and the verdict's fields."""
+        r = self.run("thaw", token)
+        lines = [x for x in r.stdout.splitlines() if x.startswith("writegate:")]
+        fields = dict(re.findall(r"(\S+?)=(\S+)", lines[-1])) if lines else {}
+        fields["text"] = (r.stdout + r.stderr).strip()
+        return r.returncode, fields
+
+    def close(self):
+        shutil.rmtree(self.dir, ignore_errors=True)

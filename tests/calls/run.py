@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Every way of changing a file: bare, gated, and with the barrier up.
+
+1. bare: the program's results, and that it really changes the disk (a way that changes nothing proves nothing);
+2. gated, barrier down: the same results, errno, offsets, contents, metadata;
+3. gated, barrier up: nothing on disk may change before the thaw, seen by observer.py; afterwards it must
+   finish with the same results. The named exceptions must be seen to get past, and the freeze must say so.
+
+    run.py [--libc glibc|musl] [--only PATTERN] [--library F] [--command F] [--bare] [--write-docs] [-v]
+
+Needs root (fanotify, owners) and a temporary directory on a disk (--work, default /var/tmp).
+"""
+import argparse
+import fnmatch
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gate as gates                                     # noqa: E402
+import observer                                          # noqa: E402
+import past                                              # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FLAGS = "-std=gnu11 -O1 -g -w -fno-builtin -U_FORTIFY_SOURCE -pthread".split()
+WHOLE_STORAGE = {"records"}          # programs whose places look different from inside (mount namespaces)
+BATCH = 40
+SETTLE_S = 0.8                       # how long an ungated change gets to show itself under the barrier
+
+
+def build(libc, out):
+    os.makedirs(out, exist_ok=True)
+    programs = {}
+    for source in sorted(f for f in os.listdir(HERE) if f.endswith(".c")):
+        target = os.path.join(out, source[:-2])
+        cmd = (["gcc", *FLAGS] if libc == "glibc" else ["musl-gcc", *FLAGS]) + ["-o", target, os.path.join(HERE, source)]
+        cmd += ["-ldl", "-lutil", "-lrt"] if libc == "glibc" else []
+        subprocess.run(cmd, check=True)
+        listed = subprocess.run([target, "--list"], capture_output=True, text=True, check=True).stdout
+        programs[source[:-2]] = (target, [tuple(x.split()) for x in listed.splitlines()])
+    return programs
+
+
+class Run:
+    """One way's program in a directory of its own, up to "ready"; then go(), then finish()."""
+
+    def __init__(self, way, top, env):
+        self.way = way
+        self.dir = os.path.join(top, way.id)
+        os.mkdir(self.dir)
+        self.text, self.code = b"", None
+        self.p = subprocess.Popen([way.program, way.name, self.dir], env=env, stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        os.set_blocking(self.p.stdout.fileno(), False)
+
+    def read(self, seconds, until=None):
+        """Collect output until a word, the end of file or the time limit."""
+        end = time.monotonic() + seconds
+        while True:
+            if until and until in self.text:
+                return True
+            left = end - time.monotonic()
+            if not select.select([self.p.stdout], [], [], max(left, 0))[0]:
+                return False
+            piece = os.read(self.p.stdout.fileno(), 65536)
+            if not piece:
+                return until is None or until in self.text
+            self.text += piece
+
+    def ready(self):
+        self.read(20, b"ready\n")
+        if b"ready\n" in self.text:
+            return True
+        self.finish(2)
+        return False
+
+    def go(self):
+        self.p.stdin.write(b"\n")
+        self.p.stdin.close()
+
+    def finish(self, seconds):
+        """True when the program ended by itself. Its descendants close the pipe too."""
+        ended = self.read(seconds)
+        if not ended:
+            os.killpg(self.p.pid, 9)
+        try:
+            self.code = self.p.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.p.pid, 9)
+            self.code = self.p.wait()
+        self.p.stdout.close()
+        return ended
+
+    def result(self):
+        """Everything that must not differ."""
+        return self.text.decode(errors="replace"), self.code, observer.outcome(self.dir)
+
+
+class Way:
+    def __init__(self, family, program, name, kind):
+        self.family, self.program, self.name, self.kind = family, program, name, kind
+        self.id = family + "." + name.replace(":", ".")
+        self.bare = self.skip = None
+        self.failures = []
+        self.seen = []                # what got past, for an exception
+
+
+def once(way, top, env):
+    """Prepare, act, finish; returns (result, changes seen by a walk) or None and a reason."""
+    r = Run(way, top, env)
+    if not r.ready():
+        word = r.text.decode(errors="replace").strip().splitlines()
+        return None, (word[-1] if word else f"exit {r.code}, no word")
+    before = observer.walk(r.dir)
+    r.go()
+    if not r.finish(30):
+        return None, "hangs"
+    return r.result(), observer.differences(before, observer.walk(r.dir))
+
+
+def compare(way, got, what):
+    names = ("output", "exit code", "what is left on disk")
+    for n, a, b in zip(names, way.bare, got):
+        if a != b:
+            if isinstance(a, dict):
+                a = {k: v for k, v in a.items() if b.get(k) != v}
+                b = {k: v for k, v in b.items() if way.bare[2].get(k) != v}
+            way.failures.append(f"{what}: {n} differs: bare {a!r}, gated {b!r}")
+
+
+def bare(way, top):
+    got, word = once(way, top, os.environ)
+    if got is None or got[0].startswith("skip") or "\nskip" in got[0] or "skip" in str(word)[:5]:
+        text = word if got is None else got[0]
+        if "skip" in str(text):
+            way.skip = str(text).split("skip ", 1)[1].splitlines()[0]
+        else:
+            way.failures.append(f"bare: {word}")
+        return
+    way.bare = got
+    if way.kind in ("holds", "past") and not word and not fanotify_only(way):
+        way.failures.append("bare: this way changes nothing on disk, so it shows nothing")
+
+
+def fanotify_only(way):
+    return False
+
+
+def gated(way, top, env):
+    got, word = once(way, top, env)
+    if got is None:
+        way.failures.append(f"gated: {word}")
+    else:
+        compare(way, got, "gated")
+
+
+def barrier(batch, top, gate):
+    """One freeze over a batch of ways. Returns the thaw's exit code and verdict."""
+    runs = []
+    for w in batch:
+        r = Run(w, top, gate.environment(w.family in WHOLE_STORAGE))
+        runs.append(r)
+    live = []
+    for r in runs:
+        if r.ready():
+            live.append(r)
+        else:
+            r.way.failures.append("barrier: never ready: " + r.text.decode(errors="replace"))
+    watch = observer.Fanotify(top)
+    try:
+        for r in live:
+            watch.learn(r.dir, r.way.id)
+        token = gate.freeze()
+        before = {r: observer.walk(r.dir) for r in live}
+        watch.drain()
+        for r in live:
+            r.go()
+        end = time.monotonic() + SETTLE_S
+        for r in live:
+            r.read(max(0.0, end - time.monotonic()) if r.way.kind != "passes" else 3, b"done\n")
+        time.sleep(max(0.0, end - time.monotonic()))
+        after = {r: observer.walk(r.dir) for r in live}
+        events = watch.drain()
+        done = {r: b"done\n" in r.text for r in live}
+        code, verdict = gate.thaw(token)
+    except BaseException:
+        for r in live:
+            r.finish(0)
+        raise
+    finally:
+        watch.close()
+    for r in live:
+        w, changed = r.way, observer.differences(before[r], after[r]) + events.get(r.way.id, [])
+        if w.kind == "past":
+            w.seen = changed
+            if not changed:
+                w.failures.append("barrier: named as an exception, but nothing got past: take it off the list")
+        elif changed:
+            w.failures.append(f"barrier: the disk changed under it: {'; '.join(changed[:6])}")
+        if w.kind == "holds" and done[r]:
+            w.failures.append("barrier: the act ended before the thaw")
+        if w.kind == "passes" and not done[r]:
+            w.failures.append("barrier: held, although it changes nothing")
+        if not r.finish(20):
+            w.failures.append("barrier: did not finish within 20 s of the thaw")
+        else:
+            compare(w, r.result(), "barrier")
+    return code, verdict
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--libc", default="glibc", choices=("glibc", "musl"))
+    a.add_argument("--only", default="*")
+    a.add_argument("--library")
+    a.add_argument("--command")
+    a.add_argument("--work", default="/var/tmp")
+    a.add_argument("--bare", action="store_true", help="only that each way works and is seen to change the disk")
+    a.add_argument("--write-docs", action="store_true")
+    a.add_argument("-v", action="store_true")
+    o = a.parse_args()
+    library, command = gates.binary("libwritegate.so", o.library), gates.binary("writegate", o.command)
+    work = tempfile.mkdtemp(prefix="writegate-calls-", dir=o.work)
+    programs = build(o.libc, os.path.join(work, "bin"))
+    ways = [Way(f, prog, n, k) for f, (prog, listed) in programs.items() for n, k in listed
+            if fnmatch.fnmatch(f"{f}.{n}", o.only) or fnmatch.fnmatch(n, o.only) or f == o.only]
+    gate, skipped_parts = None, []
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            top = os.path.join(work, "bare")
+            os.mkdir(top)
+            list(pool.map(lambda w: bare(w, top), ways))
+            if o.bare or not library:
+                skipped_parts.append("gated and barrier runs: " + ("--bare" if o.bare else "no libwritegate.so"))
+            else:
+                protected = os.path.join(work, "p")
+                os.mkdir(protected)
+                gate = gates.Gate(library, command, protected)
+                top = os.path.join(protected, "gated")
+                os.mkdir(top)
+                list(pool.map(lambda w: w.bare and gated(w, top, gate.environment(w.family in WHOLE_STORAGE)), ways))
+        if gate and not command:
+            skipped_parts.append("barrier runs: no writegate command")
+        elif gate:
+            rounds(ways, os.path.join(work, "p"), gate)
+    finally:
+        if gate:
+            gate.close()
+        shutil.rmtree(work, ignore_errors=True)
+    return report(ways, skipped_parts, o)
+
+
+def rounds(ways, protected, gate):
+    """Barrier runs: the ordinary ways in batches, each exception in a freeze of its own."""
+    plain = [w for w in ways if w.bare and w.kind in ("holds", "passes", "either")]
+    batches = [plain[i:i + BATCH] for i in range(0, len(plain), BATCH)]
+    batches += [[w] for w in ways if w.bare and w.kind == "past"]
+    for i, batch in enumerate(batches):
+        top = os.path.join(protected, f"barrier{i}")
+        os.mkdir(top)
+        try:
+            code, verdict = barrier(batch, top, gate)
+        except RuntimeError as e:
+            for w in batch:
+                w.failures.append(f"barrier: {e}")
+            continue
+        if batch[0].kind == "past":
+            w = batch[0]
+            if verdict.get("verdict") == "CONSISTENT" and verdict.get("coverage") == "full":
+                w.failures.append(f"past: got past, and the freeze does not say so: {verdict['text']}")
+        elif verdict.get("verdict") != "CONSISTENT" or code:
+            for w in batch[:1]:
+                w.failures.append(f"batch of {len(batch)} starting here: thaw exit {code}: {verdict['text']}")
+        shutil.rmtree(top, ignore_errors=True)
+
+
+def report(ways, skipped_parts, o):
+    failed = [w for w in ways if w.failures]
+    skipped = [w for w in ways if w.skip and not w.failures]
+    for w in ways:
+        if w.failures:
+            print(f"FAIL {w.id} ({w.kind})")
+            for f in w.failures:
+                print("     " + f)
+        elif w.skip:
+            print(f"skip {w.id}: {w.skip}")
+        elif o.v:
+            print(f"ok   {w.id} ({w.kind})" + (f" past: {'; '.join(w.seen[:3])}" if w.seen else ""))
+    for s in skipped_parts:
+        print(f"skip {s}")
+    if o.write_docs and not skipped_parts and not failed:
+        past.write([w for w in ways if w.kind == "past"], os.path.join(gates.ROOT, "docs", "gets-past.md"))
+    print(f"{len(ways) - len(failed) - len(skipped)} passed, {len(failed)} failed, {len(skipped)} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
