@@ -28,6 +28,8 @@ def arguments(parser):
     parser.add_argument("--lmtp", type=int, default=2, help="LMTP clients (default 2)")
     parser.add_argument("--snapshots", type=int, default=500, help="gated, one session a user")
     parser.add_argument("--contention", type=int, default=200, help="gated, three sessions a user")
+    parser.add_argument("--split", type=int, default=100,
+                        help="gated, conf and spool on two volumes, snapshotted 0.1 s apart")
     parser.add_argument("--control", type=int, default=50, help="without the gate")
     parser.add_argument("--freezer-killed", type=int, default=50)
     parser.add_argument("--freezer-stopped", type=int, default=5)
@@ -45,11 +47,12 @@ def run(options, work):
     record = {"packages": {p: evaluation.package_version(p) for p in ("cyrus-common", "libc6")},
               "load": {"imap": options.imap, "lmtp": options.lmtp, "seed": options.seed}}
 
-    def series(part, label, count, gated, sessions):
+    def series(part, label, count, gated, sessions=1, split_s=None):
         if not (count and evaluation.wanted(options, part)):
             return
         with rig.Rig(_fresh(work, part), gated, options.imap * sessions, options.lmtp, sessions,
-                     seed=options.seed) as r, table.Progress(label, count) as progress:
+                     seed=options.seed, split_s=split_s) as r, \
+                table.Progress(label, count) as progress:
             s = snapshots.take(r, count, progress, options)
         kept = record[part] = s.record()
         rows.append(_row(label, s, kept, gated))
@@ -65,9 +68,10 @@ def run(options, work):
                      ", ".join(f"{k} {v}" for k, v in kept.items() if k in _SHOWN))
         failures.extend(f"{label}: {f}" for f in kept["failures"])
 
-    series("control", "without the gate", options.control, False, 1)
-    series("snapshots", "gated", options.snapshots, True, 1)
-    series("contention", "gated, 3 sessions a user", options.contention, True, 3)
+    series("control", "without the gate", options.control, False)
+    series("snapshots", "gated", options.snapshots, True)
+    series("contention", "gated, 3 sessions a user", options.contention, True, sessions=3)
+    series("split", "gated, two volumes 0.1 s apart", options.split, True, split_s=0.1)
     scenario("freezer-killed", "freezer killed", options.freezer_killed, badday.freezer_killed)
     scenario("freezer-stopped", "freezer stopped", options.freezer_stopped, badday.freezer_stopped)
     scenario("workers-killed", "workers killed", options.workers_killed, badday.workers_killed)

@@ -7,25 +7,31 @@ import contextlib
 import time
 
 from lab import gate as lab_gate, load as lab_load, volume
-from . import load, server
+from . import check, load, server
 
 GATE = "mail"
 
 
 class Rig:
-    def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, library=None):
-        """gated: run the service under the library. imap counts sessions in all."""
+    def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, split_s=None):
+        """gated: run the service under the library. imap counts sessions in all. split_s: conf and
+        spool on two subvolumes that are snapshotted this many seconds apart."""
         self.work, self.gated, self.seed = work, gated, seed
         self.imap, self.lmtp, self.sessions, self.users = imap, lmtp, sessions, users
         self._stack = contextlib.ExitStack()
-        self.load, self.gate = None, None
+        self.split_s, self.load, self.gate = split_s, None, None
 
     def __enter__(self):
         with self._stack as stack:
             self.volume = stack.enter_context(volume.Volume(self.work))
-            self.tree = self.volume.subvolume("tree")
+            if self.split_s is None:
+                self.tree = self.volume.subvolume("tree")
+                self.subvolumes = [self.tree]
+            else:
+                self.tree = self.volume.root
+                self.subvolumes = [self.volume.subvolume(part) for part in ("conf", "spool")]
             if self.gated:
-                self.gate = lab_gate.Gate(self.work, name=GATE, paths=[self.tree])
+                self.gate = lab_gate.Gate(self.work, name=GATE, paths=self.subvolumes)
             self.server = stack.enter_context(
                 server.Server(self.tree, self.work / "run", self.users, self.gate))
             load.populate(self.server, self.seed)
@@ -38,6 +44,20 @@ class Rig:
         clients = load.make(self.server, self.imap, self.lmtp, self.sessions, self.seed)
         self.load = lab_load.Load(clients, self.work / "operations.jsonl").start()
         time.sleep(warm_up_s)
+
+    def snapshot_command(self, name):
+        return self.volume.snapshot_command(self.subvolumes, name, self.split_s or 0)
+
+    def judge(self, name):
+        """The findings in a snapshot, which is deleted; None where none was taken."""
+        parts = [self.volume.taken(s, name) for s in self.subvolumes]
+        try:
+            if not all(p.exists() for p in parts):
+                return None
+            return check.tree(*parts) if self.split_s is not None else check.tree(
+                parts[0] / "conf", parts[0] / "spool")
+        finally:
+            self.volume.delete(name)
 
     def restart(self, gate):
         """The same tree under another (or no) gate; the load starts anew, with its own log."""

@@ -1,6 +1,6 @@
 """The checker: contradictions between the files of a Cyrus 3.6 tree that nobody is changing.
 
-    findings = check.tree(path)                 # [] for a whole snapshot
+    findings = check.tree(conf, spool)          # [] for a whole snapshot
     python3 -m cyrus.check TREE                 # from tests/: prints them; exit 1 if there are any
 
 Written from what the files of a running Cyrus hold, with readers of its own: a snapshot is judged

@@ -1,11 +1,15 @@
-"""python3 -m cyrus.check TREE...: print every contradiction; exit 1 if there are any."""
+"""python3 -m cyrus.check TREE...: print every contradiction; exit 1 if there are any.
+
+A tree holds conf/ and spool/.
+"""
+import os
 import sys
 
 from . import tree
 
 bad = 0
 for argument in sys.argv[1:]:
-    found = tree(argument)
+    found = tree(os.path.join(argument, "conf"), os.path.join(argument, "spool"))
     bad += len(found)
     for finding in found:
         print(finding)

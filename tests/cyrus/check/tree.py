@@ -5,11 +5,10 @@ from . import conversations, counters, mailbox, mboxlist, quota, twoskip
 from .finding import Finding
 
 
-def tree(root):
-    """All contradictions in the tree `root` (with conf/ and spool/), as a list of Findings."""
-    root, findings = str(root), []
-    conf, spool = os.path.join(root, "conf"), os.path.join(root, "spool")
-    databases = _databases(root, findings)
+def tree(conf, spool):
+    """All contradictions between a configuration directory and a partition: a list of Findings."""
+    conf, spool, findings = str(conf), str(spool), []
+    databases = _databases({"conf": conf, "spool": spool}, findings)
     boxes = _boxes(spool, findings)
     if "conf/mailboxes.db" not in databases:
         return findings + [Finding("unreadable", "conf/mailboxes.db", "is not there")]
@@ -20,23 +19,24 @@ def tree(root):
         mine = {e.uniqueid: boxes[e.uniqueid] for e in entries.values()
                 if e.user == inbox.user and e.uniqueid in boxes and boxes[e.uniqueid].header
                 and boxes[e.uniqueid].header.crc_right}
-        _user(root, inbox, mine, databases, findings)
+        _user(conf, inbox, mine, databases, findings)
     return findings
 
 
-def _databases(root, findings):
-    """{relative path: {key: value}} of every twoskip file, wherever it lies."""
+def _databases(roots, findings):
+    """{"conf/...": {key: value}} of every twoskip file, wherever it lies."""
     found = {}
-    for folder, _, files in os.walk(root):
-        for name in files:
-            if name.endswith(".NEW") or not name.endswith((".db", "cyrus.annotations")):
-                continue
-            path = os.path.join(folder, name)
-            with open(path, "rb") as f:
-                data = f.read()
-            if twoskip.is_twoskip(data):
-                relative = os.path.relpath(path, root)
-                found[relative] = twoskip.read(data, relative, findings)
+    for label, root in roots.items():
+        for folder, _, files in os.walk(root):
+            for name in files:
+                if name.endswith(".NEW") or not name.endswith((".db", "cyrus.annotations")):
+                    continue
+                path = os.path.join(folder, name)
+                with open(path, "rb") as f:
+                    data = f.read()
+                if twoskip.is_twoskip(data):
+                    relative = os.path.join(label, os.path.relpath(path, root))
+                    found[relative] = twoskip.read(data, relative, findings)
     return found
 
 
@@ -56,14 +56,14 @@ def _boxes(spool, findings):
     return found
 
 
-def _user(root, inbox, mine, databases, findings):
+def _user(conf, inbox, mine, databases, findings):
     uniqueid = inbox.uniqueid.decode()
-    folder = os.path.join("conf", "user", "uuid", uniqueid[0], uniqueid[1], uniqueid)
+    folder = os.path.join("user", "uuid", uniqueid[0], uniqueid[1], uniqueid)
     label = inbox.user.decode(errors="replace")
-    path = os.path.join(folder, "conversations.db")
+    path = os.path.join("conf", folder, "conversations.db")
     conversations.check(databases.get(path, {}), f"conversations.db of {label}", mine, findings)
     try:
-        with open(os.path.join(root, folder, "counters.db"), "rb") as f:
+        with open(os.path.join(conf, folder, "counters.db"), "rb") as f:
             data = f.read()
     except FileNotFoundError:
         findings.append(Finding("counters", label, "counters.db is not there"))
