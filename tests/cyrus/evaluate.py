@@ -14,7 +14,7 @@ DRAIN_P50_MS, DRAIN_P99_MS = 80, 125
 
 def unavailable(options):
     why = server.unavailable() or volume.unavailable()
-    if why or options.only == ["control"]:
+    if why or set(options.only or ["all"]) <= {"control", "stopped"}:
         return why
     try:
         lab_gate.binaries()
@@ -31,6 +31,8 @@ def arguments(parser):
     parser.add_argument("--split", type=int, default=100,
                         help="gated, conf and spool on two volumes, snapshotted 0.1 s apart")
     parser.add_argument("--control", type=int, default=50, help="without the gate")
+    parser.add_argument("--stopped", type=int, default=50,
+                        help="without the gate, every process under SIGSTOP")
     parser.add_argument("--freezer-killed", type=int, default=50)
     parser.add_argument("--freezer-stopped", type=int, default=5)
     parser.add_argument("--workers-killed", type=int, default=200)
@@ -47,13 +49,13 @@ def run(options, work):
     record = {"packages": {p: evaluation.package_version(p) for p in ("cyrus-common", "libc6")},
               "load": {"imap": options.imap, "lmtp": options.lmtp, "seed": options.seed}}
 
-    def series(part, label, count, gated, sessions=1, split_s=None):
+    def series(part, label, count, gated, sessions=1, split_s=None, stopped=False):
         if not (count and evaluation.wanted(options, part)):
             return
         with rig.Rig(_fresh(work, part), gated, options.imap * sessions, options.lmtp, sessions,
                      seed=options.seed, split_s=split_s) as r, \
                 table.Progress(label, count) as progress:
-            s = snapshots.take(r, count, progress, options)
+            s = snapshots.take(r, count, progress, options, stopped=stopped)
         kept = record[part] = s.record()
         rows.append(_row(label, s, kept, gated))
         failures.extend(_judge(label, s, kept, gated))
@@ -69,6 +71,7 @@ def run(options, work):
         failures.extend(f"{label}: {f}" for f in kept["failures"])
 
     series("control", "without the gate", options.control, False)
+    series("stopped", "every process SIGSTOPped", options.stopped, False, stopped=True)
     series("snapshots", "gated", options.snapshots, True)
     series("contention", "gated, 3 sessions a user", options.contention, True, sessions=3)
     series("split", "gated, two volumes 0.1 s apart", options.split, True, split_s=0.1)

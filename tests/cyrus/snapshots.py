@@ -4,7 +4,6 @@ Snapshots are taken in batches at full load and judged while the clients rest: t
 must not thin out the load, nor the load the checker. At every rest a snapshot of the quiet server
 is judged as well: it must be whole, or the checker sees things.
 """
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -65,18 +64,18 @@ class Series:
                 "not_consistent": [t for t in self.taken if t.get("exit") or t["findings"]][:20]}
 
 
-def take(rig, count, progress, options=None, gap_s=0.3, batch=25):
-    """Take `count` snapshots of a rig; through its gate where it has one."""
+def take(rig, count, progress, options=None, gap_s=0.3, batch=25, stopped=False):
+    """Take `count` snapshots of a rig; through its gate where it has one. stopped: with every
+    process of the server under SIGSTOP (of a rig without a gate)."""
     series, begun_records = Series(), 0
     while len(series.taken) < count:
         started, batch_taken = time.monotonic(), []
         for _ in range(min(batch, count - len(series.taken))):
             time.sleep(gap_s)
-            one = _one(rig, f"s{len(series.taken)}", options)
+            one = _one(rig, f"s{len(series.taken)}", options, stopped)
             batch_taken.append(one)
             series.taken.append(one)
-            progress.step(f"{series.not_drained} not drained, {series.torn} torn"
-                          if rig.gate else f"{series.torn} torn")
+            progress.step(_note(rig, series, len(series.taken) - len(batch_taken)))
         series.seconds += time.monotonic() - started
         rig.load.pause()
         for one in batch_taken:
@@ -87,12 +86,17 @@ def take(rig, count, progress, options=None, gap_s=0.3, batch=25):
         begun_records = len(records)
         rig.load.resume()
         time.sleep(0.5)
-        progress.step(f"{series.not_drained} not drained, {series.torn} torn"
-                      if rig.gate else f"{series.torn} torn", by=0)
+        progress.step(_note(rig, series, len(series.taken)), by=0)
     return series
 
 
-def _one(rig, name, options):
+def _note(rig, series, judged):
+    """Snapshots are judged at the rests, later than they are taken: say of how many this is so."""
+    gate = f"{series.not_drained} not drained, " if rig.gate else ""
+    return f"{gate}{series.torn} torn of {judged} judged"
+
+
+def _one(rig, name, options, stopped):
     one = {"name": name, "torn": False, "findings": {}, "start": time.monotonic()}
     if rig.gate:
         o = rig.gate.freeze(rig.snapshot_command(name), limit=options.limit,
@@ -103,7 +107,7 @@ def _one(rig, name, options):
             one["said"] = (o.stdout + o.stderr)[-1500:]
             one["record"] = o.record
     else:
-        subprocess.run(rig.snapshot_command(name), check=True, capture_output=True, timeout=60)
+        (rig.snapshot_stopped if stopped else rig.snapshot)(name)
     one["end"] = time.monotonic()
     return one
 
@@ -123,7 +127,7 @@ def _rest(rig, series):
     """The quiet server's tree must be whole. What a session does after its answer ends soon."""
     for _ in range(20):
         time.sleep(0.1)
-        subprocess.run(rig.snapshot_command("quiet"), check=True, capture_output=True, timeout=60)
+        rig.snapshot("quiet")
         found = rig.judge("quiet")
         if not found:
             break
