@@ -101,13 +101,11 @@ impl ControlPage {
     ///
     /// The caller has announced itself with a locked store before it asks.
     pub fn admits(&self, nonce: u64, lock_sequence: u64) -> bool {
-        nonce != 0
-            && self.admissions.iter().any(|place| {
-                place.nonce.load(Ordering::Acquire) == nonce && {
-                    let for_sequence = place.lock_sequence.load(Ordering::Acquire);
-                    for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence
-                }
-            })
+        self.admissions.iter().any(|place| {
+            let given = place.nonce.load(Ordering::Acquire);
+            given == nonce
+                && holds(given, place.lock_sequence.load(Ordering::Acquire), nonce, lock_sequence)
+        })
     }
 
     /// The profile's text; empty if it is not valid UTF-8 or its length is a lie.
@@ -118,6 +116,14 @@ impl ControlPage {
             .and_then(|bytes| core::str::from_utf8(bytes).ok())
             .unwrap_or("")
     }
+}
+
+/// Does an admission given to `given`, for `for_sequence`, let the region
+/// `nonce` pass at its present lock sequence?
+pub fn holds(given: u64, for_sequence: u64, nonce: u64, lock_sequence: u64) -> bool {
+    nonce != 0
+        && given == nonce
+        && (for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //!              │       ├─ blocked behind someone held ─> Admit ─┐
 //!              │       ├─ owner of an admitted child done ─> Revoke ─> Pass
 //!              │       ├─ nothing moves, someone is held ─> Open ─> AwaitMoved ─> Close
+//!              │       ├─ nothing moves ─> Pause ─> Rescan ─> Pass
 //!              │       └─ drain time up ─> Done(NotDrained)
 //! ```
 //!
@@ -19,10 +20,15 @@
 /// What one pass over all regions saw. See [`crate::standing`] for how it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Summary {
-    /// Over every word of every region: equal digests mean that nothing moved.
+    /// Over the entries that passed, of every thread of every region: equal
+    /// digests mean that nobody passed.
     pub digest: u64,
+    /// Over every word of those in flight: equal means that they are stuck.
+    pub motion: u64,
     /// Processes in flight.
     pub in_flight: u32,
+    /// Processes inside a call, or about to be.
+    pub calling: u32,
     /// Threads held at the barrier.
     pub held: u32,
     /// Admissions given that still hold (see [`crate::control::Admission`]).
@@ -108,6 +114,8 @@ enum Phase {
     Passing,
     Rescanning,
     Pausing,
+    Seeking,
+    Sought,
     Opening,
     Moving,
     GivingUp,
@@ -121,8 +129,9 @@ pub struct Drain {
     phase: Phase,
     /// The digest of the pass before, if that one was quiet and since the fence.
     quiet: Option<u64>,
-    /// For telling "stuck": the digest and since when it has not changed.
-    digest: u64,
+    /// For telling "stuck": what those in flight showed, and since when it has
+    /// not changed.
+    motion: Option<u64>,
     moved_at: u64,
     openings: u32,
     admitted: u32,
@@ -136,7 +145,7 @@ impl Drain {
             limits,
             phase: Phase::Begin,
             quiet: None,
-            digest: 0,
+            motion: None,
             moved_at: 0,
             openings: 0,
             admitted: 0,
@@ -185,6 +194,8 @@ impl Drain {
                 (Phase::Passing, Ask::Pass)
             }
             (Phase::Pausing, _) => (Phase::Passing, Ask::Pass),
+            (Phase::Seeking, _) => (Phase::Sought, Ask::Rescan),
+            (Phase::Sought, _) => (Phase::Passing, Ask::Pass),
             (Phase::Opening, _) => (Phase::Moving, Ask::AwaitMoved),
             (Phase::Moving, Told::Done(now)) if now >= self.limits.drain_until => {
                 (Phase::Over(Outcome::NotDrained), Ask::Done(Outcome::NotDrained))
@@ -210,8 +221,9 @@ impl Drain {
         if now >= self.limits.drain_until {
             return (Phase::GivingUp, Ask::Open);
         }
-        if seen.digest != self.digest {
-            self.digest = seen.digest;
+        let moved = self.motion != Some(seen.motion);
+        if moved {
+            self.motion = Some(seen.motion);
             self.moved_at = now;
         }
         if seen.in_flight == 0 && seen.outstanding == 0 {
@@ -234,7 +246,9 @@ impl Drain {
             self.moved_at = now;
             return (Phase::Opening, Ask::Open);
         }
-        (Phase::Pausing, Ask::Pause)
+        // What it waits for may be a child that is not in the list yet: forked
+        // by an open section after the barrier went up, held, and to be admitted.
+        (if moved { Phase::Pausing } else { Phase::Seeking }, Ask::Pause)
     }
 }
 
@@ -242,6 +256,10 @@ impl Drain {
 ///
 /// `opened_at` was read *after* the barrier went down: a clock read before could
 /// be in time while the lowering was not.
+///
+/// Of the last pass only those who passed count. Sections are as they were: one
+/// begins by passing, and one that counted as over at the drain (settled) may
+/// look otherwise by now without anybody having changed a thing.
 pub fn held_to_the_end(
     drained: Summary,
     before_opening: Summary,
@@ -251,10 +269,82 @@ pub fn held_to_the_end(
     if opened_at >= deadline {
         return Err(Broken::Expired);
     }
-    if before_opening.digest != drained.digest || before_opening.in_flight != 0 {
+    if before_opening.digest != drained.digest || before_opening.calling != 0 {
         return Err(Broken::Moved);
     }
     Ok(())
+}
+
+/// The end of a drained freeze: a last pass, the opening, *then* the clock.
+///
+/// ```text
+///   Pass ─nobody calls─> Open ─> Done
+///    ^ └─ someone does ─> Pause
+///    └──────────────────────┘
+/// ```
+///
+/// A thread that has just announced itself and not yet retracted looks like one
+/// that passed: it is given a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Thaw {
+    drained: Summary,
+    deadline: u64,
+    give_up: u64,
+    phase: ThawPhase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+enum ThawPhase {
+    Begin,
+    Passing,
+    Pausing,
+    Opening(Summary),
+    Over(Result<(), Broken>),
+}
+
+/// What the caller must do next for a [`Thaw`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum ThawAsk {
+    /// Look at every word of every region that was looked at for the drain.
+    Pass,
+    /// Wait a moment.
+    Pause,
+    /// Store 0 in the barrier word with a full fence, wake all, *then* read the clock.
+    Open,
+    /// The end.
+    Done(Result<(), Broken>),
+}
+
+impl Thaw {
+    /// Ends the freeze that drained with `drained` under `deadline`; threads that
+    /// seem to pass are looked at again until `give_up` (ns).
+    pub fn new(drained: Summary, deadline: u64, give_up: u64) -> Self {
+        Thaw { drained, deadline, give_up: give_up.min(deadline), phase: ThawPhase::Begin }
+    }
+
+    /// The next step.
+    pub fn next(&mut self, told: Told) -> ThawAsk {
+        let (phase, ask) = match (self.phase, told) {
+            (ThawPhase::Passing, Told::Seen(seen, now)) => {
+                if seen.calling != 0 && now < self.give_up {
+                    (ThawPhase::Pausing, ThawAsk::Pause)
+                } else {
+                    (ThawPhase::Opening(seen), ThawAsk::Open)
+                }
+            }
+            (ThawPhase::Opening(seen), Told::Done(opened_at)) => {
+                let result = held_to_the_end(self.drained, seen, self.deadline, opened_at);
+                (ThawPhase::Over(result), ThawAsk::Done(result))
+            }
+            (ThawPhase::Over(result), _) => (self.phase, ThawAsk::Done(result)),
+            (ThawPhase::Opening(_), _) => (self.phase, ThawAsk::Open),
+            (ThawPhase::Begin | ThawPhase::Passing | ThawPhase::Pausing, _) => {
+                (ThawPhase::Passing, ThawAsk::Pass)
+            }
+        };
+        self.phase = phase;
+        ask
+    }
 }
 
 /// Why a drained freeze did not hold.
@@ -280,7 +370,7 @@ mod tests {
     }
 
     fn quiet(digest: u64) -> Summary {
-        Summary { digest, ..Summary::default() }
+        Summary { digest, motion: digest, ..Summary::default() }
     }
 
     #[test]
@@ -334,5 +424,33 @@ mod tests {
         assert_eq!(held_to_the_end(quiet(1), quiet(1), 1000, 999), Ok(()));
         assert_eq!(held_to_the_end(quiet(1), quiet(1), 1000, 1000), Err(Broken::Expired));
         assert_eq!(held_to_the_end(quiet(1), quiet(2), 1000, 10), Err(Broken::Moved));
+        let calling = Summary { calling: 1, ..quiet(1) };
+        assert_eq!(held_to_the_end(quiet(1), calling, 1000, 10), Err(Broken::Moved));
+    }
+
+    #[test]
+    fn one_who_just_announced_itself_gets_a_moment_and_no_more() {
+        let calling = Summary { calling: 1, ..quiet(1) };
+        let mut thaw = Thaw::new(quiet(1), 1000, 20);
+        assert_eq!(thaw.next(Told::Done(0)), ThawAsk::Pass);
+        assert_eq!(thaw.next(Told::Seen(calling, 1)), ThawAsk::Pause);
+        assert_eq!(thaw.next(Told::Done(2)), ThawAsk::Pass);
+        let mut slow = thaw;
+        assert_eq!(thaw.next(Told::Seen(quiet(1), 3)), ThawAsk::Open);
+        assert_eq!(thaw.next(Told::Done(4)), ThawAsk::Done(Ok(())));
+        assert_eq!(slow.next(Told::Seen(calling, 20)), ThawAsk::Open);
+        assert_eq!(slow.next(Told::Done(21)), ThawAsk::Done(Err(Broken::Moved)));
+    }
+
+    #[test]
+    fn stuck_without_anybody_held_looks_for_a_child_that_is_not_in_the_list() {
+        let mut drain = Drain::new(LIMITS);
+        to_first_pass(&mut drain);
+        let seen = Summary { in_flight: 1, ..quiet(7) };
+        assert_eq!(drain.next(Told::Seen(seen, 1)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(2)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(seen, 3)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(4)), Ask::Rescan);
+        assert_eq!(drain.next(Told::Newcomers(1)), Ask::Pass);
     }
 }

@@ -29,6 +29,13 @@ pub struct Thread {
     pub forgiven: bool,
 }
 
+impl Thread {
+    /// Is it inside a call that may change a file, or about to be?
+    pub fn is_calling(&self) -> bool {
+        matches!(self.word.doing(), Doing::Call | Doing::Asking) && !self.forgiven
+    }
+}
+
 /// One process, as a pass saw it.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
@@ -66,9 +73,8 @@ impl Standing<'_> {
     pub fn in_flight(&self) -> bool {
         self.unknown
             || self.nonce == 0
-            || self.overflow > 0
             || self.in_section()
-            || self.threads.iter().any(|t| t.word.doing() == Doing::Call && !t.forgiven)
+            || is_calling(self)
     }
 
     /// Is a thread of it held at the barrier?
@@ -115,46 +121,146 @@ pub fn must_revoke(given: &Given, processes: &[Standing<'_>]) -> bool {
         }
 }
 
-/// Whom something in flight waits for, and who is held: at most one at a time.
-fn candidate(processes: &[Standing<'_>], given: &[Given]) -> Option<Candidate> {
-    let has = |nonce: u64| given.iter().any(|g| g.candidate.nonce == nonce && outstanding(g, processes));
-    let held = |at: &usize| {
-        let p = &processes[*at];
-        p.nonce != 0 && p.held() && !p.in_section() && !has(p.nonce)
-    };
-    let may = |at: usize| p_in_flight(processes, given, at);
-    // The holder of a lock that something in flight waits for.
-    for waiter in (0..processes.len()).filter(|&at| may(at)) {
-        for thread in processes[waiter].threads {
-            let (Doing::LockWait, Some(file)) = (thread.word.doing(), thread.waits_for) else {
+/// How many locks a chain of waiters is followed along.
+const CHAIN: usize = 4;
+
+/// Can this process not go on unless it is let pass? Threads of an open section
+/// pass by themselves, unless the section was left to a child.
+fn stopped(p: &Standing<'_>) -> bool {
+    p.nonce != 0 && p.held() && (!p.in_section() || p.process.recorded())
+}
+
+/// A lock holder's admission: ends when it gives up a lock.
+fn as_holder(p: &Standing<'_>) -> Candidate {
+    Candidate { nonce: p.nonce, lock_sequence: p.lock_sequence }
+}
+
+/// Who is held and holds what `waiter` waits for, at first or at second hand:
+/// the holder of that lock may itself wait for another, without being in flight.
+fn blocker(
+    processes: &[Standing<'_>],
+    waiter: usize,
+    is_free: &impl Fn(usize) -> bool,
+    depth: usize,
+) -> Option<Candidate> {
+    for thread in processes[waiter].threads {
+        let (Doing::LockWait, Some(file)) = (thread.word.doing(), thread.waits_for) else {
+            continue;
+        };
+        for at in 0..processes.len() {
+            let p = &processes[at];
+            if at == waiter || !p.holds.contains(&file) {
                 continue;
-            };
-            let holder = (0..processes.len())
-                .filter(held)
-                .find(|&at| at != waiter && processes[at].holds.contains(&file));
-            if let Some(at) = holder {
-                let p = &processes[at];
-                return Some(Candidate { nonce: p.nonce, lock_sequence: p.lock_sequence });
+            }
+            if stopped(p) && is_free(at) {
+                return Some(as_holder(p));
+            }
+            if depth > 0
+                && let Some(found) = blocker(processes, at, is_free, depth - 1)
+            {
+                return Some(found);
             }
         }
     }
-    // A child of an open section.
-    (0..processes.len())
-        .filter(held)
-        .find(|&at| works_for_a_section(at, processes))
-        .map(|at| Candidate { nonce: processes[at].nonce, lock_sequence: ANY_SEQUENCE })
+    None
+}
+
+/// Whom something in flight waits for, and who is held: at most one at a time.
+fn candidate(processes: &[Standing<'_>], given: &[Given]) -> Option<Candidate> {
+    let is_free = |at: usize| {
+        let nonce = processes[at].nonce;
+        !given.iter().any(|g| g.candidate.nonce == nonce && outstanding(g, processes))
+    };
+    // The holder of a lock that something in flight waits for.
+    let needed = (0..processes.len()).filter(|&at| must_go_on(processes, given, at));
+    for waiter in needed {
+        if let Some(found) = blocker(processes, waiter, &is_free, CHAIN) {
+            return Some(found);
+        }
+    }
+    // A child of an open section; an owner whose child is done.
+    (0..processes.len()).filter(|&at| stopped(&processes[at]) && is_free(at)).find_map(|at| {
+        let p = &processes[at];
+        if p.in_section() {
+            Some(as_holder(p))
+        } else if works_for_a_section(at, processes) {
+            Some(Candidate { nonce: p.nonce, lock_sequence: ANY_SEQUENCE })
+        } else {
+            None
+        }
+    })
 }
 
 /// In flight, or let in because something in flight waits for it: what *it*
 /// waits for must go on as well.
-fn p_in_flight(processes: &[Standing<'_>], given: &[Given], at: usize) -> bool {
+fn must_go_on(processes: &[Standing<'_>], given: &[Given], at: usize) -> bool {
     let p = &processes[at];
     p.in_section()
         || given.iter().any(|g| g.candidate.nonce == p.nonce && outstanding(g, processes))
         || works_for_a_section(at, processes)
 }
 
-/// One step of the digest: order and every bit matter.
+/// What else must be known of a process for [`settled`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Rest {
+    /// A thread of it is in a call that may wait a second or more (sleep, poll,
+    /// select, connect), and no other is in any hooked call.
+    pub waits: bool,
+    /// Since it was forked it has changed no file, forked nobody (a child may
+    /// change something and be gone) and become no other program (whose region
+    /// would not know).
+    pub untouched: bool,
+}
+
+/// May the open section of `processes[at]` count as over, by the profile's rule?
+///
+/// Its owner has everything on record and has left the rest to a child
+/// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
+/// everyone who works for it holds no lock, has done nothing so far, and waits.
+/// Whoever wakes is held at its next change like anybody else. The rule trusts
+/// that the record comes first: not for servers that record later.
+pub fn settled(
+    at: usize,
+    processes: &[Standing<'_>],
+    mut rest: impl FnMut(usize) -> Rest,
+) -> bool {
+    if !processes[at].process.recorded() || is_calling(&processes[at]) {
+        return false;
+    }
+    let mut helpers = 0;
+    for other in (0..processes.len()).filter(|&other| works_for(other, at, processes)) {
+        let p = &processes[other];
+        let Rest { waits, untouched } = rest(other);
+        if p.unknown || p.nonce == 0 || p.process.locks() > 0 || is_calling(p) {
+            return false;
+        }
+        if !waits || !untouched {
+            return false;
+        }
+        helpers += 1;
+    }
+    helpers > 0
+}
+
+/// Is `owner` an ancestor of `at`?
+fn works_for(at: usize, owner: usize, processes: &[Standing<'_>]) -> bool {
+    let mut parent = processes[at].parent;
+    for _ in 0..processes.len() {
+        match parent {
+            Some(found) if found == owner => return at != owner,
+            Some(found) => parent = processes.get(found).and_then(|p| p.parent),
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Is a thread of it inside a call, or about to be?
+fn is_calling(p: &Standing<'_>) -> bool {
+    p.overflow > 0 || p.threads.iter().any(Thread::is_calling)
+}
+
+/// One step of a digest: order and every bit matter.
 fn mix(digest: u64, value: u64) -> u64 {
     let mixed = (digest ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ mixed >> 29).wrapping_add(0x632b_e59b_d9b4_e019)
@@ -162,21 +268,33 @@ fn mix(digest: u64, value: u64) -> u64 {
 
 /// What one pass saw.
 ///
-/// Equal digests of two passes mean equal words (but for a collision of 64
-/// bits, one in 10^19).
+/// Equal digests of two passes mean that no entry passed in between (but for a
+/// collision of 64 bits, one in 10^19). Processes and threads that have done
+/// nothing add nothing to it, so that one that arrives at the closed barrier, a
+/// new thread or a new process, takes nothing away from a verdict.
 pub fn summarize(processes: &[Standing<'_>], given: &[Given]) -> Summary {
     let mut summary = Summary::default();
     for p in processes {
-        let digest = &mut summary.digest;
-        for value in [p.nonce, p.process.0, p.lock_sequence, p.overflow_entries, p.overflow as u64] {
-            *digest = mix(*digest, value);
+        let entries = p.threads.iter().map(|t| t.word.sequence() as u64);
+        for (number, count) in [p.overflow_entries].into_iter().chain(entries).enumerate() {
+            if count != 0 {
+                let of_one = mix(mix(mix(0, p.nonce), number as u64), count);
+                summary.digest = summary.digest.wrapping_add(of_one);
+            }
         }
-        for thread in p.threads {
-            *digest = mix(*digest, thread.word.0);
-            summary.held += (thread.word.doing() == Doing::Held) as u32;
+        summary.held += p.threads.iter().filter(|t| t.word.doing() == Doing::Held).count() as u32;
+        summary.calling += is_calling(p) as u32;
+        if p.in_flight() {
+            summary.in_flight += 1;
+            for value in [p.nonce, p.process.0, p.lock_sequence, p.unknown as u64] {
+                summary.motion = mix(summary.motion, value);
+            }
+            for thread in p.threads {
+                summary.motion = mix(summary.motion, thread.word.0);
+            }
         }
-        summary.in_flight += p.in_flight() as u32;
     }
+    summary.motion = mix(summary.motion, summary.digest);
     summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;
     summary.revocable = given.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
     summary.candidate = candidate(processes, given);
@@ -260,6 +378,65 @@ mod tests {
     #[test]
     fn a_process_without_a_region_is_in_flight() {
         assert_eq!(summarize(&[process(0, ProcessWord::default())], &[]).in_flight, 1);
+    }
+
+    #[test]
+    fn a_holder_that_waits_itself_is_looked_through() {
+        const OTHER: LockFile = LockFile { dev: 1, ino: 8 };
+        let (first, second) = ([thread(Doing::LockWait, Some(LOCK))], [thread(Doing::LockWait, Some(OTHER))]);
+        let held = [thread(Doing::Held, None)];
+        let owner = Standing { threads: &first, ..process(1, in_section()) };
+        let between =
+            Standing { threads: &second, holds: &[LOCK], ..process(2, ProcessWord::default()) };
+        let last = Standing { threads: &held, holds: &[OTHER], ..process(3, ProcessWord::default()) };
+        let expected = Candidate { nonce: 3, lock_sequence: 5 };
+        assert_eq!(summarize(&[owner, between, last], &[]).candidate, Some(expected));
+        let circle = Standing { holds: &[OTHER], ..owner };
+        assert_eq!(summarize(&[circle, between], &[]).candidate, None, "and it ends");
+    }
+
+    #[test]
+    fn arrivals_at_the_barrier_take_nothing_from_a_verdict() {
+        let done = ThreadWord::default().enter(Doing::Call, 1, None).leave();
+        let one = |word| Thread { word, waits_for: None, forgiven: false };
+        let before = [one(done)];
+        let after = [
+            one(done.enter(Doing::Call, 1, None).retract(Doing::Held)),
+            one(ThreadWord::default().enter(Doing::Call, 1, None).retract(Doing::Held)),
+        ];
+        let drained = summarize(&[Standing { threads: &before, ..process(1, ProcessWord::default()) }], &[]);
+        let held = Standing { threads: &after, ..process(1, ProcessWord::default().with_locks(1)) };
+        let newcomer = Standing { threads: &after[1..], ..process(2, ProcessWord::default()) };
+        let thaw = summarize(&[held, newcomer], &[]);
+        assert_eq!((thaw.digest, thaw.calling), (drained.digest, 0));
+        let passed = [one(done.enter(Doing::Call, 1, None).leave())];
+        let passed = Standing { threads: &passed, ..process(1, ProcessWord::default()) };
+        assert_ne!(summarize(&[passed], &[]).digest, drained.digest);
+    }
+
+    #[test]
+    fn a_section_is_settled_while_its_only_helper_waits_and_has_done_nothing() {
+        let owner = process(1, in_section().forked(true));
+        let helper = Standing { parent: Some(0), ..process(2, ProcessWord::default()) };
+        let quiet = Rest { waits: true, untouched: true };
+        assert!(settled(0, &[owner, helper], |_| quiet));
+        assert!(!settled(0, &[owner], |_| quiet), "the child is gone: its parent will record");
+        assert!(!settled(0, &[owner, helper], |_| Rest { waits: false, ..quiet }));
+        assert!(!settled(0, &[owner, helper], |_| Rest { untouched: false, ..quiet }));
+        let locking = Standing { process: ProcessWord::default().with_locks(1), ..helper };
+        assert!(!settled(0, &[owner, locking], |_| quiet));
+        let unrecorded = process(1, in_section());
+        assert!(!settled(0, &[unrecorded, helper], |_| quiet));
+    }
+
+    #[test]
+    fn an_owner_that_left_its_section_to_a_child_is_admitted_when_that_is_done() {
+        let held = [thread(Doing::Held, None)];
+        let owner = Standing { threads: &held, ..process(1, in_section().forked(true)) };
+        let expected = Candidate { nonce: 1, lock_sequence: 5 };
+        assert_eq!(summarize(&[owner], &[]).candidate, Some(expected));
+        let settled = Standing { settled: true, ..owner };
+        assert_eq!(summarize(&[settled], &[]).candidate, None);
     }
 
     #[test]

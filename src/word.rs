@@ -6,8 +6,11 @@
 //!
 //! Both carry a sequence number that every entry raises *before* it acts, so
 //! that two passes of the freezer which saw the same numbers know that nothing
-//! happened in between. 32 bits of sequence wrap after 2^32 entries of one
-//! thread; between two passes (microseconds) that cannot happen.
+//! happened in between. An entry that is not let pass takes its number back: a
+//! thread's number counts what it did, not what it tried, and those who arrive
+//! at a closed barrier do not look like somebody who passed it. 32 bits of
+//! sequence wrap after 2^32 entries of one thread; between two passes
+//! (microseconds) that cannot happen.
 
 /// What a thread is doing, as its word shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -20,6 +23,10 @@ pub enum Doing {
     Held,
     /// Inside a call that waits for a lock: in flight only if a section is open.
     LockWait,
+    /// Has announced a call and not been let pass yet. In flight for the freezer
+    /// like [`Doing::Call`]; but a call made meanwhile by a signal handler finds
+    /// no permission here: this one has none itself so far.
+    Asking,
 }
 
 /// One thread's call: sequence, state, call number, descriptor.
@@ -37,15 +44,18 @@ pub enum Doing {
 pub struct ThreadWord(pub u64);
 
 const FD_BITS: u32 = 20;
-const CALL_BITS: u32 = 10;
+const CALL_BITS: u32 = 9;
 const FD_MASK: u64 = (1 << FD_BITS) - 1;
 const CALL_SHIFT: u32 = FD_BITS;
 const CALL_MASK: u64 = (1 << CALL_BITS) - 1;
 const DOING_SHIFT: u32 = FD_BITS + CALL_BITS;
+const DOING_MASK: u64 = 7;
 const SEQUENCE_SHIFT: u32 = 32;
 
 impl ThreadWord {
     /// The word of a thread that enters: sequence raised, `doing` shown.
+    ///
+    /// Waiting for a lock changes nothing and so raises nothing.
     ///
     /// Descriptors above 2^20 - 2 and calls without one show none.
     #[inline(always)]
@@ -54,7 +64,8 @@ impl ThreadWord {
             Some(fd) if fd >= 0 && (fd as u64) < FD_MASK => fd as u64 + 1,
             _ => 0,
         };
-        let sequence = self.sequence().wrapping_add(1) as u64;
+        let acts = matches!(doing, Doing::Call | Doing::Asking) as u32;
+        let sequence = self.sequence().wrapping_add(acts) as u64;
         ThreadWord(
             sequence << SEQUENCE_SHIFT
                 | (doing as u64) << DOING_SHIFT
@@ -63,11 +74,34 @@ impl ThreadWord {
         )
     }
 
-    /// The same entry, shown in another state (held, waiting for a lock, ...).
-    /// The sequence stays: nothing new was begun.
+    /// The same entry, shown in another state. The sequence stays: nothing new
+    /// was begun.
     #[inline(always)]
     pub fn show(self, doing: Doing) -> Self {
-        ThreadWord(self.0 & !(3 << DOING_SHIFT) | (doing as u64) << DOING_SHIFT)
+        ThreadWord(self.0 & !(DOING_MASK << DOING_SHIFT) | (doing as u64) << DOING_SHIFT)
+    }
+
+    /// This entry was not let pass: it waits (`Held`), or turned out to be none
+    /// (`Idle`: a call on a socket). The number that it raised is taken back.
+    ///
+    /// ```
+    /// use gate::word::{Doing, ThreadWord};
+    /// let idle = ThreadWord::default();
+    /// let held = idle.enter(Doing::Call, 7, Some(3)).retract(Doing::Held);
+    /// assert_eq!(held.sequence(), idle.sequence());
+    /// ```
+    #[inline(always)]
+    pub fn retract(self, doing: Doing) -> Self {
+        let sequence = self.sequence().wrapping_sub(1) as u64;
+        let low = self.0 & !(!0 << SEQUENCE_SHIFT);
+        ThreadWord(sequence << SEQUENCE_SHIFT | low).show(doing)
+    }
+
+    /// What lay around this call is shown again, under the number that has come
+    /// since: a number that fell back could hide what was done in between.
+    #[inline(always)]
+    pub fn resume(self, outer: ThreadWord) -> Self {
+        ThreadWord(self.0 & !0 << SEQUENCE_SHIFT | outer.0 & !(!0 << SEQUENCE_SHIFT))
     }
 
     /// The word of a thread that has left its call. The sequence stays.
@@ -85,11 +119,13 @@ impl ThreadWord {
     /// What the thread is doing.
     #[inline(always)]
     pub fn doing(self) -> Doing {
-        match self.0 >> DOING_SHIFT & 3 {
+        match self.0 >> DOING_SHIFT & DOING_MASK {
             0 => Doing::Idle,
-            1 => Doing::Call,
             2 => Doing::Held,
-            _ => Doing::LockWait,
+            3 => Doing::LockWait,
+            4 => Doing::Asking,
+            // Nobody writes 5 to 7; a word that lies is in flight.
+            _ => Doing::Call,
         }
     }
 
@@ -124,6 +160,7 @@ const LOCKS_MASK: u64 = 0xffff;
 const SECTION: u64 = 1 << 16;
 const UNTIL_WAIT: u64 = 1 << 17;
 const DOTLOCK_ONLY: u64 = 1 << 18;
+const RECORDED: u64 = 1 << 19;
 
 impl ProcessWord {
     #[inline(always)]
@@ -138,7 +175,7 @@ impl ProcessWord {
     pub fn with_locks(self, count: u16) -> Self {
         let mut low = self.0 & !LOCKS_MASK | count as u64;
         if count == 0 {
-            low &= !DOTLOCK_ONLY;
+            low &= !(DOTLOCK_ONLY | RECORDED);
             if low & UNTIL_WAIT == 0 {
                 low &= !SECTION;
             }
@@ -148,7 +185,19 @@ impl ProcessWord {
 
     /// The first change under a lock: the section is open.
     pub fn section_begun(self) -> Self {
-        self.next(self.0 & !DOTLOCK_ONLY | SECTION)
+        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION)
+    }
+
+    /// A fork under a lock begins the section, and it lasts until the parent's
+    /// last lock is gone: the child may change things and be gone before its
+    /// parent records them.
+    ///
+    /// `recorded`: see [`recorded_at_fork`]; the owner gives up its right to
+    /// pass until its next change, so that the freezer may count the section as
+    /// over ([`crate::standing::settled`]).
+    pub fn forked(self, recorded: bool) -> Self {
+        let begun = self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION;
+        self.next(if recorded { begun | RECORDED } else { begun })
     }
 
     /// A dotlock was made: a section that so far consists of it alone.
@@ -161,7 +210,7 @@ impl ProcessWord {
 
     /// A change by a program whose sections last until it waits.
     pub fn until_wait_begun(self) -> Self {
-        self.next(self.0 & !DOTLOCK_ONLY | SECTION | UNTIL_WAIT)
+        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_WAIT)
     }
 
     /// Such a program is about to wait: its section is over unless locks hold it.
@@ -195,10 +244,16 @@ impl ProcessWord {
         self.0 & UNTIL_WAIT != 0
     }
 
-    /// Would a change now begin a section?
+    /// Is everything that was changed in this section on record, synced, and the
+    /// rest left to a child ([`ProcessWord::forked`])?
+    pub fn recorded(self) -> bool {
+        self.0 & RECORDED != 0
+    }
+
+    /// Would a change now begin a section, or take up one that was left to a child?
     #[inline(always)]
     pub fn would_begin(self) -> bool {
-        self.0 & LOCKS_MASK != 0 && self.0 & (SECTION | DOTLOCK_ONLY) != SECTION
+        self.0 & LOCKS_MASK != 0 && self.0 & (SECTION | DOTLOCK_ONLY | RECORDED) != SECTION
     }
 
     /// How many steps this process has made (wrapping).
@@ -206,6 +261,17 @@ impl ProcessWord {
     pub fn sequence(self) -> u32 {
         (self.0 >> SEQUENCE_SHIFT) as u32
     }
+}
+
+/// At a fork under a lock, in a program whose profile says `settled`: is all
+/// that its owner changed on record, so that what follows is the child's alone?
+///
+/// The arguments are the region's counters of the owner's own changes, up to
+/// which change all was fsynced, and the count at the last fork. A second fork
+/// after the same change says no: the first child may have changed something and
+/// be gone, and what it did is on no record.
+pub fn recorded_at_fork(changes: u64, synced: u64, changes_at_fork: u64) -> bool {
+    changes != 0 && synced == changes && changes_at_fork != changes
 }
 
 #[cfg(test)]
@@ -221,10 +287,40 @@ mod tests {
     #[test]
     fn a_descriptor_too_large_to_show_shows_none() {
         for fd in [-1, 1 << 20, i32::MAX] {
-            assert_eq!(ThreadWord::default().enter(Doing::Call, 1023, Some(fd)).fd(), None);
+            assert_eq!(ThreadWord::default().enter(Doing::Call, 511, Some(fd)).fd(), None);
         }
-        let word = ThreadWord::default().enter(Doing::Held, 1023, Some(0));
-        assert_eq!((word.fd(), word.call(), word.doing()), (Some(0), 1023, Doing::Held));
+        let word = ThreadWord::default().enter(Doing::Asking, 511, Some(0));
+        assert_eq!((word.fd(), word.call(), word.doing()), (Some(0), 511, Doing::Asking));
+    }
+
+    #[test]
+    fn arriving_at_a_closed_barrier_and_waiting_for_a_lock_raise_no_number() {
+        let idle = ThreadWord::default().enter(Doing::Call, 1, None).leave();
+        let held = idle.enter(Doing::Call, 1, Some(3)).retract(Doing::Held);
+        assert_eq!((held.sequence(), held.doing()), (idle.sequence(), Doing::Held));
+        assert_eq!(idle.enter(Doing::LockWait, 1, Some(3)).sequence(), idle.sequence());
+        let first = ThreadWord::default();
+        assert_eq!(first.enter(Doing::Call, 1, None).retract(Doing::Idle), first.show(Doing::Idle).enter(Doing::Idle, 1, None));
+    }
+
+    #[test]
+    fn what_a_signal_handler_did_around_a_held_call_stays_counted() {
+        let held = ThreadWord::default().enter(Doing::Call, 1, None).retract(Doing::Held);
+        let inner = held.enter(Doing::Call, 2, None);
+        let back = inner.resume(held);
+        assert_eq!((back.doing(), back.call()), (Doing::Held, 1));
+        assert_ne!(back.sequence(), held.sequence());
+    }
+
+    #[test]
+    fn a_record_is_trusted_for_one_child_only() {
+        assert!(recorded_at_fork(3, 3, 0));
+        assert!(!recorded_at_fork(3, 2, 0), "not synced");
+        assert!(!recorded_at_fork(3, 3, 3), "a child before this one may have changed something");
+        assert!(!recorded_at_fork(0, 0, 0), "nothing on record");
+        let open = ProcessWord::default().with_locks(1).section_begun().forked(true);
+        assert!(open.recorded() && open.would_begin());
+        assert!(!open.forked(false).recorded() && !open.section_begun().recorded());
     }
 
     #[test]
