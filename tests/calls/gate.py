@@ -55,3 +55,19 @@ class Gate:
 
     def close(self):
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class NoGate:
+    """Looks like a gate and holds nobody: with it every way must be caught (run.py --without-gate)."""
+
+    def environment(self, whole_storage=False):
+        return dict(os.environ)
+
+    def freeze(self, limit="", drain=""):
+        return "none"
+
+    def thaw(self, token):
+        return 0, {"verdict": "CONSISTENT", "coverage": "none", "text": "no gate"}
+
+    def close(self):
+        pass
