@@ -5,9 +5,9 @@
 //! (`preload/src/resolve.rs`), the check that no sibling was forgotten
 //! (`tests/exports/`) and the reference (`writegate doctor --calls`, docs).
 //!
-//! A line reads `call NAME [ALIASES] RULE "what it changes"`. Aliases are the same
+//! A line reads `call NAME [ALIASES] (RULE) "what it changes"`. Aliases are the same
 //! function under other names (64-bit off_t makes `pwrite64` one of them): each is
-//! an export of its own that does the same. `variadic NAME [ALIASES] => TARGET (N)`
+//! an export of its own that does the same. `variadic NAME [ALIASES] (TARGET, N)`
 //! forwards a call with N named arguments to its `va_list` sibling.
 //!
 //! Adding a call is adding a line; only a new *rule* needs a function
@@ -121,223 +121,222 @@ macro_rules! for_each_call {
     ($then:path) => {
         $then! {
             // descriptor writes and copies
-            call write [__write] Fd(0) "data, size";
-            call pwrite [pwrite64 __pwrite64] Fd(0) "data, size";
-            call writev [] Fd(0) "data, size";
-            call pwritev [pwritev64] Fd(0) "data, size";
-            call pwritev2 [pwritev64v2] Fd(0) "data, size";
-            call sendfile [sendfile64] Fd(0) "data of the output";
-            call splice [] Fd(2) "data of the output";
-            call copy_file_range [] Fd(2) "data of the output";
-            call vdprintf [] Fd(0) "data";
-            call __vdprintf_chk [] Fd(0) "data";
-            variadic dprintf [] => vdprintf (2) "data";
-            variadic __dprintf_chk [] => __vdprintf_chk (3) "data";
-            call backtrace_symbols_fd [__backtrace_symbols_fd] Fd(2) "data";
-            call ioctl [] Ioctl "clones, flags, allocation, subvolumes";
+            call write [__write] (Fd(0)) "data, size";
+            call pwrite [pwrite64 __pwrite64] (Fd(0)) "data, size";
+            call writev [] (Fd(0)) "data, size";
+            call pwritev [pwritev64] (Fd(0)) "data, size";
+            call pwritev2 [pwritev64v2] (Fd(0)) "data, size";
+            call sendfile [sendfile64] (Fd(0)) "data of the output";
+            call splice [] (Fd(2)) "data of the output";
+            call copy_file_range [] (Fd(2)) "data of the output";
+            call vdprintf [] (Fd(0)) "data";
+            call __vdprintf_chk [] (Fd(0)) "data";
+            variadic dprintf [] (vdprintf, 2) "data";
+            variadic __dprintf_chk [] (__vdprintf_chk, 3) "data";
+            call backtrace_symbols_fd [__backtrace_symbols_fd] (Fd(2)) "data";
+            call ioctl [] (Ioctl) "clones, flags, allocation, subvolumes";
             // opens that create or truncate
-            call open [open64 __open __open64] Open(CWD, 0, 1) "creates, truncates";
-            call __open_2 [__open64_2] Open(CWD, 0, 1) "truncates";
-            call openat [openat64] Open(0, 1, 2) "creates, truncates";
-            call __openat_2 [__openat64_2] Open(0, 1, 2) "truncates";
-            call openat2 [] OpenHow "creates, truncates";
-            call open_by_handle_at [] OpenHandle "truncates";
-            call creat [creat64] Path(CWD, 0) "creates, truncates";
-            call mkstemp [mkstemp64] Path(CWD, 0) "creates";
-            call mkostemp [mkostemp64] Path(CWD, 0) "creates";
-            call mkstemps [mkstemps64] Path(CWD, 0) "creates";
-            call mkostemps [mkostemps64] Path(CWD, 0) "creates";
-            call mkdtemp [] Path(CWD, 0) "makes a directory";
-            call tmpfile [tmpfile64] TempDir "creates an unnamed file";
-            call fopen [fopen64 _IO_fopen] OpenMode(0, 1) "creates, truncates";
-            call setmntent [__setmntent] OpenMode(0, 1) "creates, truncates";
-            call freopen [freopen64] Freopen "flushes, closes, creates, truncates";
+            call open [open64 __open __open64] (Open(CWD, 0, 1)) "creates, truncates";
+            call __open_2 [__open64_2] (Open(CWD, 0, 1)) "truncates";
+            call openat [openat64] (Open(0, 1, 2)) "creates, truncates";
+            call __openat_2 [__openat64_2] (Open(0, 1, 2)) "truncates";
+            call openat2 [] (OpenHow) "creates, truncates";
+            call open_by_handle_at [] (OpenHandle) "truncates";
+            call creat [creat64] (Path(CWD, 0)) "creates, truncates";
+            call mkstemp [mkstemp64] (Path(CWD, 0)) "creates";
+            call mkostemp [mkostemp64] (Path(CWD, 0)) "creates";
+            call mkstemps [mkstemps64] (Path(CWD, 0)) "creates";
+            call mkostemps [mkostemps64] (Path(CWD, 0)) "creates";
+            call mkdtemp [] (Path(CWD, 0)) "makes a directory";
+            call tmpfile [tmpfile64] (TempDir) "creates an unnamed file";
+            call fopen [fopen64 _IO_fopen] (OpenMode(0, 1)) "creates, truncates";
+            call setmntent [__setmntent] (OpenMode(0, 1)) "creates, truncates";
+            call freopen [freopen64] (Freopen) "flushes, closes, creates, truncates";
             // size and allocation
-            call truncate [truncate64] Path(CWD, 0) "size";
-            call ftruncate [ftruncate64] Fd(0) "size";
-            call fallocate [fallocate64] Fd(0) "size, holes";
-            call posix_fallocate [posix_fallocate64] Fd(0) "size";
-            call madvise [__madvise] Madvise "MADV_REMOVE punches a hole in a mapped file";
+            call truncate [truncate64] (Path(CWD, 0)) "size";
+            call ftruncate [ftruncate64] (Fd(0)) "size";
+            call fallocate [fallocate64] (Fd(0)) "size, holes";
+            call posix_fallocate [posix_fallocate64] (Fd(0)) "size";
+            call madvise [__madvise] (Madvise) "MADV_REMOVE punches a hole in a mapped file";
             // names
-            call rename [] Paths(CWD, 0, CWD, 1) "names; may end a dotlock";
-            call renameat [] Paths(0, 1, 2, 3) "names; may end a dotlock";
-            call renameat2 [] Paths(0, 1, 2, 3) "names; may end a dotlock";
-            call link [] Link(CWD, 0, CWD, 1) "a new name; may take a dotlock";
-            call linkat [] Link(0, 1, 2, 3) "a new name; may take a dotlock";
-            call symlink [] Path(CWD, 1) "a new name";
-            call symlinkat [] Path(1, 2) "a new name";
-            call unlink [] Unlink(CWD, 0) "a name; may end a dotlock";
-            call unlinkat [] Unlink(0, 1) "a name; may end a dotlock";
-            call remove [] Unlink(CWD, 0) "a name; may end a dotlock";
-            call rmdir [] Path(CWD, 0) "a name";
-            call mkdir [] Path(CWD, 0) "a directory";
-            call mkdirat [] Path(0, 1) "a directory";
-            call mknod [] Path(CWD, 0) "a node";
-            call mknodat [] Path(0, 1) "a node";
-            call __xmknod [] Path(CWD, 1) "a node";
-            call __xmknodat [] Path(1, 2) "a node";
-            call mkfifo [] Path(CWD, 0) "a node";
-            call mkfifoat [] Path(0, 1) "a node";
-            call bind [] Bind "the name of a unix socket";
+            call rename [] (Paths(CWD, 0, CWD, 1)) "names; may end a dotlock";
+            call renameat [] (Paths(0, 1, 2, 3)) "names; may end a dotlock";
+            call renameat2 [] (Paths(0, 1, 2, 3)) "names; may end a dotlock";
+            call link [] (Link(CWD, 0, CWD, 1)) "a new name; may take a dotlock";
+            call linkat [] (Link(0, 1, 2, 3)) "a new name; may take a dotlock";
+            call symlink [] (Path(CWD, 1)) "a new name";
+            call symlinkat [] (Path(1, 2)) "a new name";
+            call unlink [] (Unlink(CWD, 0)) "a name; may end a dotlock";
+            call unlinkat [] (Unlink(0, 1)) "a name; may end a dotlock";
+            call remove [] (Unlink(CWD, 0)) "a name; may end a dotlock";
+            call rmdir [] (Path(CWD, 0)) "a name";
+            call mkdir [] (Path(CWD, 0)) "a directory";
+            call mkdirat [] (Path(0, 1)) "a directory";
+            call mknod [] (Path(CWD, 0)) "a node";
+            call mknodat [] (Path(0, 1)) "a node";
+            call __xmknod [] (Path(CWD, 1)) "a node";
+            call __xmknodat [] (Path(1, 2)) "a node";
+            call mkfifo [] (Path(CWD, 0)) "a node";
+            call mkfifoat [] (Path(0, 1)) "a node";
+            call bind [] (Bind) "the name of a unix socket";
             // metadata
-            call chmod [] Path(CWD, 0) "mode";
-            call lchmod [] Path(CWD, 0) "mode";
-            call fchmod [] Fd(0) "mode";
-            call fchmodat [] Path(0, 1) "mode";
-            call chown [] Path(CWD, 0) "owner";
-            call lchown [] Path(CWD, 0) "owner";
-            call fchown [] Fd(0) "owner";
-            call fchownat [] Path(0, 1) "owner";
-            call utime [] Path(CWD, 0) "times";
-            call utimes [] Path(CWD, 0) "times";
-            call lutimes [] Path(CWD, 0) "times";
-            call futimes [] Fd(0) "times";
-            call futimesat [] Path(0, 1) "times";
-            call utimensat [] Path(0, 1) "times";
-            call futimens [] Fd(0) "times";
-            call setxattr [] Path(CWD, 0) "extended attributes";
-            call lsetxattr [] Path(CWD, 0) "extended attributes";
-            call fsetxattr [] Fd(0) "extended attributes";
-            call removexattr [] Path(CWD, 0) "extended attributes";
-            call lremovexattr [] Path(CWD, 0) "extended attributes";
-            call fremovexattr [] Fd(0) "extended attributes";
+            call chmod [] (Path(CWD, 0)) "mode";
+            call lchmod [] (Path(CWD, 0)) "mode";
+            call fchmod [] (Fd(0)) "mode";
+            call fchmodat [] (Path(0, 1)) "mode";
+            call chown [] (Path(CWD, 0)) "owner";
+            call lchown [] (Path(CWD, 0)) "owner";
+            call fchown [] (Fd(0)) "owner";
+            call fchownat [] (Path(0, 1)) "owner";
+            call utime [] (Path(CWD, 0)) "times";
+            call utimes [] (Path(CWD, 0)) "times";
+            call lutimes [] (Path(CWD, 0)) "times";
+            call futimes [] (Fd(0)) "times";
+            call futimesat [] (Path(0, 1)) "times";
+            call utimensat [] (Path(0, 1)) "times";
+            call futimens [] (Fd(0)) "times";
+            call setxattr [] (Path(CWD, 0)) "extended attributes";
+            call lsetxattr [] (Path(CWD, 0)) "extended attributes";
+            call fsetxattr [] (Fd(0)) "extended attributes";
+            call removexattr [] (Path(CWD, 0)) "extended attributes";
+            call lremovexattr [] (Path(CWD, 0)) "extended attributes";
+            call fremovexattr [] (Fd(0)) "extended attributes";
             // durability: held, so that the snapshot is not changed under a freezer; begins no section
-            call fsync [] Sync(0) "nothing but where it lies";
-            call fdatasync [] Sync(0) "nothing but where it lies";
-            call syncfs [] Sync(0) "nothing but where it lies";
-            call sync_file_range [] Sync(0) "nothing but where it lies";
+            call fsync [] (Sync(0)) "nothing but where it lies";
+            call fdatasync [] (Sync(0)) "nothing but where it lies";
+            call syncfs [] (Sync(0)) "nothing but where it lies";
+            call sync_file_range [] (Sync(0)) "nothing but where it lies";
             // locks
-            call fcntl [fcntl64 __fcntl] Fcntl "takes and ends locks, duplicates descriptors";
-            call flock [] Flock "takes and ends locks";
-            call lockf [lockf64] Lockf "takes and ends locks";
+            call fcntl [fcntl64 __fcntl] (Fcntl) "takes and ends locks, duplicates descriptors";
+            call flock [] (Flock) "takes and ends locks";
+            call lockf [lockf64] (Lockf) "takes and ends locks";
             // closing and duplicating descriptors
-            call close [__close posix_close] Close(0) "ends locks";
-            call closefrom [] CloseFrom "ends locks";
-            call close_range [] CloseRange "ends locks";
-            call dup [] Dup "another descriptor of a lock";
-            call dup2 [__dup2] Dup2 "ends the locks of what it replaces";
-            call dup3 [] Dup2 "ends the locks of what it replaces";
-            call closedir [] CloseDir "ends locks on a directory";
-            call fclose [_IO_fclose] StreamClose(0) "flushes; ends locks";
-            call endmntent [__endmntent] StreamClose(0) "flushes; ends locks";
-            call fcloseall [] AllStreams "flushes";
-            call pclose [] Waits "closes a pipe, waits for a child";
-            call login_tty [] LoginTty "closes descriptors 0 to 2";
+            call close [__close posix_close] (Close(0)) "ends locks";
+            call closefrom [] (CloseFrom) "ends locks";
+            call close_range [] (CloseRange) "ends locks";
+            call dup [] (Dup) "another descriptor of a lock";
+            call dup2 [__dup2] (Dup2) "ends the locks of what it replaces";
+            call dup3 [] (Dup2) "ends the locks of what it replaces";
+            call closedir [] (CloseDir) "ends locks on a directory";
+            call fclose [_IO_fclose] (StreamClose(0)) "flushes; ends locks";
+            call endmntent [__endmntent] (StreamClose(0)) "flushes; ends locks";
+            call fcloseall [] (AllStreams) "flushes";
+            call pclose [] (Waits) "closes a pipe, waits for a child";
+            call login_tty [] (LoginTty) "closes descriptors 0 to 2";
             // processes
-            call fork [__fork] Fork "a child that inherits locks";
-            call _Fork [] Fork "a child that inherits locks";
-            call forkpty [] Fork "a child that inherits locks";
-            call daemon [] Daemon "forks, the parent exits, closes descriptors 0 to 2";
-            call vfork [__vfork] Vfork "a child that shares memory";
-            call clone [__clone] Clone "a child, a thread";
-            call posix_spawn [] Spawn(2) "a child, whose file actions may create";
-            call posix_spawnp [] Spawn(2) "a child, whose file actions may create";
-            call pidfd_spawn [] Spawn(2) "a child, whose file actions may create";
-            call pidfd_spawnp [] Spawn(2) "a child, whose file actions may create";
-            call system [] Waits "a child that is waited for";
-            call popen [_IO_popen] Waits "a child";
-            call wordexp [] Waits "a child that is waited for";
-            call execve [] Exec "another program; locks on close-on-exec descriptors end";
-            call execv [] Exec "another program";
-            call execvp [] Exec "another program";
-            call execvpe [] Exec "another program";
-            call fexecve [] Exec "another program";
-            call execveat [] Exec "another program";
-            call execl [] ExecList "another program";
-            call execlp [] ExecList "another program";
-            call execle [] ExecList "another program";
+            call fork [__fork] (Fork) "a child that inherits locks";
+            call _Fork [] (Fork) "a child that inherits locks";
+            call forkpty [] (Fork) "a child that inherits locks";
+            call daemon [] (Daemon) "forks, the parent exits, closes descriptors 0 to 2";
+            call vfork [__vfork] (Vfork) "a child that shares memory";
+            call clone [__clone] (Clone) "a child, a thread";
+            call posix_spawn [] (Spawn(2)) "a child, whose file actions may create";
+            call posix_spawnp [] (Spawn(2)) "a child, whose file actions may create";
+            call pidfd_spawn [] (Spawn(2)) "a child, whose file actions may create";
+            call pidfd_spawnp [] (Spawn(2)) "a child, whose file actions may create";
+            call system [] (Waits) "a child that is waited for";
+            call popen [_IO_popen] (Waits) "a child";
+            call wordexp [] (Waits) "a child that is waited for";
+            call execve [] (Exec) "another program; locks on close-on-exec descriptors end";
+            call execv [] (Exec) "another program";
+            call execvp [] (Exec) "another program";
+            call execvpe [] (Exec) "another program";
+            call fexecve [] (Exec) "another program";
+            call execveat [] (Exec) "another program";
+            call execl [] (ExecList) "another program";
+            call execlp [] (ExecList) "another program";
+            call execle [] (ExecList) "another program";
             // stdio: output
-            call fwrite [_IO_fwrite fwrite_unlocked] Stream(3) "data";
-            call fputs [_IO_fputs fputs_unlocked] Stream(1) "data";
-            call puts [_IO_puts] Stdout "data";
-            call fputc [putc _IO_putc] Stream(1) "data";
-            call fputc_unlocked [putc_unlocked] Stream(1) "data";
-            call putchar [] Stdout "data";
-            call putchar_unlocked [] Stdout "data";
-            call putw [] Stream(1) "data";
-            call fputwc [putwc] Stream(1) "data";
-            call fputwc_unlocked [putwc_unlocked] Stream(1) "data";
-            call putwchar [] Stdout "data";
-            call putwchar_unlocked [] Stdout "data";
-            call fputws [] Stream(1) "data";
-            call fputws_unlocked [] Stream(1) "data";
-            call __overflow [] Stream(0) "data: what the putc_unlocked macro calls";
-            call __woverflow [] Stream(0) "data";
-            call vprintf [] Stdout "data";
-            call __vprintf_chk [] Stdout "data";
-            call vfprintf [_IO_vfprintf] Stream(0) "data";
-            call __vfprintf_chk [] Stream(0) "data";
-            call vwprintf [] Stdout "data";
-            call __vwprintf_chk [] Stdout "data";
-            call vfwprintf [] Stream(0) "data";
-            call __vfwprintf_chk [] Stream(0) "data";
-            variadic printf [_IO_printf] => vprintf (1) "data";
-            variadic __printf_chk [] => __vprintf_chk (2) "data";
-            variadic fprintf [_IO_fprintf] => vfprintf (2) "data";
-            variadic __fprintf_chk [] => __vfprintf_chk (3) "data";
-            variadic wprintf [] => vwprintf (1) "data";
-            variadic __wprintf_chk [] => __vwprintf_chk (2) "data";
-            variadic fwprintf [] => vfwprintf (2) "data";
-            variadic __fwprintf_chk [] => __vfwprintf_chk (3) "data";
-            call perror [] Stderr "data";
-            call psignal [] Stderr "data";
-            call psiginfo [] Stderr "data";
-            call herror [] Stderr "data";
-            call vwarn [] Stderr "data";
-            call vwarnx [] Stderr "data";
-            variadic warn [] => vwarn (1) "data";
-            variadic warnx [] => vwarnx (1) "data";
-            call verr [] Last "data, then exit";
-            call verrx [] Last "data, then exit";
-            variadic err [] => verr (2) "data, then exit";
-            variadic errx [] => verrx (2) "data, then exit";
-            call error [] StderrList "data, perhaps exit";
-            call error_at_line [] StderrList "data, perhaps exit";
-            call fmtmsg [] Stderr "data";
-            call malloc_info [] Stream(1) "data";
-            call malloc_stats [] Stderr "data";
-            call putpwent [] Stream(1) "data";
-            call putgrent [] Stream(1) "data";
-            call putspent [] Stream(1) "data";
-            call putsgent [] Stream(1) "data";
-            call addmntent [] Stream(0) "data";
+            call fwrite [_IO_fwrite fwrite_unlocked] (Stream(3)) "data";
+            call fputs [_IO_fputs fputs_unlocked] (Stream(1)) "data";
+            call puts [_IO_puts] (Stdout) "data";
+            call fputc [putc _IO_putc] (Stream(1)) "data";
+            call fputc_unlocked [putc_unlocked] (Stream(1)) "data";
+            call putchar [] (Stdout) "data";
+            call putchar_unlocked [] (Stdout) "data";
+            call putw [] (Stream(1)) "data";
+            call fputwc [putwc] (Stream(1)) "data";
+            call fputwc_unlocked [putwc_unlocked] (Stream(1)) "data";
+            call putwchar [] (Stdout) "data";
+            call putwchar_unlocked [] (Stdout) "data";
+            call fputws [] (Stream(1)) "data";
+            call fputws_unlocked [] (Stream(1)) "data";
+            call __overflow [] (Stream(0)) "data: what the putc_unlocked macro calls";
+            call __woverflow [] (Stream(0)) "data";
+            call vprintf [] (Stdout) "data";
+            call __vprintf_chk [] (Stdout) "data";
+            call vfprintf [_IO_vfprintf] (Stream(0)) "data";
+            call __vfprintf_chk [] (Stream(0)) "data";
+            call vwprintf [] (Stdout) "data";
+            call __vwprintf_chk [] (Stdout) "data";
+            call vfwprintf [] (Stream(0)) "data";
+            call __vfwprintf_chk [] (Stream(0)) "data";
+            variadic printf [_IO_printf] (vprintf, 1) "data";
+            variadic __printf_chk [] (__vprintf_chk, 2) "data";
+            variadic fprintf [_IO_fprintf] (vfprintf, 2) "data";
+            variadic __fprintf_chk [] (__vfprintf_chk, 3) "data";
+            variadic wprintf [] (vwprintf, 1) "data";
+            variadic __wprintf_chk [] (__vwprintf_chk, 2) "data";
+            variadic fwprintf [] (vfwprintf, 2) "data";
+            variadic __fwprintf_chk [] (__vfwprintf_chk, 3) "data";
+            call perror [] (Stderr) "data";
+            call psignal [] (Stderr) "data";
+            call psiginfo [] (Stderr) "data";
+            call herror [] (Stderr) "data";
+            call vwarn [] (Stderr) "data";
+            call vwarnx [] (Stderr) "data";
+            variadic warn [] (vwarn, 1) "data";
+            variadic warnx [] (vwarnx, 1) "data";
+            call verr [] (Last) "data, then exit";
+            call verrx [] (Last) "data, then exit";
+            variadic err [] (verr, 2) "data, then exit";
+            variadic errx [] (verrx, 2) "data, then exit";
+            call error [] (StderrList) "data, perhaps exit";
+            call error_at_line [] (StderrList) "data, perhaps exit";
+            call fmtmsg [] (Stderr) "data";
+            call malloc_info [] (Stream(1)) "data";
+            call malloc_stats [] (Stderr) "data";
+            call putpwent [] (Stream(1)) "data";
+            call putgrent [] (Stream(1)) "data";
+            call putspent [] (Stream(1)) "data";
+            call putsgent [] (Stream(1)) "data";
+            call addmntent [] (Stream(0)) "data";
             // stdio: flush points
-            call fflush [fflush_unlocked _IO_fflush] Flush(0) "what was buffered";
-            call _flushlbf [_IO_flush_all_linebuffered] AllStreams "what was buffered";
-            call _IO_flush_all [] AllStreams "what was buffered";
-            call fseek [] Stream(0) "what was buffered";
-            call fseeko [fseeko64] Stream(0) "what was buffered";
-            call rewind [] Stream(0) "what was buffered";
-            call fsetpos [fsetpos64 _IO_fsetpos _IO_fsetpos64] Stream(0) "what was buffered";
-            call _IO_seekoff [] Stream(0) "what was buffered";
-            call _IO_seekpos [] Stream(0) "what was buffered";
-            call _IO_do_write [] Stream(0) "what was buffered";
-            call _IO_file_write [] Stream(0) "data";
-            call _IO_file_overflow [] Stream(0) "data";
-            call _IO_file_xsputn [] Stream(0) "data";
-            call _IO_file_sync [] Stream(0) "what was buffered";
-            call setvbuf [_IO_setvbuf] Stream(0) "what was buffered";
-            call setbuf [] Stream(0) "what was buffered";
-            call setbuffer [_IO_setbuffer] Stream(0) "what was buffered";
-            call setlinebuf [] Stream(0) "what was buffered";
-            call exit [] Last "what was buffered";
+            call fflush [fflush_unlocked _IO_fflush] (Flush(0)) "what was buffered";
+            call _flushlbf [_IO_flush_all_linebuffered] (AllStreams) "what was buffered";
+            call _IO_flush_all [] (AllStreams) "what was buffered";
+            call fseek [] (Stream(0)) "what was buffered";
+            call fseeko [fseeko64] (Stream(0)) "what was buffered";
+            call rewind [] (Stream(0)) "what was buffered";
+            call fsetpos [fsetpos64 _IO_fsetpos _IO_fsetpos64] (Stream(0)) "what was buffered";
+            call _IO_seekoff [] (Stream(0)) "what was buffered";
+            call _IO_seekpos [] (Stream(0)) "what was buffered";
+            call _IO_do_write [] (Stream(0)) "what was buffered";
+            call _IO_file_write [] (Stream(0)) "data";
+            call _IO_file_overflow [] (Stream(0)) "data";
+            call _IO_file_xsputn [] (Stream(0)) "data";
+            call _IO_file_sync [] (Stream(0)) "what was buffered";
+            call setvbuf [_IO_setvbuf] (Stream(0)) "what was buffered";
+            call setbuf [] (Stream(0)) "what was buffered";
+            call setbuffer [_IO_setbuffer] (Stream(0)) "what was buffered";
+            call setlinebuf [] (Stream(0)) "what was buffered";
             // records that libc writes itself
-            call updwtmp [updwtmpx] Path(CWD, 0) "a record";
-            call lckpwdf [] FixedEtc "takes a lock on /etc/.pwd.lock";
-            call sethostid [] FixedEtc "/etc/hostid";
+            call updwtmp [updwtmpx] (Path(CWD, 0)) "a record";
+            call lckpwdf [] (FixedEtc) "takes a lock on /etc/.pwd.lock";
+            call sethostid [] (FixedEtc) "/etc/hostid";
             // what goes behind the gate: counted, and named in the verdict
-            call aio_write [aio_write64] AioWrite "data, later, from a helper thread";
-            call lio_listio [lio_listio64] AioList "data, later, from helper threads";
-            call mmap [mmap64] Mmap "stores into a shared writable mapping cannot be held";
-            call mprotect [] Mprotect "makes a mapping writable";
+            call aio_write [aio_write64] (AioWrite) "data, later, from a helper thread";
+            call lio_listio [lio_listio64] (AioList) "data, later, from helper threads";
+            call mmap [mmap64] (Mmap) "stores into a shared writable mapping cannot be held";
+            call mprotect [] (Mprotect) "makes a mapping writable";
             // everything at once
-            call syscall [] Syscall "whatever its number says";
+            call syscall [] (Syscall) "whatever its number says";
         }
     };
 }
 
 macro_rules! define {
-    ($($kind:ident $name:ident [$($alias:ident)*] $(=> $target:ident)? $($rule:ident)? $(($($arg:tt)*))? $what:literal;)*) => {
+    ($($kind:ident $name:ident [$($alias:ident)*] $body:tt $what:literal;)*) => {
         /// Every hooked call by its name; the number goes into thread words.
         #[allow(non_camel_case_types, missing_docs)]
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -350,7 +349,7 @@ macro_rules! define {
             $(Info {
                 name: stringify!($name),
                 aliases: &[$(stringify!($alias)),*],
-                rule: rule!($kind $($rule)? $(($($arg)*))?),
+                rule: rule!($kind $body),
                 what: $what,
             }),*
         ];
@@ -358,8 +357,8 @@ macro_rules! define {
 }
 
 macro_rules! rule {
-    (variadic $($rest:tt)*) => { None };
-    (call $rule:ident $(($($arg:tt)*))?) => { Some(Rule::$rule $(($($arg)*))?) };
+    (variadic $target:tt) => { None };
+    (call ($rule:ident $($arg:tt)*)) => { Some(Rule::$rule $($arg)*) };
 }
 
 /// One line of the table.

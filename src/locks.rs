@@ -313,6 +313,19 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The locks on this descriptor came with it over fork and exec: somebody else
+    /// took them.
+    pub fn inherited(self, fd: i32) {
+        for place in self.0 {
+            let came = |lock: &Lock| {
+                lock.fd == fd && matches!(lock.kind, Kind::Flock | Kind::Ofd)
+            };
+            if place.get().is_some_and(|lock| came(&lock)) {
+                place.flag(INHERITED);
+            }
+        }
+    }
+
     /// Takes over, in a child, the flock and OFD locks that came with the fork.
     /// They are its parent's: they give the child no right to pass.
     pub fn inherit(self, parent: Table<'_>) -> Lost {

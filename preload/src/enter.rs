@@ -1,0 +1,344 @@
+//! Announce, look, wait; leave.
+//!
+//! The trampoline calls [`writegate_enter`] before and [`writegate_leave`] after
+//! the real call. What must be fast: a change with the barrier down and no lock
+//! held is [`announce`], one load of the region, one of the thread's number, two
+//! stores, two loads.
+
+use crate::frame::{Frame, Leave};
+use crate::own::{self, region_or_start};
+use crate::place::{self, Target};
+use crate::resolve::REAL;
+use crate::rules;
+use crate::state::{LAPSED, Region, STRONG, control, region};
+use crate::sys;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{compiler_fence, fence};
+use gate::control::ControlPage;
+use gate::entry::{Enclosing, Look, Patience, left_behind, may_pass};
+use gate::region::Slot;
+use gate::word::{Doing, ProcessWord, ThreadWord};
+
+/// Jump to the real call; nothing to do afterwards.
+pub const PASS: u64 = 0;
+/// Call it, then leave.
+pub const BRACKET: u64 = 1;
+
+/// What a change means for the section of a process that holds locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// The first change under a lock begins the section.
+    Section,
+    /// This one does not (fsync, a hitching post, a file opened that is there).
+    Nothing,
+}
+
+/// Before the real call.
+///
+/// # Safety
+/// Called by the trampoline with its frame.
+pub unsafe extern "C" fn writegate_enter(frame: &mut Frame) -> u64 {
+    frame.inner = frame.call as u16;
+    frame.leave = Leave::Nothing;
+    if region().is_none() && region_or_start().is_none() {
+        // Not gated, or still starting: only see to it that there is somewhere
+        // to jump to.
+        if REAL.get(frame.call as usize).is_some_and(|real| real.load(Acquire) == 0) {
+            crate::resolve::all();
+        }
+        return PASS;
+    }
+    // SAFETY: arguments are what the program passed to this very function.
+    unsafe { rules::enter(frame) }
+}
+
+/// After the real call.
+///
+/// # Safety
+/// Called by the trampoline with its frame.
+pub unsafe extern "C" fn writegate_leave(frame: &mut Frame) {
+    // In a forked child this makes its own region first.
+    let Some(region) = region().or_else(region_or_start) else { return };
+    // SAFETY: as above.
+    unsafe { rules::leave(frame, region) };
+    give_back(frame, region);
+}
+
+/// Gives the thread's word back, as the frame says.
+pub fn give_back(frame: &Frame, region: &'static Region) {
+    match frame.leave {
+        Leave::Nothing => {}
+        Leave::Idle => {
+            if let Some(slot) = own::slot(region) {
+                let word = ThreadWord(slot.word.load(Relaxed));
+                slot.word.store(word.leave().0, Release);
+            }
+        }
+        Leave::Outer => {
+            if let Some(slot) = own::slot(region) {
+                restore(slot, frame.outer);
+            }
+        }
+        Leave::Overflow => {
+            region.header.overflow.fetch_sub(1, Release);
+        }
+    }
+}
+
+/// Shows an enclosing call again, under the sequence that has come since.
+fn restore(slot: &Slot, outer: u64) {
+    let now = slot.word.load(Relaxed);
+    slot.word.store(now & !0 << 32 | outer & 0xffff_ffff, Release);
+}
+
+/// An entry that may change `target`: announces it and looks at the barrier.
+///
+/// `target` is made on the slow path only.
+///
+/// # Safety
+/// Paths in the target are C strings or null.
+#[inline(always)]
+pub unsafe fn announce(
+    frame: &mut Frame,
+    fd: Option<i32>,
+    begins: Begins,
+    target: impl Fn(&Frame) -> Target,
+) -> u64 {
+    let (Some(region), Some(control)) = (region(), control()) else { return PASS };
+    let Some(slot) = own::slot(region) else {
+        // SAFETY: as for us.
+        return unsafe { without_slot(frame, control, region, begins, &target(frame)) };
+    };
+    let before = ThreadWord(slot.word.load(Relaxed));
+    if before.doing() == Doing::Idle {
+        let word = before.enter(Doing::Call, frame.inner, fd);
+        slot.stack.store(frame as *const Frame as u64, Relaxed);
+        slot.word.store(word.0, Release);
+        if STRONG.load(Relaxed) {
+            fence(SeqCst);
+        } else {
+            // The freezer's membarrier is the other half of this fence.
+            compiler_fence(SeqCst);
+        }
+        let process = ProcessWord(region.header.process.load(Acquire));
+        if control.barrier.load(Acquire) == 0 && !process.would_begin() {
+            frame.leave = Leave::Idle;
+            return BRACKET;
+        }
+    }
+    let target = target(frame);
+    // SAFETY: as for us.
+    unsafe { slowly(frame, &At { control, region, slot }, before, fd, begins, &target) }
+}
+
+struct At {
+    control: &'static ControlPage,
+    region: &'static Region,
+    slot: &'static Slot,
+}
+
+/// # Safety
+/// As [`announce`].
+#[cold]
+#[inline(never)]
+unsafe fn slowly(
+    frame: &mut Frame,
+    at: &At,
+    before: ThreadWord,
+    fd: Option<i32>,
+    begins: Begins,
+    target: &Target,
+) -> u64 {
+    let here = frame as *const Frame as u64;
+    let stale = before.doing() != Doing::Idle
+        && left_behind(at.slot.stack.load(Relaxed), here, sys::on_alternate_stack());
+    let nested = before.doing() != Doing::Idle && !stale;
+    let enclosing = match before.doing() {
+        // SAFETY: Fd has no path.
+        Doing::Call if nested => match before.fd() {
+            Some(fd) if !unsafe { place::protected(&Target::Fd(fd)) } => Enclosing::OtherCall,
+            _ => Enclosing::ProtectedCall,
+        },
+        _ => Enclosing::Nothing,
+    };
+    // Around a protected call the word keeps showing that one: the freezer must
+    // not forgive it for a socket that a signal handler writes to.
+    let (call, shown) = match enclosing {
+        Enclosing::ProtectedCall => (before.call(), before.fd()),
+        _ => (frame.inner, fd),
+    };
+    frame.leave = if nested { Leave::Outer } else { Leave::Idle };
+    frame.outer = before.0;
+    if !nested {
+        at.slot.stack.store(here, Relaxed);
+    }
+    let announce = |strong: bool| {
+        let last = ThreadWord(at.slot.word.load(Relaxed));
+        let word = last.enter(Doing::Call, call, shown);
+        if strong {
+            at.slot.word.swap(word.0, SeqCst);
+        } else {
+            at.slot.word.store(word.0, Release);
+        }
+        word
+    };
+    let retract = |frame: &mut Frame| {
+        if nested {
+            restore(at.slot, frame.outer);
+        } else {
+            let word = ThreadWord(at.slot.word.load(Relaxed));
+            at.slot.word.store(word.leave().0, Release);
+        }
+        frame.leave = Leave::Nothing;
+    };
+    let mut patience = Patience::default();
+    let mut known = None;
+    // SAFETY: as for us.
+    let mut protected = || *known.get_or_insert_with(|| unsafe { place::protected(target) });
+    loop {
+        // The locked store covers both cases: whoever passes below a barrier that
+        // is closed by then has been visible before it asked for permission.
+        let word = announce(true);
+        let barrier = at.control.barrier.load(SeqCst);
+        match look(&mut patience, barrier) {
+            Look::Closed => {}
+            look => {
+                if look == Look::Overdue {
+                    at.region.header.overdue.fetch_add(1, Relaxed);
+                }
+                begin(at.region, begins, &mut protected);
+                return BRACKET;
+            }
+        }
+        let process = ProcessWord(at.region.header.process.load(SeqCst));
+        if may_pass(process, admitted(at), enclosing) {
+            begin(at.region, begins, &mut protected);
+            return BRACKET;
+        }
+        if !protected() {
+            retract(frame);
+            return PASS;
+        }
+        if at.slot.since.load(Relaxed) == 0 {
+            at.slot.since.store(sys::now(), Relaxed);
+        }
+        at.slot.word.store(word.show(Doing::Held).0, Release);
+        wait(at, barrier, &mut patience);
+        at.slot.since.store(0, Relaxed);
+    }
+}
+
+/// Sleeps until something has changed for this call.
+fn wait(at: &At, seen: u64, patience: &mut Patience) {
+    let header = &at.region.header;
+    let bits = 1u32 << (header.nonce.load(Relaxed) % 31) | 1 << 31;
+    loop {
+        sys::wait_on(at.control.barrier.as_ptr(), seen, bits);
+        let barrier = at.control.barrier.load(Acquire);
+        if barrier != seen || admitted(at) || look(patience, barrier) != Look::Closed {
+            return;
+        }
+    }
+}
+
+/// The barrier as this process sees it: a deadline that has passed once is over
+/// for good, without a look at the clock.
+fn look(patience: &mut Patience, barrier: u64) -> Look {
+    if barrier != 0 && barrier == LAPSED.load(Relaxed) {
+        return Look::LeaseOver;
+    }
+    let look = patience.look(barrier, sys::now);
+    if look == Look::LeaseOver {
+        LAPSED.store(barrier, Relaxed);
+    }
+    look
+}
+
+fn admitted(at: &At) -> bool {
+    let header = &at.region.header;
+    at.control.admits(header.nonce.load(Relaxed), header.lock_sequence.load(Acquire))
+}
+
+/// The first change under a lock opens the section, before it is made and while
+/// the thread's word still announces it.
+fn begin(region: &Region, begins: Begins, protected: &mut impl FnMut() -> bool) {
+    if begins == Begins::Nothing {
+        return;
+    }
+    let process = ProcessWord(region.header.process.load(Acquire));
+    if !process.would_begin() || !protected() {
+        return;
+    }
+    gate::locks::Table(&region.header.locks).judge(|lock| place::lock_for_life(lock.fd));
+    own::recount(region);
+    if ProcessWord(region.header.process.load(Acquire)).locks() == 0 {
+        return;
+    }
+    if !process.section_open() {
+        region.header.section_since.store(sys::now(), Relaxed);
+    }
+    own::step(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
+}
+
+/// More threads than slots: correct, slower, and the freezer cannot name them.
+///
+/// # Safety
+/// As [`announce`].
+#[cold]
+#[inline(never)]
+unsafe fn without_slot(
+    frame: &mut Frame,
+    control: &'static ControlPage,
+    region: &'static Region,
+    begins: Begins,
+    target: &Target,
+) -> u64 {
+    let header = &region.header;
+    let mut patience = Patience::default();
+    let mut known = None;
+    // SAFETY: as for us.
+    let mut protected = || *known.get_or_insert_with(|| unsafe { place::protected(target) });
+    loop {
+        header.overflow_entries.fetch_add(1, SeqCst);
+        header.overflow.fetch_add(1, SeqCst);
+        let barrier = control.barrier.load(SeqCst);
+        let process = ProcessWord(header.process.load(SeqCst));
+        let nonce = header.nonce.load(Relaxed);
+        let closed = look(&mut patience, barrier) == Look::Closed;
+        if !closed
+            || may_pass(
+                process,
+                control.admits(nonce, header.lock_sequence.load(Acquire)),
+                Enclosing::Nothing,
+            )
+        {
+            begin(region, begins, &mut protected);
+            frame.leave = Leave::Overflow;
+            return BRACKET;
+        }
+        header.overflow.fetch_sub(1, SeqCst);
+        if !protected() {
+            return PASS;
+        }
+        sys::wait_on(control.barrier.as_ptr(), barrier, 1 << 31);
+    }
+}
+
+/// Shows that this thread waits for a lock: no change, and in flight only if a
+/// section is open; but the freezer must know whose turn it is.
+pub fn waits_for_lock(frame: &mut Frame, region: &'static Region, fd: i32, dev: u64, ino: u64) {
+    let Some(slot) = own::slot(region) else { return };
+    let before = ThreadWord(slot.word.load(Relaxed));
+    let here = frame as *const Frame as u64;
+    frame.outer = before.0;
+    frame.leave = Leave::Outer;
+    if before.doing() == Doing::Idle
+        || left_behind(slot.stack.load(Relaxed), here, sys::on_alternate_stack())
+    {
+        frame.leave = Leave::Idle;
+        slot.stack.store(here, Relaxed);
+    }
+    slot.wait_dev.store(dev, Relaxed);
+    slot.wait_ino.store(ino, Relaxed);
+    slot.word.store(before.enter(Doing::LockWait, frame.inner, Some(fd)).0, Release);
+}

@@ -1,0 +1,201 @@
+//! This process's region: making one, adopting one's own after a fork, and the
+//! slot of each thread.
+
+use crate::state::{
+    GATED, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED, control,
+};
+use crate::{arch, start, sys};
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::locks::{Lost, Table};
+use gate::region::{FLAG_BORN_IN_SECTION, FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
+use gate::word::{Doing, ProcessWord, ThreadWord};
+
+/// The region, however early or late it is asked for: starts the library, or
+/// adopts a region of its own in a forked child. None: not gated.
+#[cold]
+#[inline(never)]
+pub fn region_or_start() -> Option<&'static Region> {
+    if MODE.load(Acquire) == UNGATED {
+        return None;
+    }
+    start::begin();
+    if MODE.load(Acquire) != GATED {
+        return None;
+    }
+    crate::state::region().or_else(adopt)
+}
+
+/// Makes the region of a freshly executed program.
+pub fn make() -> bool {
+    let Some(region) = fill(None) else { return false };
+    publish(region)
+}
+
+/// Gives a forked child a region of its own.
+///
+/// It is filled first, the call that is open on the child's stack included, and
+/// then moved over the parent's in one step: code of an interrupted hook further
+/// up the stack still points there, and must not write into the parent's region.
+pub fn adopt() -> Option<&'static Region> {
+    // SAFETY: the parent's region stays mapped until it is replaced here.
+    let parent = unsafe { LAST_REGION.load(Acquire).as_ref() }?;
+    if parent.header.pid.load(Relaxed) == sys::pid() {
+        // The wiped page was not a fork's doing (nobody does that); take it back.
+        WIPED.region.store(LAST_REGION.load(Acquire), Release);
+        return crate::state::region();
+    }
+    let Some(fresh) = fill(Some(parent)) else {
+        // No memory: runs on ungated. Without a region of its own it counts as
+        // in flight, which is visible.
+        MODE.store(UNGATED, Release);
+        return None;
+    };
+    let at = LAST_REGION.load(Acquire);
+    let place = if sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast()) {
+        at
+    } else {
+        fresh
+    };
+    publish(place);
+    crate::state::region()
+}
+
+fn publish(region: *mut Region) -> bool {
+    // A signal handler may have been here first: then its region stands.
+    let first = WIPED.region.compare_exchange(null_mut(), region, Release, Relaxed).is_ok();
+    if first {
+        LAST_REGION.store(region, Release);
+    }
+    first
+}
+
+fn fill(parent: Option<&Region>) -> Option<*mut Region> {
+    let at = sys::map(gate::region::SIZE, true, -1).cast::<Region>();
+    // SAFETY: fresh zeroed memory of the right size; all zero is a valid Region.
+    let region = unsafe { at.as_ref() }?;
+    let header = &region.header;
+    header.version.store(VERSION, Relaxed);
+    header.slots.store(SLOTS as u32, Relaxed);
+    let pid = sys::pid();
+    header.pid.store(pid, Relaxed);
+    let mut flags = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
+    let mut nonce = sys::random();
+    if let Some(parent) = parent {
+        let old = &parent.header;
+        nonce ^= old.nonce.load(Relaxed).rotate_left(17);
+        header.parent_nonce.store(old.nonce.load(Relaxed), Relaxed);
+        if ProcessWord(old.process.load(Acquire)).section_open() {
+            flags |= FLAG_BORN_IN_SECTION;
+        }
+        let Lost(lost) = Table(&header.locks).inherit(Table(&old.locks));
+        LOCKS_LOST.store(lost, Relaxed);
+        for (to, from) in header.missing.iter().zip(&old.missing) {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+        // The calls that are open on this thread's stack stay announced.
+        // SAFETY: the thread's own word.
+        let number = unsafe { *arch::thread_word() } as usize;
+        if let Some((to, from)) = slot_by_number(region, number).zip(slot_by_number(parent, number))
+        {
+            to.tid.store(sys::tid(), Relaxed);
+            to.stack.store(from.stack.load(Relaxed), Relaxed);
+            to.word.store(from.word.load(Relaxed), Relaxed);
+            header.slots_used.store(number as u32, Relaxed);
+        }
+    }
+    header.flags.store(flags, Relaxed);
+    header.nonce.store(if nonce == 0 { 1 } else { nonce }, Relaxed);
+    header.magic.store(MAGIC, Release);
+    Some(at)
+}
+
+fn slot_by_number(region: &Region, number: usize) -> Option<&Slot> {
+    region.slots.get(number.wrapping_sub(1))
+}
+
+/// What a thread without a slot has in its word.
+const NO_SLOT: u64 = u64::MAX;
+
+/// This thread's slot; none: it announces in the shared counter.
+#[inline(always)]
+pub fn slot(region: &'static Region) -> Option<&'static Slot> {
+    // SAFETY: the thread's own word.
+    let number = unsafe { *arch::thread_word() };
+    if number == 0 {
+        return claim(region);
+    }
+    slot_by_number(region, number as usize)
+}
+
+#[cold]
+#[inline(never)]
+fn claim(region: &'static Region) -> Option<&'static Slot> {
+    let header = &region.header;
+    let tid = sys::tid();
+    let fresh = header.slots_used.fetch_update(Relaxed, Relaxed, |used| {
+        ((used as usize) < SLOTS).then_some(used + 1)
+    });
+    let number = match fresh {
+        Ok(used) => used as usize + 1,
+        Err(_) => reuse(region, tid).unwrap_or(NO_SLOT as usize),
+    };
+    let slot = slot_by_number(region, number);
+    if let Some(slot) = slot {
+        slot.tid.store(tid, Relaxed);
+        // A dead thread may have left a word behind.
+        let word = ThreadWord(slot.word.load(Relaxed));
+        slot.word.store(word.enter(Doing::Call, 0, None).leave().0, Release);
+    }
+    // SAFETY: the thread's own word.
+    unsafe { *arch::thread_word() = number as u64 };
+    slot
+}
+
+/// A slot whose thread is gone.
+fn reuse(region: &Region, tid: i32) -> Option<usize> {
+    let pid = region.header.pid.load(Relaxed);
+    let start = tid as usize % SLOTS;
+    (0..SLOTS).map(|i| (start + i) % SLOTS + 1).find(|number| {
+        slot_by_number(region, *number).is_some_and(|slot| {
+            let owner = slot.tid.load(Relaxed);
+            (owner == tid || sys::thread_gone(pid, owner))
+                && slot.tid.compare_exchange(owner, tid, Acquire, Relaxed).is_ok()
+        })
+    })
+}
+
+/// Does this process merely share its parent's memory (a vfork child)? Then the
+/// words and the lock table are its parent's.
+pub fn shares_memory(region: &Region) -> bool {
+    region.header.pid.load(Relaxed) != sys::pid()
+}
+
+/// Counts the locks afresh; ends the section with the last.
+pub fn recount(region: &Region) {
+    let table = Table(&region.header.locks);
+    let process = &region.header.process;
+    loop {
+        let word = ProcessWord(process.load(Acquire));
+        if LOCKS_LOST.load(Relaxed) && table.is_empty() {
+            LOCKS_LOST.store(false, Relaxed);
+        }
+        let count = table.count() + LOCKS_LOST.load(Relaxed) as u16;
+        let next = word.with_locks(count);
+        if process.compare_exchange(word.0, next.0, Release, Relaxed).is_ok() {
+            return;
+        }
+    }
+}
+
+/// A step of the process word.
+pub fn step(region: &Region, next: impl Fn(ProcessWord) -> ProcessWord) {
+    let process = &region.header.process;
+    let _ = process.fetch_update(Release, Relaxed, |word| Some(next(ProcessWord(word)).0));
+}
+
+/// The barrier's page and this process's region, for a gated process.
+pub fn gated() -> Option<(&'static gate::control::ControlPage, &'static Region)> {
+    let region = crate::state::region().or_else(region_or_start)?;
+    Some((control()?, region))
+}

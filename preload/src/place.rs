@@ -1,0 +1,191 @@
+//! Does a call change a protected file?
+//!
+//! Asked on slow paths only: under a closed barrier, and for the first change
+//! under a lock. Either is enough: the device of a protected file system, or a
+//! path below a protected directory (an overlay shows several devices for one
+//! directory, a chroot other paths). What is in doubt is protected.
+
+use crate::state::settings;
+use crate::sys::{self, AT_FDCWD, Stat};
+use crate::text::{Path, c_string};
+use gate::profile::{self, Key};
+
+/// File systems that do not lie on storage: tmpfs, ramfs, proc, sysfs, devpts,
+/// cgroup, cgroup2, debugfs, tracefs, securityfs, pipefs, sockfs, anon_inode,
+/// mqueue, hugetlbfs, bpf, configfs, selinuxfs, efivarfs, pstore, binfmt_misc.
+const IN_MEMORY: [u64; 21] = [
+    0x0102_1994, 0x8584_58f6, 0x9fa0, 0x6265_6572, 0x1cd1, 0x27_e0eb, 0x6367_7270, 0x6462_6720,
+    0x7472_6163, 0x7363_6673, 0x5049_5045, 0x534f_434b, 0x0904_1934, 0x1980_0202, 0x9584_58f6,
+    0xcafe_4a11, 0x6265_6570, 0xf97c_ff8c, 0xde5e_81e4, 0x6165_676c, 0x4249_4e4d,
+];
+
+/// What a call is about to change.
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// The file of a descriptor.
+    Fd(i32),
+    /// A name: directory descriptor, path.
+    Name(i32, *const u8),
+    /// Two names.
+    Names(i32, *const u8, i32, *const u8),
+    /// A stream's file.
+    Stream(u64),
+    /// All streams with something to write.
+    Streams,
+    /// Something protected, without a look (fork under a lock).
+    Anything,
+}
+
+/// Does the call change a protected file?
+///
+/// # Safety
+/// Paths in `target` are what the program passed: C strings or null.
+pub unsafe fn protected(target: &Target) -> bool {
+    // SAFETY: as for us.
+    unsafe {
+        match *target {
+            Target::Fd(fd) => descriptor(fd),
+            Target::Name(dir, path) => name(dir, path),
+            Target::Names(a, path_a, b, path_b) => name(a, path_a) || name(b, path_b),
+            Target::Stream(stream) => descriptor(crate::resolve::fileno(stream)),
+            Target::Streams => crate::rules::stdio::any_pending(),
+            Target::Anything => true,
+        }
+    }
+}
+
+/// Is a descriptor's file protected?
+pub fn descriptor(fd: i32) -> bool {
+    let Some(stat) = sys::fstat(fd) else { return false };
+    if !stat.is_file_or_directory() {
+        return false;
+    }
+    let by_device = on_protected_device(&stat, || sys::fs_type(fd));
+    let path = path_of(fd);
+    judge(by_device, path.bytes())
+}
+
+/// Is what this name stands for, or the directory that it is in, protected?
+///
+/// # Safety
+/// `path` is a C string or null.
+unsafe fn name(dir: i32, path: *const u8) -> bool {
+    // SAFETY: as for us.
+    let text = unsafe { c_string(path) };
+    if path.is_null() || text.is_empty() {
+        // utimensat(fd, NULL), AT_EMPTY_PATH: the descriptor itself.
+        return descriptor(dir);
+    }
+    let mut parent = Path::new();
+    match text.iter().rposition(|c| *c == b'/') {
+        Some(0) => parent.push(b"/"),
+        Some(at) => parent.push(text.get(..at).unwrap_or(b".")),
+        None => parent.push(b"."),
+    }
+    let mut absolute = Path::new();
+    if !text.starts_with(b"/") {
+        if dir == AT_FDCWD {
+            absolute.fill(|buffer| sys::getcwd(buffer));
+            absolute.trim_end(0);
+        } else {
+            absolute = path_of(dir);
+        }
+        absolute.push(b"/");
+    }
+    absolute.push(text.strip_prefix(b"./").unwrap_or(text));
+    if absolute.too_long || parent.too_long {
+        return true;
+    }
+    // SAFETY: `parent` is NUL-terminated, `path` the program's.
+    unsafe {
+        let file = sys::stat_at(dir, path);
+        if file.is_some_and(|stat| !stat.is_file_or_directory()) && !is_directory_entry(dir, path) {
+            // A device, pipe or socket that is opened, not a name that changes.
+            return false;
+        }
+        let in_directory =
+            sys::stat_at(dir, parent.c()).is_some_and(|stat| by_path(dir, parent.c(), &stat));
+        let by_device = in_directory || file.is_some_and(|stat| by_path(dir, path, &stat));
+        judge(by_device, absolute.bytes())
+    }
+}
+
+/// A symbolic link itself lies in the directory, whatever it points to.
+unsafe fn is_directory_entry(dir: i32, path: *const u8) -> bool {
+    // SAFETY: as for the caller.
+    unsafe { sys::lstat_at(dir, path) }.is_some_and(|stat| stat.mode & 0o170000 == 0o120000)
+}
+
+unsafe fn by_path(dir: i32, path: *const u8, stat: &Stat) -> bool {
+    on_protected_device(stat, || {
+        // SAFETY: as for the caller. O_PATH: opens nothing, closes no lock that
+        // anybody could hold on it.
+        let fd = unsafe { sys::open(dir, path, 0o10000000) };
+        if fd < 0 {
+            return None;
+        }
+        let kind = sys::fs_type(fd as i32);
+        sys::close(fd as i32);
+        kind
+    })
+}
+
+fn on_protected_device(stat: &Stat, fs_type: impl FnOnce() -> Option<u64>) -> bool {
+    let settings = settings();
+    if settings.paths.bytes().is_empty() {
+        return fs_type().is_none_or(|kind| !IN_MEMORY.contains(&kind));
+    }
+    settings.devices.iter().take(settings.device_count).any(|device| *device == stat.dev)
+}
+
+fn judge(by_device: bool, path: &[u8]) -> bool {
+    let settings = settings();
+    let below = |directory: &[u8]| {
+        let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+        path.strip_prefix(directory).is_some_and(|rest| rest.first().is_none_or(|c| *c == b'/'))
+    };
+    let mut paths = settings.paths.bytes().split(|c| *c == b':').filter(|p| !p.is_empty());
+    if !by_device && !paths.any(below) {
+        return false;
+    }
+    !(profile::matches(settings.profile.str(), Key::Exclude, path)
+        || listed(settings.exclude.bytes(), path))
+}
+
+fn listed(patterns: &[u8], path: &[u8]) -> bool {
+    patterns.split(|c| *c == b':').any(|p| !p.is_empty() && profile::glob(p, path))
+}
+
+/// The path of a descriptor as the kernel shows it; empty where /proc is not there.
+pub fn path_of(fd: i32) -> Path {
+    let mut path = Path::new();
+    if fd < 0 {
+        return path;
+    }
+    let mut link = Path::new();
+    link.push(b"/proc/self/fd/");
+    link.push_number(fd as u64);
+    // SAFETY: `link` is NUL-terminated.
+    path.fill(|buffer| unsafe { sys::readlink(link.c(), buffer) });
+    path
+}
+
+/// Is the lock on this descriptor one that its program holds for life: a pid file,
+/// by name (profile) or because it contains this process's id?
+pub fn lock_for_life(fd: i32) -> bool {
+    let path = path_of(fd);
+    if !path.bytes().is_empty()
+        && profile::matches(settings().profile.str(), Key::LifetimeLock, path.bytes())
+    {
+        return true;
+    }
+    let mut content = [0u8; 24];
+    let len = sys::read_start(fd, &mut content);
+    if !(1..=16).contains(&len) {
+        return false;
+    }
+    let text = content.get(..len as usize).unwrap_or(&[]);
+    let text = text.trim_ascii();
+    crate::text::number(text)
+        .is_some_and(|(pid, rest)| rest.is_empty() && pid == sys::pid() as u64)
+}

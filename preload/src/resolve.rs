@@ -1,0 +1,389 @@
+//! Finding the real functions, without dlsym.
+//!
+//! `dlsym` would pin a symbol version (GLIBC_2.34) and may allocate. What
+//! RTLD_NEXT means is simple enough: the objects after our own, in load order,
+//! each by its hash table, default versions only. Works the same under musl.
+
+use crate::sys;
+use core::ffi::{c_char, c_int, c_void};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use gate::calls::TABLE;
+
+/// The real functions by the number of the call. The trampoline reads it.
+pub static REAL: [AtomicUsize; TABLE.len()] = [const { AtomicUsize::new(0) }; TABLE.len()];
+
+/// libc functions and objects that the library itself uses.
+pub struct Helpers {
+    /// `int *__errno_location(void)`
+    pub errno: AtomicUsize,
+    /// `int fileno_unlocked(FILE *)`
+    pub fileno: AtomicUsize,
+    /// `int dirfd(DIR *)`
+    pub dirfd: AtomicUsize,
+    /// `FILE *stdout`
+    pub stdout: AtomicUsize,
+    /// `FILE *stderr`
+    pub stderr: AtomicUsize,
+    /// glibc's list of all streams.
+    pub streams: AtomicUsize,
+    /// `char **environ`
+    pub environ: AtomicUsize,
+    /// `unsigned long getauxval(unsigned long)`
+    pub getauxval: AtomicUsize,
+}
+
+/// See [`Helpers`].
+pub static HELPERS: Helpers = Helpers {
+    errno: AtomicUsize::new(0),
+    fileno: AtomicUsize::new(0),
+    dirfd: AtomicUsize::new(0),
+    stdout: AtomicUsize::new(0),
+    stderr: AtomicUsize::new(0),
+    streams: AtomicUsize::new(0),
+    environ: AtomicUsize::new(0),
+    getauxval: AtomicUsize::new(0),
+};
+
+#[repr(C)]
+struct PhdrInfo {
+    base: usize,
+    _name: *const c_char,
+    headers: *const Phdr,
+    count: u16,
+}
+
+#[repr(C)]
+struct Phdr {
+    kind: u32,
+    _flags: u32,
+    _offset: u64,
+    address: u64,
+    _physical: u64,
+    _file_size: u64,
+    memory_size: u64,
+    _align: u64,
+}
+
+#[repr(C)]
+struct Dyn {
+    tag: i64,
+    value: u64,
+}
+
+#[repr(C)]
+struct Sym {
+    name: u32,
+    info: u8,
+    _other: u8,
+    section: u16,
+    value: u64,
+    _size: u64,
+}
+
+unsafe extern "C" {
+    fn dl_iterate_phdr(
+        callback: unsafe extern "C" fn(*const PhdrInfo, usize, *mut c_void) -> c_int,
+        data: *mut c_void,
+    ) -> c_int;
+}
+
+/// One loaded object's symbol tables.
+#[derive(Clone, Copy)]
+struct Object {
+    base: usize,
+    symbols: *const Sym,
+    strings: *const u8,
+    gnu: *const u32,
+    sysv: *const u32,
+    versions: *const u16,
+}
+
+const MAX: usize = 48;
+
+struct Loaded {
+    objects: [Option<Object>; MAX],
+    count: usize,
+    /// Index of the first object after our own.
+    after_us: usize,
+}
+
+/// Looks up everything that the table and the helpers name. Safe to do twice.
+pub fn all() {
+    let mut loaded = Loaded { objects: [None; MAX], count: 0, after_us: 0 };
+    // SAFETY: the callback matches, and `loaded` lives through the call.
+    unsafe { dl_iterate_phdr(visit, (&raw mut loaded).cast()) };
+    let next = loaded.objects.get(loaded.after_us..).unwrap_or(&[]);
+    let found = |objects: &[Option<Object>], name: &str| {
+        // SAFETY: the tables are those of loaded objects.
+        objects.iter().flatten().find_map(|object| unsafe { object.find(name.as_bytes()) })
+    };
+    for (slot, info) in REAL.iter().zip(TABLE).skip(1) {
+        let mut names = core::iter::once(&info.name).chain(info.aliases);
+        let real = names.find_map(|name| found(next, name));
+        slot.store(real.unwrap_or(missing as *const () as usize), Ordering::Release);
+    }
+    let helpers: [(&AtomicUsize, &[Option<Object>], &[&str]); 8] = [
+        (&HELPERS.errno, next, &["__errno_location"]),
+        (&HELPERS.fileno, next, &["fileno_unlocked", "fileno"]),
+        (&HELPERS.dirfd, next, &["dirfd"]),
+        // Objects: the program's own copy (a copy relocation) comes first.
+        (&HELPERS.stdout, &loaded.objects, &["stdout"]),
+        (&HELPERS.stderr, &loaded.objects, &["stderr"]),
+        (&HELPERS.streams, &loaded.objects, &["_IO_list_all"]),
+        (&HELPERS.environ, &loaded.objects, &["__environ", "environ"]),
+        (&HELPERS.getauxval, next, &["getauxval"]),
+    ];
+    for (slot, objects, names) in helpers {
+        let at = names.iter().find_map(|name| found(objects, name)).unwrap_or(0);
+        slot.store(at, Ordering::Release);
+    }
+}
+
+/// Stands for a function that this libc does not have.
+unsafe extern "C" fn missing() -> isize {
+    let errno = HELPERS.errno.load(Ordering::Acquire);
+    if errno != 0 {
+        // SAFETY: it is `int *__errno_location(void)`.
+        unsafe {
+            let location: unsafe extern "C" fn() -> *mut c_int = core::mem::transmute(errno);
+            *location() = sys::ENOSYS;
+        }
+    }
+    -1
+}
+
+/// Is this call missing in the process's libc?
+pub fn is_missing(call: usize) -> bool {
+    REAL.get(call).is_none_or(|real| {
+        real.load(Ordering::Relaxed) == missing as *const () as usize
+    })
+}
+
+unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_void) -> c_int {
+    // SAFETY: the loader passes a valid entry, and `data` is our `Loaded`.
+    let (info, loaded) = unsafe { (&*info, &mut *data.cast::<Loaded>()) };
+    let Some(place) = loaded.objects.get_mut(loaded.count) else { return 1 };
+    loaded.count += 1;
+    // SAFETY: `count` headers lie there.
+    let headers = unsafe { core::slice::from_raw_parts(info.headers, info.count as usize) };
+    let us = (&raw const REAL) as usize;
+    let mut dynamic = None;
+    for header in headers {
+        let start = info.base.wrapping_add(header.address as usize);
+        match header.kind {
+            1 if (start..start + header.memory_size as usize).contains(&us) => {
+                loaded.after_us = loaded.count;
+            }
+            2 => dynamic = Some(start as *const Dyn),
+            _ => {}
+        }
+    }
+    // SAFETY: PT_DYNAMIC of a loaded object.
+    *place = dynamic.and_then(|dynamic| unsafe { Object::read(info.base, dynamic) });
+    0
+}
+
+impl Object {
+    /// # Safety
+    /// `dynamic` is the object's dynamic section.
+    unsafe fn read(base: usize, mut dynamic: *const Dyn) -> Option<Object> {
+        let mut object = Object {
+            base,
+            symbols: core::ptr::null(),
+            strings: core::ptr::null(),
+            gnu: core::ptr::null(),
+            sysv: core::ptr::null(),
+            versions: core::ptr::null(),
+        };
+        // SAFETY: the section ends with a zero tag.
+        unsafe {
+            while (*dynamic).tag != 0 {
+                // glibc has relocated these addresses in place, musl and the
+                // vDSO have not.
+                let value = (*dynamic).value as usize;
+                let at = if value < base { base + value } else { value };
+                match (*dynamic).tag {
+                    4 => object.sysv = at as *const u32,
+                    5 => object.strings = at as *const u8,
+                    6 => object.symbols = at as *const Sym,
+                    0x6fff_fef5 => object.gnu = at as *const u32,
+                    0x6fff_fff0 => object.versions = at as *const u16,
+                    _ => {}
+                }
+                dynamic = dynamic.add(1);
+            }
+        }
+        (!object.symbols.is_null() && !object.strings.is_null()).then_some(object)
+    }
+
+    /// Address of a defined default-version symbol.
+    ///
+    /// # Safety
+    /// The tables must be those of a loaded object.
+    unsafe fn find(&self, name: &[u8]) -> Option<usize> {
+        // SAFETY: as for us.
+        unsafe {
+            if !self.gnu.is_null() { self.find_gnu(name) } else { self.find_sysv(name) }
+        }
+    }
+
+    /// # Safety
+    /// As [`Object::find`].
+    unsafe fn find_gnu(&self, name: &[u8]) -> Option<usize> {
+        let hash = name.iter().fold(5381u32, |h, c| h.wrapping_mul(33).wrapping_add(*c as u32));
+        // SAFETY: the layout of DT_GNU_HASH.
+        unsafe {
+            let [buckets, first, bloom_size, shift] =
+                [*self.gnu, *self.gnu.add(1), *self.gnu.add(2), *self.gnu.add(3)];
+            if buckets == 0 || bloom_size == 0 {
+                return None;
+            }
+            let bloom = self.gnu.add(4).cast::<u64>();
+            let word = *bloom.add((hash / 64 % bloom_size) as usize);
+            let mask = 1u64 << (hash % 64) | 1u64 << ((hash >> (shift % 32)) % 64);
+            if word & mask != mask {
+                return None;
+            }
+            let bucket = bloom.add(bloom_size as usize).cast::<u32>();
+            let chain = bucket.add(buckets as usize);
+            let mut at = *bucket.add((hash % buckets) as usize);
+            if at < first {
+                return None;
+            }
+            loop {
+                let entry = *chain.add((at - first) as usize);
+                if entry | 1 == hash | 1
+                    && let Some(address) = self.defined(at as usize, name)
+                {
+                    return Some(address);
+                }
+                if entry & 1 != 0 {
+                    return None;
+                }
+                at += 1;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Object::find`].
+    unsafe fn find_sysv(&self, name: &[u8]) -> Option<usize> {
+        if self.sysv.is_null() {
+            return None;
+        }
+        let mut hash = 0u32;
+        for byte in name {
+            hash = (hash << 4).wrapping_add(*byte as u32);
+            let high = hash & 0xf000_0000;
+            hash = (hash ^ high >> 24) & !high;
+        }
+        // SAFETY: the layout of DT_HASH.
+        unsafe {
+            let buckets = *self.sysv;
+            if buckets == 0 {
+                return None;
+            }
+            let mut at = *self.sysv.add(2 + (hash % buckets) as usize);
+            while at != 0 {
+                if let Some(address) = self.defined(at as usize, name) {
+                    return Some(address);
+                }
+                at = *self.sysv.add(2 + buckets as usize + at as usize);
+            }
+            None
+        }
+    }
+
+    /// # Safety
+    /// `at` is an index into the symbol table.
+    unsafe fn defined(&self, at: usize, name: &[u8]) -> Option<usize> {
+        // SAFETY: as for us.
+        unsafe {
+            let symbol = &*self.symbols.add(at);
+            if symbol.section == 0 || symbol.value == 0 {
+                return None;
+            }
+            let text = self.strings.add(symbol.name as usize);
+            let same = name.iter().enumerate().all(|(i, c)| *text.add(i) == *c)
+                && *text.add(name.len()) == 0;
+            // The high bit marks a version that is not the default.
+            let hidden = !self.versions.is_null() && *self.versions.add(at) & 0x8000 != 0;
+            if !same || hidden {
+                return None;
+            }
+            let address = self.base.wrapping_add(symbol.value as usize);
+            if symbol.info & 15 == 10 {
+                // STT_GNU_IFUNC: the symbol is the chooser.
+                let choose: unsafe extern "C" fn() -> usize = core::mem::transmute(address);
+                return Some(choose());
+            }
+            Some(address)
+        }
+    }
+}
+
+/// The descriptor of a stream, -1 if it has none. errno is kept.
+pub fn fileno(stream: u64) -> i32 {
+    descriptor(&HELPERS.fileno, stream)
+}
+
+/// The descriptor of a directory stream, -1 if it has none. errno is kept.
+pub fn dirfd(stream: u64) -> i32 {
+    descriptor(&HELPERS.dirfd, stream)
+}
+
+fn descriptor(helper: &AtomicUsize, stream: u64) -> i32 {
+    let function = helper.load(Ordering::Acquire);
+    if function == 0 || stream == 0 {
+        return -1;
+    }
+    // SAFETY: `int fileno(FILE *)`, `int dirfd(DIR *)`, on what the program gave
+    // to a call that takes one.
+    unsafe {
+        let kept = errno();
+        let function: unsafe extern "C" fn(u64) -> c_int = core::mem::transmute(function);
+        let fd = function(stream);
+        if let Some(errno) = kept {
+            *errno.0 = errno.1;
+        }
+        fd
+    }
+}
+
+struct Errno(*mut c_int, c_int);
+
+fn errno() -> Option<Errno> {
+    let location = HELPERS.errno.load(Ordering::Acquire);
+    if location == 0 {
+        return None;
+    }
+    // SAFETY: `int *__errno_location(void)`.
+    unsafe {
+        let location: unsafe extern "C" fn() -> *mut c_int = core::mem::transmute(location);
+        let at = location();
+        Some(Errno(at, *at))
+    }
+}
+
+/// A pointer variable of libc (`stdout`, `environ`, ...), 0 if there is none.
+pub fn variable(helper: &AtomicUsize) -> u64 {
+    let at = helper.load(Ordering::Acquire) as *const AtomicPtr<u8>;
+    if at.is_null() {
+        return 0;
+    }
+    // SAFETY: the address of a pointer variable.
+    unsafe { (*at).load(Ordering::Relaxed) as u64 }
+}
+
+/// `getauxval`, if libc has it.
+pub fn auxiliary(kind: u64) -> Option<u64> {
+    let function = HELPERS.getauxval.load(Ordering::Acquire);
+    if function == 0 {
+        return None;
+    }
+    // SAFETY: `unsigned long getauxval(unsigned long)`.
+    unsafe {
+        let function: unsafe extern "C" fn(u64) -> u64 = core::mem::transmute(function);
+        Some(function(kind))
+    }
+}

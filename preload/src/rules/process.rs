@@ -1,0 +1,95 @@
+//! fork, vfork, spawn, exec.
+//!
+//! A fork under a lock that guards writing is itself an entry and begins the
+//! section: the child may change things and be gone before its parent records
+//! them. A child never passes by what it inherited.
+
+use crate::enter::{BRACKET, Begins, PASS, announce, give_back};
+use crate::frame::{Frame, Leave};
+use crate::own;
+use crate::place::Target;
+use crate::state::{Region, region};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::word::{Doing, ProcessWord, ThreadWord};
+
+fn locks_held(region: &Region) -> bool {
+    ProcessWord(region.header.process.load(Acquire)).locks() > 0
+}
+
+/// fork, and what returns in parent and child alike.
+pub fn fork(frame: &mut Frame) -> u64 {
+    let Some(region) = region() else { return BRACKET };
+    let header = &region.header;
+    header.changes_at_fork.store(header.changes.load(Relaxed), Relaxed);
+    if !locks_held(region) {
+        // Leave has nothing to undo, but in the child it makes a region.
+        return BRACKET;
+    }
+    // SAFETY: no path.
+    unsafe { announce(frame, None, Begins::Section, |_| Target::Anything) };
+    BRACKET
+}
+
+/// vfork, clone, system, popen: an entry like fork, but nothing may stand between
+/// the caller and the call, or it lasts as long as a child does.
+pub fn child_without_return(frame: &mut Frame) -> u64 {
+    if let Some(region) = region()
+        && locks_held(region)
+        && !own::shares_memory(region)
+    {
+        // SAFETY: no path.
+        unsafe { announce(frame, None, Begins::Section, |_| Target::Anything) };
+        let_go(frame);
+    }
+    PASS
+}
+
+/// Takes an announcement back before the call.
+pub fn let_go(frame: &mut Frame) {
+    if let Some(region) = region() {
+        give_back(frame, region);
+        frame.leave = Leave::Nothing;
+    }
+}
+
+/// posix_spawn: its file actions may create and truncate inside libc.
+pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
+    let Some(region) = region() else { return PASS };
+    if frame.arg(actions) == 0 && !locks_held(region) {
+        return PASS;
+    }
+    // SAFETY: no path.
+    unsafe { announce(frame, None, Begins::Section, |_| Target::Anything) }
+}
+
+/// exec: what the freezer has mapped of this process will go stale, so the word
+/// says so before. With locks held it waits like any entry: the new program will
+/// find its locks and not know what was done under them.
+pub fn exec(frame: &mut Frame) -> u64 {
+    let Some(region) = region() else { return PASS };
+    if own::shares_memory(region) {
+        return PASS;
+    }
+    if locks_held(region) {
+        // SAFETY: no path.
+        unsafe { announce(frame, None, Begins::Nothing, |_| Target::Anything) };
+        return BRACKET;
+    }
+    if let Some(slot) = own::slot(region) {
+        let word = ThreadWord(slot.word.load(Relaxed));
+        if word.doing() == Doing::Idle {
+            slot.stack.store(frame as *const Frame as u64, Relaxed);
+            slot.word.store(word.enter(Doing::Call, frame.inner, None).0, Release);
+            frame.leave = Leave::Idle;
+        }
+    }
+    BRACKET
+}
+
+/// execl and its kind: their arguments lie on the stack, so the call is jumped to.
+/// If it fails, the word stays until the thread's next entry finds it left behind.
+pub fn exec_list(frame: &mut Frame) -> u64 {
+    exec(frame);
+    frame.leave = Leave::Nothing;
+    PASS
+}

@@ -1,0 +1,152 @@
+//! The few statics: what a process knows of itself and its gate.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use gate::control::ControlPage;
+use gate::region::{Header, SLOTS, Slot};
+
+/// A region as it lies in memory.
+#[repr(C)]
+pub struct Region {
+    /// Page 0.
+    pub header: Header,
+    /// One for each thread.
+    pub slots: [Slot; SLOTS],
+}
+
+const _: () = assert!(core::mem::size_of::<Region>() == gate::region::SIZE);
+
+/// A page that reads as zero in a child, however that was made: by fork, by a
+/// raw clone, inside somebody's atfork handler. A child thus never takes its
+/// parent's region for its own.
+#[repr(C, align(4096))]
+pub struct Wiped {
+    /// This process's region.
+    pub region: AtomicPtr<Region>,
+    _rest: [u8; 4088],
+}
+
+/// See [`Wiped`].
+pub static WIPED: Wiped =
+    Wiped { region: AtomicPtr::new(core::ptr::null_mut()), _rest: [0; 4088] };
+
+/// Not looked at the environment yet.
+pub const UNREADY: u8 = 0;
+/// The constructor, or a hook before it, is at work.
+pub const STARTING: u8 = 1;
+/// Announces, and waits at the barrier.
+pub const GATED: u8 = 2;
+/// Runs on as if the library were not there.
+pub const UNGATED: u8 = 3;
+
+/// Where this process stands.
+pub static MODE: AtomicU8 = AtomicU8::new(UNREADY);
+/// The control page, mapped read-only.
+pub static CONTROL: AtomicPtr<ControlPage> = AtomicPtr::new(core::ptr::null_mut());
+/// The region of this process, or, in a child that has none yet, its parent's.
+pub static LAST_REGION: AtomicPtr<Region> = AtomicPtr::new(core::ptr::null_mut());
+/// The freezer's membarrier does not reach us: announce by a locked store.
+pub static STRONG: AtomicBool = AtomicBool::new(false);
+/// The deadline that has been seen to pass: its lease is over for good.
+pub static LAPSED: AtomicU64 = AtomicU64::new(0);
+/// A lock was taken at some time: closing descriptors must look into the table.
+pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
+/// The lock table was full: a lock is held that is not in it.
+pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// What holds for this program by the profile: [`UNTIL_WAIT`], [`NEW_FILES`].
+pub static HABITS: AtomicU32 = AtomicU32::new(0);
+/// Sections last until the process waits.
+pub const UNTIL_WAIT: u32 = 1;
+/// Creating a file begins no section.
+pub const NEW_FILES: u32 = 2;
+
+/// The control page of a gated process.
+#[inline(always)]
+pub fn control() -> Option<&'static ControlPage> {
+    // SAFETY: null, or a mapping that is never unmapped once published.
+    unsafe { CONTROL.load(Ordering::Acquire).as_ref() }
+}
+
+/// This process's own region, if it has one.
+#[inline(always)]
+pub fn region() -> Option<&'static Region> {
+    // SAFETY: null, or a mapping that stays at this address for life.
+    unsafe { WIPED.region.load(Ordering::Relaxed).as_ref() }
+}
+
+/// What was configured, copied once: programs scribble over their environment.
+pub struct Settings {
+    /// Protected directories, colon-separated; empty: whatever lies on storage.
+    pub paths: Text<2048>,
+    /// Patterns of files that are not judged, colon-separated.
+    pub exclude: Text<1024>,
+    /// Devices of the protected directories, as they were at the start.
+    pub devices: [u64; 16],
+    /// How many of them are set.
+    pub device_count: usize,
+    /// The profile's text.
+    pub profile: Text<{ gate::control::PROFILE_MAX }>,
+}
+
+/// A text of bounded length.
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Text<N> {
+    /// Empty.
+    pub const fn new() -> Self {
+        Text { bytes: [0; N], len: 0 }
+    }
+
+    /// Copies `text`; one that is too long is refused (false).
+    pub fn set(&mut self, text: &[u8]) -> bool {
+        let Some(room) = self.bytes.get_mut(..text.len()) else { return false };
+        for (to, from) in room.iter_mut().zip(text) {
+            *to = *from;
+        }
+        self.len = text.len();
+        true
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// The text; empty if it is not UTF-8.
+    pub fn str(&self) -> &str {
+        core::str::from_utf8(self.bytes()).unwrap_or("")
+    }
+}
+
+struct Once(UnsafeCell<Settings>);
+
+// SAFETY: written by the one thread that holds MODE at STARTING, read by others
+// only after MODE was stored GATED with release.
+unsafe impl Sync for Once {}
+
+static SETTINGS: Once = Once(UnsafeCell::new(Settings {
+    paths: Text::new(),
+    exclude: Text::new(),
+    devices: [0; 16],
+    device_count: 0,
+    profile: Text::new(),
+}));
+
+/// What was configured. Only for a gated process.
+pub fn settings() -> &'static Settings {
+    // SAFETY: see `Once`; after the start nobody writes.
+    unsafe { &*SETTINGS.0.get() }
+}
+
+/// For the start alone.
+///
+/// # Safety
+/// The caller holds MODE at STARTING.
+pub unsafe fn settings_mut() -> &'static mut Settings {
+    // SAFETY: the caller is the only one.
+    unsafe { &mut *SETTINGS.0.get() }
+}

@@ -1,0 +1,98 @@
+//! Raise, lower, wake, admit: all that is ever stored in a control page.
+
+use super::sys;
+use gate::control::{ANY_SEQUENCE, ControlPage};
+use gate::drain::Candidate;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
+
+/// Low bits of a deadline that only tell generations apart: 2^20 ns is 1 ms.
+const UNIQUE_BITS: u32 = 20;
+/// How many deadlines one freeze may use: a drain's openings take one each.
+const PER_FREEZE: u32 = 4;
+
+/// A deadline at most `limit_ns` from now that was never used before.
+///
+/// The deadline is the generation too. A limit shorter than the one before it can
+/// give a deadline *below* the highest used, so uniqueness cannot come from its
+/// size: the low bits carry the number of the freeze.
+pub fn new_deadline(page: &ControlPage, now: u64, limit_ns: u64) -> u64 {
+    let mask = (1u64 << UNIQUE_BITS) - 1;
+    let number = page.freezes.load(Acquire).wrapping_add(1) << PER_FREEZE & mask;
+    let rounded = now.saturating_add(limit_ns) & !mask;
+    // Rounding down may cost a millisecond, but never the whole of a short limit.
+    let deadline = if limit_ns > 4 << UNIQUE_BITS { rounded - mask - 1 } else { rounded };
+    (deadline | number).max(1)
+}
+
+/// Counts a freeze; its number.
+pub fn count_freeze(page: &ControlPage) -> u64 {
+    page.freezes.fetch_add(1, SeqCst) + 1
+}
+
+/// Raises the barrier. `first`: of this freeze; an opening keeps the old time.
+pub fn raise(page: &ControlPage, deadline: u64, now: u64, first: bool) {
+    if first {
+        page.closed_at.store(now, Release);
+    }
+    page.opened_at.store(0, Release);
+    page.last_deadline.fetch_max(deadline, SeqCst);
+    page.barrier.store(deadline, SeqCst);
+    fence(SeqCst);
+}
+
+/// Lowers the barrier, wakes everybody, takes back every admission. The time
+/// after the barrier was down.
+pub fn lower(page: &ControlPage) -> u64 {
+    page.barrier.store(0, SeqCst);
+    fence(SeqCst);
+    let opened_at = sys::now_ns();
+    page.opened_at.store(opened_at, Release);
+    wake_all(page);
+    clear_admissions(page);
+    opened_at
+}
+
+/// Wakes in steps: one FUTEX_WAKE for 1,000 waiters takes 55 ms, in which the
+/// first ones already run into the rest.
+pub fn wake_all(page: &ControlPage) {
+    for bit in 0..31 {
+        sys::futex_wake(&page.barrier, 1 << bit);
+    }
+    // Who sleeps without a bit of his own.
+    sys::futex_wake(&page.barrier, 1 << 31);
+}
+
+/// Lets one region pass and wakes it. False: all places are taken.
+pub fn admit(page: &ControlPage, candidate: Candidate) -> bool {
+    let free = page.admissions.iter().find(|place| place.nonce.load(Relaxed) == 0);
+    let Some(place) = free else { return false };
+    // The nonce last: it is what workers look for.
+    place.lock_sequence.store(candidate.lock_sequence, Release);
+    place.nonce.store(candidate.nonce, SeqCst);
+    fence(SeqCst);
+    sys::futex_wake(&page.barrier, 1 << (candidate.nonce % 31));
+    true
+}
+
+/// Takes back the admission of a child whose owner is done.
+pub fn revoke(page: &ControlPage, candidate: Candidate) {
+    for place in &page.admissions {
+        if place.nonce.load(Relaxed) == candidate.nonce
+            && place.lock_sequence.load(Relaxed) == candidate.lock_sequence
+        {
+            place.nonce.store(0, SeqCst);
+            place.lock_sequence.store(ANY_SEQUENCE - 1, Release);
+        }
+    }
+    fence(SeqCst);
+}
+
+/// Takes back all.
+pub fn clear_admissions(page: &ControlPage) {
+    for place in &page.admissions {
+        place.nonce.store(0, Release);
+        place.lock_sequence.store(0, Release);
+    }
+    fence(SeqCst);
+}

@@ -1,0 +1,142 @@
+//! Who keeps a gate from draining, in words that help: process, program, call,
+//! path, lock, age.
+
+use super::census::Member;
+use super::forgive::{path_of, path_of_file};
+use super::procfs;
+use super::sys;
+use gate::word::{Doing, ProcessWord, ThreadWord};
+use serde::Serialize;
+use std::sync::atomic::Ordering::Acquire;
+
+/// One process that is in flight, or waits.
+#[derive(Clone, Debug, Serialize)]
+pub struct Blocker {
+    /// Process.
+    pub pid: i32,
+    /// Its program, as the kernel names it.
+    pub program: String,
+    /// Effective user.
+    pub uid: Option<u32>,
+    /// `in-flight`, `held`, `waits-for-lock`.
+    pub state: &'static str,
+    /// The call it is in, if it is in one.
+    pub call: Option<String>,
+    /// The file of that call, or the lock that keeps its section open.
+    pub path: Option<String>,
+    /// Why it counts.
+    pub why: String,
+    /// How long, ms.
+    pub age_ms: Option<f64>,
+}
+
+/// How long a process is remembered by its section, in ms.
+fn age(since: u64) -> Option<f64> {
+    (since != 0).then(|| sys::now_ns().saturating_sub(since) as f64 / 1e6)
+}
+
+/// Everything about one member that keeps the gate open, now.
+pub fn of(member: &Member) -> Vec<Blocker> {
+    let blank = |why: String| Blocker {
+        pid: member.pid,
+        program: member.stat.comm.clone(),
+        uid: procfs::uid(member.pid),
+        state: "in-flight",
+        call: None,
+        path: None,
+        why,
+        age_ms: None,
+    };
+    let Some(view) = member.view.as_ref() else {
+        let why = match member.denied {
+            Some(error) => format!(
+                "its region may not be read ({}): run as root on the host",
+                std::io::Error::from_raw_os_error(error)
+            ),
+            None => "maps the control page and shows no region of its own".into(),
+        };
+        return vec![blank(why)];
+    };
+    let mut all = Vec::new();
+    if member.unknown {
+        all.push(blank("is becoming another program (exec)".into()));
+    }
+    let header = view.header();
+    let process = ProcessWord(header.process.load(Acquire));
+    if process.section_open() && member.settled != Some(process.0) {
+        let lock = header.locks.iter().filter_map(|p| p.get()).find(|l| l.counts());
+        let path = lock.and_then(|l| {
+            path_of_file(member.pid, l.dev, l.ino).or(Some(format!("inode {} on {:#x}", l.ino, l.dev)))
+        });
+        all.push(Blocker {
+            path,
+            age_ms: age(header.section_since.load(Acquire)),
+            ..blank(match lock {
+                Some(lock) => format!("section open under a lock ({:?})", lock.kind),
+                None if process.until_wait() => "section lasts until the process waits".into(),
+                None => "section open, no lock known".into(),
+            })
+        });
+    }
+    for (at, slot) in view.slots().iter().enumerate() {
+        let word = ThreadWord(slot.word.load(Acquire));
+        if word.doing() == Doing::Call && !member.forgives(at, word.0) {
+            all.push(Blocker {
+                call: Some(gate::calls::name(word.call()).into()),
+                path: word.fd().and_then(|fd| path_of(member.pid, fd)),
+                ..blank("inside a call that changes files".into())
+            });
+        }
+    }
+    if header.overflow.load(Acquire) > 0 {
+        all.push(blank("threads without a place of their own are in flight".into()));
+    }
+    all
+}
+
+/// Threads of one member that wait, at the barrier or for a lock.
+pub fn waiting(member: &Member) -> Vec<Blocker> {
+    let Some(view) = member.view.as_ref() else { return Vec::new() };
+    let mut all = Vec::new();
+    for slot in view.slots() {
+        let word = ThreadWord(slot.word.load(Acquire));
+        let (state, why, path) = match word.doing() {
+            Doing::Held => {
+                ("held", "waits at the barrier", word.fd().and_then(|fd| path_of(member.pid, fd)))
+            }
+            Doing::LockWait => {
+                let (dev, ino) = (slot.wait_dev.load(Acquire), slot.wait_ino.load(Acquire));
+                ("waits-for-lock", "waits for a lock", path_of_file(member.pid, dev, ino))
+            }
+            _ => continue,
+        };
+        all.push(Blocker {
+            pid: member.pid,
+            program: member.stat.comm.clone(),
+            uid: procfs::uid(member.pid),
+            state,
+            call: Some(gate::calls::name(word.call()).into()),
+            path,
+            why: why.into(),
+            age_ms: age(slot.since.load(Acquire)),
+        });
+    }
+    all
+}
+
+impl std::fmt::Display for Blocker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {} ({})", self.pid, self.program)?;
+        if let Some(call) = &self.call {
+            write!(f, " in {call}")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, " {path}")?;
+        }
+        write!(f, ": {}", self.why)?;
+        if let Some(age) = self.age_ms {
+            write!(f, ", for {age:.0} ms")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! Drives `gate::drain`: does what it asks for, tells it what came of it.
+//!
+//! Several gates are drained side by side: all or none.
+
+use super::barrier;
+use super::census::Census;
+use super::forgive;
+use super::gatedir::Gate;
+use super::helper::Helper;
+use super::pass::Reading;
+use super::signals::Signals;
+use super::sys::{self, Membarrier};
+use gate::control::ANY_SEQUENCE;
+use gate::drain::{Ask, Drain, Limits, Outcome, Summary, Told};
+use gate::standing::{Given, must_revoke, summarize};
+use gate::word::Doing;
+
+/// Nothing moves for this long: something in flight waits for something held.
+const STUCK_AFTER_NS: u64 = 15_000_000;
+/// Short openings that one drain may make.
+const OPENINGS: u32 = 8;
+/// Pauses between passes grow from this to [`PAUSE_MAX_NS`].
+const PAUSE_MIN_NS: u64 = 100_000;
+const PAUSE_MAX_NS: u64 = 1_000_000;
+/// How long an opening waits for those it let go.
+const MOVED_WITHIN_NS: u64 = 500_000_000;
+/// Looks for newborns while nothing moves, from this on and then less often.
+const BORN_AFTER_NS: u64 = 2_000_000;
+
+/// All that a freeze of one or more gates works with.
+pub struct Session {
+    /// The gates, in the order of their locks.
+    pub gates: Vec<Gate>,
+    /// Their processes.
+    pub census: Census,
+    /// Who looks into them.
+    pub helper: Helper,
+    /// How plain stores are made visible.
+    pub membarrier: Membarrier,
+    /// What may interrupt.
+    pub signals: Signals,
+}
+
+/// How the drain of all gates ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// Everything is drained, every barrier is up.
+    Drained,
+    /// Every barrier is down again.
+    NotDrained,
+    /// A signal came; every barrier is down.
+    Interrupted(i32),
+}
+
+/// One gate's drain, and what is remembered of it.
+pub struct Run {
+    drain: Drain,
+    told: Told,
+    reading: Reading,
+    given: Vec<Given>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// The last pass.
+    pub last: Summary,
+    /// When the barrier was first raised.
+    pub closed_at: u64,
+    /// When it was drained, or given up.
+    pub ended_at: u64,
+    /// Openings and admissions, also of a drain that had to begin again.
+    pub openings: u32,
+    /// See `openings`.
+    pub admitted: u32,
+    /// The highest number of threads seen waiting.
+    pub waiters: u32,
+    deadline: u64,
+    drain_until: u64,
+    raised: bool,
+    images_checked: bool,
+    pause_ns: u64,
+    born_next: u64,
+    activity: u64,
+    moved_at: u64,
+    held_at_opening: Vec<(usize, usize, u64)>,
+}
+
+impl Run {
+    fn new(deadline: u64, drain_until: u64) -> Run {
+        Run {
+            drain: Drain::new(limits(deadline, drain_until)),
+            told: Told::Done(0),
+            reading: Reading::default(),
+            given: Vec::new(),
+            outcome: None,
+            last: Summary::default(),
+            closed_at: 0,
+            ended_at: 0,
+            openings: 0,
+            admitted: 0,
+            waiters: 0,
+            deadline,
+            drain_until,
+            raised: false,
+            images_checked: false,
+            pause_ns: PAUSE_MIN_NS,
+            born_next: 0,
+            activity: 0,
+            moved_at: 0,
+            held_at_opening: Vec::new(),
+        }
+    }
+
+    /// The deadline in force.
+    pub fn deadline(&self) -> u64 {
+        self.drain.deadline()
+    }
+
+    /// The last pass, as it was read.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Begins again behind a barrier that is up: somebody came late.
+    fn again(&mut self) {
+        self.openings += self.drain.openings();
+        self.admitted += self.drain.admitted();
+        self.deadline = self.drain.deadline() + 1;
+        self.drain = Drain::new(limits(self.deadline, self.drain_until));
+        self.outcome = None;
+        self.told = Told::Done(sys::now_ns());
+    }
+}
+
+fn limits(deadline: u64, drain_until: u64) -> Limits {
+    Limits { deadline, drain_until, stuck_after: STUCK_AFTER_NS, openings: OPENINGS }
+}
+
+impl Session {
+    /// Raises every barrier and drains. `limit_ns` and `drain_ns` count from now.
+    pub fn drain(&mut self, limit_ns: u64, drain_ns: u64) -> (Ended, Vec<Run>) {
+        let now = sys::now_ns();
+        let drain_until = now.saturating_add(drain_ns.min(limit_ns));
+        let mut runs: Vec<Run> = self
+            .gates
+            .iter()
+            .map(|gate| {
+                let deadline = barrier::new_deadline(gate.page.get(), now, limit_ns);
+                barrier::count_freeze(gate.page.get());
+                Run::new(deadline, drain_until)
+            })
+            .collect();
+        let ended = self.drive(&mut runs);
+        if ended != Ended::Drained {
+            for gate in &self.gates {
+                barrier::lower(gate.page.get());
+            }
+        }
+        let now = sys::now_ns();
+        for run in &mut runs {
+            if run.ended_at == 0 {
+                run.ended_at = now;
+            }
+            run.openings += run.drain.openings();
+            run.admitted += run.drain.admitted();
+        }
+        (ended, runs)
+    }
+
+    fn drive(&mut self, runs: &mut [Run]) -> Ended {
+        loop {
+            if let Some(signal) = self.signals.came() {
+                return Ended::Interrupted(signal);
+            }
+            for (at, run) in runs.iter_mut().enumerate() {
+                if run.outcome.is_none() {
+                    self.step(at, run);
+                }
+            }
+            if runs.iter().any(|run| run.outcome == Some(Outcome::NotDrained)) {
+                return Ended::NotDrained;
+            }
+            if runs.iter().all(|run| run.outcome.is_some()) {
+                let mut late = false;
+                for (at, run) in runs.iter_mut().enumerate() {
+                    if self.census.take_newcomers(at) > 0 {
+                        run.again();
+                        late = true;
+                    }
+                }
+                if !late {
+                    return Ended::Drained;
+                }
+            }
+        }
+    }
+
+    /// One thing that the drain of gate `at` asks for.
+    fn step(&mut self, at: usize, run: &mut Run) {
+        let ask = run.drain.next(run.told);
+        run.told = match ask {
+            Ask::Close(deadline) => {
+                let now = sys::now_ns();
+                barrier::raise(self.gates[at].page.get(), deadline, now, !run.raised);
+                if !run.raised {
+                    run.closed_at = now;
+                }
+                run.raised = true;
+                run.images_checked = false;
+                Told::Done(now)
+            }
+            Ask::Fence => {
+                self.membarrier.fence();
+                let now = sys::now_ns();
+                run.pause_ns = PAUSE_MIN_NS;
+                run.moved_at = now;
+                run.born_next = now + BORN_AFTER_NS;
+                Told::Done(now)
+            }
+            Ask::Pass => {
+                let summary = self.pass(at, run);
+                Told::Seen(summary, sys::now_ns())
+            }
+            Ask::Rescan => {
+                self.census.rescan(&mut self.helper, !run.images_checked);
+                run.images_checked = true;
+                Told::Newcomers(self.census.take_newcomers(at))
+            }
+            Ask::Admit(candidate) => {
+                let page = self.gates[at].page.get();
+                self.forget_ended(at, run);
+                if barrier::admit(page, candidate) {
+                    run.given.push(Given { candidate });
+                }
+                sys::sleep_ns(PAUSE_MIN_NS);
+                Told::Done(sys::now_ns())
+            }
+            Ask::Revoke => {
+                let standings = run.reading.standings();
+                let page = self.gates[at].page.get();
+                run.given.retain(|given| {
+                    let back = must_revoke(given, &standings);
+                    if back {
+                        barrier::revoke(page, given.candidate);
+                    }
+                    !back
+                });
+                self.membarrier.fence();
+                Told::Done(sys::now_ns())
+            }
+            Ask::Open => {
+                run.held_at_opening = held(&run.reading, self.census.gates[at].len());
+                barrier::lower(self.gates[at].page.get());
+                run.given.clear();
+                Told::Done(sys::now_ns())
+            }
+            Ask::AwaitMoved => {
+                self.await_moved(at, run);
+                Told::Done(sys::now_ns())
+            }
+            Ask::Pause => {
+                self.between_passes(at, run);
+                sys::sleep_ns(run.pause_ns);
+                run.pause_ns = (run.pause_ns * 3 / 2).min(PAUSE_MAX_NS);
+                Told::Done(sys::now_ns())
+            }
+            Ask::Done(outcome) => {
+                run.outcome = Some(outcome);
+                run.ended_at = sys::now_ns();
+                Told::Done(run.ended_at)
+            }
+        };
+    }
+
+    /// One pass over a gate's regions.
+    pub fn pass(&mut self, at: usize, run: &mut Run) -> Summary {
+        self.refresh(at);
+        run.reading.read(&mut self.census.gates[at]);
+        let mut summary = summarize(&run.reading.standings(), &run.given);
+        if summary.in_flight > 0 {
+            // Work on a slow disk moves no word, and is no deadlock.
+            summary.digest ^= run.activity;
+        }
+        if summary.digest != run.last.digest {
+            run.moved_at = sys::now_ns();
+        }
+        run.waiters = run.waiters.max(summary.held);
+        run.last = summary;
+        summary
+    }
+
+    /// Brings copies up to date; what cannot be read is unknown.
+    pub fn refresh(&mut self, at: usize) {
+        let members = &mut self.census.gates[at];
+        let copied = |m: &super::census::Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
+        if !members.iter().any(copied) {
+            return;
+        }
+        let failed = self.helper.refresh();
+        for member in members.iter_mut().filter(|m| copied(m)) {
+            if failed.as_ref().is_none_or(|failed| failed.contains(&member.pid)) {
+                // Dead, in another image, or the helper is gone: look anew.
+                member.unknown = true;
+            }
+        }
+    }
+
+    /// What is done while waiting: who died, what means nothing, who was born.
+    fn between_passes(&mut self, at: usize, run: &mut Run) {
+        self.census.bury();
+        let now = sys::now_ns();
+        let mut busy = false;
+        for (place, member) in self.census.gates[at].iter_mut().enumerate() {
+            if member.gone || member.view.is_none() {
+                continue;
+            }
+            let stuck = forgive::stuck_slots(member, run.reading.threads_of(place));
+            if !stuck.is_empty() {
+                forgive::forgive(member, &stuck);
+            }
+            let quiet_ns = now.saturating_sub(run.moved_at);
+            let view = member.view.as_ref().map(|v| v.header().process.load(std::sync::atomic::Ordering::Acquire));
+            let section = view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
+            if quiet_ns > BORN_AFTER_NS && (section || !stuck.is_empty()) {
+                busy |= forgive::at_work(member);
+                if member.settled != view {
+                    member.settled = forgive::locks_are_gone(member);
+                }
+            }
+        }
+        if busy {
+            run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        }
+        self.census.look_again(&mut self.helper, at);
+        if now >= run.born_next {
+            self.census.rescan(&mut self.helper, !run.images_checked);
+            run.images_checked = true;
+            self.census.take_newcomers(at);
+            let took = sys::now_ns() - now;
+            run.born_next = now + (10 * took).clamp(BORN_AFTER_NS, 50_000_000);
+        }
+    }
+
+    /// Forgets admissions that have ended by themselves, so that their places are free.
+    fn forget_ended(&self, at: usize, run: &mut Run) {
+        let page = self.gates[at].page.get();
+        let standings = run.reading.standings();
+        run.given.retain(|given| {
+            let c = given.candidate;
+            let ended = c.lock_sequence != ANY_SEQUENCE
+                && !standings
+                    .iter()
+                    .any(|p| p.nonce == c.nonce && p.lock_sequence == c.lock_sequence);
+            if ended {
+                barrier::revoke(page, c);
+            }
+            !ended
+        });
+    }
+
+    /// Waits until everybody who was held at the opening shows another word.
+    fn await_moved(&mut self, at: usize, run: &mut Run) {
+        let until = sys::now_ns() + MOVED_WITHIN_NS;
+        loop {
+            self.census.bury();
+            self.refresh(at);
+            let members = &self.census.gates[at];
+            run.held_at_opening.retain(|(place, slot, word)| {
+                let member = &members[*place];
+                let still = member.view.as_ref().and_then(|v| v.slots().get(*slot)).is_some_and(
+                    |slot| slot.word.load(std::sync::atomic::Ordering::Acquire) == *word,
+                );
+                still && !member.gone && !is_stopped(member.pid)
+            });
+            if run.held_at_opening.is_empty() || sys::now_ns() >= until {
+                return;
+            }
+            sys::sleep_ns(200_000);
+        }
+    }
+}
+
+/// Is this process stopped (SIGSTOP, a debugger)? It cannot move.
+pub fn is_stopped(pid: i32) -> bool {
+    super::procfs::stat(pid).is_some_and(|s| matches!(s.state, 'T' | 't'))
+}
+
+/// Everybody who is held, as (member, slot, word).
+pub fn held(reading: &Reading, members: usize) -> Vec<(usize, usize, u64)> {
+    let mut held = Vec::new();
+    for place in 0..members {
+        for (slot, thread) in reading.threads_of(place).iter().enumerate() {
+            if thread.word.doing() == Doing::Held {
+                held.push((place, slot, thread.word.0));
+            }
+        }
+    }
+    held
+}

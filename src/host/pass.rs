@@ -1,0 +1,117 @@
+//! One pass: every word of every region of a gate, made into what
+//! `gate::standing` judges.
+
+use super::census::{Member, exec_announced};
+use gate::standing::{LockFile, Standing, Thread};
+use gate::word::{Doing, ProcessWord, ThreadWord};
+use std::ops::Range;
+use std::sync::atomic::Ordering::Acquire;
+
+/// What a pass read; reused from pass to pass.
+#[derive(Default)]
+pub struct Reading {
+    threads: Vec<Thread>,
+    holds: Vec<LockFile>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    nonce: u64,
+    process: ProcessWord,
+    lock_sequence: u64,
+    threads: Range<usize>,
+    holds: Range<usize>,
+    overflow: u32,
+    overflow_entries: u64,
+    parent: Option<usize>,
+    settled: bool,
+    unknown: bool,
+    gone: bool,
+}
+
+impl Reading {
+    /// Reads all members.
+    pub fn read(&mut self, members: &mut [Member]) {
+        self.threads.clear();
+        self.holds.clear();
+        self.rows.clear();
+        for member in members {
+            let row = self.read_one(member);
+            self.rows.push(row);
+        }
+    }
+
+    fn read_one(&mut self, member: &mut Member) -> Row {
+        let (threads_from, holds_from) = (self.threads.len(), self.holds.len());
+        let mut row = Row {
+            nonce: member.nonce,
+            process: ProcessWord::default(),
+            // The dead hold no admission: no real sequence is ever this.
+            lock_sequence: u64::MAX - 1,
+            threads: threads_from..threads_from,
+            holds: holds_from..holds_from,
+            overflow: 0,
+            overflow_entries: 0,
+            parent: member.parent,
+            settled: false,
+            unknown: member.unknown,
+            gone: member.gone,
+        };
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone) else { return row };
+        let header = view.header();
+        for (at, slot) in view.slots().iter().enumerate() {
+            let word = ThreadWord(slot.word.load(Acquire));
+            let waits_for = (word.doing() == Doing::LockWait).then(|| LockFile {
+                dev: slot.wait_dev.load(Acquire),
+                ino: slot.wait_ino.load(Acquire),
+            });
+            let forgiven = word.doing() == Doing::Call && member.forgives(at, word.0);
+            self.threads.push(Thread { word, waits_for, forgiven });
+        }
+        row.process = ProcessWord(header.process.load(Acquire));
+        row.lock_sequence = header.lock_sequence.load(Acquire);
+        row.overflow = header.overflow.load(Acquire);
+        row.overflow_entries = header.overflow_entries.load(Acquire);
+        for lock in header.locks.iter().filter_map(|place| place.get()) {
+            self.holds.push(LockFile { dev: lock.dev, ino: lock.ino });
+        }
+        row.threads = threads_from..self.threads.len();
+        row.holds = holds_from..self.holds.len();
+        row.settled = member.settled == Some(row.process.0);
+        if !member.unknown && self.threads[row.threads.clone()].iter().any(in_exec) {
+            // Its mapping outlives the image: what it shows from now on is the past.
+            member.unknown = exec_announced(member);
+            row.unknown = member.unknown;
+        }
+        row
+    }
+
+    /// As `gate::standing` wants it; places as in the census.
+    pub fn standings(&self) -> Vec<Standing<'_>> {
+        let standing = |row: &Row| Standing {
+            // The dead are nobody's business, but their children's ancestry.
+            nonce: if row.gone { row.nonce.max(1) } else { row.nonce },
+            process: row.process,
+            lock_sequence: row.lock_sequence,
+            threads: &self.threads[row.threads.clone()],
+            holds: &self.holds[row.holds.clone()],
+            overflow: row.overflow,
+            overflow_entries: row.overflow_entries,
+            parent: row.parent,
+            settled: row.settled,
+            unknown: row.unknown && !row.gone,
+        };
+        self.rows.iter().map(standing).collect()
+    }
+
+    /// Slots of a member, as read.
+    pub fn threads_of(&self, member: usize) -> &[Thread] {
+        self.rows.get(member).map_or(&[], |row| &self.threads[row.threads.clone()])
+    }
+}
+
+fn in_exec(thread: &Thread) -> bool {
+    use gate::calls::{Rule, TABLE};
+    let rule = TABLE.get(thread.word.call() as usize).and_then(|info| info.rule);
+    thread.word.doing() == Doing::Call && matches!(rule, Some(Rule::Exec | Rule::ExecList))
+}

@@ -1,0 +1,132 @@
+//! What `/proc` says about processes without taking their `mmap_lock`: `stat`,
+//! `status`, `fdinfo`, `exe`, `cgroup`, `task`. None of it can hang on a process that is
+//! stuck in a fault on a dead disk; `maps`, `cmdline`, `environ` can, and are the
+//! helper's business.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// A process's identity and what `stat` says beside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// Name, as the kernel keeps it (15 bytes).
+    pub comm: String,
+    /// R, S, D, T, Z, ...
+    pub state: char,
+    /// Parent.
+    pub ppid: i32,
+    /// Start time in ticks since boot: pid and this name a process for good.
+    pub start: u64,
+    /// Where its stack began. exec puts another there: pid, start and this name
+    /// one *image* of a process (0 where we may not see it).
+    pub image: u64,
+    /// A kernel thread (PF_KTHREAD).
+    pub kernel: bool,
+}
+
+/// `/proc/PID/stat`.
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    let open = text.find('(')?;
+    // The name may hold anything, `)` too.
+    let close = text.rfind(')')?;
+    let mut fields = text.get(close + 2..)?.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let ppid = fields.next()?.parse().ok()?;
+    let flags: u64 = fields.nth(4)?.parse().ok()?;
+    let start = fields.nth(12)?.parse().ok()?;
+    let image = fields.nth(5)?.parse().ok()?;
+    Some(Stat {
+        comm: text[open + 1..close].into(),
+        state,
+        ppid,
+        start,
+        image,
+        kernel: flags & 0x0020_0000 != 0,
+    })
+}
+
+/// Every process there is.
+pub fn pids() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The last process id that was given out: unchanged means that nobody was born.
+pub fn last_pid() -> u64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_ascii_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// The id of a process (or `PID/task/TID`) in its innermost PID namespace.
+pub fn innermost_pid(of: &str) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{of}/status")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().last()?.parse().ok()
+}
+
+/// Effective user of a process.
+pub fn uid(pid: i32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The program a process runs.
+pub fn exe(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Its control group (version 2), or the systemd hierarchy's.
+pub fn cgroup(pid: i32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = |prefix: &str| text.lines().find_map(|l| l.strip_prefix(prefix).map(str::to_owned));
+    path("0::").or_else(|| {
+        text.lines().find_map(|l| l.split_once(":name=systemd:").map(|(_, path)| path.to_owned()))
+    })
+}
+
+/// The descriptor that a thread's present system call has as its first argument.
+pub fn syscall_fd(pid: i32, tid: i32) -> Option<(i64, i32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    let number = fields.next()?.parse().ok()?;
+    let first = fields.next()?.strip_prefix("0x")?;
+    Some((number, u64::from_str_radix(first, 16).ok()? as i32))
+}
+
+/// The thread of `pid` (as we number it) that calls itself `tid` in its namespace.
+pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Option<i32> {
+    if same_namespace {
+        return PathBuf::from(format!("/proc/{pid}/task/{tid}")).exists().then_some(tid);
+    }
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    tasks
+        .filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok())
+        .find(|outer| innermost_pid(&format!("{pid}/task/{outer}")) == Some(tid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_brackets_and_spaces() {
+        let text = "12 (a) b) S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1 2 3 4 5 6666 0";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.state, stat.ppid), ("a) b", 'S', 7));
+        assert_eq!((stat.start, stat.image, stat.kernel), (999, 6666, false));
+    }
+
+    #[test]
+    fn we_see_ourselves() {
+        let me = std::process::id() as i32;
+        assert!(pids().contains(&me));
+        let stat = stat(me).unwrap();
+        assert!(stat.start > 0 && stat.image > 0 && !stat.kernel);
+        assert_eq!(innermost_pid(&me.to_string()), Some(me));
+    }
+}

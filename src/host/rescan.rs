@@ -1,0 +1,73 @@
+//! Who came since the census was made.
+//!
+//! Two questions. *Is everybody still who he was?* asked once after every closing:
+//! a process that was none of ours may have become one by exec before the barrier
+//! went up, and a member may have become another image. *Who was born?* asked
+//! before a drain is believed, and while it makes no headway: a child that waits
+//! may be what its parent waits for.
+
+use super::census::{Census, Kind};
+use super::helper::Helper;
+use super::procfs;
+
+/// How often a listing is repeated because somebody was born meanwhile.
+const ROUNDS: usize = 4;
+
+impl Census {
+    /// Everybody, for the first time.
+    pub fn scan(&mut self, helper: &mut Helper) {
+        self.rescan(helper, false);
+        self.newcomers.fill(0);
+    }
+
+    /// Takes in who is new; with `images`, also who has become something else.
+    pub fn rescan(&mut self, helper: &mut Helper, images: bool) {
+        for _ in 0..ROUNDS {
+            let born_before = procfs::last_pid();
+            let pids = procfs::pids();
+            let look: Vec<i32> =
+                pids.into_iter().filter(|pid| self.must_look(*pid, images)).collect();
+            self.look(helper, &look);
+            // A parent that forked and died while we listed would hide its child.
+            if procfs::last_pid() == born_before {
+                break;
+            }
+        }
+    }
+
+    fn must_look(&self, pid: i32, images: bool) -> bool {
+        if self.ours.contains(&pid) {
+            return false;
+        }
+        let Some(seen) = self.seen.get(&pid) else { return true };
+        match seen.kind {
+            Kind::Kernel => false,
+            Kind::Sharing => true,
+            // Without a region of its own yet, or on its way to another image.
+            Kind::Member(gate, at)
+                if self.gates[gate][at].nonce == 0 || self.gates[gate][at].unknown =>
+            {
+                !self.gates[gate][at].gone
+            }
+            _ => {
+                images
+                    && procfs::stat(pid)
+                        .is_some_and(|now| now.start != seen.start || now.image != seen.image)
+            }
+        }
+    }
+
+    /// Looks anew at members of a gate without a region, or in exec.
+    pub fn look_again(&mut self, helper: &mut Helper, gate: usize) {
+        let again = |m: &&super::census::Member| !m.gone && (m.nonce == 0 || m.unknown);
+        let pids: Vec<i32> = self.gates[gate].iter().filter(again).map(|m| m.pid).collect();
+        if !pids.is_empty() {
+            self.look(helper, &pids);
+        }
+    }
+
+    /// How many newcomers a gate has that it was not told of.
+    pub fn take_newcomers(&mut self, gate: usize) -> u32 {
+        std::mem::take(&mut self.newcomers[gate])
+    }
+}

@@ -1,0 +1,134 @@
+//! The snapshot command: started, waited for, told to stop.
+//!
+//! It and its children are never gated: they would wait for themselves.
+
+use super::fault::{self, Fault, Result};
+use super::signals::{self, Signals};
+use super::sys;
+use std::ffi::OsString;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+
+/// What the command is told about the freeze.
+pub struct About {
+    /// Names of the gates, joined by commas.
+    pub gates: String,
+    /// The token.
+    pub token: String,
+    /// Deadline: the barrier words, CLOCK_MONOTONIC ns, joined by commas.
+    pub deadlines: String,
+}
+
+/// How it ended.
+pub enum End {
+    /// By itself, or after it was told to stop at the limit.
+    Exited(ExitStatus),
+    /// A signal came to us; it still runs.
+    Signal(i32, Child),
+}
+
+/// `LD_PRELOAD` without our library; None: nothing is left.
+pub fn preload_without_us(value: &str) -> Option<String> {
+    let others: Vec<&str> = value
+        .split([':', ' '])
+        .filter(|part| !part.is_empty() && !part.ends_with("libwritegate.so"))
+        .collect();
+    (!others.is_empty()).then(|| others.join(":"))
+}
+
+/// Starts it.
+pub fn start(command: &[OsString], about: &About) -> Result<Child> {
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| Fault::new(fault::USAGE, "no command given"))?;
+    let mut run = Command::new(program);
+    run.args(arguments)
+        .env("WRITEGATE_GATE", &about.gates)
+        .env("WRITEGATE_TOKEN", &about.token)
+        .env("WRITEGATE_DEADLINE", &about.deadlines);
+    if let Some(preload) = std::env::var_os("LD_PRELOAD") {
+        match preload_without_us(&preload.to_string_lossy()) {
+            Some(others) => run.env("LD_PRELOAD", others),
+            None => run.env_remove("LD_PRELOAD"),
+        };
+    }
+    // SAFETY: only sigprocmask is called between fork and exec.
+    unsafe { run.pre_exec(signals::unblock_in_child) };
+    run.spawn().map_err(|e| {
+        let code = match e.kind() {
+            std::io::ErrorKind::NotFound => fault::NOT_FOUND,
+            _ => fault::NOT_EXECUTABLE,
+        };
+        Fault::new(code, format!("cannot run {}: {e}", program.to_string_lossy()))
+    })
+}
+
+/// Waits for it. At `deadline` it is told to stop if `kill_late`, and waited for
+/// all the same: it may be half-way through making a snapshot.
+pub fn wait(
+    mut child: Child,
+    signals: &mut Signals,
+    deadline: u64,
+    kill_late: bool,
+    mut at_deadline: impl FnMut(),
+) -> Result<End> {
+    let handle = sys::pidfd_open(child.id() as i32).ok();
+    let mut late = false;
+    loop {
+        let failed = |e| Fault::io("cannot wait for the command", &e);
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            return Ok(End::Exited(status));
+        }
+        if let Some(signal) = signals.came() {
+            return Ok(End::Signal(signal, child));
+        }
+        let now = sys::now_ns();
+        if now >= deadline && !late {
+            late = true;
+            at_deadline();
+            if kill_late {
+                sys::kill(child.id() as i32, libc::SIGTERM);
+            }
+        }
+        let left_ms = if late { 200 } else { (deadline - now) / 1_000_000 + 1 };
+        let mut fds = vec![signals.fd()];
+        fds.extend(handle.as_ref().map(|fd| fd.as_raw_fd()));
+        let most = if handle.is_some() { 1000 } else { 5 };
+        sys::wait_readable(&fds, left_ms.min(most) as i32);
+    }
+}
+
+/// Told to stop after the thaw, because we were: SIGTERM, then SIGKILL.
+pub fn stop(child: &mut Child) {
+    sys::kill(child.id() as i32, libc::SIGTERM);
+    let until = sys::now_ns() + 5_000_000_000;
+    while sys::now_ns() < until {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        sys::sleep_ns(10_000_000);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Its exit code as a shell would give it.
+pub fn code(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => 128 + signal as u8,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preload_without_us;
+
+    #[test]
+    fn the_command_keeps_other_preloads() {
+        let both = "/usr/lib/libwritegate.so:/usr/lib/libother.so";
+        assert_eq!(preload_without_us(both).as_deref(), Some("/usr/lib/libother.so"));
+        assert_eq!(preload_without_us("/x/libwritegate.so"), None);
+    }
+}
