@@ -15,7 +15,8 @@ def start(work, queue, store, gate, remote_port, name):
     return server.Exim(work, queue, store, gate=gate, remote=remote_port, name=name)
 
 
-SERVER = trial.Server("exim", start, spool.read, server.RECIPIENTS)
+SERVER = trial.Server("exim", start, spool.read, server.RECIPIENTS,
+                      "b0@local.test")
 PROFILE = report.PROFILES / "exim.conf"
 
 unavailable = report.unavailable
@@ -50,6 +51,7 @@ def parts(count, control, restores):
         report.Part("control", one(count=control, gated=False), must="red"),
         report.Part("load", one(count=count, restores=restores, **gated), p99_ms=100),
         report.Part("one-recipient", one(count=few, most=1, **gated), p99_ms=100),
+        report.Part("bounces", one(count=few, bounces=True, **gated), must="drain"),
         report.Part("slow-data", one(count=few, slow_clients=4, **gated), must="drain"),
         report.Part("slow-remote", one(count=few, remote_delay_s=3.0, **gated), must="drain"),
         report.Part("busy-mbox", one(count=few, beside=busy_mbox, **gated), must="drain"),

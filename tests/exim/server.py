@@ -11,7 +11,6 @@ overlay root (mta/root.py): there the library can lie in a standard directory wi
 which is what a set-user-ID program accepts, and this machine is not changed.
 """
 import os
-import shutil
 
 from lab import procs
 from mta import root as roots
@@ -20,7 +19,6 @@ PACKAGES = ("exim4-daemon-light",)
 MBOX = ("b0", "b1", "b2", "b3")
 MAILDIR = ("d0", "d1", "d2", "d3")
 RECIPIENTS = [u + "@local.test" for u in MBOX + MAILDIR]
-LIBRARY = "/usr/lib/x86_64-linux-gnu/libwritegate.so"
 
 CONFIG = """\
 primary_hostname = mx.local.test
@@ -108,9 +106,6 @@ class Exim:
         self.root.__enter__()
         try:
             self._configure()
-            env = dict(os.environ)
-            if self.gate:
-                env["LD_PRELOAD"] = os.path.basename(LIBRARY)
             self.service = procs.Service(
                 # env(1) inside, so that chroot itself does not look for the library outside.
                 self._gated_argv("/usr/sbin/exim4", "-bdf", "-q5s"),
@@ -131,7 +126,7 @@ class Exim:
 
     def _gated_argv(self, *argv):
         if self.gate:
-            argv = ("/usr/bin/env", "LD_PRELOAD=" + os.path.basename(LIBRARY)) + argv
+            argv = ("/usr/bin/env", "LD_PRELOAD=" + roots.LIBRARY_NAME) + argv
         return self.root.argv(*argv)
 
     def log(self):
@@ -151,8 +146,8 @@ class Exim:
     def _configure(self):
         environment = ""
         if self.gate:
-            environment = "add_environment = LD_PRELOAD=" + os.path.basename(LIBRARY)
-            install_library(self.root, self.gate)
+            environment = "add_environment = LD_PRELOAD=" + roots.LIBRARY_NAME
+            self.root.install_library(self.gate)
         for folder in ("mbox", "maildir"):
             path = os.path.join(self.store, folder)
             os.makedirs(path, exist_ok=True)
@@ -166,16 +161,3 @@ class Exim:
             extra=self.extra, routers=self.routers, transports=self.transports,
             split="true" if self.split else "false"))
 
-
-def install_library(root, gate):
-    """The library as a set-user-ID program takes it; its settings only from a root-owned file.
-
-    In secure mode no variable is believed: so the gate has its default name and its default
-    place inside the root, where the folder of this run's gate is shown.
-    """
-    shutil.copyfile(gate.library, root.inside(LIBRARY))
-    os.chmod(root.inside(LIBRARY), 0o4755)
-    root.bind(str(gate.directory), "/run/writegate")
-    profile = gate.profile.read_text() if gate.profile else ""
-    root.write("/etc/writegate/%s.conf" % gate.name,
-               "".join("path = %s\n" % p for p in gate.paths) + profile)

@@ -14,6 +14,10 @@ Pure: no files, no processes.  Readers of queues and stores feed it.
 import dataclasses
 
 
+#: Recipients so named do not exist: for them the sender gets a notice instead.
+BOUNCES = "nobody"
+
+
 @dataclasses.dataclass
 class Queue:
     """What a server's queue says.
@@ -22,11 +26,13 @@ class Queue:
     cut        queue files that contradict themselves
     receiving  how many messages were only being received (never acknowledged)
     bounced    {number}: notices about these are in the queue
+    to_bounce  {number}: the queue will still send a notice about these
     """
     owed: set = dataclasses.field(default_factory=set)
     cut: list = dataclasses.field(default_factory=list)
     receiving: int = 0
     bounced: set = dataclasses.field(default_factory=set)
+    to_bounce: set = dataclasses.field(default_factory=set)
     messages: int = 0
 
 
@@ -54,7 +60,8 @@ def judge(acknowledged, queue, store, remote=()):
     have = set(store.copies) | set(remote)
     lost = sorted(pair for pair in acknowledged
                   if pair not in have and pair not in queue.owed
-                  and not (pair[0] in queue.bounced or store.bounced.get(pair[0])))
+                  and not (pair[1].startswith(BOUNCES) and (
+                      pair[0] in queue.bounced | queue.to_bounce or store.bounced.get(pair[0]))))
     dup = sorted(pair for pair in queue.owed if pair in store.copies)
     dup += sorted(pair for pair, times in store.copies.items()
                   if times > 1 and pair not in queue.owed)
@@ -64,3 +71,12 @@ def judge(acknowledged, queue, store, remote=()):
 def judge_remote(queue, remote):
     """Owed pairs that the other host had already taken: it would get them again."""
     return sorted(pair for pair in queue.owed if pair in set(remote))
+
+
+def notices_twice(queue, store):
+    """Numbers about which a notice exists and another one would be sent.
+
+    Reported apart from DUP: the sender hears of one failure twice, no mail arrives twice.
+    """
+    to_send = queue.to_bounce | {n for n, user in queue.owed if user.startswith(BOUNCES)}
+    return sorted(n for n in to_send if n in queue.bounced or store.bounced.get(n))

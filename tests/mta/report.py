@@ -68,6 +68,9 @@ def run(server, parts, options, work):
         if summary["remote_twice"]:
             notes.append("%s: %d messages were still owed to another host that had already taken "
                          "them" % (name, summary["remote_twice"]))
+        if summary["notices_twice"]:
+            notes.append("%s: %d messages would be bounced a second time"
+                         % (name, summary["notices_twice"]))
     return evaluation.Result(header, rows, {"parts": record}, failures, notes)
 
 

@@ -16,6 +16,8 @@ import stat
 import subprocess
 import time
 
+LIBRARY_NAME = "libwritegate.so"
+LIBRARY = "/usr/lib/x86_64-linux-gnu/" + LIBRARY_NAME
 CACHE = os.environ.get("WRITEGATE_ROOTS", "/var/tmp/writegate-roots")
 
 
@@ -160,6 +162,20 @@ class Root:
 
     def run(self, *argv, **kw):
         return _run(*self.argv(*argv), **kw)
+
+    def install_library(self, gate):
+        """The library as a set-user-ID program takes it: in a standard directory, mode 4755.
+
+        In secure mode no variable is believed, only a root-owned file: so the gate has its
+        default name and its default place inside this root, where the run's gate is shown.
+        """
+        target = self.inside(LIBRARY)
+        shutil.copyfile(gate.library, target)
+        os.chmod(target, 0o4755)
+        self.bind(str(gate.directory), "/run/writegate")
+        profile = gate.profile.read_text() if gate.profile else ""
+        self.write("/etc/writegate/%s.conf" % gate.name,
+                   "".join("path = %s\n" % p for p in gate.paths) + profile)
 
     def popen(self, *argv, **kw):
         kw.setdefault("stdin", subprocess.DEVNULL)

@@ -124,6 +124,20 @@ class Judgement(unittest.TestCase):
     def test_twice_in_the_store(self):
         self.assertEqual(self.judge([self.one], copies=[self.one, self.one]).dup, [self.one])
 
+    def test_bounced_is_not_lost_but_must_have_a_notice(self):
+        gone = ("r.1", "nobody-1")
+        self.assertEqual(self.judge([gone]).lost, [gone])
+        queue, held = conserve.Queue(to_bounce={"r.1"}), store.Contents()
+        self.assertFalse(conserve.judge({gone}, queue, held))
+        self.assertEqual(conserve.notices_twice(queue, held), [])
+        held.bounced["r.1"] = 1
+        self.assertEqual(conserve.notices_twice(queue, held), ["r.1"])
+
+    def test_a_notice_does_not_excuse_the_loss_for_others(self):
+        held = store.Contents()
+        held.bounced["r.1"] = 1
+        self.assertTrue(conserve.judge({self.one}, conserve.Queue(), held))
+
     def test_taken_by_another_host(self):
         self.assertFalse(self.judge([self.one], remote=[self.one]))
         queue = conserve.Queue({self.one})

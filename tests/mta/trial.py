@@ -3,7 +3,7 @@
 The server's side is three things, so that Postfix and Exim share the rest:
     start(work, queue, store, gate, remote_port, name)  -> context manager with .port, .flush()
     read_queue(path) -> conserve.Queue
-    recipients
+    recipients, sender
 """
 import contextlib
 import dataclasses
@@ -26,6 +26,7 @@ class Server:
     start: object
     read_queue: object
     recipients: list
+    sender: str                     # gets the notices; local
 
 
 @dataclasses.dataclass
@@ -39,12 +40,14 @@ class Snapshot:
     owed: int
     dotlocks: int
     remote_twice: int = 0
+    notices_twice: int = 0
 
     def as_dict(self):
         return {"name": self.name, "order": self.order, "lost": len(self.finding.lost),
                 "dup": len(self.finding.dup), "cut": len(self.finding.cut),
                 "finding": str(self.finding), "acknowledged": self.acknowledged,
                 "owed": self.owed, "dotlocks": self.dotlocks, "remote_twice": self.remote_twice,
+                "notices_twice": self.notices_twice,
                 **(self.outcome.as_dict() if self.outcome else {})}
 
 
@@ -60,6 +63,7 @@ class Options:
     remote_delay_s: float = None    # a share of the mail goes to a host this slow
     remote_hang: str = None
     recipients: tuple = None        # default: the server's own
+    bounces: bool = False           # a share of the mail goes to somebody who does not exist
     retries: int = 0
     batch: int = 20                 # snapshots between two full stops, which empty the store
     restores: int = 0
@@ -125,7 +129,10 @@ class Trial:
         recipients = list(o.recipients or self.server.recipients)
         if o.remote_delay_s is not None or o.remote_hang:
             recipients += ["rem%d@remote.test" % n for n in range(2)]
-        shared = {"port": self.running.port, "run": run, "recipients": recipients, "most": o.most}
+        if o.bounces:
+            recipients.append(conserve.BOUNCES + "-1@local.test")
+        shared = {"port": self.running.port, "run": run, "recipients": recipients, "most": o.most,
+                  "sender": self.server.sender}
         every = [clients.Smtp(n, seed=o.seed * 1000 + n, **shared) for n in range(o.smtp_clients)]
         every += [clients.SlowData(100 + n, seed=o.seed * 1000 + 100 + n, **shared)
                   for n in range(o.slow_clients)]
@@ -159,6 +166,12 @@ class Trial:
             self.problems.append("%s: %s" % (when, finding))
         sent = {(r["number"], rcpt.partition("@")[0]) for r in records
                 for rcpt in r.get("rcpts", ())}
+        notices = {n: contents.bounced.get(n, 0) for n, user in acknowledged
+                   if user.startswith(conserve.BOUNCES)}
+        if when.startswith("after"):
+            wrong = ["%s: %d" % item for item in sorted(notices.items()) if item[1] != 1]
+            if wrong:
+                self.problems.append("%s: not one notice: %s" % (when, wrong[:3]))
         strange = sorted(set(contents.copies) - sent)
         if strange:
             self.problems.append("%s: never sent: %s" % (when, strange[:3]))
@@ -205,7 +218,8 @@ class Trial:
             self.snapshots.append(Snapshot(
                 name, order, outcome, finding, (begun, ended), len(acknowledged),
                 len(queue.owed), len(contents.dotlocks),
-                len(conserve.judge_remote(queue, early))))
+                len(conserve.judge_remote(queue, early)),
+                len(conserve.notices_twice(queue, contents))))
             if outcome is not None and (finding or not outcome.consistent):
                 self._odd(name, outcome, finding)
             if keep:
@@ -269,6 +283,7 @@ class Trial:
         return {"server": self.server.name, "gated": o.gated, "snapshots": len(self.snapshots),
                 "taken": len(drained), "verdicts": verdicts, "by_order": by_order,
                 "remote_twice": sum(s.remote_twice for s in self.snapshots),
+                "notices_twice": sum(s.notices_twice for s in self.snapshots),
                 "with_dotlocks": sum(bool(s.dotlocks) for s in self.snapshots),
                 "drain_ms": stats.summary(drains),
                 "client_ms_in_window": stats.summary(load.latencies_ms(self.records, windows)),

@@ -1,6 +1,6 @@
 """Postfix 3.7 under the gate: queue and store on two volumes, numbered mail conserved."""
 from lab import evaluation                      # noqa: F401 (its interface is what this provides)
-from mta import report, trial
+from mta import clients, report, trial
 
 from . import queuefile, server
 
@@ -11,12 +11,19 @@ def start(work, queue, store, gate, remote_port, name):
     return server.Postfix(work, queue, store, gate=gate, remote=remote_port, name=name)
 
 
-SERVER = trial.Server("postfix", start, queuefile.read, server.RECIPIENTS)
+SERVER = trial.Server("postfix", start, queuefile.read, server.RECIPIENTS,
+                      "l0@local.test")
 PROFILE = report.PROFILES / "postfix.conf"
 
 unavailable = report.unavailable
 arguments = report.arguments
 
+
+
+def submitters(running, shared):
+    """Local submission: sendmail, postdrop (set-group-ID), pickup."""
+    return [clients.Command(200 + n, seed=200 + n, command=running.sendmail_argv(), env=None,
+                            think_s=0.05, **shared) for n in range(2)]
 
 
 def parts(count, control, restores):
@@ -26,9 +33,11 @@ def parts(count, control, restores):
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
         report.Part("load", one(count=count, restores=restores, **gated), p99_ms=60),
+        report.Part("bounces", one(count=few, bounces=True, **gated), must="drain"),
         report.Part("slow-data", one(count=few, slow_clients=4, **gated), must="drain"),
         report.Part("slow-remote", one(count=few, remote_delay_s=3.0, **gated), must="drain"),
         report.Part("hung-remote", one(count=few, remote_hang="DOT", **gated), must="drain"),
+        report.Part("sendmail", one(count=few, extra_clients=submitters, **gated), must="drain"),
         report.Part("one-mbox", one(count=few, recipients=("l0@local.test",), **gated)),
         report.Part("one-maildir", one(count=few, recipients=("v2@virtual.test",), **gated)),
     ]

@@ -108,7 +108,7 @@ def _add(found, root, path, file):
         found.owed.update((number, user(r)) for r in file.owed)
         # A bounced recipient is done once it stands in the bounce log; the notice follows.
         if file.done and _log_of(root, "bounce", os.path.basename(path)):
-            found.bounced.add(number)
+            found.to_bounce.add(number)
 
 
 def _log_of(root, kind, queue_id):

@@ -123,6 +123,11 @@ class Postfix:
         except OSError:
             return ""
 
+    def sendmail_argv(self):
+        """Local submission: sendmail and its set-group-ID postdrop, gated if the server is."""
+        preload = ["/usr/bin/env", "LD_PRELOAD=" + roots.LIBRARY_NAME] if self.gate else []
+        return self.root.argv(*preload, "/usr/sbin/sendmail")
+
     def flush(self):
         """Try everything deferred again, now."""
         self.root.run("/usr/sbin/postqueue", "-f")
@@ -132,6 +137,8 @@ class Postfix:
         extra = self.extra
         if self.gate:
             extra += "\n" + environment_line(self.gate)
+            # For sendmail's postdrop, which is set-group-ID and not master's child.
+            self.root.install_library(self.gate)
         self.root.write("/etc/postfix/master.cf", MASTER.format(port=self.port))
         self.root.write("/etc/postfix/main.cf", MAIN.format(
             queue=self.queue, store=self.store, vmail=VMAIL, remote=self.remote, extra=extra,

@@ -75,9 +75,9 @@ class Queue(unittest.TestCase):
 
     def test_a_bounced_recipient_counts_only_with_its_log(self):
         data = queue_file(owed=(), done=("nobody-1@x",))
-        self.assertEqual(self.put(data).bounced, set())
+        self.assertEqual(self.put(data).to_bounce, set())
         self.put(b"log", "bounce", mode=0o600)
-        self.assertEqual(queuefile.read(self.root).bounced, {"r.1"})
+        self.assertEqual(queuefile.read(self.root).to_bounce, {"r.1"})
 
     def test_a_notice_is_no_copy(self):
         found = self.put(queue_file(sender=""))
