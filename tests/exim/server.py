@@ -106,7 +106,7 @@ class Exim:
         self.root.__enter__()
         try:
             self._configure()
-            self.service = procs.Service(
+            self.service = roots.Service(
                 # env(1) inside, so that chroot itself does not look for the library outside.
                 self._gated_argv("/usr/sbin/exim4", "-bdf", "-q5s"),
                 env=dict(os.environ), log=os.path.join(self.work, "exim.out"))

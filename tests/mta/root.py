@@ -16,6 +16,8 @@ import stat
 import subprocess
 import time
 
+from lab import procs
+
 LIBRARY_NAME = "libwritegate.so"
 LIBRARY = "/usr/lib/x86_64-linux-gnu/" + LIBRARY_NAME
 CACHE = os.environ.get("WRITEGATE_ROOTS", "/var/tmp/writegate-roots")
@@ -104,6 +106,16 @@ def _installed_layer(packages, prepare):
         with open(os.path.join(base, "complete"), "w"):
             pass
         return os.path.join(base, "upper")
+
+
+class Service(procs.Service):
+    """A server in a root.  Orphans without a mark may be another root's (a restore runs beside
+    the server that was snapshotted): here only the root, by kill_all, says whose they are."""
+
+    def stop(self):
+        if self.process is not None:
+            procs.kill_family([self.process.pid], self._sessions, self.grace_s, self.stop_signal)
+            self.process.poll()
 
 
 class Root:

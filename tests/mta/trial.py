@@ -80,7 +80,7 @@ class Trial:
     def __init__(self, server, options, work, show=print):
         self.server, self.options, self.work, self.show = server, options, Path(work), show
         self.snapshots, self.problems, self.restored = [], [], []
-        self.records = []
+        self.records, self.loaded_s = [], 0.0
         self.random = random.Random(options.seed)
         self._stack = contextlib.ExitStack()
 
@@ -139,6 +139,7 @@ class Trial:
         if o.extra_clients:
             every += o.extra_clients(self.running, shared)
         with load.Load(every, log=self.work / ("load-%d" % number)) as loading:
+            self.resumed = time.monotonic()
             for n, order in enumerate(orders):
                 time.sleep(self.random.uniform(0.3, 0.8))
                 keep = o.restores > len(self.restored) and n == len(orders) - 1
@@ -208,6 +209,7 @@ class Trial:
             return
         begun = float(stamp.read_text()) - time.time() + time.monotonic()
         loading.pause()
+        self.loaded_s += time.monotonic() - self.resumed
         try:
             queue = self.server.read_queue(self.volume.taken(self.queue, name))
             contents = store.read(self.volume.taken(self.store, name))
@@ -227,6 +229,7 @@ class Trial:
         finally:
             self.volume.delete(name)
             loading.resume()
+            self.resumed = time.monotonic()
 
     def _odd(self, name, outcome, finding=None):
         detail = (outcome.stdout + outcome.stderr).strip().replace("\n", "\n    ")
@@ -274,8 +277,7 @@ class Trial:
             **{what: sum(bool(getattr(s.finding, what)) for s in drained if s.order == order)
                for what in ("lost", "dup", "cut")}} for order in o.orders}
         mail = [r for r in self.records if r["op"] == "MAIL" and not r["error"]]
-        seconds = sum(max(r["end"] for r in part) - min(r["start"] for r in part)
-                      for part in self._by_run(mail))
+        seconds = self.loaded_s
         verdicts = {}
         for s in self.snapshots:
             verdict = s.outcome.verdict if s.outcome else "none"
@@ -293,13 +295,6 @@ class Trial:
                 "messages_per_s": round(len(mail) / seconds, 1) if seconds else None,
                 "errors": sum(bool(r["error"]) for r in self.records),
                 "restored": self.restored, "problems": self.problems}
-
-    @staticmethod
-    def _by_run(records):
-        runs = {}
-        for r in records:
-            runs.setdefault(r["number"].split(".")[0], []).append(r)
-        return runs.values()
 
 
 def empty(server, running, queue, limit_s, stays=None):

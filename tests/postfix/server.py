@@ -98,7 +98,7 @@ class Postfix:
         self.root.__enter__()
         try:
             self._configure()
-            self.service = procs.Service(self.root.argv("/usr/sbin/postfix", "start-fg"),
+            self.service = roots.Service(self.root.argv("/usr/sbin/postfix", "start-fg"),
                                          log=os.path.join(self.work, "postfix.out"))
             self.service.start()
             procs.wait_for_port(self.port, service=self.service)
