@@ -111,6 +111,18 @@ pub enum Rule {
     Mmap,
     /// mprotect.
     Mprotect,
+    /// mremap.
+    Mremap,
+    /// Reads from this stream: a change only if output is pending.
+    StreamRead(u8),
+    /// Reads from stdin.
+    StdinRead,
+    /// Login records, which lie with the logs.
+    FixedLog,
+    /// Waits for input on this descriptor: ends an until-wait section.
+    WaitFd(u8),
+    /// Waits: ends an until-wait section.
+    Wait,
     /// syscall().
     Syscall,
 }
@@ -157,7 +169,7 @@ macro_rules! for_each_call {
             call ftruncate [ftruncate64] (Fd(0)) "size";
             call fallocate [fallocate64] (Fd(0)) "size, holes";
             call posix_fallocate [posix_fallocate64] (Fd(0)) "size";
-            call madvise [__madvise] (Madvise) "MADV_REMOVE punches a hole in a mapped file";
+            call madvise [] (Madvise) "MADV_REMOVE punches a hole in a mapped file";
             // names
             call rename [] (Paths(CWD, 0, CWD, 1)) "names; may end a dotlock";
             call renameat [] (Paths(0, 1, 2, 3)) "names; may end a dotlock";
@@ -217,11 +229,12 @@ macro_rules! for_each_call {
             call dup [] (Dup) "another descriptor of a lock";
             call dup2 [__dup2] (Dup2) "ends the locks of what it replaces";
             call dup3 [] (Dup2) "ends the locks of what it replaces";
+            call pidfd_getfd [] (Dup) "another descriptor of somebody's lock";
             call closedir [] (CloseDir) "ends locks on a directory";
             call fclose [_IO_fclose] (StreamClose(0)) "flushes; ends locks";
             call endmntent [__endmntent] (StreamClose(0)) "flushes; ends locks";
             call fcloseall [] (AllStreams) "flushes";
-            call pclose [] (Waits) "closes a pipe, waits for a child";
+            call pclose [_IO_proc_close] (Waits) "closes a pipe, waits for a child";
             call login_tty [] (LoginTty) "closes descriptors 0 to 2";
             // processes
             call fork [__fork] (Fork) "a child that inherits locks";
@@ -235,7 +248,7 @@ macro_rules! for_each_call {
             call pidfd_spawn [] (Spawn(2)) "a child, whose file actions may create";
             call pidfd_spawnp [] (Spawn(2)) "a child, whose file actions may create";
             call system [] (Waits) "a child that is waited for";
-            call popen [_IO_popen] (Waits) "a child";
+            call popen [_IO_popen _IO_proc_open] (Waits) "a child";
             call wordexp [] (Waits) "a child that is waited for";
             call execve [] (Exec) "another program; locks on close-on-exec descriptors end";
             call execv [] (Exec) "another program";
@@ -251,12 +264,12 @@ macro_rules! for_each_call {
             call fputs [_IO_fputs fputs_unlocked] (Stream(1)) "data";
             call puts [_IO_puts] (Stdout) "data";
             call fputc [putc _IO_putc] (Stream(1)) "data";
-            call fputc_unlocked [putc_unlocked] (Stream(1)) "data";
+            call fputc_unlocked [putc_unlocked _IO_putc_unlocked] (Stream(1)) "data";
             call putchar [] (Stdout) "data";
             call putchar_unlocked [] (Stdout) "data";
             call putw [] (Stream(1)) "data";
             call fputwc [putwc] (Stream(1)) "data";
-            call fputwc_unlocked [putwc_unlocked] (Stream(1)) "data";
+            call fputwc_unlocked [putwc_unlocked __fputwc_unlocked] (Stream(1)) "data";
             call putwchar [] (Stdout) "data";
             call putwchar_unlocked [] (Stdout) "data";
             call fputws [] (Stream(1)) "data";
@@ -316,19 +329,137 @@ macro_rules! for_each_call {
             call _IO_file_overflow [] (Stream(0)) "data";
             call _IO_file_xsputn [] (Stream(0)) "data";
             call _IO_file_sync [] (Stream(0)) "what was buffered";
+            call _IO_wdo_write [] (Stream(0)) "what was buffered";
+            call _IO_padn [] (Stream(0)) "what was buffered";
+            call _IO_wfile_overflow [] (Stream(0)) "what was buffered";
+            call _IO_wfile_xsputn [] (Stream(0)) "what was buffered";
+            call _IO_wfile_sync [] (Stream(0)) "what was buffered";
+            call _IO_default_xsputn [] (Stream(0)) "what was buffered";
+            call _IO_wdefault_xsputn [] (Stream(0)) "what was buffered";
+            call _IO_file_seekoff [] (Stream(0)) "what was buffered";
+            call _IO_wfile_seekoff [] (Stream(0)) "what was buffered";
+            call _IO_file_setbuf [] (Stream(0)) "what was buffered";
+            call printf_size [] (Stream(0)) "what was buffered";
+            call __printf_fp [] (Stream(0)) "what was buffered";
+            call _IO_file_close_it [] (StreamClose(0)) "flushes; ends locks";
+            call _IO_file_close [] (StreamClose(0)) "flushes; ends locks";
+            call _IO_file_finish [] (StreamClose(0)) "flushes; ends locks";
+            call _IO_default_finish [] (StreamClose(0)) "flushes; ends locks";
+            call _IO_wdefault_finish [] (StreamClose(0)) "flushes; ends locks";
+            call _IO_file_open [] (Path(CWD, 1)) "creates, truncates";
+            call _IO_file_fopen [] (Path(CWD, 1)) "creates, truncates";
             call setvbuf [_IO_setvbuf] (Stream(0)) "what was buffered";
             call setbuf [] (Stream(0)) "what was buffered";
             call setbuffer [_IO_setbuffer] (Stream(0)) "what was buffered";
             call setlinebuf [] (Stream(0)) "what was buffered";
+            // stdio: reads, which write out what is pending on the stream, or on a line-buffered stdout
+            call fread [_IO_fread fread_unlocked] (StreamRead(3)) "what was buffered";
+            call __fread_chk [] (StreamRead(4)) "what was buffered";
+            call __fread_unlocked_chk [] (StreamRead(4)) "what was buffered";
+            call fgetc [getc _IO_getc] (StreamRead(0)) "what was buffered";
+            call fgetc_unlocked [getc_unlocked _IO_getc_unlocked] (StreamRead(0)) "what was buffered";
+            call getw [] (StreamRead(0)) "what was buffered";
+            call __uflow [] (StreamRead(0)) "what was buffered";
+            call __underflow [] (StreamRead(0)) "what was buffered";
+            call fgetwc [getwc] (StreamRead(0)) "what was buffered";
+            call fgetwc_unlocked [getwc_unlocked __fgetwc_unlocked] (StreamRead(0)) "what was buffered";
+            call __wuflow [] (StreamRead(0)) "what was buffered";
+            call __wunderflow [] (StreamRead(0)) "what was buffered";
+            call _IO_peekc_locked [] (StreamRead(0)) "what was buffered";
+            call _IO_switch_to_get_mode [] (StreamRead(0)) "what was buffered";
+            call _IO_switch_to_wget_mode [] (StreamRead(0)) "what was buffered";
+            call _IO_file_underflow [] (StreamRead(0)) "what was buffered";
+            call _IO_wfile_underflow [] (StreamRead(0)) "what was buffered";
+            call _IO_default_uflow [] (StreamRead(0)) "what was buffered";
+            call _IO_wdefault_uflow [] (StreamRead(0)) "what was buffered";
+            call _IO_sgetn [] (StreamRead(0)) "what was buffered";
+            call _IO_file_read [] (StreamRead(0)) "what was buffered";
+            call _IO_getline [] (StreamRead(0)) "what was buffered";
+            call _IO_getline_info [] (StreamRead(0)) "what was buffered";
+            call _IO_default_xsgetn [] (StreamRead(0)) "what was buffered";
+            call _IO_wdefault_xsgetn [] (StreamRead(0)) "what was buffered";
+            call fgetln [] (StreamRead(0)) "what was buffered";
+            call fgets [_IO_fgets fgets_unlocked] (StreamRead(2)) "what was buffered";
+            call fgetws [fgetws_unlocked] (StreamRead(2)) "what was buffered";
+            call getline [] (StreamRead(2)) "what was buffered";
+            call __fgets_chk [__fgets_unlocked_chk] (StreamRead(3)) "what was buffered";
+            call __fgetws_chk [__fgetws_unlocked_chk] (StreamRead(3)) "what was buffered";
+            call getdelim [__getdelim] (StreamRead(3)) "what was buffered";
+            call vfscanf [__vfscanf __isoc99_vfscanf _IO_vfscanf] (StreamRead(0)) "what was buffered";
+            call __isoc23_vfscanf [] (StreamRead(0)) "what was buffered";
+            call vfwscanf [__isoc99_vfwscanf] (StreamRead(0)) "what was buffered";
+            call __isoc23_vfwscanf [] (StreamRead(0)) "what was buffered";
+            call getchar [] (StdinRead) "what was buffered";
+            call getchar_unlocked [] (StdinRead) "what was buffered";
+            call getwchar [] (StdinRead) "what was buffered";
+            call getwchar_unlocked [] (StdinRead) "what was buffered";
+            call gets [_IO_gets] (StdinRead) "what was buffered";
+            call __gets_chk [] (StdinRead) "what was buffered";
+            call vscanf [__isoc99_vscanf] (StdinRead) "what was buffered";
+            call __isoc23_vscanf [] (StdinRead) "what was buffered";
+            call vwscanf [__isoc99_vwscanf] (StdinRead) "what was buffered";
+            call __isoc23_vwscanf [] (StdinRead) "what was buffered";
+            variadic scanf [] (vscanf, 1) "what was buffered";
+            variadic fscanf [] (vfscanf, 2) "what was buffered";
+            variadic wscanf [] (vwscanf, 1) "what was buffered";
+            variadic fwscanf [] (vfwscanf, 2) "what was buffered";
+            variadic __isoc99_scanf [] (vscanf, 1) "what was buffered";
+            variadic __isoc99_fscanf [] (vfscanf, 2) "what was buffered";
+            variadic __isoc99_wscanf [] (vwscanf, 1) "what was buffered";
+            variadic __isoc99_fwscanf [] (vfwscanf, 2) "what was buffered";
+            variadic __isoc23_scanf [] (__isoc23_vscanf, 1) "what was buffered";
+            variadic __isoc23_fscanf [] (__isoc23_vfscanf, 2) "what was buffered";
+            variadic __isoc23_wscanf [] (__isoc23_vwscanf, 1) "what was buffered";
+            variadic __isoc23_fwscanf [] (__isoc23_vfwscanf, 2) "what was buffered";
+            // calls that wait: they end a section that lasts until the process waits, and change nothing
+            call read [__read __read_chk] (WaitFd(0)) "nothing";
+            call readv [] (WaitFd(0)) "nothing";
+            call recv [__recv_chk] (WaitFd(0)) "nothing";
+            call recvfrom [__recvfrom_chk] (WaitFd(0)) "nothing";
+            call recvmsg [] (WaitFd(0)) "nothing";
+            call recvmmsg [] (WaitFd(0)) "nothing";
+            call accept [] (WaitFd(0)) "nothing";
+            call accept4 [] (WaitFd(0)) "nothing";
+            call connect [__connect] (WaitFd(0)) "nothing";
+            call poll [__poll __poll_chk] (Wait) "nothing";
+            call ppoll [__ppoll_chk] (Wait) "nothing";
+            call select [__select] (Wait) "nothing";
+            call pselect [] (Wait) "nothing";
+            call epoll_wait [] (Wait) "nothing";
+            call epoll_pwait [] (Wait) "nothing";
+            call epoll_pwait2 [] (Wait) "nothing";
+            call nanosleep [__nanosleep] (Wait) "nothing";
+            call clock_nanosleep [] (Wait) "nothing";
+            call sleep [] (Wait) "nothing";
+            call usleep [] (Wait) "nothing";
+            call pause [] (Wait) "nothing";
+            call sigsuspend [] (Wait) "nothing";
+            call sigwait [] (Wait) "nothing";
+            call sigwaitinfo [] (Wait) "nothing";
+            call sigtimedwait [] (Wait) "nothing";
+            call wait [__wait] (Wait) "nothing";
+            call wait3 [] (Wait) "nothing";
+            call wait4 [] (Wait) "nothing";
+            call waitpid [__waitpid] (Wait) "nothing";
+            call waitid [] (Wait) "nothing";
+            call sem_wait [] (Wait) "nothing";
+            call sem_timedwait [] (Wait) "nothing";
             // records that libc writes itself
             call updwtmp [updwtmpx] (Path(CWD, 0)) "a record";
             call lckpwdf [] (FixedEtc) "takes a lock on /etc/.pwd.lock";
+            call ulckpwdf [] (FixedEtc) "ends the lock of lckpwdf";
+            call login [] (FixedLog) "records in utmp and wtmp";
+            call logout [] (FixedLog) "a record in utmp";
+            call logwtmp [] (FixedLog) "a record in wtmp";
+            call pututline [pututxline] (FixedLog) "a record in utmp";
             call sethostid [] (FixedEtc) "/etc/hostid";
             // what goes behind the gate: counted, and named in the verdict
             call aio_write [aio_write64] (AioWrite) "data, later, from a helper thread";
             call lio_listio [lio_listio64] (AioList) "data, later, from helper threads";
             call mmap [mmap64] (Mmap) "stores into a shared writable mapping cannot be held";
             call mprotect [] (Mprotect) "makes a mapping writable";
+            call pkey_mprotect [] (Mprotect) "makes a mapping writable";
+            call mremap [] (Mremap) "grows a mapping";
             // everything at once
             call syscall [] (Syscall) "whatever its number says";
         }

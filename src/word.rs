@@ -110,6 +110,19 @@ impl ThreadWord {
         ThreadWord(self.0 & !0 << SEQUENCE_SHIFT)
     }
 
+    /// What added to a word that asks lets it show the call that it is let make:
+    /// one instruction, so that a signal handler's entries in between stay counted.
+    pub const GRANT: u64 =
+        ((Doing::Call as u64) << DOING_SHIFT).wrapping_sub((Doing::Asking as u64) << DOING_SHIFT);
+
+    /// What added to a word that asks is its [`ThreadWord::retract`]`(Held)`.
+    pub const HOLD: u64 = ((Doing::Held as u64) << DOING_SHIFT)
+        .wrapping_sub((Doing::Asking as u64) << DOING_SHIFT)
+        .wrapping_sub(1 << SEQUENCE_SHIFT);
+
+    /// What anded with a word is its [`ThreadWord::leave`].
+    pub const LEAVE: u64 = !0 << SEQUENCE_SHIFT;
+
     /// How many entries this thread has made (wrapping).
     #[inline(always)]
     pub fn sequence(self) -> u32 {
@@ -282,6 +295,14 @@ mod tests {
     fn every_entry_raises_the_sequence_and_wraps() {
         let last = ThreadWord(u64::MAX << SEQUENCE_SHIFT);
         assert_eq!(last.enter(Doing::Call, 1, None).sequence(), 0);
+    }
+
+    #[test]
+    fn the_steps_in_one_instruction_are_the_steps() {
+        let asks = ThreadWord(7 << 32).enter(Doing::Asking, 300, Some(9));
+        assert_eq!(ThreadWord(asks.0.wrapping_add(ThreadWord::GRANT)), asks.show(Doing::Call));
+        assert_eq!(ThreadWord(asks.0.wrapping_add(ThreadWord::HOLD)), asks.retract(Doing::Held));
+        assert_eq!(ThreadWord(asks.0 & ThreadWord::LEAVE), asks.leave());
     }
 
     #[test]

@@ -9,9 +9,9 @@ use crate::frame::{Frame, Leave};
 use crate::own::{self, region_or_start};
 use crate::place::{self, Target};
 use crate::resolve::REAL;
-use crate::rules;
-use crate::state::{LAPSED, Region, STRONG, control, region};
-use crate::sys;
+use crate::change::Change;
+use crate::state::{HABITS, LAPSED, Region, STRONG, control, region};
+use crate::{arch, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{compiler_fence, fence};
 use gate::control::ControlPage;
@@ -70,13 +70,13 @@ pub fn give_back(frame: &Frame, region: &'static Region) {
         Leave::Nothing => {}
         Leave::Idle => {
             if let Some(slot) = own::slot(region) {
-                let word = ThreadWord(slot.word.load(Relaxed));
-                slot.word.store(word.leave().0, Release);
+                compiler_fence(Release);
+                arch::and_in_place(&slot.word, ThreadWord::LEAVE);
             }
         }
         Leave::Outer => {
             if let Some(slot) = own::slot(region) {
-                restore(slot, frame.outer);
+                resume(slot, frame.outer);
             }
         }
         Leave::Overflow => {
@@ -85,10 +85,10 @@ pub fn give_back(frame: &Frame, region: &'static Region) {
     }
 }
 
-/// Shows an enclosing call again, under the sequence that has come since.
-fn restore(slot: &Slot, outer: u64) {
-    let now = slot.word.load(Relaxed);
-    slot.word.store(now & !0 << 32 | outer & 0xffff_ffff, Release);
+/// Shows an enclosing call again, under the number that has come since.
+fn resume(slot: &Slot, outer: u64) {
+    let now = ThreadWord(slot.word.load(Relaxed));
+    slot.word.store(now.resume(ThreadWord(outer)).0, Release);
 }
 
 /// An entry that may change `target`: announces it and looks at the barrier.
@@ -111,7 +111,7 @@ pub unsafe fn announce(
     };
     let before = ThreadWord(slot.word.load(Relaxed));
     if before.doing() == Doing::Idle {
-        let word = before.enter(Doing::Call, frame.inner, fd);
+        let word = before.enter(Doing::Asking, frame.inner, fd);
         slot.stack.store(frame as *const Frame as u64, Relaxed);
         slot.word.store(word.0, Release);
         if STRONG.load(Relaxed) {
@@ -121,7 +121,9 @@ pub unsafe fn announce(
             compiler_fence(SeqCst);
         }
         let process = ProcessWord(region.header.process.load(Acquire));
-        if control.barrier.load(Acquire) == 0 && !process.would_begin() {
+        let ordinary = !process.would_begin() && HABITS.load(Relaxed) == 0;
+        if control.barrier.load(Acquire) == 0 && ordinary {
+            arch::add_in_place(&slot.word, ThreadWord::GRANT);
             frame.leave = Leave::Idle;
             return BRACKET;
         }
@@ -169,62 +171,53 @@ unsafe fn slowly(
     };
     frame.leave = if nested { Leave::Outer } else { Leave::Idle };
     frame.outer = before.0;
-    if !nested {
-        at.slot.stack.store(here, Relaxed);
+    let word = &at.slot.word;
+    let ask = || {
+        let last = ThreadWord(word.load(Relaxed));
+        word.store(last.enter(Doing::Asking, call, shown).0, Release);
+    };
+    if before.doing() != Doing::Idle {
+        if !nested {
+            at.slot.stack.store(here, Relaxed);
+        }
+        ask();
     }
-    let announce = |strong: bool| {
-        let last = ThreadWord(at.slot.word.load(Relaxed));
-        let word = last.enter(Doing::Call, call, shown);
-        if strong {
-            at.slot.word.swap(word.0, SeqCst);
-        } else {
-            at.slot.word.store(word.0, Release);
-        }
-        word
-    };
-    let retract = |frame: &mut Frame| {
-        if nested {
-            restore(at.slot, frame.outer);
-        } else {
-            let word = ThreadWord(at.slot.word.load(Relaxed));
-            at.slot.word.store(word.leave().0, Release);
-        }
-        frame.leave = Leave::Nothing;
-    };
     let mut patience = Patience::default();
-    let mut known = None;
     // SAFETY: as for us.
-    let mut protected = || *known.get_or_insert_with(|| unsafe { place::protected(target) });
+    let mut change = Change::new(frame.inner, begins, target, |t| unsafe { place::protected(t) });
     loop {
-        // The locked store covers both cases: whoever passes below a barrier that
-        // is closed by then has been visible before it asked for permission.
-        let word = announce(true);
+        // A locked operation on what is announced already. It covers both cases:
+        // whoever passes below a barrier that is closed by then has been visible
+        // before it asked for permission.
+        word.fetch_or(0, SeqCst);
         let barrier = at.control.barrier.load(SeqCst);
-        match look(&mut patience, barrier) {
-            Look::Closed => {}
-            look => {
-                if look == Look::Overdue {
-                    at.region.header.overdue.fetch_add(1, Relaxed);
-                }
-                begin(at.region, begins, &mut protected);
-                return BRACKET;
-            }
-        }
+        let look = look(&mut patience, barrier);
         let process = ProcessWord(at.region.header.process.load(SeqCst));
-        if may_pass(process, admitted(at), enclosing) {
-            begin(at.region, begins, &mut protected);
+        if look != Look::Closed || may_pass(process, admitted(at), enclosing) {
+            if look == Look::Overdue {
+                at.region.header.overdue.fetch_add(1, Relaxed);
+            }
+            change.passes(at.region);
+            arch::add_in_place(word, ThreadWord::GRANT);
             return BRACKET;
         }
-        if !protected() {
-            retract(frame);
+        word.fetch_add(ThreadWord::HOLD, SeqCst);
+        if !change.protected() {
+            // A call on a socket, or on a file that is nobody's concern.
+            if nested {
+                resume(at.slot, frame.outer);
+            } else {
+                arch::and_in_place(word, ThreadWord::LEAVE);
+            }
+            frame.leave = Leave::Nothing;
             return PASS;
         }
         if at.slot.since.load(Relaxed) == 0 {
             at.slot.since.store(sys::now(), Relaxed);
         }
-        at.slot.word.store(word.show(Doing::Held).0, Release);
         wait(at, barrier, &mut patience);
         at.slot.since.store(0, Relaxed);
+        ask();
     }
 }
 
@@ -259,27 +252,6 @@ fn admitted(at: &At) -> bool {
     at.control.admits(header.nonce.load(Relaxed), header.lock_sequence.load(Acquire))
 }
 
-/// The first change under a lock opens the section, before it is made and while
-/// the thread's word still announces it.
-fn begin(region: &Region, begins: Begins, protected: &mut impl FnMut() -> bool) {
-    if begins == Begins::Nothing {
-        return;
-    }
-    let process = ProcessWord(region.header.process.load(Acquire));
-    if !process.would_begin() || !protected() {
-        return;
-    }
-    gate::locks::Table(&region.header.locks).judge(|lock| place::lock_for_life(lock.fd));
-    own::recount(region);
-    if ProcessWord(region.header.process.load(Acquire)).locks() == 0 {
-        return;
-    }
-    if !process.section_open() {
-        region.header.section_since.store(sys::now(), Relaxed);
-    }
-    own::step(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
-}
-
 /// More threads than slots: correct, slower, and the freezer cannot name them.
 ///
 /// # Safety
@@ -295,9 +267,8 @@ unsafe fn without_slot(
 ) -> u64 {
     let header = &region.header;
     let mut patience = Patience::default();
-    let mut known = None;
     // SAFETY: as for us.
-    let mut protected = || *known.get_or_insert_with(|| unsafe { place::protected(target) });
+    let mut change = Change::new(frame.inner, begins, target, |t| unsafe { place::protected(t) });
     loop {
         header.overflow_entries.fetch_add(1, SeqCst);
         header.overflow.fetch_add(1, SeqCst);
@@ -312,12 +283,13 @@ unsafe fn without_slot(
                 Enclosing::Nothing,
             )
         {
-            begin(region, begins, &mut protected);
+            change.passes(region);
             frame.leave = Leave::Overflow;
             return BRACKET;
         }
         header.overflow.fetch_sub(1, SeqCst);
-        if !protected() {
+        header.overflow_entries.fetch_sub(1, SeqCst);
+        if !change.protected() {
             return PASS;
         }
         sys::wait_on(control.barrier.as_ptr(), barrier, 1 << 31);

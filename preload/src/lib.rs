@@ -27,11 +27,13 @@
 //! | [`own`] | this process's region: making it, adopting after fork, thread slots |
 //! | [`enter`] | announce, look, wait; leave |
 //! | [`place`] | does a call change a protected file? |
+//! | [`change`] | what a change that may be made means for the section |
 //! | [`rules`] | one function for each rule of the table |
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod arch;
+mod change;
 mod enter;
 mod exports;
 mod frame;

@@ -2,14 +2,14 @@
 //! slot of each thread.
 
 use crate::state::{
-    GATED, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED, control,
+    GATED, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED,
 };
 use crate::{arch, start, sys};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::{Lost, Table};
 use gate::region::{FLAG_BORN_IN_SECTION, FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
-use gate::word::{Doing, ProcessWord, ThreadWord};
+use gate::word::{ProcessWord, ThreadWord};
 
 /// The region, however early or late it is asked for: starts the library, or
 /// adopts a region of its own in a forked child. None: not gated.
@@ -145,7 +145,7 @@ fn claim(region: &'static Region) -> Option<&'static Slot> {
         slot.tid.store(tid, Relaxed);
         // A dead thread may have left a word behind.
         let word = ThreadWord(slot.word.load(Relaxed));
-        slot.word.store(word.enter(Doing::Call, 0, None).leave().0, Release);
+        slot.word.store(word.leave().0, Release);
     }
     // SAFETY: the thread's own word.
     unsafe { *arch::thread_word() = number as u64 };
@@ -192,10 +192,4 @@ pub fn recount(region: &Region) {
 pub fn step(region: &Region, next: impl Fn(ProcessWord) -> ProcessWord) {
     let process = &region.header.process;
     let _ = process.fetch_update(Release, Relaxed, |word| Some(next(ProcessWord(word)).0));
-}
-
-/// The barrier's page and this process's region, for a gated process.
-pub fn gated() -> Option<(&'static gate::control::ControlPage, &'static Region)> {
-    let region = crate::state::region().or_else(region_or_start)?;
-    Some((control()?, region))
 }

@@ -156,6 +156,21 @@ fn listed(patterns: &[u8], path: &[u8]) -> bool {
     patterns.split(|c| *c == b':').any(|p| !p.is_empty() && profile::glob(p, path))
 }
 
+/// Is this the content of a file whose writer may be stopped half-way?
+pub fn parkable(target: &Target) -> bool {
+    let by_path = |path: &[u8]| {
+        profile::values(settings().profile.str(), Key::Parkable)
+            .any(|pattern| profile::glob(pattern.as_bytes(), path))
+    };
+    match *target {
+        Target::Fd(fd) => by_path(path_of(fd).bytes()),
+        Target::Stream(stream) => by_path(path_of(crate::resolve::fileno(stream)).bytes()),
+        // SAFETY: the program's own path, as it passed it to the call.
+        Target::Name(_, name) => by_path(unsafe { c_string(name) }),
+        _ => false,
+    }
+}
+
 /// The path of a descriptor as the kernel shows it; empty where /proc is not there.
 pub fn path_of(fd: i32) -> Path {
     let mut path = Path::new();

@@ -6,7 +6,8 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    CONTROL, GATED, LOCKS_SEEN, MODE, STARTING, STRONG, Settings, UNGATED, UNREADY, WIPED,
+    CONTROL, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, SETTLED, STARTING, STRONG,
+    Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED,
     settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
@@ -125,6 +126,7 @@ unsafe fn join() -> bool {
         sys::unmap(page.cast_mut().cast(), SIZE);
         return false;
     }
+    HABITS.store(habits(settings.profile.str()), Relaxed);
     STRONG.store(!sys::register_membarrier(), Relaxed);
     // Where the kernel cannot (before 4.14), the hook of fork sees to it; only a
     // raw clone is missed then.
@@ -276,17 +278,43 @@ fn is_freezers_child(env: &Environment, control: &ControlPage) -> bool {
         && text::number(generation).is_some_and(|(value, _)| value == barrier)
 }
 
-/// With /etc/ld.so.preload every program comes here; a profile may name those
-/// that are meant.
-fn program_is_gated(text: &str) -> bool {
-    let mut programs = profile::values(text, Key::Program).peekable();
-    if programs.peek().is_none() {
-        return true;
-    }
+/// This program's path.
+fn program() -> Path {
     let mut exe = Path::new();
     // SAFETY: a C string.
     exe.fill(|buffer| unsafe { sys::readlink(c"/proc/self/exe".as_ptr().cast(), buffer) });
-    programs.any(|pattern| profile::glob(pattern.as_bytes(), exe.bytes()))
+    exe
+}
+
+fn names(text: &str, key: Key, program: &[u8]) -> bool {
+    profile::values(text, key).any(|pattern| profile::glob(pattern.as_bytes(), program))
+}
+
+/// With /etc/ld.so.preload every program comes here; a profile may name those
+/// that are meant.
+fn program_is_gated(text: &str) -> bool {
+    profile::values(text, Key::Program).next().is_none()
+        || names(text, Key::Program, program().bytes())
+}
+
+/// What the profile says of this program.
+fn habits(text: &str) -> u32 {
+    let mut habits = 0;
+    if profile::values(text, Key::Parkable).next().is_some() {
+        habits |= PARKABLE;
+    }
+    let program = program();
+    let keys = [
+        (Key::UntilWait, UNTIL_WAIT),
+        (Key::NewFiles, NEW_FILES),
+        (Key::Settled, SETTLED),
+    ];
+    for (key, habit) in keys {
+        if names(text, key, program.bytes()) {
+            habits |= habit;
+        }
+    }
+    habits
 }
 
 fn configure(settings: &mut Settings, env: &Environment) -> bool {

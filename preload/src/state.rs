@@ -1,7 +1,7 @@
 //! The few statics: what a process knows of itself and its gate.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use gate::control::ControlPage;
 use gate::region::{Header, SLOTS, Slot};
 
@@ -54,12 +54,18 @@ pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
 /// The lock table was full: a lock is held that is not in it.
 pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
 
-/// What holds for this program by the profile: [`UNTIL_WAIT`], [`NEW_FILES`].
+/// What holds for this program by the profile; 0 for nearly all.
 pub static HABITS: AtomicU32 = AtomicU32::new(0);
 /// Sections last until the process waits.
 pub const UNTIL_WAIT: u32 = 1;
 /// Creating a file begins no section.
 pub const NEW_FILES: u32 = 2;
+/// Writing to some files begins no section.
+pub const PARKABLE: u32 = 4;
+/// Changes and syncs are counted.
+pub const SETTLED: u32 = 8;
+/// The descriptor that was changed last, -1 if by name.
+pub static LAST_CHANGED: AtomicI32 = AtomicI32::new(-1);
 
 /// The control page of a gated process.
 #[inline(always)]

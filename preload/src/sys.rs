@@ -134,11 +134,6 @@ pub fn read_start(fd: i32, into: &mut [u8]) -> isize {
     call!(nr::PREAD64, fd, into.as_mut_ptr(), into.len(), 0)
 }
 
-/// write.
-pub fn write(fd: i32, bytes: &[u8]) -> isize {
-    call!(nr::WRITE, fd, bytes.as_ptr(), bytes.len())
-}
-
 /// The current file offset.
 pub fn tell(fd: i32) -> i64 {
     call!(nr::LSEEK, fd, 0, 1) as i64

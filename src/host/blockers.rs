@@ -66,7 +66,8 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     if process.section_open() && member.settled != Some(process.0) {
         let lock = header.locks.iter().filter_map(|p| p.get()).find(|l| l.counts());
         let path = lock.and_then(|l| {
-            path_of_file(member.pid, l.dev, l.ino).or(Some(format!("inode {} on {:#x}", l.ino, l.dev)))
+            path_of_file(member.pid, l.dev, l.ino)
+                .or(Some(format!("inode {} on {:#x}", l.ino, l.dev)))
         });
         all.push(Blocker {
             path,

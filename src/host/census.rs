@@ -146,7 +146,13 @@ impl Census {
         self.link_parents();
     }
 
-    fn take_in(&mut self, looked: Looked, fd: Option<OwnedFd>, stat: Stat, handle: Option<OwnedFd>) {
+    fn take_in(
+        &mut self,
+        looked: Looked,
+        fd: Option<OwnedFd>,
+        stat: Stat,
+        handle: Option<OwnedFd>,
+    ) {
         let pid = looked.pid;
         let (start, image) = (stat.start, stat.image);
         self.denied.remove(&pid);
@@ -178,9 +184,8 @@ impl Census {
         let copied = looked.region == RegionFound::Copied;
         let view = fd.and_then(|fd| View::new(&fd, copied).ok());
         let nonce = view.as_ref().map_or(0, View::nonce);
-        let told_parent = |view: &View| {
-            view.header().parent_nonce.load(std::sync::atomic::Ordering::Relaxed)
-        };
+        let told_parent =
+            |view: &View| view.header().parent_nonce.load(std::sync::atomic::Ordering::Relaxed);
         let denied = match looked.region {
             RegionFound::Denied(error) => Some(error),
             _ => None,
@@ -230,8 +235,12 @@ impl Census {
         for members in &mut self.gates {
             let by_nonce: HashMap<u64, usize> =
                 members.iter().enumerate().map(|(at, m)| (m.nonce, at)).collect();
-            let by_pid: HashMap<i32, usize> =
-                members.iter().enumerate().filter(|(_, m)| !m.gone).map(|(at, m)| (m.pid, at)).collect();
+            let by_pid: HashMap<i32, usize> = members
+                .iter()
+                .enumerate()
+                .filter(|(_, m)| !m.gone)
+                .map(|(at, m)| (m.pid, at))
+                .collect();
             for at in 0..members.len() {
                 let m = &members[at];
                 let told = (m.parent_nonce != 0).then(|| by_nonce.get(&m.parent_nonce)).flatten();

@@ -290,7 +290,8 @@ impl Session {
     /// Brings copies up to date; what cannot be read is unknown.
     pub fn refresh(&mut self, at: usize) {
         let members = &mut self.census.gates[at];
-        let copied = |m: &super::census::Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
+        let copied =
+            |m: &super::census::Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
         if !members.iter().any(copied) {
             return;
         }
@@ -317,7 +318,10 @@ impl Session {
                 forgive::forgive(member, &stuck);
             }
             let quiet_ns = now.saturating_sub(run.moved_at);
-            let view = member.view.as_ref().map(|v| v.header().process.load(std::sync::atomic::Ordering::Acquire));
+            let view = member
+                .view
+                .as_ref()
+                .map(|v| v.header().process.load(std::sync::atomic::Ordering::Acquire));
             let section = view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
             if quiet_ns > BORN_AFTER_NS && (section || !stuck.is_empty()) {
                 busy |= forgive::at_work(member);
@@ -365,9 +369,10 @@ impl Session {
             let members = &self.census.gates[at];
             run.held_at_opening.retain(|(place, slot, word)| {
                 let member = &members[*place];
-                let still = member.view.as_ref().and_then(|v| v.slots().get(*slot)).is_some_and(
-                    |slot| slot.word.load(std::sync::atomic::Ordering::Acquire) == *word,
-                );
+                let still =
+                    member.view.as_ref().and_then(|v| v.slots().get(*slot)).is_some_and(|slot| {
+                        slot.word.load(std::sync::atomic::Ordering::Acquire) == *word
+                    });
                 still && !member.gone && !is_stopped(member.pid)
             });
             if run.held_at_opening.is_empty() || sys::now_ns() >= until {

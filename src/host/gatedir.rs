@@ -38,8 +38,7 @@ pub fn check_name(name: &str) -> Result<()> {
 pub fn names() -> Vec<String> {
     let entries = fs::read_dir(root()).into_iter().flatten().flatten();
     let with_page = entries.filter(|e| e.path().join("control").exists());
-    let mut names: Vec<_> =
-        with_page.filter_map(|e| e.file_name().into_string().ok()).collect();
+    let mut names: Vec<_> = with_page.filter_map(|e| e.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -254,7 +253,10 @@ fn missing(name: &str, path: &Path, error: &io::Error) -> Fault {
         }
         Some(libc::EACCES | libc::EPERM) => Fault::new(
             PERMISSION,
-            format!("gate {name}: {}: {error}; only its owner may freeze (try root)", path.display()),
+            format!(
+                "gate {name}: {}: {error}; only its owner may freeze (try root)",
+                path.display()
+            ),
         ),
         Some(libc::ELOOP) => not_safe(path, "is a symbolic link", "Remove it."),
         Some(libc::EROFS) => Fault::new(

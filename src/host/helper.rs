@@ -114,13 +114,11 @@ impl Helper {
     }
 
     fn start(&mut self) -> Result<()> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .map_err(|e| Fault::new(CONFIG, format!("no socket for the helper process: {e}")))?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|e| {
+                    Fault::new(CONFIG, format!("no socket for the helper process: {e}"))
+                })?;
         let owner = std::process::id() as i32;
         // SAFETY: the child uses its own copy of everything and never returns;
         // glibc keeps its allocator usable in the child of a threaded process.

@@ -132,12 +132,11 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         if line.shared && line.ino != 0 {
             let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
             looked.page = looked.page.or(this);
-            let a_page = line.path.ends_with("/control") || line.path.ends_with("/control (deleted)");
+            let a_page =
+                line.path.ends_with("/control") || line.path.ends_with("/control (deleted)");
             looked.other_page |= a_page && this.is_none() && is_page_sized(&line);
         }
-        if line.shared
-            && line.end - line.start == SIZE as u64
-            && line.path.starts_with("/dev/zero")
+        if line.shared && line.end - line.start == SIZE as u64 && line.path.starts_with("/dev/zero")
         {
             candidates.push((line.start, line.end));
         }

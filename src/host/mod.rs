@@ -32,6 +32,7 @@ pub mod pass;
 pub mod procfs;
 pub mod rescan;
 pub mod rest;
+pub mod session;
 pub mod signals;
 pub mod sys;
 pub mod verdict;

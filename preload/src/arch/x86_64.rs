@@ -55,6 +55,27 @@ pub fn thread_word() -> *mut u64 {
     at
 }
 
+/// Adds to a word of this thread's own in one instruction: not locked, but a
+/// signal handler sees it before or after, never in between.
+#[inline(always)]
+pub fn add_in_place(word: &core::sync::atomic::AtomicU64, value: u64) {
+    // SAFETY: writes the word only, which is borrowed.
+    unsafe {
+        asm!("add qword ptr [{at}], {value}", at = in(reg) word.as_ptr(), value = in(reg) value,
+            options(nostack));
+    }
+}
+
+/// As [`add_in_place`], and.
+#[inline(always)]
+pub fn and_in_place(word: &core::sync::atomic::AtomicU64, mask: u64) {
+    // SAFETY: writes the word only, which is borrowed.
+    unsafe {
+        asm!("and qword ptr [{at}], {mask}", at = in(reg) word.as_ptr(), mask = in(reg) mask,
+            options(nostack));
+    }
+}
+
 // The one body of all exports. r11 holds the call's number, the arguments are in
 // their registers and, for the seventh argument of syscall(), on the stack.
 //
@@ -202,7 +223,6 @@ pub(crate) use {bracket, with_va_list};
 pub mod nr {
     #![allow(missing_docs)]
     pub const READ: usize = 0;
-    pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
     pub const FSTAT: usize = 5;
     pub const LSEEK: usize = 8;
@@ -215,14 +235,12 @@ pub mod nr {
     pub const FCNTL: usize = 72;
     pub const FTRUNCATE: usize = 77;
     pub const GETCWD: usize = 79;
-    pub const RENAME: usize = 82;
     pub const MKDIR: usize = 83;
     pub const LINK: usize = 86;
     pub const UNLINK: usize = 87;
     pub const READLINK: usize = 89;
     pub const GETEUID: usize = 107;
     pub const SIGALTSTACK: usize = 131;
-    pub const STATFS: usize = 137;
     pub const FSTATFS: usize = 138;
     pub const GETTID: usize = 186;
     pub const FUTEX: usize = 202;

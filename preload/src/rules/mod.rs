@@ -95,7 +95,14 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Ioctl => descriptors::ioctl(frame),
             Rule::Madvise => descriptors::madvise(frame),
             Rule::Mmap => descriptors::mmap(frame),
-            Rule::Mprotect => PASS,
+            Rule::Mprotect | Rule::Mremap => PASS,
+            Rule::StreamRead(n) => stdio::read(frame, frame.arg(n)),
+            Rule::StdinRead => stdio::read(frame, 0),
+            Rule::FixedLog => announce(frame, None, Begins::Nothing, |_| {
+                Target::Name(AT_FDCWD, c"/var/log/wtmp".as_ptr().cast())
+            }),
+            Rule::WaitFd(n) => process::waits(Some(frame.arg(n) as i32)),
+            Rule::Wait => process::waits(None),
             Rule::AioWrite => descriptors::aio_write(frame),
             Rule::AioList => descriptors::aio_list(frame),
             Rule::Close(_)

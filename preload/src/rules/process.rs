@@ -8,7 +8,7 @@ use crate::enter::{BRACKET, Begins, PASS, announce, give_back};
 use crate::frame::{Frame, Leave};
 use crate::own;
 use crate::place::Target;
-use crate::state::{Region, region};
+use crate::state::{HABITS, Region, SETTLED, UNTIL_WAIT, region};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
@@ -19,9 +19,12 @@ fn locks_held(region: &Region) -> bool {
 /// fork, and what returns in parent and child alike.
 pub fn fork(frame: &mut Frame) -> u64 {
     let Some(region) = region() else { return BRACKET };
-    let header = &region.header;
-    header.changes_at_fork.store(header.changes.load(Relaxed), Relaxed);
     if !locks_held(region) {
+        // A helper's fork counts as a change of that helper: its child may change
+        // something and be gone.
+        if HABITS.load(Relaxed) & SETTLED != 0 && region.header.parent_nonce.load(Relaxed) != 0 {
+            region.header.changes.fetch_add(1, Relaxed);
+        }
         // Leave has nothing to undo, but in the child it makes a region.
         return BRACKET;
     }
@@ -91,5 +94,20 @@ pub fn exec(frame: &mut Frame) -> u64 {
 pub fn exec_list(frame: &mut Frame) -> u64 {
     exec(frame);
     frame.leave = Leave::Nothing;
+    PASS
+}
+
+/// A call that waits ends a section that lasts until then. One on a regular file
+/// waits for nobody.
+pub fn waits(fd: Option<i32>) -> u64 {
+    if HABITS.load(Relaxed) & UNTIL_WAIT == 0 {
+        return PASS;
+    }
+    let Some(region) = region() else { return PASS };
+    let word = ProcessWord(region.header.process.load(Acquire));
+    let regular = |fd| crate::sys::fstat(fd).is_some_and(|stat| stat.is_file_or_directory());
+    if word.until_wait() && !fd.is_some_and(regular) {
+        own::step(region, ProcessWord::waits);
+    }
     PASS
 }

@@ -120,6 +120,27 @@ const FILENO: usize = 0x70;
 const WIDE: usize = 0xa0;
 const MODE_OF: usize = 0xc0;
 
+/// A read writes out what is pending on the same stream, and on a line-buffered
+/// stdout. With nothing pending (nearly always) it is no entry at all.
+pub fn read(frame: &mut Frame, stream: u64) -> u64 {
+    let pending = |stream: u64| {
+        stream != 0 && HELPERS.streams.load(Relaxed) != 0 && {
+            // SAFETY: a FILE of glibc's (it has the list of streams).
+            unsafe {
+                let at = stream as usize;
+                *((at + WRITE_PTR) as *const u64) > *((at + WRITE_BASE) as *const u64)
+            }
+        }
+    };
+    let stdout = resolve::variable(&HELPERS.stdout);
+    if !pending(stream) && !pending(stdout) {
+        return PASS;
+    }
+    let target = if pending(stream) { stream } else { stdout };
+    // SAFETY: no path.
+    unsafe { announce(frame, None, Begins::Section, |_| Target::Stream(target)) }
+}
+
 /// Has any stream something to write to a protected file? Where streams cannot be
 /// listed (musl), the answer is yes.
 pub fn any_pending() -> bool {

@@ -1,0 +1,114 @@
+//! What a change that may be made means for the process's section.
+//!
+//! The first change under a lock opens the section, before it is made and while
+//! the thread's word still announces it. A profile may add habits of a program:
+//! files whose making, or whose writing, begins nothing; sections that last until
+//! the process waits; a count of changes and syncs for the settled rule.
+
+use crate::enter::Begins;
+use crate::own;
+use crate::place::{self, Target};
+use crate::state::{HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region, SETTLED, UNTIL_WAIT};
+use crate::{resolve, sys};
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use gate::calls::{Call, Rule, TABLE};
+use gate::locks::Table;
+use gate::word::ProcessWord;
+
+/// One change; whether it is one is found out at most once.
+pub struct Change<'a, F: Fn(&Target) -> bool> {
+    call: u16,
+    begins: Begins,
+    target: &'a Target,
+    judge: F,
+    known: Option<bool>,
+}
+
+impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
+    /// Not looked at yet.
+    pub fn new(call: u16, begins: Begins, target: &'a Target, judge: F) -> Self {
+        Change { call, begins, target, judge, known: None }
+    }
+
+    /// Is a protected file changed?
+    pub fn protected(&mut self) -> bool {
+        *self.known.get_or_insert_with(|| (self.judge)(self.target))
+    }
+
+    /// It may be made: opens the section if it begins one.
+    pub fn passes(&mut self, region: &Region) {
+        let habits = HABITS.load(Relaxed);
+        let process = ProcessWord(region.header.process.load(Acquire));
+        if !(process.would_begin() || habits != 0) || !self.protected() {
+            return;
+        }
+        if habits & SETTLED != 0 {
+            self.count(region);
+        }
+        if self.begins == Begins::Nothing || self.excused(habits) {
+            return;
+        }
+        let is_fork = self.call_rule() == Some(Rule::Fork);
+        if process.would_begin() || is_fork && process.locks() > 0 {
+            Table(&region.header.locks).judge(|lock| place::lock_for_life(lock.fd));
+            own::recount(region);
+        }
+        let header = &region.header;
+        let (changes, synced) = (header.changes.load(Relaxed), header.synced.load(Relaxed));
+        let recorded = habits & SETTLED != 0
+            && gate::word::recorded_at_fork(changes, synced, header.changes_at_fork.load(Relaxed));
+        if !process.section_open() {
+            header.section_since.store(sys::now(), Relaxed);
+        }
+        own::step(region, |word| {
+            if word.locks() > 0 {
+                if is_fork { word.forked(recorded) } else { word.section_begun() }
+            } else if habits & UNTIL_WAIT != 0 && !is_fork && !word.section_open() {
+                word.until_wait_begun()
+            } else {
+                word
+            }
+        });
+        if is_fork {
+            header.changes_at_fork.store(changes, Relaxed);
+        }
+    }
+
+    fn call_rule(&self) -> Option<Rule> {
+        TABLE.get(self.call as usize).and_then(|info| info.rule)
+    }
+
+    /// By the profile, this change begins no section.
+    fn excused(&self, habits: u32) -> bool {
+        if habits & NEW_FILES != 0 {
+            let call = self.call;
+            let owner = [Call::fchown, Call::fchmod].iter().any(|c| *c as u16 == call);
+            // An open that comes here creates: of a file that exists, it is
+            // `Begins::Nothing` unless it truncates.
+            if owner || matches!(self.call_rule(), Some(Rule::Open(..) | Rule::OpenMode(..))) {
+                return true;
+            }
+        }
+        habits & PARKABLE != 0 && place::parkable(self.target)
+    }
+
+    /// For the settled rule: counts the owner's own changes, and up to which of
+    /// them all is synced.
+    fn count(&self, region: &Region) {
+        let header = &region.header;
+        let file = match *self.target {
+            Target::Fd(fd) => fd,
+            Target::Stream(stream) => resolve::fileno(stream),
+            _ => -1,
+        };
+        if matches!(self.call_rule(), Some(Rule::Sync(_))) {
+            // The call has yet to be made; nothing can be forked before it is.
+            if file >= 0 && file == LAST_CHANGED.load(Relaxed) {
+                header.synced.store(header.changes.load(Relaxed), Relaxed);
+            }
+        } else if self.call_rule() != Some(Rule::Fork) || header.parent_nonce.load(Relaxed) != 0 {
+            LAST_CHANGED.store(file, Relaxed);
+            header.changes.fetch_add(1, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `writegate exec`: runs a program gated: a daemon, `doveadm`, `reconstruct`.
+
+use crate::host::fault::{self, CONFIG, Fault, Result};
+use crate::host::gatedir::{self, Gate};
+use crate::host::wrapped::preload_without_us;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+
+/// Run a program gated, making the gate if it is not there
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  writegate exec -g mail -- reconstruct -r user.bob")]
+pub struct Args {
+    /// Gate to run under
+    #[arg(short, long = "gate", value_name = "GATE")]
+    gate: Option<String>,
+    /// Protected directories, separated by colons (default: all storage)
+    #[arg(long, value_name = "DIR:DIR")]
+    paths: Option<String>,
+    /// Profile to publish when the gate is made (default: /etc/writegate/GATE.conf)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The library (default: found beside this program)
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs it; returns only if it could not be run.
+pub fn run(args: &Args) -> Result<u8> {
+    let given: Vec<String> = args.gate.iter().cloned().collect();
+    let gate = super::gates(&given).remove(0);
+    let profile = gatedir::profile(&gate, args.config.as_deref())?;
+    Gate::open_or_create(&gate, &profile)?;
+    let library = library(args.library.clone())?;
+    let mut preload = library.into_os_string();
+    if let Some(others) =
+        std::env::var("LD_PRELOAD").ok().and_then(|value| preload_without_us(&value))
+    {
+        preload.push(":");
+        preload.push(others);
+    }
+    let program = &args.command[0];
+    let mut command = std::process::Command::new(program);
+    command
+        .args(&args.command[1..])
+        .env("LD_PRELOAD", preload)
+        .env("WRITEGATE_GATE", &gate)
+        .env("WRITEGATE_DIR", gatedir::root());
+    if let Some(paths) = &args.paths {
+        command.env("WRITEGATE_PATHS", paths);
+    }
+    let e = command.exec();
+    let code = match e.kind() {
+        std::io::ErrorKind::NotFound => fault::NOT_FOUND,
+        _ => fault::NOT_EXECUTABLE,
+    };
+    Err(Fault::new(code, format!("cannot run {}: {e}", program.to_string_lossy())))
+}
+
+/// Where the library lies: as given, beside us, or in `../lib`.
+fn library(given: Option<PathBuf>) -> Result<PathBuf> {
+    let name = "libwritegate.so";
+    let mut places: Vec<PathBuf> = given.iter().cloned().collect();
+    if given.is_none() {
+        let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
+        if let Some(dir) = beside {
+            places.push(dir.join(name));
+            places.push(dir.join("../lib").join(name));
+            places.push(dir.join("../lib/writegate").join(name));
+        }
+    }
+    let found = places.iter().find_map(|place| place.canonicalize().ok());
+    found.ok_or_else(|| {
+        let tried: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
+        Fault::new(CONFIG, format!("no {name} at {}; --library names its place", tried.join(", ")))
+    })
+}

@@ -1,0 +1,74 @@
+//! The command line: one file a subcommand, one enum, one dispatch.
+
+mod exec;
+mod freeze;
+
+use crate::host::fault::{self, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Holds an unmodified mail server's writes back for the moment of a snapshot.
+#[derive(Parser)]
+#[command(
+    name = "writegate",
+    version,
+    about = "Holds an unmodified mail server's writes back for the moment of a snapshot, and says \
+             whether the snapshot can be trusted",
+    after_help = "Exit codes: 0 consistent; 64 usage, 65 escape or ungated writer, 69 no gated \
+                  process, 75 not drained, 76 stale token, 77 permission, 78 configuration, \
+                  124 limit passed; else the snapshot command's own (126, 127: could not be run)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Subcommand)]
+enum Commands {
+    Freeze(freeze::Args),
+    Exec(exec::Args),
+}
+
+/// Parses, runs, and turns every outcome into an exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { fault::USAGE } else { 0 });
+        }
+    };
+    let done: Result<u8> = match cli.command {
+        Commands::Freeze(args) => freeze::run(&args),
+        Commands::Exec(args) => exec::run(&args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            say(&fault.message);
+            ExitCode::from(fault.code)
+        }
+    }
+}
+
+/// A line for the person who watches; never an error of its own.
+pub fn say(message: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "writegate: {message}");
+}
+
+/// A line of the result, on stdout; never an error of its own.
+pub fn print(line: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The gates named on the command line, else `$WRITEGATE_GATE`, else `default`.
+pub fn gates(given: &[String]) -> Vec<String> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    let named = std::env::var("WRITEGATE_GATE").ok().filter(|name| !name.is_empty());
+    vec![named.unwrap_or_else(|| "default".into())]
+}
