@@ -198,7 +198,8 @@ class Trial:
         outcome = None
         if self.gate:
             outcome = self.gate.freeze(command, limit=self.options.limit,
-                                       drain=self.options.drain, retries=self.options.retries)
+                                       drain=self.options.drain, retries=self.options.retries,
+                                       report=False)
         else:
             procs.subprocess.run(command, check=True, capture_output=True, timeout=60)
         ended = time.monotonic()

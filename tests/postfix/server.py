@@ -173,7 +173,8 @@ class Postfix:
 def environment_line(gate):
     """import_environment with the library; Postfix splits values at commas and blanks."""
     settings = dict(gate.settings(), LD_PRELOAD=str(gate.library))
-    settings.pop("WRITEGATE_CONF", None) if not gate.profile else None
+    # Inside the root the profile lies at its standard place (install_library).
+    settings.pop("WRITEGATE_CONF", None)
     wrong = [k for k, v in settings.items() if any(c in v for c in ", \t{}")]
     if wrong:
         raise ValueError("Postfix would split these values: %s" % wrong)
