@@ -2,7 +2,7 @@
 //! path, lock, age.
 
 use super::census::Member;
-use super::forgive::{path_of, path_of_file};
+use super::forgive::{calling, path_of, path_of_file};
 use super::procfs;
 use super::sys;
 use gate::word::{Doing, ProcessWord, ThreadWord};
@@ -81,7 +81,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     }
     for (at, slot) in view.slots().iter().enumerate() {
         let word = ThreadWord(slot.word.load(Acquire));
-        if word.doing() == Doing::Call && !member.forgives(at, word.0) {
+        if calling(word) && !member.forgives(at, word.0) {
             all.push(Blocker {
                 call: Some(gate::calls::name(word.call()).into()),
                 path: word.fd().and_then(|fd| path_of(member.pid, fd)),

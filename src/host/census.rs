@@ -279,11 +279,11 @@ impl Census {
 /// Does a thread of this region say that it is about to exec?
 pub fn exec_announced(member: &Member) -> bool {
     use gate::calls::{Rule, TABLE};
-    use gate::word::{Doing, ThreadWord};
+    use gate::word::ThreadWord;
     let Some(view) = &member.view else { return false };
     view.slots().iter().any(|slot| {
         let word = ThreadWord(slot.word.load(std::sync::atomic::Ordering::Acquire));
         let rule = TABLE.get(word.call() as usize).and_then(|info| info.rule);
-        word.doing() == Doing::Call && matches!(rule, Some(Rule::Exec | Rule::ExecList))
+        super::forgive::calling(word) && matches!(rule, Some(Rule::Exec | Rule::ExecList))
     })
 }

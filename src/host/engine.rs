@@ -220,8 +220,12 @@ impl Session {
                 Told::Seen(summary, sys::now_ns())
             }
             Ask::Rescan => {
-                self.census.rescan(&mut self.helper, !run.images_checked);
-                run.images_checked = true;
+                let quiet = run.last.in_flight == 0 && run.last.outstanding == 0;
+                // While somebody is in flight it only helps to find whom he waits
+                // for: not at every pause. Before a drain is believed it decides.
+                if quiet || sys::now_ns() >= run.born_next {
+                    self.look_for_newborns(run);
+                }
                 Told::Newcomers(self.census.take_newcomers(at))
             }
             Ask::Admit(candidate) => {
@@ -277,9 +281,9 @@ impl Session {
         let mut summary = summarize(&run.reading.standings(), &run.given);
         if summary.in_flight > 0 {
             // Work on a slow disk moves no word, and is no deadlock.
-            summary.digest ^= run.activity;
+            summary.motion ^= run.activity;
         }
-        if summary.digest != run.last.digest {
+        if summary.motion != run.last.motion {
             run.moved_at = sys::now_ns();
         }
         run.waiters = run.waiters.max(summary.held);
@@ -307,23 +311,21 @@ impl Session {
     /// What is done while waiting: who died, what means nothing, who was born.
     fn between_passes(&mut self, at: usize, run: &mut Run) {
         self.census.bury();
+        self.forgive_sleepers(at, run);
         let now = sys::now_ns();
         let mut busy = false;
         for (place, member) in self.census.gates[at].iter_mut().enumerate() {
             if member.gone || member.view.is_none() {
                 continue;
             }
-            let stuck = forgive::stuck_slots(member, run.reading.threads_of(place));
-            if !stuck.is_empty() {
-                forgive::forgive(member, &stuck);
-            }
+            let calls = !forgive::stuck_slots(member, run.reading.threads_of(place)).is_empty();
             let quiet_ns = now.saturating_sub(run.moved_at);
             let view = member
                 .view
                 .as_ref()
                 .map(|v| v.header().process.load(std::sync::atomic::Ordering::Acquire));
             let section = view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
-            if quiet_ns > BORN_AFTER_NS && (section || !stuck.is_empty()) {
+            if quiet_ns > BORN_AFTER_NS && (section || calls) {
                 busy |= forgive::at_work(member);
                 if member.settled != view {
                     member.settled = forgive::locks_are_gone(member);
@@ -334,13 +336,27 @@ impl Session {
             run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
         }
         self.census.look_again(&mut self.helper, at);
-        if now >= run.born_next {
-            self.census.rescan(&mut self.helper, !run.images_checked);
-            run.images_checked = true;
-            self.census.take_newcomers(at);
-            let took = sys::now_ns() - now;
-            run.born_next = now + (10 * took).clamp(BORN_AFTER_NS, 50_000_000);
+    }
+
+    /// Finds the words that mean nothing: calls on sockets, dead threads.
+    pub fn forgive_sleepers(&mut self, at: usize, run: &Run) {
+        for (place, member) in self.census.gates[at].iter_mut().enumerate() {
+            if !member.gone {
+                let stuck = forgive::stuck_slots(member, run.reading.threads_of(place));
+                if !stuck.is_empty() {
+                    forgive::forgive(member, &stuck);
+                }
+            }
         }
+    }
+
+    /// Who was born; after a closing also who has become something else.
+    fn look_for_newborns(&mut self, run: &mut Run) {
+        let begun = sys::now_ns();
+        self.census.rescan(&mut self.helper, !run.images_checked);
+        run.images_checked = true;
+        let now = sys::now_ns();
+        run.born_next = now + (10 * (now - begun)).clamp(BORN_AFTER_NS, 50_000_000);
     }
 
     /// Forgets admissions that have ended by themselves, so that their places are free.

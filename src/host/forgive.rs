@@ -14,6 +14,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
+/// Is this the word of a thread inside a call, or about to be?
+pub fn calling(word: ThreadWord) -> bool {
+    matches!(word.doing(), Doing::Call | Doing::Asking)
+}
+
 /// Slots of this member that show `was` already: asleep in one call since then.
 pub fn stuck_slots(member: &Member, was: &[gate::standing::Thread]) -> Vec<(usize, ThreadWord)> {
     let Some(view) = &member.view else { return Vec::new() };
@@ -21,7 +26,7 @@ pub fn stuck_slots(member: &Member, was: &[gate::standing::Thread]) -> Vec<(usiz
     slots
         .map(|((at, slot), was)| (at, ThreadWord(slot.word.load(Acquire)), was))
         .filter(|(at, word, was)| {
-            word.doing() == Doing::Call && *word == was.word && !member.forgives(*at, word.0)
+            calling(*word) && *word == was.word && !member.forgives(*at, word.0)
         })
         .map(|(at, word, _)| (at, word))
         .collect()

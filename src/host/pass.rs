@@ -65,7 +65,7 @@ impl Reading {
                 dev: slot.wait_dev.load(Acquire),
                 ino: slot.wait_ino.load(Acquire),
             });
-            let forgiven = word.doing() == Doing::Call && member.forgives(at, word.0);
+            let forgiven = super::forgive::calling(word) && member.forgives(at, word.0);
             self.threads.push(Thread { word, waits_for, forgiven });
         }
         row.process = ProcessWord(header.process.load(Acquire));
@@ -113,5 +113,5 @@ impl Reading {
 fn in_exec(thread: &Thread) -> bool {
     use gate::calls::{Rule, TABLE};
     let rule = TABLE.get(thread.word.call() as usize).and_then(|info| info.rule);
-    thread.word.doing() == Doing::Call && matches!(rule, Some(Rule::Exec | Rule::ExecList))
+    super::forgive::calling(thread.word) && matches!(rule, Some(Rule::Exec | Rule::ExecList))
 }

@@ -10,13 +10,15 @@ use super::helper_child::own_page;
 use super::rest;
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
-use gate::drain::{Broken, Summary, held_to_the_end};
+use gate::drain::{Broken, Thaw, ThawAsk, Told};
+
+/// At the thaw, a thread that seems to pass is given this long to show that it
+/// only announced itself and retracts.
+const LAST_LOOK_NS: u64 = 20_000_000;
 
 /// How a drained gate's freeze ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Thawed {
-    /// The last pass before the opening.
-    pub before: Summary,
     /// The clock after the barrier was down.
     pub opened_at: u64,
     /// Whether it held.
@@ -131,22 +133,36 @@ impl Session {
 
     /// One more pass over everything, then lowers every barrier, then reads the clock.
     pub fn thaw(&mut self, runs: &mut [Run]) -> Vec<Thawed> {
-        let drained: Vec<Summary> = runs.iter().map(|run| run.last).collect();
-        let mut before = Vec::new();
+        let mut ends = Vec::new();
         for (at, run) in runs.iter_mut().enumerate() {
-            before.push(self.pass(at, run));
+            let give_up = sys::now_ns() + LAST_LOOK_NS;
+            let mut thaw = Thaw::new(run.last, run.deadline(), give_up);
+            let mut told = Told::Done(sys::now_ns());
+            loop {
+                told = match thaw.next(told) {
+                    ThawAsk::Pass => {
+                        let seen = self.pass(at, run);
+                        Told::Seen(seen, sys::now_ns())
+                    }
+                    ThawAsk::Pause => {
+                        sys::sleep_ns(100_000);
+                        self.forgive_sleepers(at, run);
+                        Told::Done(sys::now_ns())
+                    }
+                    ThawAsk::Open | ThawAsk::Done(_) => break,
+                };
+            }
+            ends.push(thaw);
         }
-        let mut opened = Vec::new();
-        for gate in &self.gates {
-            opened.push(barrier::lower(gate.page.get()));
-        }
-        (0..runs.len())
-            .map(|at| Thawed {
-                before: before[at],
-                opened_at: opened[at],
-                held: held_to_the_end(drained[at], before[at], runs[at].deadline(), opened[at]),
-            })
-            .collect()
+        let lower = |(gate, mut thaw): (&Gate, Thaw)| {
+            let opened_at = barrier::lower(gate.page.get());
+            let held = match thaw.next(Told::Done(opened_at)) {
+                ThawAsk::Done(held) => held,
+                _ => Err(Broken::Moved),
+            };
+            Thawed { opened_at, held }
+        };
+        self.gates.iter().zip(ends).map(lower).collect()
     }
 
     /// Lowers every barrier, without judging anything.
