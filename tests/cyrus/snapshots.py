@@ -114,9 +114,11 @@ def _one(rig, name, options, stopped):
 
 def _judge(rig, one):
     found = rig.judge(one["name"])
-    # A freeze that gave up before its command ran left nothing to judge, and what a freeze did not
-    # call consistent is counted by its verdict alone.
-    if found is not None and one.get("exit") in (None, 0):
+    # A freeze that gave up before its command ran left nothing to judge. What a freeze itself did
+    # not call consistent is counted by its verdict alone; what lies in it is kept for a look.
+    if found is not None and one.get("exit"):
+        one["findings_untrusted"] = dict(Counter(f.kind for f in found))
+    elif found is not None:
         one["findings"] = dict(Counter(f.kind for f in found))
         one["torn"] = bool(set(one["findings"]) - NOT_TORN_ALONE)
         if found:

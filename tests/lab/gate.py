@@ -93,6 +93,7 @@ class Gate:
         self.work = Path(work)
         self.directory = self.work / "gate"
         self.directory.mkdir(mode=0o755, exist_ok=True)
+        self.reports = "--report" in self.run("freeze", "--help").stdout
         self.profile = None
         if profile is not None:
             self.profile = self.work / f"{name}.conf"
@@ -105,7 +106,7 @@ class Gate:
             env["WRITEGATE_PATHS"] = ":".join(self.paths)
         if self.exclude:
             env["WRITEGATE_EXCLUDE"] = ":".join(self.exclude)
-        if self.profile:
+        if getattr(self, "profile", None):
             env["WRITEGATE_CONF"] = str(self.profile)
         return env
 
@@ -118,7 +119,7 @@ class Gate:
     def freeze_argv(self, command, limit="5s", drain="3s", retries=0, report=None, extra=()):
         argv = [str(self.command), "freeze", "-g", self.name, "-t", limit, "--drain", drain,
                 "--retries", str(retries)]
-        if report:
+        if report and self.reports:
             argv += ["--report", str(report)]
         return argv + list(extra) + ["--"] + [str(c) for c in command]
 
