@@ -57,9 +57,9 @@ pub const KEYS: [(&str, Key); 9] = [
     ("wait-lock", Key::WaitLock),
 ];
 
-/// What holds without any profile.
+/// What holds without any profile. No suffix is excluded: a mail store's own data
+/// may be called a log (Dovecot's `dovecot.index.log` is its index).
 pub const BUILT_IN: &str = "\
-exclude = *.log
 exclude = /var/log/*
 exclude = /proc/*
 exclude = /sys/*

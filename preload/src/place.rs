@@ -7,7 +7,7 @@
 
 use crate::state::settings;
 use crate::sys::{self, AT_FDCWD, Stat};
-use crate::text::{Path, c_string};
+use crate::text::{Path, program_string};
 use gate::profile::{self, Key};
 
 /// File systems that do not lie on storage: tmpfs, ramfs, proc, sysfs, devpts,
@@ -70,10 +70,14 @@ pub fn descriptor(fd: i32) -> bool {
 /// # Safety
 /// `path` is a C string or null.
 unsafe fn name(dir: i32, path: *const u8) -> bool {
+    if path.is_null() {
+        // utimensat(fd, NULL): the descriptor itself.
+        return descriptor(dir);
+    }
     // SAFETY: as for us.
-    let text = unsafe { c_string(path) };
-    if path.is_null() || text.is_empty() {
-        // utimensat(fd, NULL), AT_EMPTY_PATH: the descriptor itself.
+    let Some(text) = (unsafe { program_string(path) }) else { return false };
+    if text.is_empty() {
+        // AT_EMPTY_PATH: the descriptor itself.
         return descriptor(dir);
     }
     let mut parent = Path::new();
@@ -166,7 +170,7 @@ pub fn parkable(target: &Target) -> bool {
         Target::Fd(fd) => by_path(path_of(fd).bytes()),
         Target::Stream(stream) => by_path(path_of(crate::resolve::fileno(stream)).bytes()),
         // SAFETY: the program's own path, as it passed it to the call.
-        Target::Name(_, name) => by_path(unsafe { c_string(name) }),
+        Target::Name(_, name) => unsafe { program_string(name) }.is_some_and(by_path),
         _ => false,
     }
 }
@@ -185,13 +189,15 @@ pub fn path_of(fd: i32) -> Path {
     path
 }
 
+/// Is a lock with this path held for life, by the profile's patterns?
+pub fn path_for_life(path: &[u8]) -> bool {
+    !path.is_empty() && profile::matches(settings().profile.str(), Key::LifetimeLock, path)
+}
+
 /// Is the lock on this descriptor one that its program holds for life: a pid file,
 /// by name (profile) or because it contains this process's id?
 pub fn lock_for_life(fd: i32) -> bool {
-    let path = path_of(fd);
-    if !path.bytes().is_empty()
-        && profile::matches(settings().profile.str(), Key::LifetimeLock, path.bytes())
-    {
+    if path_for_life(path_of(fd).bytes()) {
         return true;
     }
     let mut content = [0u8; 24];

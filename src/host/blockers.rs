@@ -6,11 +6,11 @@ use super::forgive::{calling, path_of, path_of_file};
 use super::procfs;
 use super::sys;
 use gate::word::{Doing, ProcessWord, ThreadWord};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Acquire;
 
 /// One process that is in flight, or waits.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Blocker {
     /// Process.
     pub pid: i32,
@@ -19,7 +19,7 @@ pub struct Blocker {
     /// Effective user.
     pub uid: Option<u32>,
     /// `in-flight`, `held`, `waits-for-lock`.
-    pub state: &'static str,
+    pub state: String,
     /// The call it is in, if it is in one.
     pub call: Option<String>,
     /// The file of that call, or the lock that keeps its section open.
@@ -41,7 +41,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
         pid: member.pid,
         program: member.stat.comm.clone(),
         uid: procfs::uid(member.pid),
-        state: "in-flight",
+        state: "in-flight".into(),
         call: None,
         path: None,
         why,
@@ -115,7 +115,7 @@ pub fn waiting(member: &Member) -> Vec<Blocker> {
             pid: member.pid,
             program: member.stat.comm.clone(),
             uid: procfs::uid(member.pid),
-            state,
+            state: state.into(),
             call: Some(gate::calls::name(word.call()).into()),
             path,
             why: why.into(),

@@ -88,19 +88,9 @@ fn not_a_stored_file(pid: i32, fd: i32) -> bool {
     if kind.is_socket() || kind.is_fifo() || kind.is_char_device() {
         return true;
     }
-    // tmpfs and its kind lie in memory, and eventfds and the like on no device.
+    // A regular file on tmpfs is not forgiven: it may lie below a protected
+    // directory, and nobody sleeps in a call on it.
     fs::read_link(&link).is_ok_and(|to| to.to_string_lossy().starts_with("anon_inode:"))
-        || (meta.is_file() && in_memory(&link))
-}
-
-fn in_memory(path: &str) -> bool {
-    let c_path = super::sys::c_path(Path::new(path));
-    // SAFETY: all zero bytes are a valid statfs; the path is a C string.
-    let (ok, found) = unsafe {
-        let mut found: libc::statfs = std::mem::zeroed();
-        (libc::statfs(c_path.as_ptr(), &mut found) == 0, found)
-    };
-    ok && matches!(found.f_type, libc::TMPFS_MAGIC | libc::PROC_SUPER_MAGIC)
 }
 
 /// Is somebody of this member at work in the kernel or on a processor, though

@@ -3,10 +3,10 @@
 
 use super::duration::show_ms;
 use super::fault;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What may be claimed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Verdict {
     /// Everything that was gated stood still for all of the command.
@@ -17,6 +17,8 @@ pub enum Verdict {
     NotDrained,
     /// A signal came; the snapshot, if any, is not to be trusted.
     Interrupted,
+    /// The keeper is gone, and what it knew with it.
+    Unproven,
     /// A process that should be gated is not, and has protected files open.
     Ungated,
     /// Something changed while the gate was closed.
@@ -33,6 +35,7 @@ impl Verdict {
             Verdict::CrashConsistent => "CRASH_CONSISTENT",
             Verdict::NotDrained => "NOT_DRAINED",
             Verdict::Interrupted => "INTERRUPTED",
+            Verdict::Unproven => "UNPROVEN",
             Verdict::Ungated => "UNGATED",
             Verdict::Escaped => "ESCAPED",
             Verdict::Expired => "EXPIRED",
@@ -45,6 +48,7 @@ impl Verdict {
             Verdict::Consistent | Verdict::CrashConsistent => 0,
             Verdict::NotDrained => fault::NOT_DRAINED,
             Verdict::Interrupted => 130,
+            Verdict::Unproven => fault::TOKEN,
             Verdict::Ungated | Verdict::Escaped => fault::ESCAPE,
             Verdict::Expired => fault::EXPIRED,
         }
@@ -57,7 +61,7 @@ impl Verdict {
 }
 
 /// How much of the service the gate covers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coverage {
     /// Everything that could be seen of the service is gated.
@@ -80,7 +84,7 @@ impl Coverage {
 }
 
 /// The line for one gate.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// The gate's name.
     pub gate: String,

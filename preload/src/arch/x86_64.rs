@@ -228,6 +228,7 @@ pub mod nr {
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
     pub const MUNMAP: usize = 11;
+    pub const RT_SIGPROCMASK: usize = 14;
     pub const PREAD64: usize = 17;
     pub const MREMAP: usize = 25;
     pub const MADVISE: usize = 28;

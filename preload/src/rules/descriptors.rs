@@ -172,12 +172,12 @@ pub fn mmap(frame: &mut Frame) -> u64 {
 pub unsafe fn aio_write(frame: &mut Frame) -> u64 {
     note(FLAG_AIO);
     let block = frame.arg(0) as *const i32;
-    if block.is_null() {
+    if !crate::text::program_can_read(block as u64, 4) {
         return PASS;
     }
     // SAFETY: `struct aiocb` begins with the descriptor.
     unsafe {
-        let fd = *block;
+        let fd = block.read_unaligned();
         announce(frame, Some(fd), Begins::Section, |_| Target::Fd(fd))
     }
 }

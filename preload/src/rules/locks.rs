@@ -9,6 +9,7 @@ use crate::frame::Frame;
 use crate::own;
 use crate::state::{LOCKS_SEEN, Region, region};
 use crate::sys;
+use crate::text::program_can_read;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{Kind, Lock, Lost, Table};
@@ -47,10 +48,12 @@ pub unsafe fn fcntl(frame: &mut Frame) -> u64 {
             BRACKET
         }
         F_SETLK | F_SETLKW | F_OFD_SETLK | F_OFD_SETLKW => {
-            // SAFETY: these commands take a struct flock; null is EFAULT.
-            let Some(lock) = (unsafe { (frame.arg(2) as *const FlockArgument).as_ref() }) else {
+            let at = frame.arg(2);
+            if !program_can_read(at, size_of::<FlockArgument>()) {
                 return PASS;
-            };
+            }
+            // SAFETY: these commands take a struct flock, and it can be read.
+            let lock = unsafe { &(at as *const FlockArgument).read_unaligned() };
             let asked = match lock.kind {
                 0 => SHARED,
                 1 => GUARDS,
@@ -149,6 +152,9 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         return;
     }
     LOCKS_SEEN.store(true, Relaxed);
+    if what == Some(true) {
+        super::names::locked_by_kernel(region, dev, ino);
+    }
     let table = Table(&region.header.locks);
     let Lost(full) = match kind {
         Kind::Posix => table.posix(what, lock),

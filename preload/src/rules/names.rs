@@ -8,11 +8,11 @@ use super::{directory, path};
 use crate::enter::{Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::own;
-use crate::place::Target;
+use crate::place::{Target, path_for_life, path_of};
 use crate::resolve;
 use crate::state::{LOCKS_LOST, LOCKS_SEEN, Region, region};
 use crate::sys;
-use crate::text::c_string;
+use crate::text::{program_can_read, program_string};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use gate::calls::Rule;
 use gate::locks::{Kind, Lock, Lost, Table};
@@ -36,7 +36,8 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
     }
     // SAFETY: as for us.
     unsafe {
-        let name = lock_like(c_string(path));
+        let Some(text) = program_string(path) else { return PASS };
+        let name = lock_like(text);
         let exclusive = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
         frame.note[0] = (name == Some(LockName::Lock) && exclusive) as u64 * MAKES_LOCK;
         let begins = if frame.note[0] != 0 || name == Some(LockName::HitchingPost) {
@@ -59,12 +60,12 @@ fn under_lock() -> bool {
 /// The arguments are openat2's.
 pub unsafe fn open_how(frame: &mut Frame) -> u64 {
     let how = frame.arg(2) as *const u64;
-    if how.is_null() {
+    if !program_can_read(how as u64, 8) {
         return PASS;
     }
     // SAFETY: `struct open_how` begins with the flags.
     unsafe {
-        let flags = *how;
+        let flags = how.read_unaligned();
         open(frame, frame.arg(0) as i32, path(frame, 1), flags)
     }
 }
@@ -84,7 +85,7 @@ pub unsafe fn open_handle(frame: &mut Frame) -> u64 {
 /// The arguments are bind's.
 pub unsafe fn bind(frame: &mut Frame) -> u64 {
     let (address, len) = (frame.arg(1) as *const u8, frame.arg(2) as usize);
-    if address.is_null() || !(4..=110).contains(&len) {
+    if !(4..=110).contains(&len) || !program_can_read(address as u64, len) {
         return PASS;
     }
     // SAFETY: `len` bytes of a socket address.
@@ -105,7 +106,8 @@ pub unsafe fn link(frame: &mut Frame, _da: u8, _a: u8, db: u8, b: u8) -> u64 {
     let (dir, new) = (directory(frame, db), path(frame, b));
     // SAFETY: as for us.
     unsafe {
-        let is_lock = lock_like(c_string(new)) == Some(LockName::Lock);
+        let Some(text) = program_string(new) else { return PASS };
+        let is_lock = lock_like(text) == Some(LockName::Lock);
         frame.note[0] = is_lock as u64 * MAKES_LOCK;
         let begins = if is_lock { Begins::Nothing } else { Begins::Section };
         announce(frame, None, begins, |_| Target::Name(dir, new))
@@ -118,7 +120,8 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
     let (dir, name) = (directory(frame, dir), path(frame, name));
     // SAFETY: as for us.
     unsafe {
-        let kind = lock_like(c_string(name));
+        let Some(text) = program_string(name) else { return PASS };
+        let kind = lock_like(text);
         note_lock_file(frame, dir, name, kind);
         let begins = if kind.is_some() { Begins::Nothing } else { Begins::Section };
         let action = announce(frame, None, begins, |_| Target::Name(dir, name));
@@ -133,7 +136,8 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
     let (to, new) = (directory(frame, db), path(frame, b));
     // SAFETY: as for us.
     unsafe {
-        let kind = lock_like(c_string(old));
+        let Some(text) = program_string(old) else { return PASS };
+        let kind = lock_like(text);
         note_lock_file(frame, from, old, kind);
         let target = |_: &Frame| Target::Names(from, old, to, new);
         let action = announce(frame, None, Begins::Section, target);
@@ -191,7 +195,11 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
     }
     // SAFETY: as for us.
     let stat = unsafe { sys::lstat_at(directory(frame, dir), path(frame, name)) };
-    if let Some(stat) = stat {
+    // SAFETY: the call has just succeeded with this path.
+    let name = unsafe { program_string(path(frame, name)) };
+    if let Some(stat) = stat
+        && !name.is_some_and(path_for_life)
+    {
         own_lock_file(region, stat.dev, stat.ino);
     }
 }
@@ -208,8 +216,20 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     let fd = if stream { resolve::fileno(frame.result) } else { frame.int() };
     if fd >= 0
         && let Some(stat) = sys::fstat(fd)
+        && !path_for_life(path_of(fd).bytes())
     {
         own_lock_file(region, stat.dev, stat.ino);
+    }
+}
+
+/// A `*.lock` file that its maker then locks by fcntl or flock is a file to lock,
+/// not a dotlock: the kernel's lock says everything.
+pub fn locked_by_kernel(region: &'static Region, dev: u64, ino: u64) {
+    let table = Table(&region.header.locks);
+    let is_it = |lock: &Lock| lock.kind == Kind::Dot && (lock.dev, lock.ino) == (dev, ino);
+    if table.locks().any(|lock| is_it(&lock)) {
+        table.dotlock_gone(dev, ino);
+        own::step(region, |word| if word.dotlock_only() { word.with_locks(0) } else { word });
     }
 }
 

@@ -12,7 +12,7 @@ use crate::place::{Target, descriptor};
 use crate::resolve::{self, HELPERS};
 use crate::state::{GATED, LOCKS_SEEN, MODE, region};
 use crate::sys::{self, AT_FDCWD};
-use crate::text::c_string;
+use crate::text::program_string;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use gate::calls::Call;
 
@@ -22,7 +22,7 @@ use gate::calls::Call;
 /// `mode` is a C string or null.
 pub unsafe fn open_flags(mode: *const u8) -> u64 {
     // SAFETY: as for us.
-    let mode = unsafe { c_string(mode) };
+    let mode = unsafe { program_string(mode) }.unwrap_or(&[]);
     let exclusive = if mode.contains(&b'x') { 0o200 } else { 0 };
     match mode.first() {
         Some(b'w') => 0o1100 | exclusive,
