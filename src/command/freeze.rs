@@ -1,25 +1,33 @@
 //! `writegate freeze`: raises the barrier, drains, runs the snapshot command, thaws,
-//! and says what the snapshot is worth.
+//! and says what the snapshot is worth. Without a command it prints a token for
+//! `thaw`.
 //!
 //! Between the closing and the thaw nothing is written anywhere: stdout, stderr
 //! and the report may lie on the very disk whose writers are held.
 
-use super::{gates, print, say};
-use crate::host::blockers::{self, Blocker};
+use super::{gates, print, say, show};
 use crate::host::duration;
-use crate::host::engine::{Ended, Run, Session};
+use crate::host::engine::Ended;
 use crate::host::fault::{self, Fault, Result};
-use crate::host::verdict::{Coverage, Line, Verdict};
+use crate::host::freeze::{Freeze, Options, Require};
+use crate::host::keeper::{self, Told};
+use crate::host::report::{CommandRecord, Moment, Record};
+use crate::host::sys;
+use crate::host::token::Token;
+use crate::host::verdict::Verdict;
 use crate::host::wrapped::{self, About, End};
-use gate::drain::Broken;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Raise the barrier, drain, run a snapshot command, thaw, and give a verdict
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  writegate freeze -g mail -- lvcreate --snapshot -n snap vg/mail"
-)]
+#[command(after_help = "Examples:
+  writegate freeze -g mail -- lvcreate --snapshot -n snap vg/mail
+  TOKEN=$(writegate freeze -g mail) && take-snapshot; writegate thaw \"$TOKEN\"
+
+The snapshot command gets WRITEGATE_GATE, WRITEGATE_TOKEN and WRITEGATE_DEADLINE. Bracket the \
+snapshot, never the copy that follows it.")]
 pub struct Args {
     /// Gate to freeze; several are frozen all or none
     #[arg(short, long = "gate", value_name = "GATE")]
@@ -36,6 +44,12 @@ pub struct Args {
     /// How long to wait for another freeze of the same gate
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
     queue: Duration,
+    /// Protected directories, as the service's WRITEGATE_PATHS names them
+    #[arg(long, value_name = "DIR:DIR")]
+    paths: Option<String>,
+    /// Flush the protected file systems first (for tools that do not do so themselves)
+    #[arg(long)]
+    sync: bool,
     /// Tell the command to stop (SIGTERM) when the limit passes
     #[arg(long)]
     kill_late: bool,
@@ -45,6 +59,12 @@ pub struct Args {
     /// What to do when the gate does not drain
     #[arg(long, value_enum, default_value_t = Policy::Abort)]
     policy: Policy,
+    /// Fail unless this could be checked
+    #[arg(long, value_enum, value_delimiter = ',')]
+    require: Vec<Require>,
+    /// Write the full record (JSON) here, after the thaw
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// The snapshot command and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -53,14 +73,10 @@ pub struct Args {
 /// What to do when the gate does not drain.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Policy {
-    /// Do not run the command.
+    /// Do not run the command
     Abort,
-    /// Run it without the gate; the verdict says so.
+    /// Run it without the gate; the verdict says so
     CrashConsistent,
-}
-
-fn ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
 /// Runs it.
@@ -68,127 +84,149 @@ pub fn run(args: &Args) -> Result<u8> {
     if args.limit < Duration::from_millis(1) || args.limit > Duration::from_secs(60) {
         return Err(Fault::new(fault::USAGE, "--limit must be between 1ms and 60s"));
     }
-    let mut session = Session::open(&gates(&args.gate), ns(args.queue), |note| say(&note))?;
-    let (ended, mut runs) = attempts(args, &mut session)?;
-    match ended {
+    let options = Options {
+        gates: gates(&args.gate),
+        limit_ns: duration::ns(args.limit),
+        drain_ns: duration::ns(args.drain),
+        retries: args.retries,
+        queue_ns: duration::ns(args.queue),
+        paths: paths(args.paths.as_deref())?,
+        sync: args.sync,
+        require: args.require.clone(),
+        evidence: true,
+    };
+    if args.command.is_empty() { leave_frozen(args, options) } else { wrap(args, options) }
+}
+
+/// Protected directories from the command line or the environment.
+pub fn paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
+    let named = given.map(str::to_owned).or_else(|| std::env::var("WRITEGATE_PATHS").ok());
+    let named = named.unwrap_or_default();
+    let paths: Vec<PathBuf> =
+        named.split(':').filter(|p| !p.is_empty()).map(PathBuf::from).collect();
+    match paths.iter().find(|p| !p.is_absolute()) {
+        Some(path) => Err(Fault::new(
+            fault::USAGE,
+            format!("--paths: {} is not an absolute path", path.display()),
+        )),
+        None => Ok(paths),
+    }
+}
+
+/// Token mode.
+fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
+    if args.on_untrusted.is_some() || args.kill_late || args.policy != Policy::Abort {
+        return Err(Fault::new(
+            fault::USAGE,
+            "--on-untrusted, --kill-late and --policy need a command after `--`",
+        ));
+    }
+    let told = keeper::start(options)?;
+    match &told {
+        Told::Frozen { token, notes } => {
+            // Nothing but the token on stdout: scripts take it from there. This is a
+            // pipe or a terminal; a file on the frozen disk would hold nothing up but us.
+            print(token);
+            for note in notes {
+                say(note);
+            }
+        }
+        Told::Not(record) => show(record, args.report.as_deref()),
+        Told::Failed { message, .. } => say(message),
+    }
+    Ok(keeper::code(&told))
+}
+
+/// Wrap mode: the recommended form.
+fn wrap(args: &Args, options: Options) -> Result<u8> {
+    let mut freeze = Freeze::prepare(options)?;
+    match freeze.begin() {
         Ended::Drained => {}
         Ended::Interrupted(signal) => {
-            report_lines(&session, &runs, |_| (Verdict::Interrupted, 0));
-            return Ok(128 + signal as u8);
+            let record = freeze.record_all(Verdict::Interrupted, None);
+            return Ok(finish(args, record, Some(128 + signal as u8)));
         }
-        Ended::NotDrained => return not_drained(args, &session, &runs),
+        Ended::NotDrained => return not_drained(args, &mut freeze),
     }
-
-    let about = about(&session, &runs);
-    let deadline = runs.iter().map(Run::deadline).min().unwrap_or(0);
+    let about = about(&freeze);
+    let started = sys::now_ns();
     let child = match wrapped::start(&args.command, &about) {
         Ok(child) => child,
         Err(fault) => {
-            session.thaw(&mut runs);
+            freeze.thaw(None);
             return Err(fault);
         }
     };
-    let end = wrapped::wait(child, &mut session.signals, deadline, args.kill_late, || {});
-    let thawed = session.thaw(&mut runs);
-    let judge = |at: usize| match thawed[at].held {
-        Ok(()) => Verdict::Consistent,
-        Err(Broken::Expired) => Verdict::Expired,
-        Err(Broken::Moved) => Verdict::Escaped,
-    };
-    let mut code = match end? {
-        End::Exited(status) => wrapped::code(status),
+    let pid = child.id() as i32;
+    let deadline = freeze.deadline();
+    let end = wrapped::wait(child, &mut freeze.session.signals, deadline, args.kill_late);
+    let ended = sys::now_ns();
+    let thawed = freeze.thaw(Some(pid));
+    let (exit, signal) = match end? {
+        End::Exited(status) => (wrapped::code(status), None),
         End::Signal(signal, mut child) => {
             say("interrupted: the gate is open again, the command is told to stop");
-            wrapped::stop(&mut child);
-            report_lines(&session, &runs, |at| (Verdict::Interrupted, thawed[at].opened_at));
-            return Ok(128 + signal as u8);
+            (wrapped::stop(&mut child), Some(signal))
         }
     };
-    let worst = (0..runs.len()).map(judge).max_by_key(|v| v.rank()).unwrap_or(Verdict::Consistent);
-    if worst != Verdict::Consistent && (code == 0 || worst == Verdict::Expired) {
-        code = worst.code();
+    let command = CommandRecord {
+        argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        exit: Some(exit),
+        started: Moment::at(started),
+        ended: Moment::at(ended),
+    };
+    let mut record = freeze.record(&thawed, Some(command));
+    if signal.is_some() {
+        for gate in &mut record.gates {
+            gate.line.verdict = Verdict::Interrupted;
+        }
+        record.verdict = Verdict::Interrupted;
     }
-    if worst != Verdict::Consistent {
-        on_untrusted(args, worst, &about);
+    let untrusted = record.verdict != Verdict::Consistent;
+    let code = match signal {
+        Some(signal) => 128 + signal as u8,
+        None if record.verdict == Verdict::Expired || exit == 0 => record.verdict.code(),
+        None => exit,
+    };
+    drop(freeze);
+    if untrusted {
+        on_untrusted(args, record.verdict, &about);
     }
-    report_lines(&session, &runs, |at| (judge(at), thawed[at].opened_at));
-    Ok(code)
+    Ok(finish(args, record, Some(code)))
 }
 
-/// Drains, again and again if it must.
-fn attempts(args: &Args, session: &mut Session) -> Result<(Ended, Vec<Run>)> {
-    let (limit, drain) = (ns(args.limit), ns(args.drain));
-    let mut attempt = 0;
-    loop {
-        if !session.rest(limit) {
-            let signal = session.signals.came().unwrap_or(libc::SIGTERM);
-            return Ok((Ended::Interrupted(signal), Vec::new()));
-        }
-        let (ended, runs) = session.drain(limit, drain);
-        if ended != Ended::NotDrained || attempt >= args.retries {
-            return Ok((ended, runs));
-        }
-        attempt += 1;
-        say(&format!("not drained within {:?}; attempt {} follows", args.drain, attempt + 1));
-    }
+/// Prints and writes what there is to say.
+fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
+    record.exit = code.unwrap_or(record.exit);
+    show(&record, args.report.as_deref());
+    record.exit
 }
 
-fn not_drained(args: &Args, session: &Session, runs: &[Run]) -> Result<u8> {
-    let blockers: Vec<Blocker> = (0..session.gates.len())
-        .flat_map(|at| session.census.alive(at).flat_map(blockers::of))
-        .collect();
-    say("not drained; nothing is held any longer. In flight now:");
-    if blockers.is_empty() {
-        say("  nobody (it was a matter of moments: a longer --drain may do)");
-    }
-    for blocker in blockers.iter().take(20) {
-        say(&format!("  {blocker}"));
-    }
+fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
     if args.policy == Policy::Abort {
-        report_lines(session, runs, |_| (Verdict::NotDrained, 0));
-        return Ok(fault::NOT_DRAINED);
+        return Ok(finish(args, freeze.record_all(Verdict::NotDrained, None), None));
     }
-    let about = About { gates: names(session), token: String::new(), deadlines: "0".into() };
+    let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
+    let started = sys::now_ns();
     let status = wrapped::start(&args.command, &about)?.wait();
-    report_lines(session, runs, |_| (Verdict::CrashConsistent, 0));
-    Ok(wrapped::code(status.map_err(|e| Fault::io("cannot wait for the command", &e))?))
+    let exit = wrapped::code(status.map_err(|e| Fault::io("cannot wait for the command", &e))?);
+    let command = CommandRecord {
+        argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        exit: Some(exit),
+        started: Moment::at(started),
+        ended: Moment::at(sys::now_ns()),
+    };
+    let record = freeze.record_all(Verdict::CrashConsistent, Some(command));
+    Ok(finish(args, record, Some(exit)))
 }
 
-fn names(session: &Session) -> String {
-    session.gates.iter().map(|g| g.name.as_str()).collect::<Vec<_>>().join(",")
-}
-
-fn about(session: &Session, runs: &[Run]) -> About {
-    let deadlines: Vec<String> = runs.iter().map(|run| run.deadline().to_string()).collect();
-    About {
-        gates: names(session),
-        token: format!("{}:{}", names(session), deadlines.join(",")),
-        deadlines: deadlines.join(","),
-    }
-}
-
-fn report_lines(session: &Session, runs: &[Run], judge: impl Fn(usize) -> (Verdict, u64)) {
-    for (at, gate) in session.gates.iter().enumerate() {
-        let (verdict, opened_at) = judge(at);
-        let run = runs.get(at);
-        let closed_at = run.map_or(0, |run| run.closed_at);
-        let ended_at = run.map_or(0, |run| run.ended_at);
-        let opened_at = if opened_at == 0 { ended_at } else { opened_at };
-        let line = Line {
-            gate: gate.name.clone(),
-            verdict,
-            coverage: Coverage::Full,
-            generation: gate.page.get().freezes.load(std::sync::atomic::Ordering::Relaxed),
-            drain_ns: ended_at.saturating_sub(closed_at),
-            held_ns: opened_at.saturating_sub(closed_at),
-            procs: session.census.alive(at).count(),
-            waiters: run.map_or(0, |run| run.waiters),
-            admitted: run.map_or(0, |run| run.admitted),
-            escaped: (verdict == Verdict::Escaped) as u32,
-            openings: run.map_or(0, |run| run.openings),
-        };
-        print(&line.to_string());
-    }
+fn about(freeze: &Freeze) -> About {
+    let token = Token {
+        gates: freeze.session.gates.iter().map(|g| g.name.clone()).collect(),
+        deadlines: freeze.runs.iter().map(|run| run.deadline()).collect(),
+        nonce: Token::fresh_nonce(),
+    };
+    About { gates: freeze.names(), token: token.to_string(), deadlines: freeze.deadlines() }
 }
 
 fn on_untrusted(args: &Args, verdict: Verdict, about: &About) {

@@ -2,8 +2,11 @@
 
 mod exec;
 mod freeze;
+mod thaw;
 
 use crate::host::fault::{self, Result};
+use crate::host::report::{Kind, Record};
+use crate::host::verdict::Verdict;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -26,6 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Commands {
     Freeze(freeze::Args),
+    Thaw(thaw::Args),
     Exec(exec::Args),
 }
 
@@ -40,6 +44,7 @@ pub fn main() -> ExitCode {
     };
     let done: Result<u8> = match cli.command {
         Commands::Freeze(args) => freeze::run(&args),
+        Commands::Thaw(args) => thaw::run(&args),
         Commands::Exec(args) => exec::run(&args),
     };
     match done {
@@ -62,6 +67,47 @@ pub fn print(line: &str) {
     use std::io::Write;
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Prints a record: what was noted and found on stderr, one line a gate on stdout,
+/// and the whole of it to `report`.
+pub fn show(record: &Record, report: Option<&std::path::Path>) {
+    for note in &record.notes {
+        say(note);
+    }
+    for gate in &record.gates {
+        let name = &gate.line.gate;
+        if record.verdict == Verdict::NotDrained {
+            say(&format!("gate {name}: not drained; nothing is held any longer. In flight:"));
+            if gate.blockers.is_empty() {
+                say("  nobody (it was a matter of moments: a longer --drain may do)");
+            }
+        }
+        for blocker in gate.blockers.iter().take(20) {
+            say(&format!("  {blocker}"));
+        }
+        if gate.line.verdict == Verdict::Expired {
+            say(&format!(
+                "gate {name}: the limit of {:.0} ms passed before the thaw: writers went on, do \
+                 not trust the snapshot. Take less time, or a longer -t",
+                record.limit_ms
+            ));
+        }
+        for finding in &gate.findings {
+            let trusted = matches!(finding.kind, Kind::Unchecked | Kind::HeldWithLock);
+            if !trusted {
+                say(&format!("gate {name}: {finding}"));
+            }
+        }
+    }
+    if let Some(path) = report
+        && let Err(fault) = record.write(path)
+    {
+        say(&fault.message);
+    }
+    for gate in &record.gates {
+        print(&gate.line.to_string());
+    }
 }
 
 /// The gates named on the command line, else `$WRITEGATE_GATE`, else `default`.

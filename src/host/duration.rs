@@ -22,6 +22,11 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value * seconds).map_err(|e| e.to_string())
 }
 
+/// Nanoseconds of a duration.
+pub fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
 /// Milliseconds as the verdict line shows them.
 pub fn show_ms(ns: u64) -> String {
     let ms = ns as f64 / 1e6;

@@ -3,6 +3,7 @@
 //! Several gates are drained side by side: all or none.
 
 use super::barrier;
+use super::blockers::{self, Blocker};
 use super::census::Census;
 use super::forgive;
 use super::gatedir::Gate;
@@ -72,6 +73,8 @@ pub struct Run {
     pub admitted: u32,
     /// The highest number of threads seen waiting.
     pub waiters: u32,
+    /// Who was in flight when draining was given up.
+    pub blockers: Vec<Blocker>,
     deadline: u64,
     drain_until: u64,
     raised: bool,
@@ -97,6 +100,7 @@ impl Run {
             openings: 0,
             admitted: 0,
             waiters: 0,
+            blockers: Vec::new(),
             deadline,
             drain_until,
             raised: false,
@@ -251,6 +255,10 @@ impl Session {
                 Told::Done(sys::now_ns())
             }
             Ask::Open => {
+                if sys::now_ns() >= run.drain_until {
+                    // Given up: seen now, for once opened they go on.
+                    run.blockers = self.census.alive(at).flat_map(blockers::of).collect();
+                }
                 run.held_at_opening = held(&run.reading, self.census.gates[at].len());
                 barrier::lower(self.gates[at].page.get());
                 run.given.clear();

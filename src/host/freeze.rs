@@ -1,13 +1,10 @@
 //! One freeze from beginning to end, whoever asked for it: `freeze -- CMD`, the
 //! keeper, `rehearse`.
 
-use super::blockers;
 use super::engine::{Ended, Run, Session};
 use super::evidence::Evidence;
 use super::fault::Result;
-use super::report::{
-    CommandRecord, Finding, GateRecord, Kind, Moment, Process, Record, SCHEMA,
-};
+use super::report::{CommandRecord, Finding, GateRecord, Kind, Moment, Process, Record, SCHEMA};
 use super::session::Thawed;
 use super::sys;
 use super::verdict::{Line, Verdict};
@@ -72,8 +69,7 @@ impl Freeze {
     pub fn prepare(options: Options) -> Result<Freeze> {
         let asked_at = sys::now_ns();
         let mut notes = Vec::new();
-        let mut session =
-            Session::open(&options.gates, options.queue_ns, |note| notes.push(note))?;
+        let mut session = Session::open(&options.gates, options.queue_ns, |note| notes.push(note))?;
         let listed_at = sys::now_ns();
         let evidence = Evidence::gather(&mut session, &options);
         Ok(Freeze {
@@ -222,9 +218,11 @@ impl Freeze {
 
     /// Who passed the closed barrier, as far as it can be told.
     fn who_passed(&self, at: usize) -> Finding {
-        let mut overdue = self.session.census.alive(at).filter(|m| {
-            m.view.as_ref().is_some_and(|v| v.header().overdue.load(Relaxed) > 0)
-        });
+        let mut overdue = self
+            .session
+            .census
+            .alive(at)
+            .filter(|m| m.view.as_ref().is_some_and(|v| v.header().overdue.load(Relaxed) > 0));
         let member = overdue.next();
         Finding {
             kind: Kind::Escape,
@@ -256,9 +254,4 @@ fn process(member: &super::census::Member) -> Process {
         uid: super::procfs::uid(member.pid),
         cannot_hold: set.map(|(_, name)| (*name).into()).collect(),
     }
-}
-
-/// Everybody who is in flight at this gate, now.
-pub fn in_flight(session: &Session, at: usize) -> Vec<blockers::Blocker> {
-    session.census.alive(at).flat_map(blockers::of).collect()
 }

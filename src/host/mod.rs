@@ -16,25 +16,34 @@
 //! | [`pass`] | one pass over all regions |
 //! | [`forgive`] | words that mean nothing: sockets, dead threads |
 //! | [`barrier`] | raise, lower, wake, admit |
-//! | [`engine`] | drives `gate::drain` |
+//! | [`engine`], [`session`], [`rest`] | drive `gate::drain`; open and thaw; the pause between freezes |
+//! | [`evidence`] | what speaks for or against the snapshot beside the drain |
+//! | [`freeze`], [`report`], [`verdict`] | one whole freeze, its record, its verdict |
+//! | [`wrapped`] | the snapshot command |
+//! | [`token`], [`keeper`] | a freeze that is thawed by another command |
 
 pub mod barrier;
 pub mod blockers;
 pub mod census;
 pub mod duration;
 pub mod engine;
+pub mod evidence;
 pub mod fault;
 pub mod forgive;
+pub mod freeze;
 pub mod gatedir;
 pub mod helper;
 pub mod helper_child;
+pub mod keeper;
 pub mod pass;
 pub mod procfs;
+pub mod report;
 pub mod rescan;
 pub mod rest;
 pub mod session;
 pub mod signals;
 pub mod sys;
+pub mod token;
 pub mod verdict;
 pub mod view;
 pub mod wrapped;

@@ -61,6 +61,23 @@ pub struct Finding {
     pub what: String,
 }
 
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(pid) = self.pid {
+            write!(f, "pid {pid}")?;
+            if let Some(program) = &self.program {
+                write!(f, " ({program})")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.what)?;
+        if let Some(path) = &self.path {
+            write!(f, ": {path}")?;
+        }
+        Ok(())
+    }
+}
+
 /// What a finding means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -70,7 +70,6 @@ pub fn wait(
     signals: &mut Signals,
     deadline: u64,
     kill_late: bool,
-    mut at_deadline: impl FnMut(),
 ) -> Result<End> {
     let handle = sys::pidfd_open(child.id() as i32).ok();
     let mut late = false;
@@ -85,7 +84,6 @@ pub fn wait(
         let now = sys::now_ns();
         if now >= deadline && !late {
             late = true;
-            at_deadline();
             if kill_late {
                 sys::kill(child.id() as i32, libc::SIGTERM);
             }
@@ -99,17 +97,17 @@ pub fn wait(
 }
 
 /// Told to stop after the thaw, because we were: SIGTERM, then SIGKILL.
-pub fn stop(child: &mut Child) {
+pub fn stop(child: &mut Child) -> u8 {
     sys::kill(child.id() as i32, libc::SIGTERM);
     let until = sys::now_ns() + 5_000_000_000;
     while sys::now_ns() < until {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
+        if let Ok(Some(status)) = child.try_wait() {
+            return code(status);
         }
         sys::sleep_ns(10_000_000);
     }
     let _ = child.kill();
-    let _ = child.wait();
+    child.wait().map_or(1, code)
 }
 
 /// Its exit code as a shell would give it.

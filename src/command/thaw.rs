@@ -1,0 +1,125 @@
+//! `writegate thaw TOKEN`: opens what `freeze` closed, and gives the verdict.
+//!
+//! Needs no configuration: the token names the gate, and it must work after the
+//! configuration is gone. It may come twice, late, or never.
+
+use super::{print, say, show};
+use crate::host::fault::{Fault, PERMISSION, Result, TOKEN};
+use crate::host::gatedir::{self, Gate};
+use crate::host::token::Token;
+use crate::host::verdict::{Coverage, Line, Verdict};
+use crate::host::{barrier, keeper, sys};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Acquire;
+
+/// Open the gate that this token closed, and give the verdict
+#[derive(clap::Args)]
+#[command(after_help = "Exit codes: 0 consistent; 76 the token is stale, foreign, or its keeper \
+                        was killed; 124 the limit passed before.")]
+pub struct Args {
+    /// What `writegate freeze` printed
+    token: String,
+    /// Write the full record (JSON) here
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<u8> {
+    let token = Token::parse(&args.token)?;
+    let dir = gatedir::root().join(&token.gates[0]);
+    if std::fs::metadata(&dir).is_ok() && std::fs::read_dir(&dir).is_err() {
+        return Err(Fault::new(PERMISSION, format!("{} may not be read by you", dir.display())));
+    }
+    if let Some(record) = keeper::ask(&dir, &token) {
+        show(&record, args.report.as_deref());
+        return Ok(record.exit);
+    }
+    // The keeper opens at the deadline by itself and leaves word.
+    for _ in 0..50 {
+        if let Some(mut last) = keeper::last(&dir, &token) {
+            if last.told {
+                return Err(Fault::new(
+                    TOKEN,
+                    format!(
+                        "this token was used before: the gate was thawed then, verdict {}",
+                        last.record.verdict.name()
+                    ),
+                ));
+            }
+            last.told = true;
+            keeper::write_last(&dir, &last);
+            say("the thaw came late: the gate had opened by itself");
+            show(&last.record, args.report.as_deref());
+            return Ok(last.record.exit);
+        }
+        if !std::fs::exists(keeper::socket_path(&dir)).unwrap_or(false) {
+            break;
+        }
+        if !std::fs::exists(keeper::last_path(&dir)).unwrap_or(false)
+            && std::os::unix::net::UnixStream::connect(keeper::socket_path(&dir)).is_err()
+        {
+            break;
+        }
+        sys::sleep_ns(10_000_000);
+    }
+    without_keeper(&token)
+}
+
+/// No keeper and no word of it: stale, foreign, or its keeper was killed.
+fn without_keeper(token: &Token) -> Result<u8> {
+    let mut killed = false;
+    for (name, deadline) in token.gates.iter().zip(&token.deadlines) {
+        let Ok(mut gate) = Gate::open(name) else { continue };
+        if gate.page.get().barrier.load(Acquire) != *deadline {
+            continue;
+        }
+        // The barrier of this very token, and nobody keeps it.
+        if gate.lock(200_000_000, || false).is_err() {
+            continue;
+        }
+        let page = gate.page.get();
+        if page.barrier.load(Acquire) == *deadline {
+            killed = true;
+            let closed = page.closed_at.load(Acquire);
+            let opened = barrier::lower(page);
+            let verdict = if opened >= *deadline { Verdict::Expired } else { Verdict::Unproven };
+            print(
+                &Line {
+                    gate: name.clone(),
+                    verdict,
+                    coverage: Coverage::None,
+                    generation: page.freezes.load(Acquire),
+                    drain_ns: 0,
+                    held_ns: opened.saturating_sub(closed),
+                    procs: 0,
+                    waiters: 0,
+                    admitted: 0,
+                    escaped: 0,
+                    openings: 0,
+                }
+                .to_string(),
+            );
+            if verdict == Verdict::Expired {
+                say("the keeper was killed, and the limit has passed: writers went on");
+                return Ok(verdict.code());
+            }
+        }
+    }
+    if killed {
+        return Err(Fault::new(
+            TOKEN,
+            "the keeper of this freeze was killed: the gate is open again, but what was seen \
+             meanwhile is lost; do not trust the snapshot",
+        ));
+    }
+    Err(Fault::new(
+        TOKEN,
+        format!(
+            "no freeze with this token: it is older than the last one of gate {}, from another \
+             host or boot, or its keeper was killed. Nothing is held by it; do not trust a \
+             snapshot that relied on it",
+            token.gates.join(",")
+        ),
+    ))
+}
