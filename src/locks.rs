@@ -313,6 +313,16 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Takes locks out of the count that turn out to be held for life.
+    pub fn exclude(self, mut for_life: impl FnMut(&Lock) -> bool) {
+        for place in self.0 {
+            let Some(lock) = place.get() else { continue };
+            if lock.counts() && lock.kind != Kind::Dot && for_life(&lock) {
+                place.flag(JUDGED | FOR_LIFE);
+            }
+        }
+    }
+
     /// The locks on this descriptor came with it over fork and exec: somebody else
     /// took them.
     pub fn inherited(self, fd: i32) {

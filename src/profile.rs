@@ -59,20 +59,20 @@ pub const KEYS: [(&str, Key); 9] = [
 
 /// What holds without any profile. No suffix is excluded: a mail store's own data
 /// may be called a log (Dovecot's `dovecot.index.log` is its index).
-pub const BUILT_IN: &str = "\
-exclude = /var/log/*
-exclude = /proc/*
-exclude = /sys/*
-exclude = /dev/*
-lifetime-lock = pid
-lifetime-lock = pid.lock
-lifetime-lock = pidfile
-lifetime-lock = pidfile.lock
-lifetime-lock = *.pid
-lifetime-lock = *.pid.lock
-lifetime-lock = *.pidfile
-lifetime-lock = *.pidfile.lock
-";
+pub const BUILT_IN: [(Key, &str); 12] = [
+    (Key::Exclude, "/var/log/*"),
+    (Key::Exclude, "/proc/*"),
+    (Key::Exclude, "/sys/*"),
+    (Key::Exclude, "/dev/*"),
+    (Key::LifetimeLock, "pid"),
+    (Key::LifetimeLock, "pid.lock"),
+    (Key::LifetimeLock, "pidfile"),
+    (Key::LifetimeLock, "pidfile.lock"),
+    (Key::LifetimeLock, "*.pid"),
+    (Key::LifetimeLock, "*.pid.lock"),
+    (Key::LifetimeLock, "*.pidfile"),
+    (Key::LifetimeLock, "*.pidfile.lock"),
+];
 
 /// What is wrong with a profile, and where (both from 1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +87,7 @@ pub struct Wrong {
 
 /// Checks a whole profile; the first fault is returned.
 pub fn check(text: &str) -> Result<(), Wrong> {
+    let mut used = 0;
     for (number, line) in text.lines().enumerate() {
         let wrong = |at: &str, what| {
             // `at` is a part of `line`.
@@ -106,6 +107,10 @@ pub fn check(text: &str) -> Result<(), Wrong> {
         let value = value.trim();
         if value.is_empty() {
             return wrong(&body[body.len()..], "the value is missing");
+        }
+        used += 1;
+        if used > LINES_MAX {
+            return wrong(name.trim_start(), "a profile has at most 256 lines with a value");
         }
         if key == Key::Path && !value.starts_with('/') {
             return wrong(value, "a protected directory must be an absolute path");
@@ -130,9 +135,54 @@ pub fn values(text: &str, key: Key) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Most lines with a value that one profile may have.
+pub const LINES_MAX: usize = 256;
+
+/// Where the values of a profile lie in its text: found once, so that matching
+/// reads no syntax. Fixed size; the text stays where it is.
+#[derive(Clone, Copy)]
+pub struct Index {
+    entries: [(Option<Key>, u16, u16); LINES_MAX],
+    len: usize,
+}
+
+impl Index {
+    /// Of no text.
+    pub const EMPTY: Index = Index { entries: [(None, 0, 0); LINES_MAX], len: 0 };
+
+    /// Of a text; none if it has too many lines or bytes.
+    pub fn of(text: &str) -> Option<Index> {
+        let mut index = Index::EMPTY;
+        for (_, key) in KEYS {
+            for value in values(text, key) {
+                let start = value.as_ptr() as usize - text.as_ptr() as usize;
+                let place = index.entries.get_mut(index.len)?;
+                *place = (Some(key), start.try_into().ok()?, value.len().try_into().ok()?);
+                index.len += 1;
+            }
+        }
+        Some(index)
+    }
+
+    /// Does some value of `key`, given or built in, match `path`?
+    pub fn matches(&self, text: &str, key: Key, path: &[u8]) -> bool {
+        BUILT_IN.iter().any(|(of, value)| *of == key && glob(value.as_bytes(), path))
+            || self.given(text, key, path)
+    }
+
+    /// Does some given value of `key` match `path`?
+    pub fn given(&self, text: &str, key: Key, path: &[u8]) -> bool {
+        self.entries.iter().take(self.len).any(|(of, start, len)| {
+            let (start, len) = (*start as usize, *len as usize);
+            *of == Some(key)
+                && text.as_bytes().get(start..start + len).is_some_and(|value| glob(value, path))
+        })
+    }
+}
+
 /// Does some value of `key`, given or built in, match `path`?
 pub fn matches(text: &str, key: Key, path: &[u8]) -> bool {
-    values(BUILT_IN, key).chain(values(text, key)).any(|pattern| glob(pattern.as_bytes(), path))
+    Index::of(text).is_some_and(|index| index.matches(text, key, path))
 }
 
 /// Does one pattern match a path?
@@ -208,7 +258,10 @@ mod tests {
         for all in ["exclude = *", "exclude = /*", "lifetime-lock = **", "parkable = ?*"] {
             assert!(check(all).is_err(), "{all}");
         }
-        assert_eq!(check(BUILT_IN), Ok(()));
+        for (key, value) in BUILT_IN {
+            let name = KEYS.iter().find(|(_, k)| *k == key).unwrap().0;
+            assert_eq!(check(&std::format!("{name} = {value}")), Ok(()));
+        }
     }
 
     #[test]
@@ -222,6 +275,8 @@ mod tests {
         assert!(matches("", Key::LifetimeLock, b"/run/cyrus/cyrus-master.pid"));
         assert!(!matches("", Key::LifetimeLock, b"/run/cyrus/lock/user/cupid.lock"));
         assert!(matches("exclude = /q/msglog/*", Key::Exclude, b"/q/msglog/1abc"));
+        let many = "exclude = x\n".repeat(LINES_MAX + 1);
+        assert!(Index::of(&many).is_none(), "a profile that does not fit is refused whole");
     }
 
     #[test]

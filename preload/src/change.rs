@@ -50,7 +50,13 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         }
         let is_fork = self.call_rule() == Some(Rule::Fork);
         if process.would_begin() || is_fork && process.locks() > 0 {
-            Table(&region.header.locks).judge(|lock| place::lock_for_life(lock.fd));
+            let table = Table(&region.header.locks);
+            table.judge(place::lock_for_life);
+            if is_fork {
+                // Also locks under which a section was begun already, by writing
+                // the id into the very file.
+                table.exclude(place::is_pid_file);
+            }
             own::recount(region);
         }
         let header = &region.header;

@@ -2,7 +2,7 @@
 //! slot of each thread.
 
 use crate::state::{
-    GATED, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED,
+    GATED, LAST_REGION, LOCKS_LOST, MODE, Region, SHARED_ONCE, STRONG, UNGATED, WIPED,
 };
 use crate::{arch, start, sys};
 use core::ptr::null_mut;
@@ -80,7 +80,14 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
     let pid = sys::pid();
     header.pid.store(pid, Relaxed);
     let mut flags = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
-    let mut nonce = sys::random();
+    let mut nonce = match parent {
+        None => sys::random(),
+        // A fork must be cheap: its parent's, the id and the time make it its own.
+        Some(parent) => {
+            let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ arch::ticks();
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+        }
+    };
     if let Some(parent) = parent {
         let old = &parent.header;
         nonce ^= old.nonce.load(Relaxed).rotate_left(17);
@@ -168,7 +175,7 @@ fn reuse(region: &Region, tid: i32) -> Option<usize> {
 /// Does this process merely share its parent's memory (a vfork child)? Then the
 /// words and the lock table are its parent's.
 pub fn shares_memory(region: &Region) -> bool {
-    region.header.pid.load(Relaxed) != sys::pid()
+    SHARED_ONCE.load(Relaxed) && region.header.pid.load(Relaxed) != sys::pid()
 }
 
 /// Counts the locks afresh; ends the section with the last.

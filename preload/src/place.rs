@@ -5,9 +5,10 @@
 //! path below a protected directory (an overlay shows several devices for one
 //! directory, a chroot other paths). What is in doubt is protected.
 
-use crate::state::settings;
+use crate::state::{FOR_A_TIME, PROTECTED, settings};
 use crate::sys::{self, AT_FDCWD, Stat};
 use crate::text::{Path, program_string};
+use gate::locks::Lock;
 use gate::profile::{self, Key};
 
 /// File systems that do not lie on storage: tmpfs, ramfs, proc, sysfs, devpts,
@@ -60,9 +61,15 @@ pub fn descriptor(fd: i32) -> bool {
     if !stat.is_file_or_directory() {
         return false;
     }
+    if PROTECTED.has(stat.dev, stat.ino) {
+        return true;
+    }
     let by_device = on_protected_device(&stat, || sys::fs_type(fd));
-    let path = path_of(fd);
-    judge(by_device, path.bytes())
+    let protected = judge(by_device, path_of(fd).bytes());
+    if protected {
+        PROTECTED.put(stat.dev, stat.ino);
+    }
+    protected
 }
 
 /// Is what this name stands for, or the directory that it is in, protected?
@@ -152,7 +159,7 @@ fn judge(by_device: bool, path: &[u8]) -> bool {
     if !by_device && !paths.any(below) {
         return false;
     }
-    !(profile::matches(settings.profile.str(), Key::Exclude, path)
+    !(settings.matches(Key::Exclude, path)
         || listed(settings.exclude.bytes(), path))
 }
 
@@ -162,10 +169,7 @@ fn listed(patterns: &[u8], path: &[u8]) -> bool {
 
 /// Is this the content of a file whose writer may be stopped half-way?
 pub fn parkable(target: &Target) -> bool {
-    let by_path = |path: &[u8]| {
-        profile::values(settings().profile.str(), Key::Parkable)
-            .any(|pattern| profile::glob(pattern.as_bytes(), path))
-    };
+    let by_path = |path: &[u8]| settings().given(Key::Parkable, path);
     match *target {
         Target::Fd(fd) => by_path(path_of(fd).bytes()),
         Target::Stream(stream) => by_path(path_of(crate::resolve::fileno(stream)).bytes()),
@@ -191,22 +195,30 @@ pub fn path_of(fd: i32) -> Path {
 
 /// Is a lock with this path held for life, by the profile's patterns?
 pub fn path_for_life(path: &[u8]) -> bool {
-    !path.is_empty() && profile::matches(settings().profile.str(), Key::LifetimeLock, path)
+    !path.is_empty() && settings().matches(Key::LifetimeLock, path)
 }
 
-/// Is the lock on this descriptor one that its program holds for life: a pid file,
-/// by name (profile) or because it contains this process's id?
-pub fn lock_for_life(fd: i32) -> bool {
-    if path_for_life(path_of(fd).bytes()) {
-        return true;
+/// Is this lock one that its program holds for life, by the profile's patterns?
+pub fn lock_for_life(lock: &Lock) -> bool {
+    if FOR_A_TIME.has(lock.dev, lock.ino) {
+        return false;
     }
+    let for_life = path_for_life(path_of(lock.fd).bytes());
+    if !for_life {
+        FOR_A_TIME.put(lock.dev, lock.ino);
+    }
+    for_life
+}
+
+/// Is the locked file a pid file, because it contains this process's id and
+/// nothing else? Looked at before a fork: daemons fork their services under it.
+pub fn is_pid_file(lock: &Lock) -> bool {
     let mut content = [0u8; 24];
-    let len = sys::read_start(fd, &mut content);
+    let len = sys::read_start(lock.fd, &mut content);
     if !(1..=16).contains(&len) {
         return false;
     }
-    let text = content.get(..len as usize).unwrap_or(&[]);
-    let text = text.trim_ascii();
+    let text = content.get(..len as usize).unwrap_or(&[]).trim_ascii();
     crate::text::number(text)
         .is_some_and(|(pid, rest)| rest.is_empty() && pid == sys::pid() as u64)
 }

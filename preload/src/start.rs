@@ -16,7 +16,7 @@ use crate::{own, place};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::control::{ControlPage, MAGIC, PROFILE_MAX, SIZE, VERSION};
 use gate::locks::{Kind, Lock, Table};
-use gate::profile::{self, Key};
+use gate::profile::{self, Index, Key};
 use gate::region::FLAG_CALLS_MISSING;
 
 extern "C" fn constructor() {
@@ -119,7 +119,7 @@ unsafe fn join() -> bool {
     if control.check(&boot).is_err()
         || time_namespace_has_offset()
         || is_freezers_child(&env, control)
-        || !settings.profile.set(control.profile_text().as_bytes())
+        || !take_profile(settings, control)
         || !program_is_gated(settings.profile.str())
         || !configure(settings, &env)
     {
@@ -162,9 +162,12 @@ fn read_file(path: *const u8, into: &mut [u8]) -> usize {
     }
     let mut len = 0;
     while let Some(room) = into.get_mut(len..).filter(|room| !room.is_empty()) {
-        match sys::read(fd as i32, room) {
-            got @ 1.. => len += got as usize,
-            _ => break,
+        let size = room.len();
+        let got = sys::read(fd as i32, room);
+        len += got.max(0) as usize;
+        // Less than was asked for is the end, of files as small as these.
+        if got < size as isize {
+            break;
         }
     }
     sys::close(fd as i32);
@@ -317,6 +320,15 @@ fn habits(text: &str) -> u32 {
     habits
 }
 
+fn take_profile(settings: &mut Settings, control: &ControlPage) -> bool {
+    if !settings.profile.set(control.profile_text().as_bytes()) {
+        return false;
+    }
+    let index = Index::of(settings.profile.str());
+    settings.index = index.unwrap_or(Index::EMPTY);
+    index.is_some()
+}
+
 fn configure(settings: &mut Settings, env: &Environment) -> bool {
     // What does not fit is refused whole: half a list would protect half.
     if !settings.paths.set(env.paths) || !settings.exclude.set(env.exclude) {
@@ -393,7 +405,9 @@ fn locks_after_exec() {
     if let Some(region) = crate::state::region()
         && LOCKS_SEEN.load(Relaxed)
     {
-        Table(&region.header.locks).judge(|lock| place::lock_for_life(lock.fd));
+        let table = Table(&region.header.locks);
+        table.judge(place::lock_for_life);
+        table.exclude(place::is_pid_file);
         own::recount(region);
         region.header.section_since.store(sys::now(), Relaxed);
         own::step(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
@@ -402,6 +416,9 @@ fn locks_after_exec() {
 
 /// `lock:  1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, in fdinfo.
 fn locks_of(fd: i32) {
+    if !sys::fstat(fd).is_some_and(|stat| stat.is_file_or_directory()) {
+        return;
+    }
     let mut path = Path::new();
     path.push(b"/proc/self/fdinfo/");
     path.push_number(fd as u64);

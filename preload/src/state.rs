@@ -3,6 +3,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use gate::control::ControlPage;
+use gate::profile::{Index, Key};
 use gate::region::{Header, SLOTS, Slot};
 
 /// A region as it lies in memory.
@@ -67,6 +68,43 @@ pub const SETTLED: u32 = 8;
 /// The descriptor that was changed last, -1 if by name.
 pub static LAST_CHANGED: AtomicI32 = AtomicI32::new(-1);
 
+/// This process has made a child that shares its memory: from now on a hook must
+/// ask whose process it is in before it touches the lock table.
+pub static SHARED_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// Files that were found to be protected, by a hash of device and inode. Only
+/// this answer may be remembered: it stays the safe one.
+pub static PROTECTED: Remembered = Remembered::new();
+/// Lock files that were found not to be held for life, likewise.
+pub static FOR_A_TIME: Remembered = Remembered::new();
+
+/// A set that forgets: one place for each value of some bits of the hash.
+pub struct Remembered([AtomicU64; 64]);
+
+impl Remembered {
+    const fn new() -> Self {
+        Remembered([const { AtomicU64::new(0) }; 64])
+    }
+
+    fn key(dev: u64, ino: u64) -> u64 {
+        (dev.rotate_left(40) ^ ino).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    }
+
+    /// Was it put in, and not pushed out since?
+    pub fn has(&self, dev: u64, ino: u64) -> bool {
+        let key = Self::key(dev, ino);
+        self.0.get((key >> 58) as usize).is_some_and(|place| place.load(Ordering::Relaxed) == key)
+    }
+
+    /// Puts it in.
+    pub fn put(&self, dev: u64, ino: u64) {
+        let key = Self::key(dev, ino);
+        if let Some(place) = self.0.get((key >> 58) as usize) {
+            place.store(key, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The control page of a gated process.
 #[inline(always)]
 pub fn control() -> Option<&'static ControlPage> {
@@ -93,6 +131,20 @@ pub struct Settings {
     pub device_count: usize,
     /// The profile's text.
     pub profile: Text<{ gate::control::PROFILE_MAX }>,
+    /// Where its values lie.
+    pub index: Index,
+}
+
+impl Settings {
+    /// Does some pattern of `key`, given or built in, match?
+    pub fn matches(&self, key: Key, path: &[u8]) -> bool {
+        self.index.matches(self.profile.str(), key, path)
+    }
+
+    /// Does some given pattern of `key` match?
+    pub fn given(&self, key: Key, path: &[u8]) -> bool {
+        self.index.given(self.profile.str(), key, path)
+    }
 }
 
 /// A text of bounded length.
@@ -140,6 +192,7 @@ static SETTINGS: Once = Once(UnsafeCell::new(Settings {
     devices: [0; 16],
     device_count: 0,
     profile: Text::new(),
+    index: Index::EMPTY,
 }));
 
 /// What was configured. Only for a gated process.

@@ -2,6 +2,10 @@
 
 mod exec;
 mod freeze;
+mod rehearse;
+mod rehearse;
+mod status;
+mod status;
 mod thaw;
 
 use crate::host::fault::{self, Result};
@@ -30,6 +34,10 @@ struct Cli {
 enum Commands {
     Freeze(freeze::Args),
     Thaw(thaw::Args),
+    Status(status::Args),
+    Rehearse(rehearse::Args),
+    Status(status::Args),
+    Rehearse(rehearse::Args),
     Exec(exec::Args),
 }
 
@@ -45,6 +53,10 @@ pub fn main() -> ExitCode {
     let done: Result<u8> = match cli.command {
         Commands::Freeze(args) => freeze::run(&args),
         Commands::Thaw(args) => thaw::run(&args),
+        Commands::Status(args) => status::run(&args),
+        Commands::Rehearse(args) => rehearse::run(&args),
+        Commands::Status(args) => status::run(&args),
+        Commands::Rehearse(args) => rehearse::run(&args),
         Commands::Exec(args) => exec::run(&args),
     };
     match done {

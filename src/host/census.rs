@@ -78,8 +78,9 @@ pub struct Deaf {
     pub pid: i32,
     /// Its name.
     pub comm: String,
-    /// Maps a control page that was replaced, or none at all.
-    pub old_page: bool,
+    /// The gate of which it maps a control page that was replaced; none: it has
+    /// the library and maps no page of ours, which may be another gate's business.
+    pub old_page: Option<usize>,
 }
 
 /// All members of all gates.
@@ -167,7 +168,7 @@ impl Census {
             _ => None,
         };
         let Some(gate) = looked.page else {
-            if looked.other_page || looked.library {
+            if looked.other_page.is_some() || looked.library {
                 let deaf = Deaf { pid, comm: stat.comm, old_page: looked.other_page };
                 self.deaf.insert(pid, deaf);
             }

@@ -29,6 +29,8 @@ pub struct PageId {
     pub dev: String,
     /// Inode.
     pub ino: u64,
+    /// How the path of a page of this gate ends, in whatever root: `/NAME/control`.
+    pub path_end: String,
 }
 
 /// What the owner asks.
@@ -64,8 +66,8 @@ pub struct Looked {
     pub region: RegionFound,
     /// It has the library loaded.
     pub library: bool,
-    /// It maps a control page of a gate's name that is not the present one.
-    pub other_page: bool,
+    /// It maps a control page of this gate (by its path) that is not the present one.
+    pub other_page: Option<usize>,
     /// Its maps could not be read: the error.
     pub error: Option<i32>,
 }

@@ -110,10 +110,10 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
 }
 
 /// The control page that we ourselves have mapped at `address`, as maps names it.
-pub fn own_page(address: u64) -> Option<PageId> {
+pub fn own_page(address: u64, name: &str) -> Option<PageId> {
     let text = fs::read_to_string("/proc/self/maps").ok()?;
     let line = text.lines().filter_map(parse_line).find(|l| l.start == address)?;
-    Some(PageId { dev: line.dev.into(), ino: line.ino })
+    Some(PageId { dev: line.dev.into(), ino: line.ino, path_end: format!("/{name}/control") })
 }
 
 fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
@@ -132,9 +132,11 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         if line.shared && line.ino != 0 {
             let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
             looked.page = looked.page.or(this);
-            let a_page =
-                line.path.ends_with("/control") || line.path.ends_with("/control (deleted)");
-            looked.other_page |= a_page && this.is_none() && is_page_sized(&line);
+            if this.is_none() && line.end - line.start == gate::control::SIZE as u64 {
+                let path = line.path.trim_end_matches(" (deleted)");
+                let old = pages.iter().position(|p| path.ends_with(&p.path_end));
+                looked.other_page = looked.other_page.or(old);
+            }
         }
         if line.shared && line.end - line.start == SIZE as u64 && line.path.starts_with("/dev/zero")
         {
@@ -167,10 +169,6 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         looked.region = RegionFound::Shared;
     }
     (looked, None)
-}
-
-fn is_page_sized(line: &Line<'_>) -> bool {
-    line.end - line.start == gate::control::SIZE as u64
 }
 
 /// Opens one candidate. None: a mapping that is not this process's region.

@@ -29,7 +29,7 @@ pub struct Thawed {
 pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
     let mut pages = Vec::new();
     for gate in gates {
-        pages.push(own_page(gate.page.address()).ok_or_else(|| {
+        pages.push(own_page(gate.page.address(), &gate.name).ok_or_else(|| {
             Fault::new(
                 CONFIG,
                 "our own /proc/self/maps does not show the control page: is /proc whole?",
@@ -82,6 +82,7 @@ impl Session {
                 .census
                 .deaf
                 .values()
+                .filter(|d| d.old_page == Some(at))
                 .take(5)
                 .map(|d| format!("{} ({})", d.pid, d.comm))
                 .collect();
@@ -92,7 +93,7 @@ impl Session {
             );
             if !deaf.is_empty() {
                 why += &format!(
-                    ". These have the library and hear another page or none: {}; restart them",
+                    ". These map a page of it that was replaced since: {}; restart them",
                     deaf.join(", ")
                 );
             }

@@ -55,6 +55,14 @@ pub fn thread_word() -> *mut u64 {
     at
 }
 
+/// A counter that never stands still.
+pub fn ticks() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reads the time stamp counter.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nostack, nomem)) };
+    (high as u64) << 32 | low as u64
+}
+
 /// Adds to a word of this thread's own in one instruction: not locked, but a
 /// signal handler sees it before or after, never in between.
 #[inline(always)]

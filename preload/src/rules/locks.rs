@@ -9,7 +9,6 @@ use crate::frame::Frame;
 use crate::own;
 use crate::state::{LOCKS_SEEN, Region, region};
 use crate::sys;
-use crate::text::program_can_read;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{Kind, Lock, Lost, Table};
@@ -27,6 +26,8 @@ const UNLOCK: u64 = 1;
 const SHARED: u64 = 2;
 const GUARDS: u64 = 3;
 const DUPLICATE: u64 = 4;
+/// The argument says it.
+const IN_ARGUMENT: u64 = 5;
 
 #[repr(C)]
 struct FlockArgument {
@@ -37,9 +38,8 @@ struct FlockArgument {
     pid: i32,
 }
 
-/// # Safety
-/// The arguments are fcntl's.
-pub unsafe fn fcntl(frame: &mut Frame) -> u64 {
+/// fcntl: locks and duplicates; nothing else of it matters here.
+pub fn fcntl(frame: &mut Frame) -> u64 {
     let (fd, command) = (frame.arg(0) as i32, frame.arg(1) & 0xffff_ffff);
     frame.note = [NOTHING; 5];
     match command {
@@ -48,21 +48,11 @@ pub unsafe fn fcntl(frame: &mut Frame) -> u64 {
             BRACKET
         }
         F_SETLK | F_SETLKW | F_OFD_SETLK | F_OFD_SETLKW => {
-            let at = frame.arg(2);
-            if !program_can_read(at, size_of::<FlockArgument>()) {
-                return PASS;
-            }
-            // SAFETY: these commands take a struct flock, and it can be read.
-            let lock = unsafe { &(at as *const FlockArgument).read_unaligned() };
-            let asked = match lock.kind {
-                0 => SHARED,
-                1 => GUARDS,
-                2 => UNLOCK,
-                _ => return PASS,
-            };
+            // What is asked for is read once the call has succeeded: until then
+            // the pointer may be anything.
             let kind = if command >= F_OFD_SETLK { Kind::Ofd } else { Kind::Posix };
             let waits = matches!(command, F_SETLKW | F_OFD_SETLKW);
-            note(frame, fd, kind, asked, waits, (lock.whence, lock.start, lock.len))
+            note(frame, fd, kind, IN_ARGUMENT, waits)
         }
         _ => PASS,
     }
@@ -79,34 +69,47 @@ pub fn flock(frame: &mut Frame) -> u64 {
         8 => UNLOCK,
         _ => return PASS,
     };
-    note(frame, fd, Kind::Flock, asked, operation & 4 == 0, (0, 0, 0))
+    note(frame, fd, Kind::Flock, asked, operation & 4 == 0)
 }
 
 /// lockf: a POSIX write lock from the current offset.
 pub fn lockf(frame: &mut Frame) -> u64 {
-    let (fd, command, len) = (frame.arg(0) as i32, frame.arg(1) as i32, frame.arg(2) as i64);
+    let (fd, command) = (frame.arg(0) as i32, frame.arg(1) as i32);
     let asked = match command {
         0 => UNLOCK,
         1 | 2 => GUARDS,
         _ => return PASS,
     };
-    note(frame, fd, Kind::Posix, asked, command == 1, (1, 0, len))
+    note(frame, fd, Kind::Posix, asked, command == 1)
 }
 
-fn note(
-    frame: &mut Frame,
-    fd: i32,
-    kind: Kind,
-    asked: u64,
-    waits: bool,
-    (whence, start, len): (i16, i64, i64),
-) -> u64 {
-    let (Some(stat), Some(region)) = (sys::fstat(fd), region()) else { return PASS };
+fn note(frame: &mut Frame, fd: i32, kind: Kind, asked: u64, waits: bool) -> u64 {
+    frame.note = [asked | (kind as u64) << 8, 0, 0, 0, 0];
+    if asked == UNLOCK && !LOCKS_SEEN.load(Relaxed) {
+        return PASS;
+    }
+    if asked != UNLOCK && waits {
+        let (Some(region), Some((dev, ino))) = (region(), file_of(fd)) else { return PASS };
+        waits_for_lock(frame, region, fd, dev, ino);
+    }
+    BRACKET
+}
+
+/// Device and inode of a descriptor: from the table, where its file is locked
+/// already, else from the kernel.
+fn file_of(fd: i32) -> Option<(u64, u64)> {
+    let known = region().and_then(|region| {
+        Table(&region.header.locks).locks().find(|lock| lock.fd == fd).map(|l| (l.dev, l.ino))
+    });
+    known.or_else(|| sys::fstat(fd).map(|stat| (stat.dev, stat.ino)))
+}
+
+/// First and last byte of a range given as fcntl and lockf take it.
+fn range(fd: i32, whence: i16, start: i64, len: i64) -> (u64, u64) {
     let base = match whence {
         0 => 0,
         1 => sys::tell(fd),
-        2 => stat.size,
-        _ => return PASS,
+        _ => sys::fstat(fd).map_or(0, |stat| stat.size),
     };
     let from = base.saturating_add(start);
     let (first, last) = match len {
@@ -115,11 +118,7 @@ fn note(
         _ => (from.saturating_add(len), from - 1),
     };
     let last = if last == i64::MAX { u64::MAX } else { last.max(0) as u64 };
-    frame.note = [asked | (kind as u64) << 8, first.max(0) as u64, last, stat.dev, stat.ino];
-    if asked != UNLOCK && waits {
-        waits_for_lock(frame, region, fd, stat.dev, stat.ino);
-    }
-    BRACKET
+    (first.max(0) as u64, last)
 }
 
 /// After the call.
@@ -140,9 +139,20 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         3 => Kind::Ofd,
         _ => Kind::Posix,
     };
-    debug_assert!(rule != Rule::Flock || kind == Kind::Flock);
-    let [_, start, end, dev, ino] = frame.note;
-    let lock = Lock { kind, flags: 0, fd, group: 0, dev, ino, start, end, since: sys::now() };
+    let (asked, (start, end)) = match rule {
+        Rule::Flock => (asked, (0, u64::MAX)),
+        Rule::Lockf => (asked, range(fd, 1, 0, frame.arg(2) as i64)),
+        _ => {
+            // SAFETY: the kernel has just read a struct flock there.
+            let lock = unsafe { (frame.arg(2) as *const FlockArgument).read_unaligned() };
+            let asked = match lock.kind {
+                0 => SHARED,
+                1 => GUARDS,
+                _ => UNLOCK,
+            };
+            (asked, range(fd, lock.whence, lock.start, lock.len))
+        }
+    };
     let what = match asked {
         GUARDS => Some(true),
         SHARED => Some(false),
@@ -151,6 +161,8 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
     if what.is_none() && !LOCKS_SEEN.load(Relaxed) {
         return;
     }
+    let Some((dev, ino)) = file_of(fd) else { return };
+    let lock = Lock { kind, flags: 0, fd, group: 0, dev, ino, start, end, since: 0 };
     LOCKS_SEEN.store(true, Relaxed);
     if what == Some(true) {
         super::names::locked_by_kernel(region, dev, ino);

@@ -8,7 +8,8 @@ use crate::enter::{BRACKET, Begins, PASS, announce, give_back};
 use crate::frame::{Frame, Leave};
 use crate::own;
 use crate::place::Target;
-use crate::state::{HABITS, Region, SETTLED, UNTIL_WAIT, region};
+use crate::state::{HABITS, Region, SETTLED, SHARED_ONCE, UNTIL_WAIT, region};
+use gate::calls::{Rule, TABLE};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
@@ -36,6 +37,11 @@ pub fn fork(frame: &mut Frame) -> u64 {
 /// vfork, clone, system, popen: an entry like fork, but nothing may stand between
 /// the caller and the call, or it lasts as long as a child does.
 pub fn child_without_return(frame: &mut Frame) -> u64 {
+    // Of system and popen the child is libc's own affair: it calls no hook before
+    // its exec.
+    if !matches!(TABLE.get(frame.inner as usize).and_then(|i| i.rule), Some(Rule::Waits)) {
+        SHARED_ONCE.store(true, Relaxed);
+    }
     if let Some(region) = region()
         && locks_held(region)
         && !own::shares_memory(region)
