@@ -3,8 +3,6 @@
 mod exec;
 mod freeze;
 mod rehearse;
-mod rehearse;
-mod status;
 mod status;
 mod thaw;
 
@@ -36,8 +34,6 @@ enum Commands {
     Thaw(thaw::Args),
     Status(status::Args),
     Rehearse(rehearse::Args),
-    Status(status::Args),
-    Rehearse(rehearse::Args),
     Exec(exec::Args),
 }
 
@@ -53,8 +49,6 @@ pub fn main() -> ExitCode {
     let done: Result<u8> = match cli.command {
         Commands::Freeze(args) => freeze::run(&args),
         Commands::Thaw(args) => thaw::run(&args),
-        Commands::Status(args) => status::run(&args),
-        Commands::Rehearse(args) => rehearse::run(&args),
         Commands::Status(args) => status::run(&args),
         Commands::Rehearse(args) => rehearse::run(&args),
         Commands::Exec(args) => exec::run(&args),
