@@ -15,6 +15,7 @@
 //! | `parkable` | pattern | new files whose writer may be stopped half-way: the server discards or finishes them after a crash |
 //! | `new-files` | program pattern | creating a file does not begin a section, writing to it does |
 //! | `settled` | program pattern | a section whose record is synced counts as over while its process waits |
+//! | `record` | program pattern | writing to the file that the lock lies on completes the set: the section is over |
 //! | `until-wait` | program pattern | sections last until the process waits |
 //! | `wait-lock` | pattern | waiting for these locks ends an `until-wait` section |
 //!
@@ -38,6 +39,8 @@ pub enum Key {
     NewFiles,
     /// `settled`
     Settled,
+    /// `record`
+    Record,
     /// `until-wait`
     UntilWait,
     /// `wait-lock`
@@ -45,7 +48,7 @@ pub enum Key {
 }
 
 /// All keys with their names.
-pub const KEYS: [(&str, Key); 9] = [
+pub const KEYS: [(&str, Key); 10] = [
     ("path", Key::Path),
     ("exclude", Key::Exclude),
     ("lifetime-lock", Key::LifetimeLock),
@@ -53,6 +56,7 @@ pub const KEYS: [(&str, Key); 9] = [
     ("parkable", Key::Parkable),
     ("new-files", Key::NewFiles),
     ("settled", Key::Settled),
+    ("record", Key::Record),
     ("until-wait", Key::UntilWait),
     ("wait-lock", Key::WaitLock),
 ];

@@ -226,6 +226,12 @@ impl ProcessWord {
         self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_WAIT)
     }
 
+    /// The record that completes the set was written: the section is over, though
+    /// its lock is still held (a profile's rule).
+    pub fn record_written(self) -> Self {
+        self.next(self.0 & !(SECTION | UNTIL_WAIT | DOTLOCK_ONLY | RECORDED))
+    }
+
     /// Such a program is about to wait: its section is over unless locks hold it.
     pub fn waits(self) -> Self {
         let mut low = self.0 & !UNTIL_WAIT;
@@ -356,6 +362,12 @@ mod tests {
         let dot = ProcessWord::default().with_locks(1).dotlock_begun();
         assert!(dot.section_open() && dot.dotlock_only() && dot.would_begin());
         assert!(!dot.section_begun().dotlock_only());
+    }
+
+    #[test]
+    fn a_record_ends_the_section_and_the_next_change_begins_another() {
+        let word = ProcessWord::default().with_locks(1).section_begun().record_written();
+        assert!(!word.section_open() && word.would_begin() && word.locks() == 1);
     }
 
     #[test]

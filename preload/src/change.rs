@@ -67,10 +67,13 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
             header.section_since.store(sys::now(), Relaxed);
         }
         own::step(region, |word| {
-            if word.locks() > 0 {
-                if is_fork { word.forked(recorded) } else { word.section_begun() }
-            } else if habits & UNTIL_WAIT != 0 && !is_fork && !word.section_open() {
-                word.until_wait_begun()
+            if is_fork {
+                if word.locks() > 0 { word.forked(recorded) } else { word }
+            } else if habits & UNTIL_WAIT != 0 {
+                // Also under a lock: what follows its release belongs to the set.
+                if word.until_wait() && word.section_open() { word } else { word.until_wait_begun() }
+            } else if word.locks() > 0 {
+                word.section_begun()
             } else {
                 word
             }
@@ -116,5 +119,20 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
             LAST_CHANGED.store(file, Relaxed);
             header.changes.fetch_add(1, Relaxed);
         }
+    }
+}
+
+/// After a change, in a program whose profile says `record`: a write to the very
+/// file that the section's locks lie on is the record that completes the set. The
+/// section is over; the next change begins another.
+pub fn recorded(region: &Region, fd: i32) {
+    let process = ProcessWord(region.header.process.load(Acquire));
+    if !process.section_open() || process.locks() == 0 {
+        return;
+    }
+    let Some(stat) = sys::fstat(fd) else { return };
+    let mut locks = Table(&region.header.locks).locks().filter(|lock| lock.counts());
+    if locks.all(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino)) {
+        own::step(region, ProcessWord::record_written);
     }
 }

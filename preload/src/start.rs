@@ -6,7 +6,7 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    CONTROL, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, SETTLED, STARTING, STRONG,
+    CONTROL, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING, STRONG,
     Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED,
     settings_mut,
 };
@@ -311,6 +311,7 @@ fn habits(text: &str) -> u32 {
         (Key::UntilWait, UNTIL_WAIT),
         (Key::NewFiles, NEW_FILES),
         (Key::Settled, SETTLED),
+        (Key::Record, RECORD),
     ];
     for (key, habit) in keys {
         if names(text, key, program.bytes()) {

@@ -63,6 +63,8 @@ pub const UNTIL_WAIT: u32 = 1;
 pub const NEW_FILES: u32 = 2;
 /// Writing to some files begins no section.
 pub const PARKABLE: u32 = 4;
+/// A write to the locked file completes the set.
+pub const RECORD: u32 = 16;
 /// Changes and syncs are counted.
 pub const SETTLED: u32 = 8;
 /// The descriptor that was changed last, -1 if by name.

@@ -10,8 +10,9 @@ use crate::arch;
 use crate::enter::{BRACKET, Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::place::Target;
-use crate::state::Region;
+use crate::state::{HABITS, RECORD, Region};
 use crate::sys::AT_FDCWD;
+use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::{CWD, Call, Rule, TABLE};
 
 const RULES: [Option<Rule>; TABLE.len()] = {
@@ -193,7 +194,12 @@ unsafe fn by_number(frame: &mut Frame) -> u64 {
 #[inline(always)]
 pub unsafe fn leave(frame: &mut Frame, region: &'static Region) {
     match rule(frame.inner) {
-        Some(Rule::Fd(_) | Rule::Stream(_) | Rule::Path(..) | Rule::Sync(_)) | None => {}
+        Some(Rule::Fd(n)) => {
+            if HABITS.load(Relaxed) & RECORD != 0 {
+                crate::change::recorded(region, frame.arg(n) as i32);
+            }
+        }
+        Some(Rule::Stream(_) | Rule::Path(..) | Rule::Sync(_)) | None => {}
         // SAFETY: as for us.
         Some(rule) => unsafe { leave_less_often(frame, region, rule) },
     }
