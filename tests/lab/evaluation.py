@@ -86,7 +86,8 @@ def main(argv=None):
     facts = host()                                      # before our own load
     with procs.workspace(argv[0], keep=options.keep or None) as work:
         result = module.run(options, work)
-    print(table.render(result.rows, result.header))
+    if result.rows:
+        print(table.render(result.rows, result.header))
     for note in result.notes:
         print(note)
     for failure in result.failures:
