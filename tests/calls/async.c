@@ -71,6 +71,6 @@ struct way ways[] = {
     W("store", "past", prep_map, a_store), W("store:msync", "past", prep_map, a_store_msync), W("mprotect:store", "past", prep_map_ro, a_protect_store),
     W("mmap", "past", prep, a_map_store), W("mmap64", "past", prep, a_map_store),
     W("mmap:private", "passes", prep, a_private), W("mmap:anonymous", "passes", prep, a_anon),
-    W("io_submit", "holds", prep_kaio, a_kaio), W("io_uring", "holds", prep_uring, a_uring),
+    W("io_submit", "holds", prep_kaio, a_kaio), W("io_uring", "past", prep_uring, a_uring),
     END
 };

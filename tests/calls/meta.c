@@ -68,7 +68,7 @@ struct way ways[] = {
     W("truncate", "holds", prep, a_trunc), W("truncate64", "holds", prep, a_trunc), W("ftruncate", "holds", prep, a_ftrunc), W("ftruncate64", "holds", prep, a_ftrunc),
     W("fallocate", "holds", prep, a_falloc), W("fallocate64", "holds", prep, a_falloc), W("fallocate:punch", "holds", prep, a_punch),
     W("posix_fallocate", "holds", prep, a_pfalloc), W("posix_fallocate64", "holds", prep, a_pfalloc), W("posix_fallocate:invalid", "either", prep, a_pfalloc_bad),
-    W("madvise:remove", "holds", prep_map, a_remove), W("__madvise:remove", "holds", prep_map, a_remove),
+    W("madvise:remove", "holds", prep_map, a_remove),
     W("fsync", "either", prep, a_fsync), W("fdatasync", "either", prep, a_fsync), W("syncfs", "either", prep, a_fsync),
     W("sync", "either", prep, a_sync), W("sync_file_range", "either", prep, a_sfr), W("msync", "either", prep_map, a_msync),
     END

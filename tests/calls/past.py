@@ -11,6 +11,8 @@ REASONS = {
     "async.mprotect.store": "A shared mapping made writable later by mprotect.",
     "async.mmap": "A mapping made under the barrier: mmap itself changes nothing, the store after it does.",
     "async.mmap64": "As mmap.",
+    "async.io_uring": "io_uring: the kernel works on a queue in shared memory; rings that libraries drive with inline "
+                      "system calls are not seen at all.",
     "inline.inline.write": "The program's own system call instruction (write).",
     "inline.inline.openat": "The program's own system call instruction (openat with O_CREAT).",
     "inline.inline.renameat": "The program's own system call instruction (renameat).",

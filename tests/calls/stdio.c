@@ -164,7 +164,6 @@ struct way ways[] = {
     W("fclose", "holds", prep_pending, a_close), W("_IO_fclose", "holds", prep_pending, a_close), W("fcloseall", "holds", prep_pending, a_void),
     W("endmntent", "holds", prep_pending, a_close), W("__endmntent", "holds", prep_pending, a_close), W("fclose:nothing", "either", prep_nothing, a_close),
     W("fseek", "holds", prep_pending, a_fseek), W("fseek:end", "holds", prep_pending, a_fseek_end), W("fseeko", "holds", prep_pending, a_fseek), W("fseeko64", "holds", prep_pending, a_fseek),
-    W("__fseeko64", "holds", prep_pending, a_fseek),
     W("rewind", "holds", prep_pending, a_rewind), W("fsetpos", "holds", prep_pending, a_fsetpos), W("fsetpos64", "holds", prep_pending, a_fsetpos),
     W("_IO_fsetpos", "holds", prep_pending, a_fsetpos), W("_IO_fsetpos64", "holds", prep_pending, a_fsetpos),
     W("_IO_seekoff", "holds", prep_pending, a_seekoff), W("_IO_seekpos", "holds", prep_pending, a_seekpos),
