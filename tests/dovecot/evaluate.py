@@ -48,7 +48,7 @@ def run(options, work):
     record = {"packages": {p: evaluation.package_version(p) for p in ("dovecot-core", "libc6")},
               "load": {"imap": 8, "lmtp": 2, "pop3": 3, "users": 3, "seed": options.seed}, "parts": {}}
     settings = {"control": {"gated": False}, "load": {"gated": True},
-                "contention": {"gated": True, "users": 1},
+                "contention": {"gated": True, "users": 1, "crossing": True},
                 "slow": {"gated": True, "extra": clients.slow_appends},
                 "tools": {"gated": True, "extra": clients.tools}}
     for fmt in options.formats:

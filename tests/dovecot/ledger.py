@@ -1,7 +1,7 @@
 """What must be in the store at a moment, from the load's log of acknowledged operations.
 
 Acknowledged before the moment: must be there. Begun after it: must not. Under way
-at that moment, or failed: may be either. So each (user, mailbox, id) has a range of
+at that moment, failed, or uncertain by the server's own ways: may be either. So each (user, mailbox, id) has a range of
 allowed counts.
 """
 
@@ -18,7 +18,7 @@ class Ledger:
         for r in self.records:
             for user, box, ident, delta in r["changes"]:
                 key = (user, box, ident)
-                if r["end"] < start and not r["error"]:
+                if r["end"] < start and not r["error"] and not r.get("uncertain"):
                     sure[key] += delta
                 elif r["start"] < end:
                     (high if delta > 0 else low)[key] += delta

@@ -27,7 +27,7 @@ class Refused(Exception):
 class Imap(load.Client):
     """One session of `user`; keeps at most `keep` messages in the store."""
 
-    kind, user, keep, imap = "imap", "u0", 12, None
+    kind, user, keep, imap, mbox = "imap", "u0", 12, None, False
     weights = {"APPEND": 35, "STORE": 20, "COPY": 12, "MOVE": 12, "EXPUNGE": 21}
 
     def __init__(self, *args, **settings):
@@ -95,7 +95,7 @@ class Imap(load.Client):
 
     def do_expunge(self):
         (box, uid), ident = self.one()
-        self.notes = {"changes": [[self.user, box, ident, -1]]}
+        self.notes = {"changes": [[self.user, box, ident, -1]], "uncertain": self.mbox}
         del self.mine[(box, uid)]
         self.ask(self.imap.uid("STORE", str(uid), "+FLAGS.SILENT", r"(\Deleted)"))
         self.ask(self.imap.uid("EXPUNGE", str(uid)))
@@ -120,9 +120,9 @@ class Imap(load.Client):
 
 
 class Lmtp(load.Client):
-    """Deliveries, each to one to three users, over one kept connection."""
+    """Deliveries, each to one to `most` users, over one kept connection."""
 
-    kind, users, lmtp, serial = "lmtp", ("u0",), None, 0
+    kind, users, most, lmtp, serial = "lmtp", ("u0",), 3, None, 0
 
     def connect(self):
         self.lmtp = smtplib.LMTP("127.0.0.1", self.port, timeout=60)
@@ -137,7 +137,7 @@ class Lmtp(load.Client):
         self.op = "DELIVER"
         self.serial += 1
         ident = f"{self.tag}-d{self.number}-{self.serial}"
-        to = self.random.sample(self.users, self.random.randint(1, min(3, len(self.users))))
+        to = self.random.sample(self.users, self.random.randint(1, min(self.most, len(self.users))))
         self.notes = {"changes": [[u, "INBOX", ident, 1] for u in to]}
         text = message.make(ident, self.random)
         self.ask(self.lmtp.mail("lab@localhost"), 250)
@@ -159,7 +159,7 @@ class Lmtp(load.Client):
 class Pop3(load.Client):
     """Collects delivered messages of one user and deletes them at the end of its session."""
 
-    kind, user, think_s, limit = "pop3", "u0", 0.5, 30
+    kind, user, think_s, limit, mbox = "pop3", "u0", 0.5, 30, False
 
     def step(self):
         self.op = "COLLECT"
@@ -177,20 +177,28 @@ class Pop3(load.Client):
                 if ident and "-d" in ident:
                     pop.dele(n)
                     gone.append([self.user, "INBOX", ident, -1])
-            self.notes = {"changes": gone}
+            self.notes = {"changes": gone, "uncertain": self.mbox}
             pop.quit()
         finally:
             pop.close()
         return self.op
 
 
-def clients(server, seed, tag, imap=8, lmtp=2, pop3=True):
-    """The usual load: sessions spread over the users, deliveries to all of them."""
+def clients(server, seed, tag, imap=8, lmtp=2, pop3=True, crossing=None):
+    """The usual load: sessions spread over the users, deliveries to all of them.
+
+    crossing=False leaves out what holds two mailboxes at once. For mbox that is the default: its
+    fcntl locks then cross, and Dovecot refuses one of the two (EDEADLK). Expunges of an mbox are
+    uncertain for ever: Dovecot 2.3.19 acknowledges them and at times does not carry them out
+    (seen without any gate: 12 of some 500, the messages were still there in the end)."""
+    crossing = server.fmt != "mbox" if crossing is None else crossing
+    mbox = {"mbox": server.fmt == "mbox"}
+    kinds = mbox if crossing else {"weights": {**Imap.weights, "COPY": 0, "MOVE": 0}, **mbox}
     made = [Imap(i, seed=seed * 1000 + i, tag=tag, port=server.imap_port,
-                 user=server.users[i % len(server.users)]) for i in range(imap)]
+                 user=server.users[i % len(server.users)], **kinds) for i in range(imap)]
     made += [Lmtp(100 + i, seed=seed * 1000 + 100 + i, tag=tag, port=server.lmtp_port,
-                  users=list(server.users)) for i in range(lmtp)]
+                  users=list(server.users), most=3 if crossing else 1) for i in range(lmtp)]
     if pop3:
-        made += [Pop3(200 + i, seed=seed * 1000 + 200 + i, tag=tag, port=server.pop3_port, user=u)
+        made += [Pop3(200 + i, seed=seed * 1000 + 200 + i, tag=tag, port=server.pop3_port, user=u, **mbox)
                  for i, u in enumerate(server.users)]
     return made
