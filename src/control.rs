@@ -111,19 +111,14 @@ impl ControlPage {
     /// The profile's text; empty if it is not valid UTF-8 or its length is a lie.
     pub fn profile_text(&self) -> &str {
         let len = self.profile_len.load(Ordering::Acquire) as usize;
-        self.profile
-            .get(..len)
-            .and_then(|bytes| core::str::from_utf8(bytes).ok())
-            .unwrap_or("")
+        self.profile.get(..len).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 }
 
 /// Does an admission given to `given`, for `for_sequence`, let the region
 /// `nonce` pass at its present lock sequence?
 pub fn holds(given: u64, for_sequence: u64, nonce: u64, lock_sequence: u64) -> bool {
-    nonce != 0
-        && given == nonce
-        && (for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence)
+    nonce != 0 && given == nonce && (for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence)
 }
 
 #[cfg(test)]

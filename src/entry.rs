@@ -73,7 +73,9 @@ pub enum Enclosing {
 /// left the rest of its section to a child ([`ProcessWord::recorded`]) asks like
 /// anybody else: the freezer may have counted its section as over.
 pub fn may_pass(process: ProcessWord, admitted: bool, enclosing: Enclosing) -> bool {
-    (process.section_open() && !process.recorded()) || admitted || enclosing == Enclosing::ProtectedCall
+    (process.section_open() && !process.recorded())
+        || admitted
+        || enclosing == Enclosing::ProtectedCall
 }
 
 /// Is a word that is still in flight at a new entry an enclosing call, or was it

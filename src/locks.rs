@@ -120,10 +120,7 @@ impl LockEntry {
 
     /// Fills the place if it is free.
     fn claim(&self, lock: &Lock) -> bool {
-        if self
-            .state
-            .compare_exchange(FREE, CLAIMED, Ordering::AcqRel, Ordering::Relaxed)
-            .is_err()
+        if self.state.compare_exchange(FREE, CLAIMED, Ordering::AcqRel, Ordering::Relaxed).is_err()
         {
             return false;
         }
@@ -327,9 +324,7 @@ impl<'a> Table<'a> {
     /// took them.
     pub fn inherited(self, fd: i32) {
         for place in self.0 {
-            let came = |lock: &Lock| {
-                lock.fd == fd && matches!(lock.kind, Kind::Flock | Kind::Ofd)
-            };
+            let came = |lock: &Lock| lock.fd == fd && matches!(lock.kind, Kind::Flock | Kind::Ofd);
             if place.get().is_some_and(|lock| came(&lock)) {
                 place.flag(INHERITED);
             }

@@ -71,10 +71,7 @@ impl Standing<'_> {
 
     /// May the snapshot not be taken because of this process?
     pub fn in_flight(&self) -> bool {
-        self.unknown
-            || self.nonce == 0
-            || self.in_section()
-            || is_calling(self)
+        self.unknown || self.nonce == 0 || self.in_section() || is_calling(self)
     }
 
     /// Is a thread of it held at the barrier?
@@ -219,11 +216,7 @@ pub struct Rest {
 /// everyone who works for it holds no lock, has done nothing so far, and waits.
 /// Whoever wakes is held at its next change like anybody else. The rule trusts
 /// that the record comes first: not for servers that record later.
-pub fn settled(
-    at: usize,
-    processes: &[Standing<'_>],
-    mut rest: impl FnMut(usize) -> Rest,
-) -> bool {
+pub fn settled(at: usize, processes: &[Standing<'_>], mut rest: impl FnMut(usize) -> Rest) -> bool {
     if !processes[at].process.recorded() || is_calling(&processes[at]) {
         return false;
     }
@@ -296,7 +289,8 @@ pub fn summarize(processes: &[Standing<'_>], given: &[Given]) -> Summary {
     }
     summary.motion = mix(summary.motion, summary.digest);
     summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;
-    summary.revocable = given.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
+    summary.revocable =
+        given.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
     summary.candidate = candidate(processes, given);
     summary
 }
@@ -355,7 +349,8 @@ mod tests {
         let waits = [thread(Doing::LockWait, Some(LOCK))];
         let held = [thread(Doing::Held, None)];
         let waiter = Standing { threads: &waits, ..process(1, ProcessWord::default()) };
-        let holder = Standing { threads: &held, holds: &[LOCK], ..process(2, ProcessWord::default()) };
+        let holder =
+            Standing { threads: &held, holds: &[LOCK], ..process(2, ProcessWord::default()) };
         let summary = summarize(&[waiter, holder], &[]);
         assert_eq!((summary.candidate, summary.in_flight), (None, 0));
     }
@@ -365,7 +360,8 @@ mod tests {
         let held = [thread(Doing::Held, None)];
         let owner = process(1, in_section());
         let child = Standing { parent: Some(0), ..process(2, ProcessWord::default()) };
-        let grandchild = Standing { parent: Some(1), threads: &held, ..process(3, ProcessWord::default()) };
+        let grandchild =
+            Standing { parent: Some(1), threads: &held, ..process(3, ProcessWord::default()) };
         let all = [owner, child, grandchild];
         let expected = Candidate { nonce: 3, lock_sequence: ANY_SEQUENCE };
         assert_eq!(summarize(&all, &[]).candidate, Some(expected));
@@ -383,12 +379,14 @@ mod tests {
     #[test]
     fn a_holder_that_waits_itself_is_looked_through() {
         const OTHER: LockFile = LockFile { dev: 1, ino: 8 };
-        let (first, second) = ([thread(Doing::LockWait, Some(LOCK))], [thread(Doing::LockWait, Some(OTHER))]);
+        let (first, second) =
+            ([thread(Doing::LockWait, Some(LOCK))], [thread(Doing::LockWait, Some(OTHER))]);
         let held = [thread(Doing::Held, None)];
         let owner = Standing { threads: &first, ..process(1, in_section()) };
         let between =
             Standing { threads: &second, holds: &[LOCK], ..process(2, ProcessWord::default()) };
-        let last = Standing { threads: &held, holds: &[OTHER], ..process(3, ProcessWord::default()) };
+        let last =
+            Standing { threads: &held, holds: &[OTHER], ..process(3, ProcessWord::default()) };
         let expected = Candidate { nonce: 3, lock_sequence: 5 };
         assert_eq!(summarize(&[owner, between, last], &[]).candidate, Some(expected));
         let circle = Standing { holds: &[OTHER], ..owner };
@@ -404,7 +402,8 @@ mod tests {
             one(done.enter(Doing::Call, 1, None).retract(Doing::Held)),
             one(ThreadWord::default().enter(Doing::Call, 1, None).retract(Doing::Held)),
         ];
-        let drained = summarize(&[Standing { threads: &before, ..process(1, ProcessWord::default()) }], &[]);
+        let drained =
+            summarize(&[Standing { threads: &before, ..process(1, ProcessWord::default()) }], &[]);
         let held = Standing { threads: &after, ..process(1, ProcessWord::default().with_locks(1)) };
         let newcomer = Standing { threads: &after[1..], ..process(2, ProcessWord::default()) };
         let thaw = summarize(&[held, newcomer], &[]);

@@ -327,7 +327,10 @@ mod tests {
         assert_eq!((held.sequence(), held.doing()), (idle.sequence(), Doing::Held));
         assert_eq!(idle.enter(Doing::LockWait, 1, Some(3)).sequence(), idle.sequence());
         let first = ThreadWord::default();
-        assert_eq!(first.enter(Doing::Call, 1, None).retract(Doing::Idle), first.show(Doing::Idle).enter(Doing::Idle, 1, None));
+        assert_eq!(
+            first.enter(Doing::Call, 1, None).retract(Doing::Idle),
+            first.show(Doing::Idle).enter(Doing::Idle, 1, None)
+        );
     }
 
     #[test]

@@ -71,7 +71,11 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
                 if word.locks() > 0 { word.forked(recorded) } else { word }
             } else if habits & UNTIL_WAIT != 0 {
                 // Also under a lock: what follows its release belongs to the set.
-                if word.until_wait() && word.section_open() { word } else { word.until_wait_begun() }
+                if word.until_wait() && word.section_open() {
+                    word
+                } else {
+                    word.until_wait_begun()
+                }
             } else if word.locks() > 0 {
                 word.section_begun()
             } else {

@@ -5,11 +5,11 @@
 //! held is [`announce`], one load of the region, one of the thread's number, two
 //! stores, two loads.
 
+use crate::change::Change;
 use crate::frame::{Frame, Leave};
 use crate::own::{self, region_or_start};
 use crate::place::{self, Target};
 use crate::resolve::REAL;
-use crate::change::Change;
 use crate::state::{HABITS, LAPSED, Region, STRONG, control, region};
 use crate::{arch, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -156,9 +156,8 @@ unsafe fn slowly(
         && left_behind(at.slot.stack.load(Relaxed), here, sys::on_alternate_stack());
     let nested = before.doing() != Doing::Idle && !stale;
     let enclosing = match before.doing() {
-        // SAFETY: Fd has no path.
         Doing::Call if nested => match before.fd() {
-            Some(fd) if !unsafe { place::protected(&Target::Fd(fd)) } => Enclosing::OtherCall,
+            Some(fd) if !place::descriptor(fd) => Enclosing::OtherCall,
             _ => Enclosing::ProtectedCall,
         },
         _ => Enclosing::Nothing,

@@ -23,7 +23,7 @@ pub struct Frame {
     pub shifted: [u64; 6],
 }
 
-const _: () = assert!(core::mem::size_of::<Frame>() % 16 == 0);
+const _: () = assert!(core::mem::size_of::<Frame>().is_multiple_of(16));
 const _: () = assert!(core::mem::offset_of!(Frame, call) == 56);
 
 /// How leave gives the thread's word back.

@@ -52,11 +52,8 @@ pub fn adopt() -> Option<&'static Region> {
         return None;
     };
     let at = LAST_REGION.load(Acquire);
-    let place = if sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast()) {
-        at
-    } else {
-        fresh
-    };
+    let place =
+        if sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast()) { at } else { fresh };
     publish(place);
     crate::state::region()
 }
@@ -140,9 +137,9 @@ pub fn slot(region: &'static Region) -> Option<&'static Slot> {
 fn claim(region: &'static Region) -> Option<&'static Slot> {
     let header = &region.header;
     let tid = sys::tid();
-    let fresh = header.slots_used.fetch_update(Relaxed, Relaxed, |used| {
-        ((used as usize) < SLOTS).then_some(used + 1)
-    });
+    let fresh = header
+        .slots_used
+        .fetch_update(Relaxed, Relaxed, |used| ((used as usize) < SLOTS).then_some(used + 1));
     let number = match fresh {
         Ok(used) => used as usize + 1,
         Err(_) => reuse(region, tid).unwrap_or(NO_SLOT as usize),

@@ -15,9 +15,27 @@ use gate::profile::{self, Key};
 /// cgroup, cgroup2, debugfs, tracefs, securityfs, pipefs, sockfs, anon_inode,
 /// mqueue, hugetlbfs, bpf, configfs, selinuxfs, efivarfs, pstore, binfmt_misc.
 const IN_MEMORY: [u64; 21] = [
-    0x0102_1994, 0x8584_58f6, 0x9fa0, 0x6265_6572, 0x1cd1, 0x27_e0eb, 0x6367_7270, 0x6462_6720,
-    0x7472_6163, 0x7363_6673, 0x5049_5045, 0x534f_434b, 0x0904_1934, 0x1980_0202, 0x9584_58f6,
-    0xcafe_4a11, 0x6265_6570, 0xf97c_ff8c, 0xde5e_81e4, 0x6165_676c, 0x4249_4e4d,
+    0x0102_1994,
+    0x8584_58f6,
+    0x9fa0,
+    0x6265_6572,
+    0x1cd1,
+    0x27_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x5049_5045,
+    0x534f_434b,
+    0x0904_1934,
+    0x1980_0202,
+    0x9584_58f6,
+    0xcafe_4a11,
+    0x6265_6570,
+    0xf97c_ff8c,
+    0xde5e_81e4,
+    0x6165_676c,
+    0x4249_4e4d,
 ];
 
 /// What a call is about to change.
@@ -96,7 +114,7 @@ unsafe fn name(dir: i32, path: *const u8) -> bool {
     let mut absolute = Path::new();
     if !text.starts_with(b"/") {
         if dir == AT_FDCWD {
-            absolute.fill(|buffer| sys::getcwd(buffer));
+            absolute.fill(sys::getcwd);
             absolute.trim_end(0);
         } else {
             absolute = path_of(dir);
@@ -159,8 +177,7 @@ fn judge(by_device: bool, path: &[u8]) -> bool {
     if !by_device && !paths.any(below) {
         return false;
     }
-    !(settings.matches(Key::Exclude, path)
-        || listed(settings.exclude.bytes(), path))
+    !(settings.matches(Key::Exclude, path) || listed(settings.exclude.bytes(), path))
 }
 
 fn listed(patterns: &[u8], path: &[u8]) -> bool {
@@ -219,6 +236,5 @@ pub fn is_pid_file(lock: &Lock) -> bool {
         return false;
     }
     let text = content.get(..len as usize).unwrap_or(&[]).trim_ascii();
-    crate::text::number(text)
-        .is_some_and(|(pid, rest)| rest.is_empty() && pid == sys::pid() as u64)
+    crate::text::number(text).is_some_and(|(pid, rest)| rest.is_empty() && pid == sys::pid() as u64)
 }

@@ -122,7 +122,8 @@ pub fn all() {
         let real = names.find_map(|name| found(next, name));
         slot.store(real.unwrap_or(missing as *const () as usize), Ordering::Release);
     }
-    let helpers: [(&AtomicUsize, &[Option<Object>], &[&str]); 8] = [
+    type Wanted<'a> = (&'a AtomicUsize, &'a [Option<Object>], &'a [&'a str]);
+    let helpers: [Wanted<'_>; 8] = [
         (&HELPERS.errno, next, &["__errno_location"]),
         (&HELPERS.fileno, next, &["fileno_unlocked", "fileno"]),
         (&HELPERS.dirfd, next, &["dirfd"]),
@@ -154,9 +155,7 @@ unsafe extern "C" fn missing() -> isize {
 
 /// Is this call missing in the process's libc?
 pub fn is_missing(call: usize) -> bool {
-    REAL.get(call).is_none_or(|real| {
-        real.load(Ordering::Relaxed) == missing as *const () as usize
-    })
+    REAL.get(call).is_none_or(|real| real.load(Ordering::Relaxed) == missing as *const () as usize)
 }
 
 unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_void) -> c_int {
@@ -222,9 +221,7 @@ impl Object {
     /// The tables must be those of a loaded object.
     unsafe fn find(&self, name: &[u8]) -> Option<usize> {
         // SAFETY: as for us.
-        unsafe {
-            if !self.gnu.is_null() { self.find_gnu(name) } else { self.find_sysv(name) }
-        }
+        unsafe { if !self.gnu.is_null() { self.find_gnu(name) } else { self.find_sysv(name) } }
     }
 
     /// # Safety

@@ -6,9 +6,8 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    CONTROL, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING, STRONG,
-    Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED,
-    settings_mut,
+    CONTROL, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING,
+    STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
@@ -267,7 +266,8 @@ fn time_namespace_has_offset() -> bool {
     let mut text = [0u8; 128];
     let len = read_file(c"/proc/self/timens_offsets".as_ptr().cast(), &mut text);
     let text = text.get(..len).unwrap_or(&[]);
-    text::line(text, b"monotonic").is_some_and(|rest| rest.iter().any(|c| (b'1'..=b'9').contains(c)))
+    text::line(text, b"monotonic")
+        .is_some_and(|rest| rest.iter().any(|c| (b'1'..=b'9').contains(c)))
 }
 
 /// The freezer's own command must not wait for the freezer. Believed only while
@@ -377,9 +377,8 @@ fn note_missing_calls() {
 /// such a lock the section counts as open.
 fn locks_after_exec() {
     // SAFETY: a C string.
-    let dir = unsafe {
-        sys::open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), sys::O_DIRECTORY)
-    };
+    let dir =
+        unsafe { sys::open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), sys::O_DIRECTORY) };
     if dir < 0 {
         return;
     }

@@ -1,7 +1,9 @@
 //! The few statics: what a process knows of itself and its gate.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
 use gate::control::ControlPage;
 use gate::profile::{Index, Key};
 use gate::region::{Header, SLOTS, Slot};
@@ -28,8 +30,7 @@ pub struct Wiped {
 }
 
 /// See [`Wiped`].
-pub static WIPED: Wiped =
-    Wiped { region: AtomicPtr::new(core::ptr::null_mut()), _rest: [0; 4088] };
+pub static WIPED: Wiped = Wiped { region: AtomicPtr::new(core::ptr::null_mut()), _rest: [0; 4088] };
 
 /// Not looked at the environment yet.
 pub const UNREADY: u8 = 0;

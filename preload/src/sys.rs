@@ -52,7 +52,15 @@ const _: () = assert!(core::mem::size_of::<Stat>() == 144);
 impl Stat {
     const fn zero() -> Self {
         Stat {
-            dev: 0, ino: 0, nlink: 0, mode: 0, uid: 0, gid: 0, _pad: 0, rdev: 0, size: 0,
+            dev: 0,
+            ino: 0,
+            nlink: 0,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            _pad: 0,
+            rdev: 0,
+            size: 0,
             _rest: [0; 11],
         }
     }

@@ -112,7 +112,7 @@ pub unsafe fn program_string<'a>(at: *const u8) -> Option<&'a [u8]> {
     unsafe {
         loop {
             let next = at.wrapping_add(len);
-            if (len == 0 || next as usize % 4096 == 0) && !crate::sys::readable(next) {
+            if (len == 0 || (next as usize).is_multiple_of(4096)) && !crate::sys::readable(next) {
                 return None;
             }
             if len == 4096 || *next == 0 {

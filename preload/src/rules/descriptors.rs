@@ -38,9 +38,11 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
         Rule::LoginTty => range_now(region, 0, 2),
         Rule::CloseFrom => range_now(region, frame.arg(0) as i32, i32::MAX),
         // CLOSE_RANGE_CLOEXEC closes nothing now.
-        Rule::CloseRange if frame.arg(2) & 4 == 0 => {
-            range_now(region, frame.arg(0) as i32, (frame.arg(1) as u32).min(i32::MAX as u32) as i32)
-        }
+        Rule::CloseRange if frame.arg(2) & 4 == 0 => range_now(
+            region,
+            frame.arg(0) as i32,
+            (frame.arg(1) as u32).min(i32::MAX as u32) as i32,
+        ),
         Rule::Dup => return bracket_if(!table.is_empty()),
         Rule::Dup2 if !table.is_empty() => {
             let new = frame.arg(1) as i32;
@@ -63,8 +65,7 @@ pub fn close_now(region: &'static Region, fd: i32) {
         return;
     }
     let file = sys::fstat(fd).map(|stat| (stat.dev, stat.ino));
-    let touched =
-        table.locks().any(|lock| lock.fd == fd || file == Some((lock.dev, lock.ino)));
+    let touched = table.locks().any(|lock| lock.fd == fd || file == Some((lock.dev, lock.ino)));
     if touched && !own::shares_memory(region) {
         table.closed(fd, file);
         gave_up(region);
@@ -110,11 +111,11 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             }
             gave_up(region);
         }
-        Rule::StreamClose(_) | Rule::Freopen if frame.note[0] == 1 => {
-            if !own::shares_memory(region) {
-                table.closed(frame.note[1] as i32, Some((frame.note[2], frame.note[3])));
-                gave_up(region);
-            }
+        Rule::StreamClose(_) | Rule::Freopen
+            if frame.note[0] == 1 && !own::shares_memory(region) =>
+        {
+            table.closed(frame.note[1] as i32, Some((frame.note[2], frame.note[3])));
+            gave_up(region);
         }
         _ => {}
     }

@@ -50,9 +50,7 @@ pub unsafe fn enter(frame: &mut Frame) -> u64 {
                 let fd = frame.arg(n) as i32;
                 announce(frame, Some(fd), Begins::Section, |_| Target::Fd(fd))
             }
-            Rule::Stream(n) => {
-                announce(frame, None, Begins::Section, |f| Target::Stream(f.arg(n)))
-            }
+            Rule::Stream(n) => announce(frame, None, Begins::Section, |f| Target::Stream(f.arg(n))),
             Rule::Sync(n) => {
                 let fd = frame.arg(n) as i32;
                 announce(frame, Some(fd), Begins::Nothing, |_| Target::Fd(fd))

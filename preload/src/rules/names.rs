@@ -239,8 +239,17 @@ fn own_lock_file(region: &'static Region, dev: u64, ino: u64) {
     }
     LOCKS_SEEN.store(true, Relaxed);
     let since = sys::now();
-    let lock =
-        Lock { kind: Kind::Dot, flags: 0, fd: -1, group: 0, dev, ino, start: 0, end: u64::MAX, since };
+    let lock = Lock {
+        kind: Kind::Dot,
+        flags: 0,
+        fd: -1,
+        group: 0,
+        dev,
+        ino,
+        start: 0,
+        end: u64::MAX,
+        since,
+    };
     let Lost(lost) = Table(&region.header.locks).dotlock(lock);
     if lost {
         LOCKS_LOST.store(true, Relaxed);

@@ -9,8 +9,8 @@ use crate::frame::{Frame, Leave};
 use crate::own;
 use crate::place::Target;
 use crate::state::{HABITS, Region, SETTLED, SHARED_ONCE, UNTIL_WAIT, region};
-use gate::calls::{Rule, TABLE};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::calls::{Rule, TABLE};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
 fn locks_held(region: &Region) -> bool {

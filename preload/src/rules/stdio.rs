@@ -35,9 +35,7 @@ pub unsafe fn open_flags(mode: *const u8) -> u64 {
 pub fn output(frame: &mut Frame, stdout: bool) -> u64 {
     let helper = if stdout { &HELPERS.stdout } else { &HELPERS.stderr };
     // SAFETY: no path.
-    unsafe {
-        announce(frame, None, Begins::Section, |_| Target::Stream(resolve::variable(helper)))
-    }
+    unsafe { announce(frame, None, Begins::Section, |_| Target::Stream(resolve::variable(helper))) }
 }
 
 /// fflush: one stream, or all.
