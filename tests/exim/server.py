@@ -24,6 +24,7 @@ CONFIG = """\
 primary_hostname = mx.local.test
 spool_directory = {spool}
 log_file_path = /var/log/exim4/%slog
+log_selector = +millisec +pid
 split_spool_directory = {split}
 keep_environment =
 {environment}
