@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::own;
 use crate::place::{Target, path_for_life, path_of};
 use crate::resolve;
-use crate::state::{LOCKS_LOST, LOCKS_SEEN, Region, region};
+use crate::state::{HABITS, LOCKS_LOST, LOCKS_SEEN, Region, SETTLED, region};
 use crate::sys;
 use crate::text::{program_can_read, program_string};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -256,5 +256,10 @@ fn own_lock_file(region: &'static Region, dev: u64, ino: u64) {
     }
     own::recount(region);
     region.header.section_since.store(since, Relaxed);
-    own::step(region, |word| if word.locks() > 0 { word.dotlock_begun() } else { word });
+    // Where the profile says `settled`, a lock file alone is no section: its owner
+    // may sleep for seconds until another lock is free. It then lies in the
+    // snapshot, and a restore deletes it.
+    if HABITS.load(Relaxed) & SETTLED == 0 {
+        own::step(region, |word| if word.locks() > 0 { word.dotlock_begun() } else { word });
+    }
 }
