@@ -16,13 +16,14 @@ GATE = "mail"
 
 
 class Rig:
-    def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, split_s=None):
+    def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, split_s=None,
+                 profile=None):
         """gated: run the service under the library. imap counts sessions in all. split_s: conf and
-        spool on two subvolumes that are snapshotted this many seconds apart."""
+        spool on two subvolumes that are snapshotted this many seconds apart. profile: of the gate."""
         self.work, self.gated, self.seed = work, gated, seed
         self.imap, self.lmtp, self.sessions, self.users = imap, lmtp, sessions, users
         self._stack = contextlib.ExitStack()
-        self.split_s, self.load, self.gate = split_s, None, None
+        self.split_s, self.profile, self.load, self.gate = split_s, profile, None, None
 
     def __enter__(self):
         with self._stack as stack:
@@ -34,7 +35,8 @@ class Rig:
                 self.tree = self.volume.root
                 self.subvolumes = [self.volume.subvolume(part) for part in ("conf", "spool")]
             if self.gated:
-                self.gate = lab_gate.Gate(self.work, name=GATE, paths=self.subvolumes)
+                self.gate = lab_gate.Gate(self.work, name=GATE, paths=self.subvolumes,
+                                          profile=self.profile)
             self.server = stack.enter_context(
                 server.Server(self.tree, self.work / "run", self.users, self.gate))
             load.populate(self.server, self.seed)

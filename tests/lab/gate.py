@@ -87,7 +87,7 @@ def parse(stdout):
 
 class Gate:
     def __init__(self, work, name="default", paths=(), exclude=(), profile=None):
-        """profile: lines of a configuration file ({key: value}), written into the work folder."""
+        """profile: lines of a configuration file ({key: value or values}), written into the work folder."""
         self.library, self.command = binaries()
         self.name, self.paths, self.exclude = name, [str(p) for p in paths], list(exclude)
         self.work = Path(work)
@@ -97,7 +97,9 @@ class Gate:
         self.profile = None
         if profile is not None:
             self.profile = self.work / f"{name}.conf"
-            self.profile.write_text("".join(f"{k} = {v}\n" for k, v in profile.items()))
+            pairs = [(k, v) for k, values in profile.items()
+                     for v in ([values] if isinstance(values, str) else values)]
+            self.profile.write_text("".join(f"{k} = {v}\n" for k, v in pairs))
 
     def settings(self):
         """The variables that name this gate, without the preload (the command reads them too)."""
