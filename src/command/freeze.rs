@@ -140,6 +140,10 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
 /// Wrap mode: the recommended form.
 fn wrap(args: &Args, options: Options) -> Result<u8> {
     let mut freeze = Freeze::prepare(options)?;
+    if args.policy == Policy::Abort && freeze.evidence.known_writers() {
+        say("there are writers that the gate does not hold; nothing was held, no command was run");
+        return Ok(finish(args, freeze.record_all(Verdict::Ungated, None), None));
+    }
     match freeze.begin() {
         Ended::Drained => {}
         Ended::Interrupted(signal) => {
@@ -153,15 +157,16 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
     let child = match wrapped::start(&args.command, &about) {
         Ok(child) => child,
         Err(fault) => {
-            freeze.thaw(None);
+            freeze.thaw();
             return Err(fault);
         }
     };
-    let pid = child.id() as i32;
+    freeze.evidence.command_is(child.id() as i32);
     let deadline = freeze.deadline();
-    let end = wrapped::wait(child, &mut freeze.session.signals, deadline, args.kill_late);
+    let Freeze { evidence, session, .. } = &mut freeze;
+    let end = wrapped::wait(child, deadline, args.kill_late, session, evidence);
     let ended = sys::now_ns();
-    let thawed = freeze.thaw(Some(pid));
+    let thawed = freeze.thaw();
     let (exit, signal) = match end? {
         End::Exited(status) => (wrapped::code(status), None),
         End::Signal(signal, mut child) => {

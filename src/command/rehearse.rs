@@ -78,7 +78,7 @@ fn once(args: &Args) -> Result<(Ended, Try)> {
     })?;
     let ended = freeze.begin();
     if ended == Ended::Drained {
-        freeze.thaw(None);
+        freeze.thaw();
     }
     let runs = &freeze.runs;
     let blocker = runs.iter().flat_map(|r| &r.blockers).next().map(ToString::to_string);

@@ -41,6 +41,15 @@ pub struct Member {
 }
 
 impl Member {
+    /// Does its region show an open section?
+    pub fn in_section(&self) -> bool {
+        let word = |view: &View| {
+            let word = view.header().process.load(std::sync::atomic::Ordering::Acquire);
+            gate::word::ProcessWord(word)
+        };
+        self.view.as_ref().is_some_and(|view| word(view).section_open())
+    }
+
     /// Has a word of this slot been found to mean nothing?
     pub fn forgives(&self, slot: usize, word: u64) -> bool {
         self.forgiven.contains(&(slot, word))
@@ -97,6 +106,9 @@ pub struct Census {
     pub denied: HashSet<i32>,
     /// Newcomers by gate that the drain has not been told of yet.
     pub newcomers: Vec<u32>,
+    /// Are gated by, or map a page of, another gate.
+    pub elsewhere: HashSet<i32>,
+    died: Vec<(usize, i32, String)>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
 }
@@ -158,6 +170,10 @@ impl Census {
         let (start, image) = (stat.start, stat.image);
         self.denied.remove(&pid);
         self.deaf.remove(&pid);
+        self.elsewhere.remove(&pid);
+        if looked.any_page && looked.page.is_none() && looked.other_page.is_none() {
+            self.elsewhere.insert(pid);
+        }
         if looked.error.is_some_and(|e| e == libc::EACCES || e == libc::EPERM) {
             self.denied.insert(pid);
         }
@@ -251,10 +267,16 @@ impl Census {
         }
     }
 
+    /// Who died inside a section while we looked.
+    pub fn died_in_section(&self, gate: usize) -> Vec<(i32, String)> {
+        let of_gate = self.died.iter().filter(|(at, ..)| *at == gate);
+        of_gate.map(|(_, pid, program)| (*pid, program.clone())).collect()
+    }
+
     /// Notes who has died. True if somebody has.
     pub fn bury(&mut self) -> bool {
         let mut some = false;
-        for members in &mut self.gates {
+        for (gate, members) in self.gates.iter_mut().enumerate() {
             let watched: Vec<(usize, i32)> = members
                 .iter()
                 .enumerate()
@@ -263,8 +285,14 @@ impl Census {
                 .collect();
             let fds: Vec<i32> = watched.iter().map(|(_, fd)| *fd).collect();
             for ((at, _), dead) in watched.iter().zip(sys::readable(&fds)) {
-                members[*at].gone |= dead;
                 some |= dead;
+                if dead {
+                    let member = &mut members[*at];
+                    member.gone = true;
+                    if member.in_section() {
+                        self.died.push((gate, member.pid, member.stat.comm.clone()));
+                    }
+                }
             }
             // Without handles (old kernels): pid and start time.
             for m in members.iter_mut().filter(|m| !m.gone && m.pidfd.is_none()) {

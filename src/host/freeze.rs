@@ -97,7 +97,8 @@ impl Freeze {
             let (ended, runs) = self.session.drain(limit_ns, drain_ns);
             self.runs = runs;
             if ended == Ended::Drained {
-                self.evidence.drained(&mut self.session, &self.options);
+                let deadline = self.deadline();
+                self.evidence.drained(&self.options, deadline);
                 return ended;
             }
             if ended != Ended::NotDrained || self.attempts > retries {
@@ -124,10 +125,10 @@ impl Freeze {
     }
 
     /// Lowers the barriers and judges.
-    pub fn thaw(&mut self, command_pid: Option<i32>) -> Vec<Thawed> {
-        self.evidence.before_opening(&self.session);
+    pub fn thaw(&mut self) -> Vec<Thawed> {
+        self.evidence.before_opening(&self.session, &self.options);
         let thawed = self.session.thaw(&mut self.runs);
-        self.evidence.after(&mut self.session, &self.options, command_pid);
+        self.evidence.after(&mut self.session);
         thawed
     }
 
@@ -185,6 +186,7 @@ impl Freeze {
         if verdict == Verdict::Escaped && !findings.iter().any(|f| f.kind == Kind::Escape) {
             findings.push(self.who_passed(at));
         }
+        findings.extend(run.map(|run| self.held_with_locks(at, run)).unwrap_or_default());
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
         let escapes = findings.iter().filter(|f| f.kind == Kind::Escape).count();
         let members = || self.session.census.alive(at);
@@ -214,6 +216,26 @@ impl Freeze {
             },
             findings,
         }
+    }
+
+    /// Who waited while owning a lock, as the last pass saw it: other programs that
+    /// want the lock waited too.
+    fn held_with_locks(&self, at: usize, run: &Run) -> Vec<Finding> {
+        let held = |place: usize| {
+            let threads = run.reading().threads_of(place);
+            threads.iter().any(|t| t.word.doing() == gate::word::Doing::Held)
+        };
+        let members = self.session.census.gates[at].iter().enumerate();
+        members
+            .filter(|(place, m)| !m.gone && held(*place) && run.reading().holds_of(*place) > 0)
+            .map(|(place, m)| Finding {
+                kind: Kind::HeldWithLock,
+                pid: Some(m.pid),
+                program: Some(m.stat.comm.clone()),
+                path: None,
+                what: format!("was held while it owned {} locks", run.reading().holds_of(place)),
+            })
+            .collect()
     }
 
     /// Who passed the closed barrier, as far as it can be told.

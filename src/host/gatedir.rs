@@ -87,6 +87,7 @@ pub struct Gate {
     /// Its control page.
     pub page: Page,
     lock: Option<File>,
+    file: (u64, u64),
 }
 
 fn not_safe(path: &Path, what: &str, cure: &str) -> Fault {
@@ -168,7 +169,7 @@ impl Gate {
                 "Its directory should be on a tmpfs. Remove it and restart the service.",
             ),
         })?;
-        Ok(Gate { name: name.into(), dir, page, lock: None })
+        Ok(Gate { name: name.into(), dir, page, lock: None, file: (meta.dev(), meta.ino()) })
     }
 
     /// Opens a gate, making it first if it is not there.
@@ -223,9 +224,10 @@ impl Gate {
         Ok(())
     }
 
-    /// Gives the freeze lock up.
-    pub fn unlock(&mut self) {
-        self.lock = None;
+    /// Does another page (or none) stand under the name by now?
+    pub fn was_replaced(&self) -> bool {
+        fs::symlink_metadata(self.dir.join("control"))
+            .map_or(true, |meta| (meta.dev(), meta.ino()) != self.file)
     }
 
     /// Does another freezer hold the lock now? Without rights to look: None.

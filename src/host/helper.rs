@@ -68,6 +68,8 @@ pub struct Looked {
     pub library: bool,
     /// It maps a control page of this gate (by its path) that is not the present one.
     pub other_page: Option<usize>,
+    /// It maps something that looks like a control page, of whatever gate.
+    pub any_page: bool,
     /// Its maps could not be read: the error.
     pub error: Option<i32>,
 }

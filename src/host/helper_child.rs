@@ -134,6 +134,7 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
             looked.page = looked.page.or(this);
             if this.is_none() && line.end - line.start == gate::control::SIZE as u64 {
                 let path = line.path.trim_end_matches(" (deleted)");
+                looked.any_page |= path.ends_with("/control");
                 let old = pages.iter().position(|p| path.ends_with(&p.path_end));
                 looked.other_page = looked.other_page.or(old);
             }

@@ -123,14 +123,20 @@ fn keep(options: Options, link: UnixStream) {
     let failed = |fault: Fault| Told::Failed { code: fault.code, message: fault.message };
     let mut freeze = match Freeze::prepare(options) {
         Ok(freeze) => freeze,
-        Err(fault) => return drop(tell(link, &failed(fault))),
+        Err(fault) => {
+            tell(link, &failed(fault));
+            return;
+        }
     };
     let dir = freeze.session.gates[0].dir.clone();
     // The socket is there before anything is held: its directory may lie on the
     // disk whose writers will be.
     let listener = match listen(&dir) {
         Ok(listener) => listener,
-        Err(fault) => return drop(tell(link, &failed(fault))),
+        Err(fault) => {
+            tell(link, &failed(fault));
+            return;
+        }
     };
     let ended = freeze.begin();
     if ended != Ended::Drained {
@@ -150,12 +156,12 @@ fn keep(options: Options, link: UnixStream) {
     let frozen = Told::Frozen { token: token.to_string(), notes: freeze.notes.clone() };
     if !tell(link, &frozen) {
         // Nobody is left who could ever thaw: hold nobody for nothing.
-        freeze.thaw(None);
+        freeze.thaw();
         let _ = fs::remove_file(socket_path(&dir));
         return;
     }
     let caller = wait_for_thaw(&mut freeze, &listener, &token);
-    let thawed = freeze.thaw(None);
+    let thawed = freeze.thaw();
     let _ = fs::remove_file(socket_path(&dir));
     let mut record = freeze.record(&thawed, None);
     record.token = Some(token.to_string());
@@ -205,8 +211,11 @@ fn wait_for_thaw(
         if now >= deadline || freeze.session.signals.came().is_some() {
             return None;
         }
-        let ms = ((deadline - now) / 1_000_000).min(1000) as i32 + 1;
-        sys::wait_readable(&[listener.as_raw_fd(), freeze.session.signals.fd()], ms);
+        let more = freeze.evidence.meanwhile(&freeze.session);
+        let ms = if more { 0 } else { ((deadline - now) / 1_000_000).min(1000) as i32 + 1 };
+        let mut fds = vec![listener.as_raw_fd(), freeze.session.signals.fd()];
+        fds.extend(freeze.evidence.fds());
+        sys::wait_readable(&fds, ms);
         if let Ok((stream, _)) = listener.accept()
             && let Some(stream) = asks_for(stream, token)
         {

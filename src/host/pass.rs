@@ -104,6 +104,11 @@ impl Reading {
         self.rows.iter().map(standing).collect()
     }
 
+    /// How many lock files a member holds, as read.
+    pub fn holds_of(&self, member: usize) -> usize {
+        self.rows.get(member).map_or(0, |row| row.holds.len())
+    }
+
     /// Slots of a member, as read.
     pub fn threads_of(&self, member: usize) -> &[Thread] {
         self.rows.get(member).map_or(&[], |row| &self.threads[row.threads.clone()])

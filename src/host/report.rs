@@ -92,6 +92,8 @@ pub enum Kind {
     Unchecked,
     /// A process was held while it owned a lock: other programs could see that.
     HeldWithLock,
+    /// A process died inside a section, before or during the freeze.
+    DiedInSection,
 }
 
 /// One gate of a freeze.

@@ -2,8 +2,10 @@
 //!
 //! It and its children are never gated: they would wait for themselves.
 
+use super::engine::Session;
+use super::evidence::Evidence;
 use super::fault::{self, Fault, Result};
-use super::signals::{self, Signals};
+use super::signals;
 use super::sys;
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
@@ -67,9 +69,10 @@ pub fn start(command: &[OsString], about: &About) -> Result<Child> {
 /// all the same: it may be half-way through making a snapshot.
 pub fn wait(
     mut child: Child,
-    signals: &mut Signals,
     deadline: u64,
     kill_late: bool,
+    session: &mut Session,
+    evidence: &mut Evidence,
 ) -> Result<End> {
     let handle = sys::pidfd_open(child.id() as i32).ok();
     let mut late = false;
@@ -78,7 +81,7 @@ pub fn wait(
         if let Some(status) = child.try_wait().map_err(failed)? {
             return Ok(End::Exited(status));
         }
-        if let Some(signal) = signals.came() {
+        if let Some(signal) = session.signals.came() {
             return Ok(End::Signal(signal, child));
         }
         let now = sys::now_ns();
@@ -89,10 +92,12 @@ pub fn wait(
             }
         }
         let left_ms = if late { 200 } else { (deadline - now) / 1_000_000 + 1 };
-        let mut fds = vec![signals.fd()];
+        let more = evidence.meanwhile(session);
+        let mut fds = vec![session.signals.fd()];
+        fds.extend(evidence.fds());
         fds.extend(handle.as_ref().map(|fd| fd.as_raw_fd()));
         let most = if handle.is_some() { 1000 } else { 5 };
-        sys::wait_readable(&fds, left_ms.min(most) as i32);
+        sys::wait_readable(&fds, if more { 0 } else { left_ms.min(most) as i32 });
     }
 }
 

@@ -1,0 +1,21 @@
+//! `writegate completions SHELL`: made from the same definitions as `--help`.
+
+use super::print;
+use crate::host::fault::Result;
+
+/// Print a shell's completions
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  writegate completions bash > /etc/bash_completion.d/writegate")]
+pub struct Args {
+    /// bash, zsh, fish, elvish or powershell
+    shell: clap_complete::Shell,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<u8> {
+    let mut bytes = Vec::new();
+    clap_complete::generate(args.shell, &mut super::definition(), "writegate", &mut bytes);
+    print(String::from_utf8_lossy(&bytes).trim_end());
+    Ok(0)
+}

@@ -1,0 +1,77 @@
+//! `writegate hook NAME`: prints the file that puts the gate into a tool that people
+//! already use. The files lie under `contrib/`; what each tool can and cannot do
+//! stands in their first lines.
+
+use super::print;
+use crate::host::fault::{Fault, Result, USAGE};
+
+/// Print the hook for a backup or snapshot tool; without a name, list them
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  writegate hook qemu-ga > /etc/qemu/fsfreeze-hook && chmod 755 /etc/qemu/fsfreeze-hook")]
+pub struct Args {
+    /// Which tool
+    name: Option<String>,
+}
+
+/// One file.
+struct Hook {
+    name: &'static str,
+    /// Where it usually goes.
+    place: &'static str,
+    /// Can a freeze that failed stop the tool's snapshot?
+    aborts: &'static str,
+    text: &'static str,
+}
+
+macro_rules! hooks {
+    ($($name:literal $file:literal $place:literal $aborts:literal)*) => {
+        &[$(Hook {
+            name: $name,
+            place: $place,
+            aborts: $aborts,
+            text: include_str!(concat!("../../contrib/", $file)),
+        }),*]
+    };
+}
+
+/// All there are.
+const HOOKS: &[Hook] = hooks! {
+    "qemu-ga" "qemu-ga/fsfreeze-hook" "/etc/qemu/fsfreeze-hook" "yes"
+    "proxmox" "proxmox/README" "in the guest: /etc/qemu/fsfreeze-hook" "NO"
+    "borgmatic" "borgmatic/writegate.yaml" "/etc/borgmatic.d/" "yes"
+    "rsnapshot" "rsnapshot/writegate-lvcreate" "/usr/local/sbin/writegate-lvcreate" "yes"
+    "resticprofile" "resticprofile/profiles.yaml" "profiles.yaml" "yes"
+    "restic" "restic/writegate-restic" "/usr/local/sbin/writegate-restic" "yes"
+    "btrbk" "btrbk/writegate-btrbk" "/usr/local/sbin/writegate-btrbk" "yes"
+    "snapper" "snapper/writegate-snapper" "/usr/local/sbin/writegate-snapper" "yes (wrapped; plugins: NO)"
+    "sanoid" "sanoid/writegate-sanoid" "/usr/local/sbin/writegate-sanoid" "yes"
+    "zrepl" "zrepl/writegate-zrepl" "/usr/local/sbin/writegate-zrepl" "yes"
+    "velero" "velero/annotations.yaml" "the pod's annotations" "NO"
+    "kanister" "kanister/blueprint.yaml" "a Blueprint" "yes"
+    "open-vm-tools" "open-vm-tools/10-writegate" "/etc/vmware-tools/backupScripts.d/10-writegate" "yes"
+    "veeam" "veeam/writegate-veeam" "pre-freeze.sh and post-thaw.sh" "yes"
+    "bareos" "bareos/writegate.conf" "the job's RunScript" "yes"
+    "ansible" "ansible/snapshot.yml" "a playbook" "yes"
+};
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<u8> {
+    let Some(name) = &args.name else {
+        print(&format!("{:<14} {:<28} {}", "NAME", "A FAILED FREEZE STOPS IT", "PLACE"));
+        for hook in HOOKS {
+            print(&format!("{:<14} {:<28} {}", hook.name, hook.aborts, hook.place));
+        }
+        return Ok(0);
+    };
+    match HOOKS.iter().find(|hook| hook.name == name) {
+        Some(hook) => {
+            print(hook.text.trim_end_matches('\n'));
+            Ok(0)
+        }
+        None => {
+            let known: Vec<_> = HOOKS.iter().map(|hook| hook.name).collect();
+            Err(Fault::new(USAGE, format!("no hook `{name}`; there are {}", known.join(", "))))
+        }
+    }
+}

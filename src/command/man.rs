@@ -1,0 +1,78 @@
+//! `writegate man`: the manual pages, made from the same definitions as `--help`.
+
+use super::print;
+use crate::host::fault::{Fault, Result};
+use clap::Command;
+use std::path::{Path, PathBuf};
+
+/// Print the manual page, or write the pages of all subcommands to a directory
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  writegate man | man -l -
+  writegate man freeze | man -l -
+  writegate man --dir /usr/local/share/man/man1")]
+pub struct Args {
+    /// Page to print: a subcommand (default: that of writegate itself)
+    #[arg(value_name = "SUBCOMMAND|DIR")]
+    page: Option<String>,
+    /// Write all pages here (an existing directory may also be given alone)
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    dir: Option<PathBuf>,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<u8> {
+    let root = full(super::definition());
+    if let Some(dir) = &args.dir {
+        return write_all(&root, dir);
+    }
+    let Some(name) = &args.page else {
+        print(render(&root)?.trim_end());
+        return Ok(0);
+    };
+    if let Some(sub) = root.get_subcommands().find(|sub| sub.get_name() == name) {
+        print(render(&page(sub))?.trim_end());
+        return Ok(0);
+    }
+    if Path::new(name).is_dir() {
+        return write_all(&root, Path::new(name));
+    }
+    Err(Fault::new(
+        crate::host::fault::USAGE,
+        format!("`{name}` is neither a subcommand nor a directory that exists"),
+    ))
+}
+
+/// With everything that clap adds when it parses.
+fn full(mut root: Command) -> Command {
+    root.build();
+    root
+}
+
+/// A subcommand under the name of its page.
+fn page(sub: &Command) -> Command {
+    let name = format!("writegate-{}", sub.get_name());
+    sub.clone().name(&name).bin_name(name.replacen('-', " ", 1)).version(env!("CARGO_PKG_VERSION"))
+}
+
+fn render(command: &Command) -> Result<String> {
+    let mut bytes = Vec::new();
+    clap_mangen::Man::new(command.clone())
+        .manual("writegate")
+        .render(&mut bytes)
+        .map_err(|e| Fault::io("cannot make the page", &e))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write_all(root: &Command, dir: &Path) -> Result<u8> {
+    std::fs::create_dir_all(dir)
+        .map_err(|e| Fault::io(format!("cannot make {}", dir.display()), &e))?;
+    let mut pages = vec![root.clone()];
+    pages.extend(root.get_subcommands().filter(|s| s.get_name() != "help").map(page));
+    for command in &pages {
+        let path = dir.join(format!("{}.1", command.get_name()));
+        std::fs::write(&path, render(command)?)
+            .map_err(|e| Fault::io(format!("cannot write {}", path.display()), &e))?;
+    }
+    Ok(0)
+}
