@@ -10,7 +10,10 @@ SUMMARY = ("Debian's Dovecot under IMAP, LMTP and POP3 load, mail and index on t
            "snapshots with and without the gate, judged by a checker of the files and by a "
            "Dovecot started on a copy.")
 DRAIN_P99_MS = 60
-PARTS = ("control", "load", "contention", "slow", "tools")
+SETTINGS = {"control": {"gated": False}, "load": {"gated": True},
+            "contention": {"gated": True, "users": 1, "crossing": True},
+            "slow": {"gated": True, "extra": clients.slow_appends},
+            "tools": {"gated": True, "extra": clients.tools}}
 
 
 def unavailable(options):
@@ -47,18 +50,14 @@ def run(options, work):
     rows, failures = [], []
     record = {"packages": {p: evaluation.package_version(p) for p in ("dovecot-core", "libc6")},
               "load": {"imap": 8, "lmtp": 2, "pop3": 3, "users": 3, "seed": options.seed}, "parts": {}}
-    settings = {"control": {"gated": False}, "load": {"gated": True},
-                "contention": {"gated": True, "users": 1, "crossing": True},
-                "slow": {"gated": True, "extra": clients.slow_appends},
-                "tools": {"gated": True, "extra": clients.tools}}
     for fmt in options.formats:
-        for part in PARTS:
+        for part in SETTINGS:
             count = options.snapshots if part == "load" else getattr(options, part)
             if not count or not evaluation.wanted(options, part):
                 continue
             folder = work / f"{fmt}-{part}"
             os.makedirs(folder, mode=0o755)
-            with rig.Rig(folder, fmt, seed=options.seed, **settings[part]) as r, \
+            with rig.Rig(folder, fmt, seed=options.seed, **SETTINGS[part]) as r, \
                     table.Progress(f"{fmt} {part}", count) as progress:
                 kept = snapshots.take(r, count, progress, options,
                                       options.restores if part in ("control", "load") else 0)
@@ -70,7 +69,8 @@ def run(options, work):
 
 
 def _row(label, k):
-    drain, good = k["drain_ms"], sum(not (r["wrong"] or r["complaints"] or r["repaired"]) for r in k["restores"])
+    drain = k["drain_ms"]
+    good = sum(not (r["wrong"] or r["complaints"] or r["repaired"]) for r in k["restores"])
     return [label, k["snapshots"], k["torn"], k["not_drained"], k["otherwise_failed"], drain["p50"],
             drain["p99"], drain["max"], k["client_ms_in_windows"]["p99"], k["client_ms_outside"]["p99"],
             k["operations_per_second"], f"{good} of {len(k['restores'])}" if k["restores"] else None]
