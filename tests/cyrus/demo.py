@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from lab import table
 from lab import volume
@@ -21,14 +22,24 @@ def _install():
     the server's programs are unpacked beside it (lab/debs.py)."""
     wanted = {"/usr/lib/cyrus/bin/imapd": "cyrus-imapd", "/usr/lib/cyrus/bin/lmtpd": "cyrus-common",
               "/usr/sbin/saslpasswd2": "sasl2-bin", "/usr/bin/btrfs": "btrfs-progs"}
-    for path, package in wanted.items():
-        if not os.path.exists(path) and os.path.exists("/usr/bin/apt-get"):
-            print(f"installing {package}", file=sys.stderr, flush=True)
-            # No policy-rc.d is written: without an init system nothing is started; with one,
-            # Debian's Cyrus starts on its own ports and folders, which this demo does not touch.
-            subprocess.run(["apt-get", "install", "-y", "-q", "--no-remove",
-                            "--no-install-recommends", package], stdout=subprocess.DEVNULL,
-                           env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    missing = [package for path, package in wanted.items() if not os.path.exists(path)]
+    if not missing or not os.path.exists("/usr/bin/apt-get"):
+        return
+    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+        _apt("update")
+    for package in missing:
+        print(f"installing {package}", file=sys.stderr, flush=True)
+        done = _apt("install", "-y", "--no-remove", "--no-install-recommends", package)
+        if done.returncode:
+            print(f"{package} is not installed ({done.stderr.strip().splitlines()[-1:]}); "
+                  "its programs are unpacked for this demo alone", file=sys.stderr, flush=True)
+
+
+def _apt(*arguments):
+    # RUNLEVEL=1: where no systemd runs, Debian's scripts then do not start the installed server.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    return subprocess.run(["apt-get", "-q", *arguments], env=env, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True)
 
 
 def run(options, work):
