@@ -37,8 +37,9 @@ macro_rules! hooks {
 
 /// All there are.
 const HOOKS: &[Hook] = hooks! {
+    "around" "around/writegate-around" "/usr/local/sbin/writegate-around" "yes"
     "qemu-ga" "qemu-ga/fsfreeze-hook" "/etc/qemu/fsfreeze-hook" "yes"
-    "proxmox" "proxmox/README" "in the guest: /etc/qemu/fsfreeze-hook" "NO"
+    "proxmox" "proxmox/writegate-vzdump" "host: /usr/local/sbin/writegate-vzdump" "NO (checked afterwards)"
     "borgmatic" "borgmatic/writegate.yaml" "/etc/borgmatic.d/" "yes"
     "rsnapshot" "rsnapshot/writegate-lvcreate" "/usr/local/sbin/writegate-lvcreate" "yes"
     "resticprofile" "resticprofile/profiles.yaml" "profiles.yaml" "yes"

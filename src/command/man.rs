@@ -51,8 +51,14 @@ fn full(mut root: Command) -> Command {
 
 /// A subcommand under the name of its page.
 fn page(sub: &Command) -> Command {
-    let name = format!("writegate-{}", sub.get_name());
-    sub.clone().name(&name).bin_name(name.replacen('-', " ", 1)).version(env!("CARGO_PKG_VERSION"))
+    // clap wants names that live as long as the program; there are a dozen.
+    let name: &'static str = format!("writegate-{}", sub.get_name()).leak();
+    sub.clone()
+        .name(name)
+        .bin_name(name.replacen('-', " ", 1))
+        .version(env!("CARGO_PKG_VERSION"))
+        // The subcommand's help would be a page that there is not.
+        .disable_help_subcommand(true)
 }
 
 fn render(command: &Command) -> Result<String> {

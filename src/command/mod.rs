@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand, one enum, one dispatch.
 
+mod completions;
 mod exec;
 mod freeze;
+mod hook;
+mod man;
 mod rehearse;
 mod status;
 mod thaw;
@@ -35,6 +38,9 @@ enum Commands {
     Status(status::Args),
     Rehearse(rehearse::Args),
     Exec(exec::Args),
+    Hook(hook::Args),
+    Man(man::Args),
+    Completions(completions::Args),
 }
 
 /// Parses, runs, and turns every outcome into an exit code.
@@ -52,6 +58,9 @@ pub fn main() -> ExitCode {
         Commands::Status(args) => status::run(&args),
         Commands::Rehearse(args) => rehearse::run(&args),
         Commands::Exec(args) => exec::run(&args),
+        Commands::Hook(args) => hook::run(&args),
+        Commands::Man(args) => man::run(&args),
+        Commands::Completions(args) => completions::run(&args),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -60,6 +69,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(fault.code)
         }
     }
+}
+
+/// What `man` and `completions` are made from.
+pub fn definition() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// A line for the person who watches; never an error of its own.
