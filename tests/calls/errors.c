@@ -26,7 +26,7 @@ static void prep(const char *n)
     ro = must(open("f", O_RDONLY), "ro"); dirfd_ = must(open("dir", O_RDONLY | O_DIRECTORY), "dir"); must(pipe(p), "pipe");
     must(symlink("loop", "loop"), "loop"); memset(longname, 'n', sizeof longname - 1);
 }
-#define T(call) do { errno = 0; long r_ = (long)(call); int e_ = errno; say(r_ < 0 ? #call " -> %ld, %d\n" : #call " -> %ld\n", r_, e_); } while (0)
+#define T(call) do { errno = 0; long r_ = (long)(call); int e_ = errno; say(r_ < 0 ? "%s -> %ld, %d\n" : "%s -> %ld\n", #call, r_, e_); } while (0)
 
 /* Paths that are wrong in every way a path can be. */
 static void a_paths(const char *n)

@@ -74,7 +74,6 @@ static void a_dups(const char *n)
     int (*d2)(int, int) = dlsym(RTLD_DEFAULT, "__dup2"); say("dup2=%d same=%d bad=%d\n", (d2 ? d2 : dup2)(fd, 90), dup2(fd, fd), dup2(888, 90));
     result("dup3", dup3(fd, fd, 0)); result("setfl", fcntl(fd, F_SETFL, O_APPEND)); say("getfl=%x\n", fcntl(fd, F_GETFL) & O_APPEND);
     result("bad", fcntl(-1, F_GETFD)); result("cmd", fcntl(fd, 9999, 0)); result("lease", fcntl(fd, F_GETLEASE)); result("pipe-size", fcntl(fd, F_GETPIPE_SZ));
-    fcntl_fn f64 = dlsym(RTLD_DEFAULT, "fcntl64"); if (f64) say("64=%d\n", f64(fd, F_GETFD));
 }
 static void a_getlk(const char *n) { pid_t p = fork(); if (!p) { lk(fcntl, F_SETLK, F_WRLCK, 3, 4); usleep(300000); _exit(0); } usleep(100000); struct flock l = { .l_type = F_WRLCK }; result("getlk", fcntl(fd, F_GETLK, &l)); say("type=%d start=%ld len=%ld holder=%d\n", l.l_type, (long)l.l_start, (long)l.l_len, l.l_pid == p); waitpid(p, 0, 0); }
 static void a_login_tty(const char *n) { int (*f)(int) = sym(call(n)); pid_t p = fork(); if (!p) { setsid(); _exit(f(fd) ? 20 + errno : 0); } int st; waitpid(p, &st, 0); say("status=%x\n", st); }

@@ -267,25 +267,31 @@ def main():
 def rounds(ways, protected, gate):
     """Barrier runs: the ordinary ways in batches, each exception in a freeze of its own."""
     plain = [w for w in ways if w.bare and w.kind in ("holds", "passes", "either")]
-    batches = [plain[i:i + BATCH] for i in range(0, len(plain), BATCH)]
-    batches += [[w] for w in ways if w.bare and w.kind == "past"]
-    for i, batch in enumerate(batches):
-        top = os.path.join(protected, f"barrier{i}")
+    todo = [plain[i:i + BATCH] for i in range(0, len(plain), BATCH)]
+    todo += [[w] for w in ways if w.bare and w.kind == "past"]
+    count = 0
+    while todo:
+        batch = todo.pop(0)
+        top = os.path.join(protected, f"barrier{count}")
+        count += 1
         os.mkdir(top)
         try:
             code, verdict = barrier(batch, top, gate)
         except RuntimeError as e:
-            for w in batch:
-                w.failures.append(f"barrier: {e}")
-            continue
-        if batch[0].kind == "past":
-            w = batch[0]
-            if verdict.get("verdict") == "CONSISTENT" and verdict.get("coverage") == "full":
-                w.failures.append(f"past: got past, and the freeze does not say so: {verdict['text']}")
-        elif verdict.get("verdict") != "CONSISTENT" or code:
-            for w in batch[:1]:
-                w.failures.append(f"batch of {len(batch)} starting here: thaw exit {code}: {verdict['text']}")
+            code, verdict = -1, {"text": str(e)}
         shutil.rmtree(top, ignore_errors=True)
+        if batch[0].kind == "past":
+            if verdict.get("verdict") == "CONSISTENT" and verdict.get("coverage") == "full":
+                batch[0].failures.append(f"past: got past, and the freeze does not say so: {verdict['text']}")
+        elif verdict.get("verdict") != "CONSISTENT" or code:
+            # The verdict is one for all: halve the batch until it names the way that spoils it.
+            if len(batch) == 1:
+                batch[0].failures.append(f"verdict: thaw exit {code}: {verdict['text']}")
+            else:
+                todo[0:0] = [batch[:len(batch) // 2], batch[len(batch) // 2:]]
+                whole = f"exit {code}: {verdict['text']}"
+                if not any(w.failures for w in batch):
+                    print(f"note: batch {batch[0].id} to {batch[-1].id}: {whole}")
 
 
 def caught(ways):
@@ -304,7 +310,7 @@ def report(ways, skipped_parts, o):
     for w in ways:
         if w.failures:
             print(f"FAIL {w.id} ({w.kind})")
-            for f in w.failures:
+            for f in dict.fromkeys(w.failures):
                 print("     " + f)
         elif w.skip:
             print(f"skip {w.id}: {w.skip}")
