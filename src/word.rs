@@ -123,6 +123,18 @@ impl ThreadWord {
     /// What anded with a word is its [`ThreadWord::leave`].
     pub const LEAVE: u64 = !0 << SEQUENCE_SHIFT;
 
+    /// Has a thread whose word was `held` (it waited at the barrier) gone on since?
+    ///
+    /// To have asked again is not enough: it may find the barrier closed again and
+    /// be held as before.
+    pub fn has_moved(self, held: ThreadWord) -> bool {
+        match self.sequence().wrapping_sub(held.sequence()) {
+            0 => !matches!(self.doing(), Doing::Held | Doing::Asking),
+            1 => self.doing() != Doing::Asking,
+            _ => true,
+        }
+    }
+
     /// How many entries this thread has made (wrapping).
     #[inline(always)]
     pub fn sequence(self) -> u32 {
@@ -331,6 +343,15 @@ mod tests {
             first.enter(Doing::Call, 1, None).retract(Doing::Idle),
             first.show(Doing::Idle).enter(Doing::Idle, 1, None)
         );
+    }
+
+    #[test]
+    fn asking_again_after_an_opening_is_not_yet_moving() {
+        let held = ThreadWord::default().enter(Doing::Asking, 1, None).retract(Doing::Held);
+        let asking = held.enter(Doing::Asking, 1, None);
+        assert!(!held.has_moved(held) && !asking.has_moved(held));
+        assert!(asking.show(Doing::Call).has_moved(held) && asking.leave().has_moved(held));
+        assert!(held.show(Doing::Idle).has_moved(held), "interrupted, gave up its call");
     }
 
     #[test]
