@@ -120,5 +120,5 @@ def _add(found, identity, parts):
         raise Broken("-H has no number")
     _, cut = message.scan(b"X-Number: " + number[1] + b"\n\n" + body)
     found.cut += ["%s: %s" % (identity, what) for what in cut]
-    found.owed.update((number[1].decode(), user(r)) for r in head.recipients if r not in done)
+    found.owe(number[1].decode(), [user(r) for r in head.recipients if r not in done])
 

@@ -6,7 +6,7 @@ before the snapshot began, what the queue still owes, and what the store holds:
 
     LOST  acknowledged, but neither in the store nor owed by the queue
     DUP   in the store and still owed (a restore would deliver it again),
-          or in the store twice
+          in the store twice, or owed by two queue files
     CUT   a message in store or queue that is not whole
 
 Pure: no files, no processes.  Readers of queues and stores feed it.
@@ -23,17 +23,24 @@ class Queue:
     """What a server's queue says.
 
     owed       {(number, user)}: recipients not yet done, of complete messages
+    again      pairs owed by two messages of the queue at once
     cut        queue files that contradict themselves
     receiving  how many messages were only being received (never acknowledged)
     bounced    {number}: notices about these are in the queue
     to_bounce  {number}: the queue will still send a notice about these
     """
     owed: set = dataclasses.field(default_factory=set)
+    again: list = dataclasses.field(default_factory=list)
     cut: list = dataclasses.field(default_factory=list)
     receiving: int = 0
     bounced: set = dataclasses.field(default_factory=set)
     to_bounce: set = dataclasses.field(default_factory=set)
     messages: int = 0
+
+    def owe(self, number, users):
+        """A complete message owes this number to these users."""
+        for pair in ((number, user) for user in users):
+            (self.again.append if pair in self.owed else self.owed.add)(pair)
 
 
 @dataclasses.dataclass
@@ -62,7 +69,7 @@ def judge(acknowledged, queue, store, remote=()):
                   if pair not in have and pair not in queue.owed
                   and not (pair[1].startswith(BOUNCES) and (
                       pair[0] in queue.bounced | queue.to_bounce or store.bounced.get(pair[0]))))
-    dup = sorted(pair for pair in queue.owed if pair in store.copies)
+    dup = sorted({pair for pair in queue.owed if pair in store.copies} | set(queue.again))
     dup += sorted(pair for pair, times in store.copies.items()
                   if times > 1 and pair not in queue.owed)
     return Finding(lost, dup, sorted(queue.cut) + sorted(store.cut))

@@ -121,6 +121,13 @@ class Judgement(unittest.TestCase):
     def test_doubled_though_not_acknowledged(self):
         self.assertEqual(self.judge([], [self.one], [self.one]).dup, [self.one])
 
+    def test_owed_by_two_queue_files(self):
+        queue = conserve.Queue()
+        queue.owe("r.1", ["a"])
+        self.assertFalse(conserve.judge({self.one}, queue, store.Contents()))
+        queue.owe("r.1", ["a"])
+        self.assertEqual(conserve.judge({self.one}, queue, store.Contents()).dup, [self.one])
+
     def test_twice_in_the_store(self):
         self.assertEqual(self.judge([self.one], copies=[self.one, self.one]).dup, [self.one])
 

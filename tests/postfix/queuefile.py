@@ -105,7 +105,7 @@ def _add(found, root, path, file):
     whole, cut = message.scan(file.content)
     found.cut += ["%s: %s" % (os.path.relpath(path, root), what) for what in cut]
     for number in whole:
-        found.owed.update((number, user(r)) for r in file.owed)
+        found.owe(number, map(user, file.owed))
         # A bounced recipient is done once it stands in the bounce log; the notice follows.
         if file.done and _log_of(root, "bounce", os.path.basename(path)):
             found.to_bounce.add(number)
