@@ -106,6 +106,7 @@ def _one(rig, name, options, stopped):
                             drain=options.drain, retries=options.retries)
         one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms, held_ms=o.held_ms,
                    waiters=o.number("waiters"), admitted=o.number("admitted"), line=o.line)
+        one["barrier"] = o.barrier
         if o.exit:
             one["said"] = (o.stdout + o.stderr)[-1500:]
             one["record"] = o.record
@@ -152,8 +153,9 @@ def _rest(rig, series):
 
 
 def _latencies(series, records, taken):
-    windows = [(t["start"], t["end"]) for t in taken]
-    records = [r for r in records if r["end"] >= windows[0][0]]
+    # The barrier's own times where the freeze told them, else the whole run of the command.
+    windows = [t.get("barrier") or (t["start"], t["end"]) for t in taken]
+    records = [r for r in records if r["end"] >= taken[0]["start"]]
     series.operations += sum(1 for r in records if not r["error"] and r["op"] != "CONNECT")
     series.errors += [r for r in records if r["error"]]
     series.latencies_held_ms += lab_load.latencies_ms(records, windows)

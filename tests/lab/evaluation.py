@@ -12,6 +12,7 @@ not drained), only (names of parts to run, or None for all). `wanted(options, "p
 """
 import argparse
 import importlib
+import json
 import os
 import platform
 import shutil
@@ -24,6 +25,7 @@ from . import procs, table
 
 TESTS = Path(__file__).resolve().parents[1]
 SKIPPED = 77
+SHOWN = 12                                              # failures on the terminal
 
 
 @dataclass
@@ -90,11 +92,32 @@ def main(argv=None):
         print(table.render(result.rows, result.header))
     for note in result.notes:
         print(note)
-    for failure in result.failures:
+    for failure in result.failures[:SHOWN]:
         print(f"FAILED: {failure}")
+    if len(result.failures) > SHOWN:
+        print(f"... and {len(result.failures) - SHOWN} more, in the JSON")
     if options.json:
-        table.write_json(options.json, {"server": argv[0], "host": facts, **result.record,
-                                        "failures": result.failures})
+        _keep(options, argv[0], facts, result)
     print("every figure is as it must be" if not result.failures
           else f"{len(result.failures)} figures are not as they must be")
     return 1 if result.failures else 0
+
+
+def _keep(options, server, facts, result):
+    """Write the JSON. With --only, the other parts of an existing file stay; each part says by
+    "run" which of the "runs" (command, host, failures) it is from."""
+    kept = {"server": server, "runs": []}
+    if options.only and os.path.exists(options.json):
+        with open(options.json, encoding="utf-8") as f:
+            old = json.load(f)
+        if old.get("server") == server and "runs" in old:
+            kept = old
+    for part, record in result.record.items():
+        kept[part] = {"run": len(kept["runs"]), **record} if isinstance(record, dict) else record
+    kept["runs"].append({"command": table.command_line(), "host": facts,
+                         "failures": result.failures})
+    still = {record["run"] for record in kept.values() if isinstance(record, dict)}
+    for number, run in enumerate(kept["runs"]):
+        if number not in still:                         # every part of it was run again since
+            kept["runs"][number] = None
+    table.write_json(options.json, kept)

@@ -72,6 +72,16 @@ class Outcome:
     def held_ms(self):
         return milliseconds(self.fields.get("held"))
 
+    @property
+    def barrier(self):
+        """(closed, opened) in seconds of CLOCK_MONOTONIC, from the record of the first gate; None
+        where there is none. What clients felt is judged by it."""
+        try:
+            first = self.record["gates"][0]
+            return tuple(first[k]["monotonic_ns"] / 1e9 for k in ("closed", "opened"))
+        except (KeyError, IndexError, TypeError):
+            return None
+
     def number(self, key):
         return int(self.fields[key]) if self.fields.get(key, "").isdigit() else None
 
@@ -93,7 +103,6 @@ class Gate:
         self.work = Path(work)
         self.directory = self.work / "gate"
         self.directory.mkdir(mode=0o755, exist_ok=True)
-        self.reports = "--report" in self.run("freeze", "--help").stdout
         self.profile = None
         if profile is not None:
             self.profile = self.work / f"{name}.conf"
@@ -108,7 +117,7 @@ class Gate:
             env["WRITEGATE_PATHS"] = ":".join(self.paths)
         if self.exclude:
             env["WRITEGATE_EXCLUDE"] = ":".join(self.exclude)
-        if getattr(self, "profile", None):
+        if self.profile:
             env["WRITEGATE_CONF"] = str(self.profile)
         return env
 
@@ -121,7 +130,7 @@ class Gate:
     def freeze_argv(self, command, limit="5s", drain="3s", retries=0, report=None, extra=()):
         argv = [str(self.command), "freeze", "-g", self.name, "-t", limit, "--drain", drain,
                 "--retries", str(retries)]
-        if report and self.reports:
+        if report:
             argv += ["--report", str(report)]
         return argv + list(extra) + ["--"] + [str(c) for c in command]
 

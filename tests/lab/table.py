@@ -24,16 +24,14 @@ def _cell(value):
 
 
 def write_json(path, result):
-    """The result with the command line that made it, so that a figure can be made again."""
-    result = {"command": shlex.join(_as_typed(sys.argv)), **result}
     with open(path, "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1, default=str)
         f.write("\n")
 
 
-def _as_typed(argv):
-    """argv with the program relative to the folder it was called in: no machine's paths."""
-    return [os.path.relpath(argv[0])] + argv[1:]
+def command_line():
+    """The command that runs, to be kept beside its figures; relative, so without a machine's paths."""
+    return shlex.join([os.path.relpath(sys.argv[0])] + sys.argv[1:])
 
 
 class Progress:
