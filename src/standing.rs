@@ -58,6 +58,10 @@ pub struct Standing<'a> {
     /// Its open section counts as over (settled by the profile's rule, or the
     /// kernel says that its locks are gone).
     pub settled: bool,
+    /// Forked and nothing done since: it maps its parent's region and none of its
+    /// own, and did so when it was looked at after the last closing. Its first
+    /// entry makes a region, announces there and looks at the barrier.
+    pub unborn: bool,
     /// It is about to become, or has become, something else (exec under way, no
     /// region yet): in flight until looked up anew.
     pub unknown: bool,
@@ -71,7 +75,10 @@ impl Standing<'_> {
 
     /// May the snapshot not be taken because of this process?
     pub fn in_flight(&self) -> bool {
-        self.unknown || self.nonce == 0 || self.in_section() || is_calling(self)
+        self.unknown
+            || self.nonce == 0 && !self.unborn
+            || self.in_section()
+            || is_calling(self)
     }
 
     /// Is a thread of it held at the barrier?
@@ -312,6 +319,7 @@ mod tests {
             overflow_entries: 0,
             parent: None,
             settled: false,
+            unborn: false,
             unknown: false,
         }
     }
@@ -436,6 +444,12 @@ mod tests {
         assert_eq!(summarize(&[owner], &[]).candidate, Some(expected));
         let settled = Standing { settled: true, ..owner };
         assert_eq!(summarize(&[settled], &[]).candidate, None);
+    }
+
+    #[test]
+    fn a_child_that_has_done_nothing_is_not_in_flight() {
+        let child = Standing { unborn: true, ..process(0, ProcessWord::default()) };
+        assert_eq!(summarize(&[child], &[]).in_flight, 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::frame::{Frame, Leave};
 use crate::own::{self, region_or_start};
 use crate::place::{self, Target};
 use crate::resolve::REAL;
-use crate::state::{HABITS, LAPSED, Region, STRONG, control, region};
+use crate::state::{GATED, HABITS, LAPSED, MODE, Region, STRONG, control, region};
 use crate::{arch, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{compiler_fence, fence};
@@ -40,6 +40,10 @@ pub enum Begins {
 pub unsafe extern "C" fn writegate_enter(frame: &mut Frame) -> u64 {
     frame.inner = frame.call as u16;
     frame.leave = Leave::Nothing;
+    if region().is_none() && MODE.load(Acquire) == GATED && !rules::needs_region(frame.inner) {
+        // A forked child that has done nothing so far, and does not begin now.
+        return PASS;
+    }
     if region().is_none() && region_or_start().is_none() {
         // Not gated, or still starting: only see to it that there is somewhere
         // to jump to.
@@ -57,8 +61,11 @@ pub unsafe extern "C" fn writegate_enter(frame: &mut Frame) -> u64 {
 /// # Safety
 /// Called by the trampoline with its frame.
 pub unsafe extern "C" fn writegate_leave(frame: &mut Frame) {
-    // In a forked child this makes its own region first.
-    let Some(region) = region().or_else(region_or_start) else { return };
+    let Some(region) = region() else {
+        // A forked child: the word was its parent's.
+        rules::process::in_child(frame);
+        return;
+    };
     // SAFETY: as above.
     unsafe { rules::leave(frame, region) };
     give_back(frame, region);

@@ -23,7 +23,7 @@ pub fn region_or_start() -> Option<&'static Region> {
     if MODE.load(Acquire) != GATED {
         return None;
     }
-    crate::state::region().or_else(adopt)
+    crate::state::region().or_else(|| adopt(None))
 }
 
 /// Makes the region of a freshly executed program.
@@ -32,12 +32,16 @@ pub fn make() -> bool {
     publish(region)
 }
 
-/// Gives a forked child a region of its own.
+/// Gives a forked child a region of its own, at its first entry: a child that only
+/// execs or exits needs none. Until then it maps its parent's and none of its own,
+/// which tells the freezer that it has done nothing.
 ///
-/// It is filled first, the call that is open on the child's stack included, and
-/// then moved over the parent's in one step: code of an interrupted hook further
+/// `open` is the word (and its stack position) of a call that is open on the
+/// child's stack: a signal handler forked inside it.
+///
+/// The region is filled first and then moved over the parent's in one step: code of an interrupted hook further
 /// up the stack still points there, and must not write into the parent's region.
-pub fn adopt() -> Option<&'static Region> {
+pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
     // SAFETY: the parent's region stays mapped until it is replaced here.
     let parent = unsafe { LAST_REGION.load(Acquire).as_ref() }?;
     if parent.header.pid.load(Relaxed) == sys::pid() {
@@ -46,11 +50,22 @@ pub fn adopt() -> Option<&'static Region> {
         return crate::state::region();
     }
     let Some(fresh) = fill(Some(parent)) else {
-        // No memory: runs on ungated. Without a region of its own it counts as
-        // in flight, which is visible.
+        // No memory: runs on ungated, and must not look like a child that has done
+        // nothing yet. Without its last page (slots that no thread has reached)
+        // what it maps is no region any more, and it counts as in flight.
+        let last = LAST_REGION.load(Acquire).cast::<u8>().wrapping_add(gate::region::SIZE - 4096);
+        sys::unmap(last, 4096);
         MODE.store(UNGATED, Release);
         return None;
     };
+    if let Some((word, stack)) = open {
+        // SAFETY: fresh memory that nobody else knows; the thread's own word.
+        let (fresh, number) = unsafe { (&*fresh, *arch::thread_word() as usize) };
+        if let Some(slot) = slot_by_number(fresh, number) {
+            slot.stack.store(stack, Relaxed);
+            slot.word.store(word, Relaxed);
+        }
+    }
     let at = LAST_REGION.load(Acquire);
     let place =
         if sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast()) { at } else { fresh };
@@ -92,19 +107,23 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
         if ProcessWord(old.process.load(Acquire)).section_open() {
             flags |= FLAG_BORN_IN_SECTION;
         }
-        let Lost(lost) = Table(&header.locks).inherit(Table(&old.locks));
+        let table = Table(&header.locks);
+        let Lost(lost) = table.inherit(Table(&old.locks));
         LOCKS_LOST.store(lost, Relaxed);
+        // What the parent has locked since, and what was closed here before the
+        // first entry, did not come along.
+        for lock in table.locks() {
+            if sys::fstat(lock.fd).is_none_or(|s| (s.dev, s.ino) != (lock.dev, lock.ino)) {
+                table.closed(lock.fd, None);
+            }
+        }
         for (to, from) in header.missing.iter().zip(&old.missing) {
             to.store(from.load(Relaxed), Relaxed);
         }
-        // The calls that are open on this thread's stack stay announced.
         // SAFETY: the thread's own word.
         let number = unsafe { *arch::thread_word() } as usize;
-        if let Some((to, from)) = slot_by_number(region, number).zip(slot_by_number(parent, number))
-        {
-            to.tid.store(sys::tid(), Relaxed);
-            to.stack.store(from.stack.load(Relaxed), Relaxed);
-            to.word.store(from.word.load(Relaxed), Relaxed);
+        if let Some(slot) = slot_by_number(region, number) {
+            slot.tid.store(sys::tid(), Relaxed);
             header.slots_used.store(number as u32, Relaxed);
         }
     }

@@ -300,20 +300,26 @@ fn program_is_gated(text: &str) -> bool {
         || names(text, Key::Program, program().bytes())
 }
 
+/// Keys that name programs, and what they mean.
+const HABIT_KEYS: [(Key, u32); 4] = [
+    (Key::UntilWait, UNTIL_WAIT),
+    (Key::NewFiles, NEW_FILES),
+    (Key::Settled, SETTLED),
+    (Key::Record, RECORD),
+];
+
 /// What the profile says of this program.
 fn habits(text: &str) -> u32 {
     let mut habits = 0;
     if profile::values(text, Key::Parkable).next().is_some() {
         habits |= PARKABLE;
     }
+    let given = |key: &Key| profile::values(text, *key).next().is_some();
+    if !HABIT_KEYS.iter().any(|(key, _)| given(key)) {
+        return habits;
+    }
     let program = program();
-    let keys = [
-        (Key::UntilWait, UNTIL_WAIT),
-        (Key::NewFiles, NEW_FILES),
-        (Key::Settled, SETTLED),
-        (Key::Record, RECORD),
-    ];
-    for (key, habit) in keys {
+    for (key, habit) in HABIT_KEYS {
         if names(text, key, program.bytes()) {
             habits |= habit;
         }

@@ -30,8 +30,12 @@ pub struct Member {
     pub parent_nonce: u64,
     /// Index of its parent among the members of its gate.
     pub parent: Option<usize>,
+    /// Forked, and no entry made since it was last looked at.
+    pub unborn: bool,
     /// It is dead, or has left the gate by exec.
     pub gone: bool,
+    /// Of a user who is not waited for (`--users`): reported only.
+    pub foreign: bool,
     /// About to become something else: in flight until looked up anew.
     pub unknown: bool,
     /// Slots whose word means nothing, with that very word.
@@ -109,6 +113,8 @@ pub struct Census {
     /// Are gated by, or map a page of, another gate.
     pub elsewhere: HashSet<i32>,
     died: Vec<(usize, i32, String)>,
+    /// Only processes of these users are waited for; none: of all.
+    pub users: Option<HashSet<u32>>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
 }
@@ -126,7 +132,19 @@ impl Census {
 
     /// Members of a gate that are still there.
     pub fn alive(&self, gate: usize) -> impl Iterator<Item = &Member> {
-        self.gates[gate].iter().filter(|m| !m.gone)
+        self.gates[gate].iter().filter(|m| !m.gone && !m.foreign)
+    }
+
+    /// Members of a gate that are not waited for.
+    pub fn foreign(&self, gate: usize) -> impl Iterator<Item = &Member> {
+        self.gates[gate].iter().filter(|m| !m.gone && m.foreign)
+    }
+
+    /// Anyone may map a control page and never be idle: who is not of the users
+    /// that were named is reported, never waited for.
+    fn is_foreign(&self, pid: i32) -> bool {
+        let Some(users) = &self.users else { return false };
+        super::procfs::uid(pid).is_none_or(|uid| uid != 0 && !users.contains(&uid))
     }
 
     /// Looks at these processes and takes them in.
@@ -216,7 +234,9 @@ impl Census {
             view,
             denied,
             parent: None,
+            unborn: looked.region == RegionFound::Unborn,
             gone: false,
+            foreign: self.is_foreign(pid),
             unknown: false,
             forgiven: Vec::new(),
             settled: None,
@@ -231,6 +251,10 @@ impl Census {
                 // Same region, same word: still on its way into exec.
                 if old.nonce == member.nonce && old.unknown {
                     member.unknown = exec_announced(&member);
+                }
+                // A child that had done nothing is a newcomer once it has.
+                if old.unborn && !member.unborn {
+                    self.newcomers[gate] += 1;
                 }
                 *old = member;
                 at

@@ -86,6 +86,8 @@ pub enum RegionFound {
     Copied,
     /// It shares its parent's memory, and so its words (vfork).
     Shared,
+    /// Only the one it was forked with: it has made no entry so far.
+    Unborn,
     /// Found, but we may neither map nor read it: the error.
     Denied(i32),
 }

@@ -7,7 +7,7 @@
 use super::helper::{Described, Looked, PageId, RegionFound, Reply, Request};
 use super::procfs;
 use super::sys::{self, Mapping};
-use gate::region::{self, Header, SIZE};
+use gate::region::{BadRegion, self, Header, SIZE};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::fs::{self, File};
 use std::io::IoSlice;
@@ -128,6 +128,7 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         }
     };
     let mut candidates = Vec::new();
+    let mut inherited = false;
     for line in text.lines().filter_map(parse_line) {
         if line.shared && line.ino != 0 {
             let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
@@ -156,11 +157,12 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
     // The newest lies lowest more often than not; order does not matter for truth.
     for (start, end) in candidates {
         match open_region(pid, start, end, own, copied) {
-            Ok(Some((found, fd))) => {
+            Ok(Candidate::Own(found, fd)) => {
                 looked.region = found;
                 return (looked, Some(fd));
             }
-            Ok(None) => {}
+            Ok(Candidate::Inherited) => inherited = true,
+            Ok(Candidate::None) => {}
             Err(e) => looked.region = RegionFound::Denied(e.raw_os_error().unwrap_or(0)),
         }
     }
@@ -168,40 +170,58 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         && procfs::stat(pid).is_some_and(|s| s.ppid > 0 && sys::share_memory(pid, s.ppid))
     {
         looked.region = RegionFound::Shared;
+    } else if looked.region == RegionFound::None && inherited {
+        looked.region = RegionFound::Unborn;
     }
     (looked, None)
 }
 
-/// Opens one candidate. None: a mapping that is not this process's region.
+/// What a mapping of a region's size turned out to be.
+enum Candidate {
+    /// This process's region.
+    Own(RegionFound, OwnedFd),
+    /// The region of the process that forked this one.
+    Inherited,
+    /// Something else.
+    None,
+}
+
+/// Opens one candidate.
 fn open_region(
     pid: i32,
     start: u64,
     end: u64,
     own: i32,
     copied: &mut Vec<Copied>,
-) -> std::io::Result<Option<(RegionFound, OwnedFd)>> {
+) -> std::io::Result<Candidate> {
     if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))
         && file.metadata()?.len() == SIZE as u64
         && let Ok(map) = Mapping::new(file.as_raw_fd(), SIZE, false)
     {
-        return Ok(is_region(&map, own).then(|| (RegionFound::Mapped, file.into())));
+        return Ok(match checked(&map, own) {
+            Ok(()) => Candidate::Own(RegionFound::Mapped, file.into()),
+            Err(BadRegion::NotItsOwn) => Candidate::Inherited,
+            Err(_) => Candidate::None,
+        });
     }
     let fd = sys::memfd(SIZE)?;
     let to = Mapping::new(fd.as_raw_fd(), SIZE, true)?;
     let copy = Copied { pid, start, to };
     copy_now(&copy)?;
-    if !is_region(&copy.to, own) {
-        return Ok(None);
+    match checked(&copy.to, own) {
+        Ok(()) => {}
+        Err(BadRegion::NotItsOwn) => return Ok(Candidate::Inherited),
+        Err(_) => return Ok(Candidate::None),
     }
     copied.push(copy);
-    Ok(Some((RegionFound::Copied, fd)))
+    Ok(Candidate::Own(RegionFound::Copied, fd))
 }
 
-fn is_region(map: &Mapping, own: i32) -> bool {
+fn checked(map: &Mapping, own: i32) -> Result<(), BadRegion> {
     // SAFETY: the mapping is larger than a header, page-aligned, and every field
     // may hold any bits.
     let header = unsafe { &*map.start().cast::<Header>() };
-    region::check(header, own).is_ok()
+    region::check(header, own)
 }
 
 /// Copies the first page, then as many slots as are in use.
@@ -209,7 +229,7 @@ fn copy_now(copy: &Copied) -> std::io::Result<()> {
     let to = copy.to.start();
     // SAFETY: `to` is writable for SIZE bytes.
     unsafe { sys::read_memory(copy.pid, copy.start, to, region::SLOTS_OFFSET)? };
-    // SAFETY: as in `is_region`.
+    // SAFETY: as in `checked`.
     let header = unsafe { &*to.cast::<Header>() };
     let used = header.slots_used.load(std::sync::atomic::Ordering::Relaxed) as usize;
     let len = used.min(region::SLOTS) * std::mem::size_of::<region::Slot>();

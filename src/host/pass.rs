@@ -25,6 +25,7 @@ struct Row {
     overflow_entries: u64,
     parent: Option<usize>,
     settled: bool,
+    unborn: bool,
     unknown: bool,
     gone: bool,
 }
@@ -54,10 +55,13 @@ impl Reading {
             overflow_entries: 0,
             parent: member.parent,
             settled: false,
+            unborn: member.unborn,
             unknown: member.unknown,
-            gone: member.gone,
+            gone: member.gone || member.foreign,
         };
-        let Some(view) = member.view.as_ref().filter(|_| !member.gone) else { return row };
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.foreign) else {
+            return row;
+        };
         let header = view.header();
         for (at, slot) in view.slots().iter().enumerate() {
             let word = ThreadWord(slot.word.load(Acquire));
@@ -99,6 +103,7 @@ impl Reading {
             overflow_entries: row.overflow_entries,
             parent: row.parent,
             settled: row.settled,
+            unborn: row.unborn,
             unknown: row.unknown && !row.gone,
         };
         self.rows.iter().map(standing).collect()

@@ -29,6 +29,35 @@ fn rule(call: u16) -> Option<Rule> {
     RULES.get(call as usize).copied().flatten()
 }
 
+/// Does this call concern a child that has no region of its own yet? Not what
+/// changes nothing and takes no lock: to exec or to exit it needs none.
+pub fn needs_region(call: u16) -> bool {
+    !matches!(
+        rule(call),
+        None | Some(
+            Rule::Exec
+                | Rule::ExecList
+                | Rule::Fork
+                | Rule::Vfork
+                | Rule::Clone
+                | Rule::Waits
+                | Rule::Close(_)
+                | Rule::CloseFrom
+                | Rule::CloseRange
+                | Rule::CloseDir
+                | Rule::Dup
+                | Rule::Dup2
+                | Rule::LoginTty
+                | Rule::Mprotect
+                | Rule::Mremap
+                | Rule::StreamRead(_)
+                | Rule::StdinRead
+                | Rule::WaitFd(_)
+                | Rule::Wait
+        )
+    )
+}
+
 /// A directory argument: a descriptor, or where the call has none.
 fn directory(frame: &Frame, argument: u8) -> i32 {
     if argument == CWD { AT_FDCWD } else { frame.arg(argument) as i32 }

@@ -10,6 +10,7 @@ use crate::own;
 use crate::place::Target;
 use crate::state::{HABITS, Region, SETTLED, SHARED_ONCE, UNTIL_WAIT, region};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::entry::left_behind;
 use gate::calls::{Rule, TABLE};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
@@ -19,19 +20,40 @@ fn locks_held(region: &Region) -> bool {
 
 /// fork, and what returns in parent and child alike.
 pub fn fork(frame: &mut Frame) -> u64 {
-    let Some(region) = region() else { return BRACKET };
+    let Some(region) = region() else { return PASS };
+    // A call is open on this stack: a signal handler forks inside it. The child
+    // must show it from the beginning.
+    frame.note = [0; 5];
+    if let Some(slot) = own::slot(region) {
+        let word = ThreadWord(slot.word.load(Relaxed));
+        let stack = slot.stack.load(Relaxed);
+        let here = frame as *const Frame as u64;
+        if word.doing() != Doing::Idle
+            && !left_behind(stack, here, crate::sys::on_alternate_stack())
+        {
+            frame.note = [1, word.0, stack, 0, 0];
+        }
+    }
     if !locks_held(region) {
         // A helper's fork counts as a change of that helper: its child may change
         // something and be gone.
         if HABITS.load(Relaxed) & SETTLED != 0 && region.header.parent_nonce.load(Relaxed) != 0 {
             region.header.changes.fetch_add(1, Relaxed);
         }
-        // Leave has nothing to undo, but in the child it makes a region.
-        return BRACKET;
+        // There is nothing to undo, but perhaps a word to take along.
+        return super::bracket_if(frame.note[0] == 1);
     }
     // SAFETY: no path.
     unsafe { announce(frame, None, Begins::Section, |_| Target::Anything) };
     BRACKET
+}
+
+/// Back from fork in the child.
+pub fn in_child(frame: &mut Frame) {
+    let rule = TABLE.get(frame.inner as usize).and_then(|info| info.rule);
+    if matches!(rule, Some(Rule::Fork | Rule::Daemon)) && frame.note[0] == 1 {
+        own::adopt(Some((frame.note[1], frame.note[2])));
+    }
 }
 
 /// vfork, clone, system, popen: an entry like fork, but nothing may stand between
