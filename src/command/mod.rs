@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, one enum, one dispatch.
 
 mod completions;
+mod doctor;
 mod exec;
 mod freeze;
 mod hook;
@@ -38,6 +39,7 @@ enum Commands {
     Status(status::Args),
     Rehearse(rehearse::Args),
     Exec(exec::Args),
+    Doctor(doctor::Args),
     Hook(hook::Args),
     Man(man::Args),
     Completions(completions::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Commands::Status(args) => status::run(&args),
         Commands::Rehearse(args) => rehearse::run(&args),
         Commands::Exec(args) => exec::run(&args),
+        Commands::Doctor(args) => doctor::run(&args),
         Commands::Hook(args) => hook::run(&args),
         Commands::Man(args) => man::run(&args),
         Commands::Completions(args) => completions::run(&args),

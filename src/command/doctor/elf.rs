@@ -1,0 +1,148 @@
+//! What a program's file says: word size, whether the loader is asked at all, and
+//! system calls that its own text makes past libc.
+
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// What matters of a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Image {
+    /// 32 or 64.
+    pub bits: u8,
+    /// It names no loader: LD_PRELOAD means nothing to it.
+    pub is_static: bool,
+    /// Set-user-ID or set-group-ID.
+    pub set_id: bool,
+}
+
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    len: u64,
+}
+
+fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
+    let part = bytes.get(at..at + len).unwrap_or(&[]);
+    part.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+fn segments(file: &mut File) -> Option<(u8, Vec<Segment>)> {
+    let mut head = vec![0; 64];
+    file.read_exact(&mut head).ok()?;
+    if head.get(..4)? != b"\x7fELF" || *head.get(5)? != 1 {
+        return None;
+    }
+    let wide = *head.get(4)? == 2;
+    let (table, size, count) = if wide {
+        (number(&head, 32, 8), number(&head, 54, 2), number(&head, 56, 2))
+    } else {
+        (number(&head, 28, 4), number(&head, 42, 2), number(&head, 44, 2))
+    };
+    let mut bytes = vec![0; (size * count) as usize];
+    file.seek(SeekFrom::Start(table)).ok()?;
+    file.read_exact(&mut bytes).ok()?;
+    let segments = bytes.chunks(size.max(1) as usize).map(|at| Segment {
+        kind: number(at, 0, 4) as u32,
+        flags: number(at, if wide { 4 } else { 24 }, 4) as u32,
+        offset: if wide { number(at, 8, 8) } else { number(at, 4, 4) },
+        len: if wide { number(at, 32, 8) } else { number(at, 16, 4) },
+    });
+    Some((if wide { 64 } else { 32 }, segments.collect()))
+}
+
+/// Looks at a program or library; None if it is no ELF file that we may read.
+pub fn image(path: &Path) -> Option<Image> {
+    use std::os::unix::fs::MetadataExt;
+    const PT_INTERP: u32 = 3;
+    let mut file = File::open(path).ok()?;
+    let mode = file.metadata().ok()?.mode();
+    let (bits, segments) = segments(&mut file)?;
+    let is_static = !segments.iter().any(|s| s.kind == PT_INTERP);
+    Some(Image { bits, is_static, set_id: mode & 0o6000 != 0 })
+}
+
+/// System calls that change files, by their x86-64 numbers.
+const CHANGING: &[(u32, &str)] = &[
+    (1, "write"),
+    (18, "pwrite64"),
+    (20, "writev"),
+    (40, "sendfile"),
+    (76, "truncate"),
+    (77, "ftruncate"),
+    (82, "rename"),
+    (83, "mkdir"),
+    (84, "rmdir"),
+    (85, "creat"),
+    (86, "link"),
+    (87, "unlink"),
+    (88, "symlink"),
+    (90, "chmod"),
+    (91, "fchmod"),
+    (263, "unlinkat"),
+    (264, "renameat"),
+    (265, "linkat"),
+    (285, "fallocate"),
+    (296, "pwritev"),
+    (316, "renameat2"),
+    (326, "copy_file_range"),
+    (328, "pwritev2"),
+    (425, "io_uring_setup"),
+    (426, "io_uring_enter"),
+];
+
+/// Names of the file-changing system calls that a file's own text makes by `syscall`
+/// instructions: those whose number is loaded into eax shortly before. A number
+/// that comes from a register is not seen.
+pub fn inline_calls(path: &Path) -> Vec<String> {
+    const PT_LOAD: u32 = 1;
+    const EXECUTABLE: u32 = 1;
+    let mut found: Vec<&str> = Vec::new();
+    let Ok(mut file) = File::open(path) else { return Vec::new() };
+    let Some((64, segments)) = segments(&mut file) else { return Vec::new() };
+    for segment in segments.iter().filter(|s| s.kind == PT_LOAD && s.flags & EXECUTABLE != 0) {
+        let mut text = Vec::new();
+        let at = file.seek(SeekFrom::Start(segment.offset));
+        if at.is_err() || (&file).take(segment.len).read_to_end(&mut text).is_err() {
+            continue;
+        }
+        found.extend(inline_in(&text));
+    }
+    found.sort();
+    found.dedup();
+    found.into_iter().map(str::to_owned).collect()
+}
+
+fn inline_in(text: &[u8]) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for at in text.windows(2).enumerate().filter(|(_, w)| *w == [0x0f, 0x05]).map(|(at, _)| at) {
+        let before = &text[at.saturating_sub(40)..at];
+        // `mov $N,%eax` is b8 N; the nearest one counts.
+        let Some(loaded) = (0..before.len().saturating_sub(4))
+            .rev()
+            .find(|i| before[*i] == 0xb8 && before[i + 3] == 0 && before[i + 4] == 0)
+        else {
+            continue;
+        };
+        let call = number(before, loaded + 1, 4) as u32;
+        found.extend(CHANGING.iter().find(|(nr, _)| *nr == call).map(|(_, name)| *name));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_program_and_a_text_with_a_call() {
+        let own = image(Path::new("/proc/self/exe")).unwrap();
+        assert_eq!((own.bits, own.is_static, own.set_id), (64, false, false));
+        let text = [0xb8, 0x52, 0, 0, 0, 0x48, 0x89, 0xe7, 0x0f, 0x05];
+        assert_eq!(inline_in(&text), ["rename"]);
+        assert!(inline_in(&[0xb8, 0x27, 0, 0, 0, 0x0f, 0x05]).is_empty(), "getpid changes nothing");
+        assert!(inline_in(&[0x0f, 0x05, 0xb8, 1, 0, 0, 0]).is_empty());
+    }
+}

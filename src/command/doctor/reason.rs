@@ -1,0 +1,578 @@
+//! Why a process is not gated, in one sentence, and what cures it. Nothing is looked
+//! up here: facts in, a sentence out.
+
+use super::facts::{Facts, PreloadFault, named_library};
+use gate::profile::{self, Key};
+use gate::region;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What holds for a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The gate holds it.
+    Gated,
+    /// It writes past the gate.
+    NotGated,
+    /// The profile leaves it out on purpose.
+    LeftOut,
+    /// It could not be looked into.
+    Unknown,
+}
+
+/// The finding on one process.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Judgement {
+    /// What holds.
+    pub state: State,
+    /// A word for the reason, for machines.
+    pub cause: &'static str,
+    /// In one sentence; empty: nothing to say.
+    pub reason: String,
+    /// What to do.
+    pub cure: String,
+    /// What is not covered although it is gated.
+    pub gaps: Vec<String>,
+}
+
+/// What must be known beside the process itself.
+pub struct Around<'a> {
+    /// The gate's name.
+    pub gate: &'a str,
+    /// Its directory.
+    pub dir: &'a str,
+    /// Why its page cannot be used, if it cannot.
+    pub page_fault: Option<&'a str>,
+    /// The page's inode.
+    pub page_ino: u64,
+    /// When the page was made, ns since 1970; 0: unknown.
+    pub page_made_ns: u64,
+    /// The profile in force.
+    pub profile: &'a str,
+    /// Facts of all that were looked at, by process.
+    pub all: &'a BTreeMap<i32, Facts>,
+    /// When the drop-in that loads the library was written, by unit.
+    pub dropins: &'a BTreeMap<String, u64>,
+    /// What the census knows of the region, by process.
+    pub regions: &'a BTreeMap<i32, RegionSeen>,
+}
+
+/// A process's region.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RegionSeen {
+    /// Read: its flags, and calls that its libc lacks.
+    Good(u32, Vec<&'static str>),
+    /// There is none that this version understands.
+    None,
+    /// The kernel refused: the error.
+    Denied(i32),
+    /// It shares its parent's memory, and so its region (vfork).
+    Shared,
+}
+
+fn judged(
+    state: State,
+    cause: &'static str,
+    reason: impl Into<String>,
+    cure: impl Into<String>,
+) -> Judgement {
+    Judgement { state, cause, reason: reason.into(), cure: cure.into(), gaps: Vec::new() }
+}
+
+/// Judges one process.
+pub fn judge(facts: &Facts, around: &Around<'_>) -> Judgement {
+    if facts.hung {
+        return judged(
+            State::Unknown,
+            "hung",
+            "looking into it hangs: it is stuck in a fault or an mmap on a dead disk",
+            "mend the disk, or end the process",
+        );
+    }
+    if let Some(error) = facts.unseen {
+        return unseen(error);
+    }
+    let present = facts.page.as_ref().is_some_and(|(_, ino)| *ino == around.page_ino);
+    if present && around.page_fault.is_none() {
+        return gated(facts, around);
+    }
+    if facts.library.is_some() { deaf(facts, around) } else { without_library(facts, around) }
+}
+
+fn unseen(error: i32) -> Judgement {
+    let what = std::io::Error::from_raw_os_error(error);
+    judged(
+        State::Unknown,
+        "unseen",
+        format!("its memory map may not be read by you ({what})"),
+        "run this as root, with CAP_SYS_PTRACE (in a container: --cap-add SYS_PTRACE, or run it \
+         on the host)",
+    )
+}
+
+fn restart(facts: &Facts) -> String {
+    match unit_of(&facts.cgroup) {
+        Some(unit) => format!("systemctl restart {unit}"),
+        None => "restart the service".into(),
+    }
+}
+
+fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
+    match around.regions.get(&facts.pid) {
+        Some(RegionSeen::Good(flags, missing)) => {
+            let mut good = judged(State::Gated, "gated", "", "");
+            good.gaps = gaps(*flags, missing);
+            if facts.library_replaced {
+                good.gaps.push(format!(
+                    "runs the library of before an upgrade (its file was replaced); to get the \
+                     new one: {}",
+                    restart(facts)
+                ));
+            }
+            good
+        }
+        Some(RegionSeen::Shared) => judged(State::Gated, "gated", "", ""),
+        Some(RegionSeen::Denied(error)) => {
+            let what = std::io::Error::from_raw_os_error(*error);
+            judged(
+                State::Unknown,
+                "region-denied",
+                format!("its region may be neither mapped nor read by you ({what})"),
+                "run this as root with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE (in a container: \
+                 add them, or run it on the host)",
+            )
+        }
+        _ => judged(
+            State::NotGated,
+            "old-layout",
+            "its region has a layout that this version does not know: the library was upgraded \
+             under it",
+            restart(facts),
+        ),
+    }
+}
+
+/// What a gated process can do past the gate, by what its region says.
+pub fn gaps(flags: u32, missing: &[&str]) -> Vec<String> {
+    let known: [(u32, &str); 5] = [
+        (
+            region::FLAG_MAPS_SHARED,
+            "has mapped a protected file shared and writable: stores into \
+                                    it are not held",
+        ),
+        (region::FLAG_AIO, "has used aio: libc's helper threads write past the gate"),
+        (region::FLAG_IO_URING, "has set up an io_uring: the kernel writes for it past the gate"),
+        (
+            region::FLAG_LOCKS_UNKNOWN,
+            "has held more locks at once than its table has room for: \
+                                      they are confirmed by the kernel's lists only",
+        ),
+        (region::FLAG_CALLS_MISSING, "its libc lacks calls of the table"),
+    ];
+    let mut gaps: Vec<String> = known
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .map(|(_, what)| (*what).to_owned())
+        .collect();
+    if let Some(last) = gaps.last_mut().filter(|_| !missing.is_empty()) {
+        *last += &format!(" ({})", missing.join(", "));
+    }
+    gaps
+}
+
+/// Has the library, and hears nothing.
+fn deaf(facts: &Facts, around: &Around<'_>) -> Judgement {
+    let not = |cause, reason: String, cure: String| judged(State::NotGated, cause, reason, cure);
+    let control = format!("{}/control", around.dir);
+    if let Some((path, _)) = &facts.page {
+        let other = path.rsplit('/').nth(1).unwrap_or("?");
+        if other != around.gate {
+            return not(
+                "other-gate",
+                format!("it belongs to another gate, {other}"),
+                format!("freeze both: writegate freeze -g {} -g {other}", around.gate),
+            );
+        }
+        return not(
+            "old-page",
+            format!("it maps a control page of gate {other} that was replaced since: it is deaf"),
+            restart(facts),
+        );
+    }
+    if facts.clock_offset {
+        return not(
+            "time-namespace",
+            "it lives in a time namespace whose monotonic clock is not the host's: deadlines \
+             mean nothing there, so it stays ungated"
+                .into(),
+            "start it without a time namespace, or with offset 0".into(),
+        );
+    }
+    let exe = facts.exe.as_ref().map(|exe| exe.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut programs = profile::values(around.profile, Key::Program).peekable();
+    if programs.peek().is_some() && !programs.any(|p| profile::glob(p.as_bytes(), exe.as_bytes())) {
+        return judged(
+            State::LeftOut,
+            "profile",
+            "the profile's `program` lines do not name it",
+            format!(
+                "if it writes mail: `program = {exe}` in /etc/writegate/{}.conf, restart",
+                around.gate
+            ),
+        );
+    }
+    if let Some(fault) = around.page_fault {
+        return not("page", format!("the gate's page cannot be used: {fault}"), restart(facts));
+    }
+    let wanted = facts.environ.as_ref().and_then(|e| e.get("WRITEGATE_GATE"));
+    if facts.secure == Some(true) && around.gate != "default" {
+        return not(
+            "secure-gate",
+            "it runs in secure mode, where WRITEGATE_GATE is not believed: it looks for gate \
+             default in /run/writegate"
+                .into(),
+            "use the gate `default` for this service".into(),
+        );
+    }
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != around.gate) {
+        return not(
+            "other-gate",
+            format!(
+                "its environment asks for another gate, {wanted}, and it has found no page there"
+            ),
+            format!("WRITEGATE_GATE={} in its environment, then {}", around.gate, restart(facts)),
+        );
+    }
+    if facts.page_hidden {
+        let place = match &facts.chroot {
+            Some(root) => format!("its root directory is {}", root.display()),
+            None => "its mount namespace hides it (PrivateMounts, TemporaryFileSystem=/run, \
+                     a container)"
+                .into(),
+        };
+        return not(
+            "page-hidden",
+            format!("the gate's page {control} cannot be seen from inside: {place}"),
+            format!(
+                "let it see {}: BindReadOnlyPaths= in the unit, a bind mount in the chroot",
+                around.dir
+            ),
+        );
+    }
+    if facts.boot_id_hidden {
+        return not(
+            "boot-id",
+            "it cannot read /proc/sys/kernel/random/boot_id (ProcSubset=pid, a chroot without \
+             /proc), by which it would know that the page is of this boot"
+                .into(),
+            "let it read /proc: ProcSubset=all in the unit".into(),
+        );
+    }
+    if around.page_made_ns > facts.started_ns + 20_000_000 {
+        return not(
+            "page-younger",
+            format!("it was started before the gate's page {control} was made"),
+            restart(facts),
+        );
+    }
+    not(
+        "deaf",
+        "it has the library and does not map the gate's page; nothing that could be seen says why"
+            .into(),
+        format!("{}; if that does not help: is {control} readable for its user?", restart(facts)),
+    )
+}
+
+fn without_library(facts: &Facts, around: &Around<'_>) -> Judgement {
+    let not = |cause, reason: String, cure: String| judged(State::NotGated, cause, reason, cure);
+    let named = facts.environ.as_ref().and_then(named_library);
+    if let Some(PreloadFault::Bits(bits)) = facts.preload_fault {
+        let own = facts.image.map_or(0, |image| image.bits);
+        return not(
+            "word-size",
+            format!("it is a {own}-bit program, and the library has {bits} bits"),
+            format!(
+                "a {own}-bit build of the library, in a directory that LD_PRELOAD names by $LIB"
+            ),
+        );
+    }
+    if facts.image.is_some_and(|image| image.bits != usize::BITS as u8) {
+        let own = facts.image.map_or(0, |image| image.bits);
+        return not(
+            "word-size",
+            format!("it is a {own}-bit program; this build of writegate has {} bits", usize::BITS),
+            "use a build of the program with the host's word size".into(),
+        );
+    }
+    if facts.image.is_some_and(|image| image.is_static) {
+        return not(
+            "static",
+            "it is linked statically: no loader runs, so nothing can be preloaded".into(),
+            "use a dynamically linked build of it".into(),
+        );
+    }
+    if facts.secure == Some(true) {
+        return secure(facts, named);
+    }
+    match &facts.preload_fault {
+        Some(PreloadFault::Missing(path)) => {
+            let place = match &facts.chroot {
+                Some(root) => format!(" in its root directory {}", root.display()),
+                None => String::new(),
+            };
+            return not(
+                "library-missing",
+                format!("LD_PRELOAD names {path}, which does not exist{place}"),
+                "install the library there, or correct the path, and restart".into(),
+            );
+        }
+        Some(PreloadFault::Unreadable(path)) => {
+            return not(
+                "library-unreadable",
+                format!("its user may not read the library: {path} is closed to it"),
+                format!("chmod a+rX {path}, and restart; best is a standard library directory"),
+            );
+        }
+        _ => {}
+    }
+    if let Some(path) = named {
+        if let Some(label) = &facts.label {
+            return not(
+                "confined",
+                format!("its security label `{label}` keeps the loader from mapping {path}"),
+                "allow reading and mapping the library (AppArmor: `PATH mr,` in local/; SELinux: \
+                 restorecon to lib_t), and restart"
+                    .into(),
+            );
+        }
+        return not(
+            "not-loaded",
+            format!("LD_PRELOAD names {path}, and the loader has not taken it"),
+            "its stderr says `cannot be preloaded` and why; was the library installed after it \
+             was started? then restart it"
+                .into(),
+        );
+    }
+    unasked(facts, around)
+}
+
+fn secure(facts: &Facts, named: Option<&str>) -> Judgement {
+    let set_id = facts.image.is_some_and(|image| image.set_id);
+    let why = if set_id {
+        "it is set-user-ID or set-group-ID"
+    } else {
+        "it was started in secure mode (file capabilities, or a change of AppArmor or SELinux label)"
+    };
+    let cure = match server_of(facts) {
+        Some("exim") => "exim.conf: add_environment = LD_PRELOAD=libwritegate.so, and the library \
+                         with mode 4755 in a standard directory (writegate setup exim)"
+            .into(),
+        _ => "put the library's path into /etc/ld.so.preload, and `program =` lines for the mail \
+              server into /etc/writegate/default.conf"
+            .to_owned(),
+    };
+    let not_believed = match named {
+        Some(path) if path.contains('/') => format!(
+            ": there the loader takes only bare names from standard directories, not {path}"
+        ),
+        _ => ": the loader takes only set-user-ID libraries from standard directories there".into(),
+    };
+    judged(State::NotGated, "set-id", format!("{why}{not_believed}"), cure)
+}
+
+/// No library, and nobody asked for it, as far as can be seen.
+fn unasked(facts: &Facts, around: &Around<'_>) -> Judgement {
+    let not = |cause, reason: String, cure: String| judged(State::NotGated, cause, reason, cure);
+    let parent = around.all.get(&facts.parent).filter(|p| p.library.is_some());
+    if let Some(parent) = parent {
+        return not(
+            "scrubbed",
+            format!(
+                "its parent, pid {} ({}), has the library and gives it an environment without \
+                 LD_PRELOAD",
+                parent.pid, parent.program
+            ),
+            match server_of(facts) {
+                Some("dovecot") => "dovecot.conf: import_environment = TZ CORE_OUTOFMEM \
+                                    CORE_ERROR LISTEN_PID LISTEN_FDS NOTIFY_SOCKET LD_PRELOAD \
+                                    WRITEGATE_GATE WRITEGATE_DIR (writegate setup dovecot)"
+                    .into(),
+                Some("postfix") => "main.cf: import_environment = (its default) LD_PRELOAD=..., \
+                                    WRITEGATE_GATE=... (writegate setup postfix)"
+                    .into(),
+                Some("exim") => "exim.conf: add_environment = LD_PRELOAD=libwritegate.so \
+                                 (writegate setup exim)"
+                    .into(),
+                _ => "let that program hand LD_PRELOAD and WRITEGATE_GATE on, or use \
+                      /etc/ld.so.preload with `program =` lines in the profile"
+                    .to_owned(),
+            },
+        );
+    }
+    let unit = unit_of(&facts.cgroup);
+    let dropin = unit.and_then(|unit| around.dropins.get(unit));
+    if dropin.is_some_and(|written| *written > facts.started_ns) {
+        return not(
+            "not-restarted",
+            "it was started before the library was set up for its unit, and has not been \
+             restarted since"
+                .into(),
+            format!("systemctl daemon-reload; {}", restart(facts)),
+        );
+    }
+    if around.page_made_ns > facts.started_ns + 20_000_000 && around.page_fault.is_none() {
+        return not(
+            "not-restarted",
+            "it was started before the gate was made, and has not been restarted since".into(),
+            restart(facts),
+        );
+    }
+    let seen = match &facts.environ {
+        Some(_) => "it was started without LD_PRELOAD",
+        None => "it does not have the library (its environment cannot be seen)",
+    };
+    let setup = match (server_of(facts), unit) {
+        (Some("postfix"), _) => "writegate setup postfix (the unit's environment does not reach \
+                                 Postfix, main.cf's import_environment does)"
+            .into(),
+        (Some(server), _) => format!("writegate setup {server} --install, and restart"),
+        (None, Some(unit)) => format!("writegate setup {unit} --install, and restart"),
+        (None, None) => format!("writegate exec -g {} -- PROGRAM", around.gate),
+    };
+    not("not-asked", seen.into(), setup)
+}
+
+/// The systemd unit of a control group.
+pub fn unit_of(cgroup: &str) -> Option<&str> {
+    cgroup.rsplit('/').find(|part| part.ends_with(".service"))
+}
+
+/// Which of the servers that we know this is, by its path.
+pub fn server_of(facts: &Facts) -> Option<&'static str> {
+    let exe = facts.exe.as_ref()?.to_string_lossy().into_owned();
+    let known = [
+        ("/cyrus/bin/", "cyrus"),
+        ("/cyrmaster", "cyrus"),
+        ("/dovecot", "dovecot"),
+        ("/postfix/", "postfix"),
+        ("/exim", "exim"),
+    ];
+    known.iter().find(|(part, _)| exe.contains(part)).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::elf::Image;
+    use super::*;
+
+    fn judge_one(facts: Facts) -> Judgement {
+        let all = BTreeMap::from([(
+            1,
+            Facts {
+                pid: 1,
+                program: "master".into(),
+                library: Some("/l".into()),
+                ..Facts::default()
+            },
+        )]);
+        judge(
+            &facts,
+            &Around {
+                gate: "mail",
+                dir: "/run/writegate/mail",
+                page_fault: None,
+                page_ino: 5,
+                page_made_ns: 1000,
+                profile: "",
+                all: &all,
+                dropins: &BTreeMap::from([("x.service".into(), 50_000_000_000)]),
+                regions: &BTreeMap::from([(
+                    7,
+                    RegionSeen::Good(region::FLAG_AIO | region::FLAG_CALLS_MISSING, vec!["gets"]),
+                )]),
+            },
+        )
+    }
+
+    fn plain() -> Facts {
+        Facts {
+            pid: 7,
+            image: Some(Image { bits: 64, is_static: false, set_id: false }),
+            secure: Some(false),
+            environ: Some(BTreeMap::new()),
+            started_ns: 9_000_000_000,
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn gated_with_gaps() {
+        let page = Some(("/run/writegate/mail/control".into(), 5));
+        let good = judge_one(Facts { page, ..plain() });
+        assert_eq!(good.state, State::Gated);
+        assert_eq!(good.gaps.len(), 2);
+        assert!(good.gaps[1].ends_with("(gets)"), "{:?}", good.gaps);
+    }
+
+    #[test]
+    fn each_cause_is_told_from_the_others() {
+        let library = || Some("/usr/lib/libwritegate.so".to_owned());
+        let page = |path: &str| Some((path.to_owned(), 4));
+        let image = |bits, is_static, set_id| Some(Image { bits, is_static, set_id });
+        let asked = BTreeMap::from([("LD_PRELOAD".into(), "/l/libwritegate.so".into())]);
+        for (cause, facts) in [
+            ("hung", Facts { hung: true, ..plain() }),
+            ("unseen", Facts { unseen: Some(libc::EACCES), ..plain() }),
+            (
+                "old-page",
+                Facts { library: library(), page: page("/run/writegate/mail/control"), ..plain() },
+            ),
+            (
+                "other-gate",
+                Facts { library: library(), page: page("/run/writegate/b/control"), ..plain() },
+            ),
+            ("time-namespace", Facts { library: library(), clock_offset: true, ..plain() }),
+            ("page-hidden", Facts { library: library(), page_hidden: true, ..plain() }),
+            ("boot-id", Facts { library: library(), boot_id_hidden: true, ..plain() }),
+            ("secure-gate", Facts { library: library(), secure: Some(true), ..plain() }),
+            ("deaf", Facts { library: library(), ..plain() }),
+            ("word-size", Facts { image: image(32, true, false), ..plain() }),
+            ("static", Facts { image: image(64, true, false), ..plain() }),
+            ("set-id", Facts { image: image(64, false, true), secure: Some(true), ..plain() }),
+            (
+                "library-missing",
+                Facts { preload_fault: Some(PreloadFault::Missing("/l".into())), ..plain() },
+            ),
+            (
+                "library-unreadable",
+                Facts { preload_fault: Some(PreloadFault::Unreadable("/l".into())), ..plain() },
+            ),
+            (
+                "confined",
+                Facts {
+                    environ: Some(asked.clone()),
+                    label: Some("imapd (enforce)".into()),
+                    ..plain()
+                },
+            ),
+            ("not-loaded", Facts { environ: Some(asked), ..plain() }),
+            ("scrubbed", Facts { parent: 1, ..plain() }),
+            ("not-restarted", Facts { cgroup: "/system.slice/x.service".into(), ..plain() }),
+            ("not-asked", plain()),
+        ] {
+            let got = judge_one(facts);
+            assert_eq!(got.cause, cause, "{}", got.reason);
+            assert_ne!(got.state, State::Gated);
+            assert!(!got.reason.is_empty() && !got.cure.is_empty() && !got.reason.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn the_line_for_that_servers_configuration() {
+        let of = |exe: &str| judge_one(Facts { parent: 1, exe: Some(exe.into()), ..plain() }).cure;
+        assert!(of("/usr/lib/dovecot/imap").starts_with("dovecot.conf: import_environment"));
+        assert!(of("/usr/lib/postfix/sbin/qmgr").starts_with("main.cf: import_environment"));
+        assert!(of("/usr/sbin/exim4").starts_with("exim.conf: add_environment"));
+    }
+}
