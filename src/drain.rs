@@ -156,7 +156,10 @@ impl core::hash::Hash for Drain {
 impl Drain {
     /// All that its next steps depend on.
     fn decides(&self) -> impl Eq + core::hash::Hash + use<> {
-        (self.limits, self.phase, self.quiet, self.motion, self.moved_at, self.openings)
+        // When it last moved matters only for another opening.
+        let may_open = self.openings < self.limits.openings;
+        let moved_at = if may_open { self.moved_at } else { 0 };
+        (self.limits, self.phase, self.quiet, self.motion, moved_at, self.openings)
     }
 
     /// A drain that has yet to begin.
@@ -261,7 +264,7 @@ impl Drain {
             self.admitted += 1;
             return (Phase::Pausing, Ask::Admit(candidate));
         }
-        let stuck = now.saturating_sub(self.moved_at) >= self.limits.stuck_after;
+        let stuck = !moved && now.saturating_sub(self.moved_at) >= self.limits.stuck_after;
         if stuck && seen.held > 0 && self.openings < self.limits.openings {
             self.moved_at = now;
             return (Phase::Opening, Ask::Open);
