@@ -37,6 +37,8 @@ def arguments(parser):
                         help="without the gate, every process under SIGSTOP")
     parser.add_argument("--freezer-killed", type=int, default=50)
     parser.add_argument("--freezer-stopped", type=int, default=5)
+    parser.add_argument("--back-to-back", type=int, default=30,
+                        help="freezes of each of three tools at once, limit 200 ms")
     parser.add_argument("--workers-killed", type=int, default=200)
     parser.add_argument("--throughput", type=int, default=6, help="pairs of runs")
     parser.add_argument("--throughput-seconds", type=float, default=15, help="of each run")
@@ -83,6 +85,8 @@ def run(options, work):
     series("split", "gated, two volumes 0.1 s apart", options.split, True, split_s=0.1)
     scenario("freezer-killed", "freezer killed", options.freezer_killed, badday.freezer_killed)
     scenario("freezer-stopped", "freezer stopped", options.freezer_stopped, badday.freezer_stopped)
+    scenario("back-to-back", "three tools back to back", options.back_to_back,
+             badday.back_to_back)
     scenario("workers-killed", "workers killed", options.workers_killed, badday.workers_killed)
     if options.throughput and evaluation.wanted(options, "throughput"):
         with table.Progress("throughput", 2 * options.throughput) as progress:
@@ -96,7 +100,7 @@ def run(options, work):
     return evaluation.Result(HEADER, rows, record, failures, notes)
 
 
-_SHOWN = ("exits", "next_exits", "killed", "writer_wait_ms", "writer_oversleep_ms", "drain_ms",
+_SHOWN = ("exits", "next_exits", "killed", "writer_wait_ms", "plain_sleep_late_ms", "drain_ms",
           "client_errors")
 
 

@@ -12,7 +12,7 @@ import time
 from lab import gate as lab_gate, load as lab_load, volume
 from . import check, load, server
 
-GATE = "mail"
+GATE = f"cyrus-{os.getpid()}"                           # two runs at once must not meet
 
 
 class Rig:

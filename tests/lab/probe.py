@@ -1,9 +1,10 @@
-"""A gated writer that measures how long single calls are held, with a sleep of its own beside it.
+"""A gated writer that measures how long single calls are held, with a plain sleep beside it.
 
-    with Probe(gate, tree / "probe", work / "probe.log") as probe:
-        ...freezes...
-    probe.waits_ms()            # calls that took 5 ms or more: (start, end, ms), CLOCK_MONOTONIC s
-    probe.oversleep_ms()        # the worst a 1 ms sleep took: what the busy machine adds by itself
+    with Probe(gate, tree / "probe", work / "probe.log", beside_s=0.2) as probe:
+        ...freezes with a limit of 0.2 s...
+    probe.waits_ms()            # ms of every call that took 5 ms or more
+    probe.oversleep_ms()        # the most by which a sleep of beside_s was late: an ungated process
+                                # sleeps so all the time; what a busy machine adds to any wait
 
 It writes one byte to a file of its own below the protected tree, again and again; it holds no lock
 and never changes what a server knows. (A server's own folder must tolerate a foreign file.)
@@ -22,27 +23,33 @@ SLOW_MS = 5.0
 
 
 class Probe:
-    def __init__(self, gate, file, log):
-        self.file, self.log = file, Path(log)
-        self.service = procs.Service([sys.executable, "-S", __file__, file, log],
-                                     env=gate.environment(), log=f"{log}.err", grace_s=2)
+    def __init__(self, gate, file, log, beside_s):
+        self.log, self.beside_s = Path(log), beside_s
+        self.services = [
+            procs.Service([sys.executable, "-S", __file__, "write", file, log],
+                          env=gate.environment(), log=f"{log}.err", grace_s=2),
+            procs.Service([sys.executable, "-S", __file__, "sleep", str(beside_s), log],
+                          log=f"{log}.err", grace_s=2)]
 
     def start(self):
         self.log.write_text("")
-        self.service.start()
+        for service in self.services:
+            service.start()
         return self
 
     def stop(self):
-        self.service.stop()
+        for service in self.services:
+            service.stop()
 
-    def records(self):
-        return [json.loads(line) for line in self.log.read_text().split("\n")[:-1]]
+    def _records(self, kind):
+        lines = (json.loads(line) for line in self.log.read_text().split("\n")[:-1])
+        return [ms for what, ms in lines if what == kind]
 
     def waits_ms(self):
-        return [(a, b, (b - a) * 1e3) for kind, a, b in self.records() if kind == "write"]
+        return self._records("write")
 
     def oversleep_ms(self):
-        return max(((b - a) * 1e3 for kind, a, b in self.records() if kind == "sleep"), default=0.0)
+        return max((ms - self.beside_s * 1e3 for ms in self._records("sleep")), default=0.0)
 
     def __enter__(self):
         return self.start()
@@ -51,20 +58,26 @@ class Probe:
         self.stop()
 
 
-def _run(file, log):
-    """The child: runs under the library. The log lies outside the protected tree."""
+def _run(kind, what, log):
+    """The child. The writer runs under the library; the log lies outside the protected tree."""
     import os
     import time
-    fd = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     out = os.open(log, os.O_WRONLY | os.O_APPEND)
+    if kind == "write":
+        fd = os.open(what, os.O_RDWR | os.O_CREAT, 0o600)
+
+        def act():
+            os.pwrite(fd, b"x", 0)
+    else:
+        def act():
+            time.sleep(float(what))
     while True:
-        for kind, act in (("write", lambda: os.pwrite(fd, b"x", 0)),
-                          ("sleep", lambda: time.sleep(0.001))):
-            begun = time.monotonic()
-            act()
-            ended = time.monotonic()
-            if (ended - begun) * 1e3 >= SLOW_MS:
-                os.write(out, (json.dumps([kind, begun, ended]) + "\n").encode())
+        begun = time.monotonic()
+        act()
+        ms = (time.monotonic() - begun) * 1e3
+        if ms >= SLOW_MS:
+            os.write(out, (json.dumps([kind, ms]) + "\n").encode())
+        time.sleep(0.001)
 
 
 if __name__ == "__main__":
