@@ -474,6 +474,14 @@ macro_rules! define {
         #[repr(u16)]
         pub enum Call { NONE, $($name),* }
 
+        /// How many numbers there are, 0 included.
+        pub const COUNT: usize = [$(stringify!($name)),*].len() + 1;
+
+        /// All names in the table's order, one line a call: its name, then its
+        /// aliases. One text and no pointers, for the library, where every pointer
+        /// would be a relocation at every start of every program.
+        pub static NAMES: &str = concat!($(stringify!($name), $(" ", stringify!($alias),)* "\n"),*);
+
         /// The table, by number.
         pub static TABLE: &[Info] = &[
             Info { name: "", aliases: &[], rule: None, what: "" },

@@ -39,6 +39,10 @@ pub const FLAG_IO_URING: u32 = 32;
 /// Some call of the table does not exist in this process's libc.
 pub const FLAG_CALLS_MISSING: u32 = 64;
 
+/// Its clock is not the freezer's (a time namespace with an offset, or a page of
+/// another boot): deadlines mean nothing to it, and it waits for none.
+pub const FLAG_FOREIGN_CLOCK: u32 = 128;
+
 /// What a process says about itself.
 #[repr(C)]
 pub struct Header {

@@ -9,9 +9,9 @@ use crate::enter::Begins;
 use crate::own;
 use crate::place::{self, Target};
 use crate::state::{HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region, SETTLED, UNTIL_WAIT};
-use crate::{resolve, sys};
+use crate::{resolve, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
-use gate::calls::{Call, Rule, TABLE};
+use gate::calls::{Call, Rule};
 use gate::locks::Table;
 use gate::word::ProcessWord;
 
@@ -88,7 +88,7 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
     }
 
     fn call_rule(&self) -> Option<Rule> {
-        TABLE.get(self.call as usize).and_then(|info| info.rule)
+        rules::rule(self.call)
     }
 
     /// By the profile, this change begins no section.

@@ -13,10 +13,10 @@ use crate::resolve::REAL;
 use crate::state::{GATED, HABITS, LAPSED, MODE, Region, STRONG, control, region};
 use crate::{arch, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{compiler_fence, fence};
+use core::sync::atomic::{AtomicU8, compiler_fence, fence};
 use gate::control::ControlPage;
 use gate::entry::{Enclosing, Look, Patience, left_behind, may_pass};
-use gate::region::Slot;
+use gate::region::{FLAG_FOREIGN_CLOCK, Slot};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
 /// Jump to the real call; nothing to do afterwards.
@@ -247,10 +247,30 @@ fn look(patience: &mut Patience, barrier: u64) -> Look {
         return Look::LeaseOver;
     }
     let look = patience.look(barrier, sys::now);
-    if look == Look::LeaseOver {
-        LAPSED.store(barrier, Relaxed);
+    match look {
+        Look::LeaseOver => LAPSED.store(barrier, Relaxed),
+        Look::Closed if clock_is_foreign() => return Look::LeaseOver,
+        _ => {}
     }
     look
+}
+
+/// See [`crate::start::clock_is_foreign`]; the answer is kept.
+fn clock_is_foreign() -> bool {
+    const UNKNOWN: u8 = 0;
+    const OURS: u8 = 1;
+    const FOREIGN: u8 = 2;
+    static CLOCK: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut known = CLOCK.load(Relaxed);
+    if known == UNKNOWN {
+        let foreign = control().is_none_or(crate::start::clock_is_foreign);
+        known = if foreign { FOREIGN } else { OURS };
+        CLOCK.store(known, Relaxed);
+        if foreign {
+            rules::descriptors::note(FLAG_FOREIGN_CLOCK);
+        }
+    }
+    known == FOREIGN
 }
 
 fn admitted(at: &At) -> bool {

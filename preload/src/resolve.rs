@@ -7,10 +7,10 @@
 use crate::sys;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use gate::calls::TABLE;
+use gate::calls::{COUNT, NAMES};
 
 /// The real functions by the number of the call. The trampoline reads it.
-pub static REAL: [AtomicUsize; TABLE.len()] = [const { AtomicUsize::new(0) }; TABLE.len()];
+pub static REAL: [AtomicUsize; COUNT] = [const { AtomicUsize::new(0) }; COUNT];
 
 /// libc functions and objects that the library itself uses.
 pub struct Helpers {
@@ -117,9 +117,8 @@ pub fn all() {
         // SAFETY: the tables are those of loaded objects.
         objects.iter().flatten().find_map(|object| unsafe { object.find(name.as_bytes()) })
     };
-    for (slot, info) in REAL.iter().zip(TABLE).skip(1) {
-        let mut names = core::iter::once(&info.name).chain(info.aliases);
-        let real = names.find_map(|name| found(next, name));
+    for (slot, names) in REAL.iter().skip(1).zip(NAMES.lines()) {
+        let real = names.split(' ').find_map(|name| found(next, name));
         slot.store(real.unwrap_or(missing as *const () as usize), Ordering::Release);
     }
     type Wanted<'a> = (&'a AtomicUsize, &'a [Option<Object>], &'a [&'a str]);

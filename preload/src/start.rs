@@ -106,8 +106,7 @@ unsafe fn join() -> bool {
     if env.gate.contains(&b'/') || env.gate.starts_with(b".") {
         return false;
     }
-    let boot = boot_id();
-    let page = match open_page(&env, &boot) {
+    let page = match open_page(&env) {
         Some(page) => page,
         None => return false,
     };
@@ -115,8 +114,8 @@ unsafe fn join() -> bool {
     let control = unsafe { &*page };
     // SAFETY: the caller is the only one.
     let settings = unsafe { settings_mut() };
-    if control.check(&boot).is_err()
-        || time_namespace_has_offset()
+    // The boot was looked at where there was doubt; see `open_page`.
+    if control.check(&control.boot_id).is_err()
         || is_freezers_child(&env, control)
         || !take_profile(settings, control)
         || !program_is_gated(settings.profile.str())
@@ -174,7 +173,7 @@ fn read_file(path: *const u8, into: &mut [u8]) -> usize {
 }
 
 /// Opens and maps the control page; makes it where there is none and it may.
-fn open_page(env: &Environment, boot: &[u8; 16]) -> Option<*const ControlPage> {
+fn open_page(env: &Environment) -> Option<*const ControlPage> {
     let mut path = Path::new();
     for part in [env.dir, b"/", env.gate, b"/control"] {
         path.push(part);
@@ -185,7 +184,7 @@ fn open_page(env: &Environment, boot: &[u8; 16]) -> Option<*const ControlPage> {
     // SAFETY: `path` is NUL-terminated.
     let mut fd = unsafe { sys::open(AT_FDCWD, path.c(), sys::O_NOFOLLOW) };
     if fd == sys::ENOENT && env.asked_for {
-        make_page(env, boot, &path);
+        make_page(env, &boot_id(), &path);
         // SAFETY: as above.
         fd = unsafe { sys::open(AT_FDCWD, path.c(), sys::O_NOFOLLOW) };
     }
@@ -201,7 +200,28 @@ fn open_page(env: &Environment, boot: &[u8; 16]) -> Option<*const ControlPage> {
         && (stat.uid == 0 || stat.uid == sys::euid());
     let page = if sound { sys::map(SIZE, false, fd) } else { core::ptr::null_mut() };
     sys::close(fd);
-    (!page.is_null()).then_some(page as *const ControlPage)
+    if page.is_null() {
+        return None;
+    }
+    // Reading the boot id costs as much as all the rest. A page that was clearly
+    // made after this boot needs no look; should the clock have been stepped, the
+    // first closed barrier looks (`clock_is_foreign`).
+    let page = page as *const ControlPage;
+    // SAFETY: mapped just now.
+    if stat.changed < sys::boot_time() + 120 && unsafe { (*page).boot_id } != boot_id() {
+        sys::unmap(page.cast_mut().cast(), SIZE);
+        return None;
+    }
+    Some(page)
+}
+
+/// Does a deadline on this page mean nothing here? Asked once, at the first closed
+/// barrier: the answer costs two looks into /proc, and most processes never meet one.
+#[cold]
+pub fn clock_is_foreign(control: &ControlPage) -> bool {
+    let id = boot_id();
+    // In a chroot without /proc there is no answer, and no namespace was entered.
+    id != [0; 16] && id != control.boot_id || time_namespace_has_offset()
 }
 
 /// Makes the gate's directory and page: so that one line in the unit is enough.
@@ -368,7 +388,7 @@ fn configure(settings: &mut Settings, env: &Environment) -> bool {
 fn note_missing_calls() {
     let Some(region) = crate::state::region() else { return };
     let mut places = region.header.missing.iter();
-    for call in 1..gate::calls::TABLE.len() {
+    for call in 1..gate::calls::COUNT {
         if resolve::is_missing(call)
             && let Some(place) = places.next()
         {

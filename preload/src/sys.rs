@@ -44,10 +44,14 @@ pub struct Stat {
     rdev: u64,
     /// Size in bytes.
     pub size: i64,
-    _rest: [u64; 11],
+    _times: [u64; 6],
+    /// Time of the last change of the inode, s.
+    pub changed: i64,
+    _rest: [u64; 4],
 }
 
 const _: () = assert!(core::mem::size_of::<Stat>() == 144);
+const _: () = assert!(core::mem::offset_of!(Stat, changed) == 104);
 
 impl Stat {
     const fn zero() -> Self {
@@ -61,7 +65,9 @@ impl Stat {
             _pad: 0,
             rdev: 0,
             size: 0,
-            _rest: [0; 11],
+            _times: [0; 6],
+            changed: 0,
+            _rest: [0; 4],
         }
     }
 
@@ -258,6 +264,14 @@ pub fn now() -> u64 {
     let mut time = [0u64; 2];
     call!(nr::CLOCK_GETTIME, 1, &raw mut time);
     time[0] * 1_000_000_000 + time[1]
+}
+
+/// When this machine was booted, s since the epoch, by the present clock.
+pub fn boot_time() -> i64 {
+    let (mut real, mut boot) = ([0u64; 2], [0u64; 2]);
+    call!(nr::CLOCK_GETTIME, 0, &raw mut real);
+    call!(nr::CLOCK_GETTIME, 7, &raw mut boot);
+    real[0] as i64 - boot[0] as i64
 }
 
 /// Is the thread running on its alternate signal stack?

@@ -13,19 +13,29 @@ use crate::place::Target;
 use crate::state::{HABITS, RECORD, Region};
 use crate::sys::AT_FDCWD;
 use core::sync::atomic::Ordering::Relaxed;
-use gate::calls::{CWD, Call, Rule, TABLE};
+use gate::calls::{CWD, Call, Rule};
 
-const RULES: [Option<Rule>; TABLE.len()] = {
-    let mut rules = [None; TABLE.len()];
-    let mut at = 0;
-    while at < TABLE.len() {
-        rules[at] = TABLE[at].rule;
-        at += 1;
-    }
-    rules
-};
+macro_rules! rules {
+    ($($kind:ident $name:ident [$($alias:ident)*] $body:tt $what:literal;)*) => {
+        /// What to do, by the call's number. An array of its own: the table's
+        /// names are pointers, and each would be a relocation at every start.
+        static RULES: [Option<Rule>; gate::calls::COUNT] = [None, $(one!($kind $body)),*];
+    };
+}
 
-fn rule(call: u16) -> Option<Rule> {
+macro_rules! one {
+    (variadic $target:tt) => {
+        None
+    };
+    (call ($rule:ident $($arg:tt)*)) => {
+        Some(Rule::$rule $($arg)*)
+    };
+}
+
+gate::for_each_call!(rules);
+
+/// The rule of a call.
+pub fn rule(call: u16) -> Option<Rule> {
     RULES.get(call as usize).copied().flatten()
 }
 

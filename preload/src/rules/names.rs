@@ -210,7 +210,7 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
         return;
     }
     let stream = matches!(
-        gate::calls::TABLE.get(frame.inner as usize).and_then(|info| info.rule),
+        super::rule(frame.inner),
         Some(Rule::OpenMode(..))
     );
     let fd = if stream { resolve::fileno(frame.result) } else { frame.int() };

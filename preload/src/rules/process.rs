@@ -11,7 +11,7 @@ use crate::place::Target;
 use crate::state::{HABITS, Region, SETTLED, SHARED_ONCE, UNTIL_WAIT, region};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::entry::left_behind;
-use gate::calls::{Rule, TABLE};
+use gate::calls::Rule;
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
 fn locks_held(region: &Region) -> bool {
@@ -50,7 +50,7 @@ pub fn fork(frame: &mut Frame) -> u64 {
 
 /// Back from fork in the child.
 pub fn in_child(frame: &mut Frame) {
-    let rule = TABLE.get(frame.inner as usize).and_then(|info| info.rule);
+    let rule = super::rule(frame.inner);
     if matches!(rule, Some(Rule::Fork | Rule::Daemon)) && frame.note[0] == 1 {
         own::adopt(Some((frame.note[1], frame.note[2])));
     }
@@ -61,7 +61,7 @@ pub fn in_child(frame: &mut Frame) {
 pub fn child_without_return(frame: &mut Frame) -> u64 {
     // Of system and popen the child is libc's own affair: it calls no hook before
     // its exec.
-    if !matches!(TABLE.get(frame.inner as usize).and_then(|i| i.rule), Some(Rule::Waits)) {
+    if !matches!(super::rule(frame.inner), Some(Rule::Waits)) {
         SHARED_ONCE.store(true, Relaxed);
     }
     if let Some(region) = region()
