@@ -118,18 +118,62 @@ pub fn inline_calls(path: &Path) -> Vec<String> {
 fn inline_in(text: &[u8]) -> Vec<&'static str> {
     let mut found = Vec::new();
     for at in text.windows(2).enumerate().filter(|(_, w)| *w == [0x0f, 0x05]).map(|(at, _)| at) {
-        let before = &text[at.saturating_sub(40)..at];
-        // `mov $N,%eax` is b8 N; the nearest one counts.
-        let Some(loaded) = (0..before.len().saturating_sub(4))
-            .rev()
-            .find(|i| before[*i] == 0xb8 && before[i + 3] == 0 && before[i + 4] == 0)
-        else {
-            continue;
-        };
-        let call = number(before, loaded + 1, 4) as u32;
-        found.extend(CHANGING.iter().find(|(nr, _)| *nr == call).map(|(_, name)| *name));
+        let from = at.saturating_sub(48);
+        let before = &text[from..at];
+        // `mov $N,%eax` is b8 N. The two bytes may lie inside some longer instruction
+        // as well: between the two, whole instructions must lead to the call.
+        let loaded = (0..before.len().saturating_sub(4)).rev().find(|i| {
+            before[*i] == 0xb8
+                && before[i + 3] == 0
+                && before[i + 4] == 0
+                && leads(&before[i + 5..])
+        });
+        let call = loaded.map(|loaded| number(before, loaded + 1, 4) as u32);
+        found.extend(CHANGING.iter().find(|(nr, _)| Some(*nr) == call).map(|(_, name)| *name));
     }
     found
+}
+
+/// Are these bytes a run of whole instructions, of the kind that loads arguments?
+fn leads(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        match length(text) {
+            Some(len) if len <= text.len() => text = &text[len..],
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Length of one instruction; None: not one that loads arguments.
+fn length(text: &[u8]) -> Option<usize> {
+    let rex = usize::from(matches!(text.first()?, 0x40..=0x4f));
+    let wide = rex == 1 && text[0] & 8 != 0;
+    let with_operand = |at: usize, immediate: usize| {
+        let mode = *text.get(at)?;
+        let (kind, register) = (mode >> 6, mode & 7);
+        let extra = usize::from(kind != 3 && register == 4);
+        let displacement = match kind {
+            0 if register == 5 => 4,
+            1 => 1,
+            2 => 4,
+            _ => 0,
+        };
+        Some(at + 1 + extra + displacement + immediate)
+    };
+    match text.get(rex)? {
+        0x50..=0x5f | 0x90 => Some(rex + 1),
+        0xb8..=0xbf => Some(rex + 1 + if wide { 8 } else { 4 }),
+        0x01 | 0x09 | 0x21 | 0x29 | 0x31 | 0x33 | 0x63 | 0x85 | 0x89 | 0x8b | 0x8d => {
+            with_operand(rex + 1, 0)
+        }
+        0x83 | 0xc1 => with_operand(rex + 1, 1),
+        0x81 | 0xc7 => with_operand(rex + 1, 4),
+        0x0f if matches!(text.get(rex + 1)?, 0xb6 | 0xb7 | 0xbe | 0xbf | 0x1f) => {
+            with_operand(rex + 2, 0)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -144,5 +188,7 @@ mod tests {
         assert_eq!(inline_in(&text), ["rename"]);
         assert!(inline_in(&[0xb8, 0x27, 0, 0, 0, 0x0f, 0x05]).is_empty(), "getpid changes nothing");
         assert!(inline_in(&[0x0f, 0x05, 0xb8, 1, 0, 0, 0]).is_empty());
+        // lea 0x50f(%rip),%rsi after mov $1,%eax: the bytes lie inside an instruction.
+        assert!(inline_in(&[0xb8, 1, 0, 0, 0, 0x48, 0x8d, 0x35, 0x0f, 0x05, 0, 0]).is_empty());
     }
 }

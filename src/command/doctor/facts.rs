@@ -180,17 +180,17 @@ fn label(proc: &Path) -> Option<String> {
     confines.then(|| text.to_owned())
 }
 
-/// Ticks since boot, on the wall clock.
+/// Ticks since boot, on the wall clock as it stands now. (`btime` in `/proc/stat` is a
+/// whole second, too coarse to order a start and the making of a page.)
 fn started_ns(ticks: u64) -> u64 {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let boot: u64 = text
-        .lines()
-        .find_map(|line| line.strip_prefix("btime "))
-        .and_then(|seconds| seconds.trim().parse().ok())
-        .unwrap_or(0);
+    let mut boot = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `boot` is a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut boot) };
+    let since_boot = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
     // SAFETY: takes a number only.
     let rate = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
-    boot * 1_000_000_000 + ticks * (1_000_000_000 / rate)
+    let age = since_boot.saturating_sub(ticks * (1_000_000_000 / rate));
+    crate::host::sys::wall_ns().saturating_sub(age)
 }
 
 /// The libraries that LD_PRELOAD names and that are ours.

@@ -181,6 +181,8 @@ fn look(args: &Args) -> Result<Found> {
         .filter_map(|pid| all.get(pid))
         .filter(|facts| !facts.program.is_empty())
         .map(|facts| (facts.clone(), reason::judge(facts, &around)))
+        // Gates of this name in other directories are none of this one's business.
+        .filter(|(_, judgement)| target != Target::Gate || judgement.cause != "other-gate")
         .collect();
     let inline = inline(&processes);
     Ok(Found {

@@ -6,6 +6,7 @@ use gate::profile::{self, Key};
 use gate::region;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What holds for a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct Judgement {
     pub cure: String,
     /// What is not covered although it is gated.
     pub gaps: Vec<String>,
+    /// Calls of the table that its libc lacks: nothing there to hook, or to call.
+    pub lacks: Vec<&'static str>,
 }
 
 /// What must be known beside the process itself.
@@ -77,7 +80,14 @@ fn judged(
     reason: impl Into<String>,
     cure: impl Into<String>,
 ) -> Judgement {
-    Judgement { state, cause, reason: reason.into(), cure: cure.into(), gaps: Vec::new() }
+    Judgement {
+        state,
+        cause,
+        reason: reason.into(),
+        cure: cure.into(),
+        gaps: Vec::new(),
+        lacks: Vec::new(),
+    }
 }
 
 /// Judges one process.
@@ -122,7 +132,8 @@ fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
     match around.regions.get(&facts.pid) {
         Some(RegionSeen::Good(flags, missing)) => {
             let mut good = judged(State::Gated, "gated", "", "");
-            good.gaps = gaps(*flags, missing);
+            good.gaps = gaps(*flags);
+            good.lacks = missing.clone();
             if facts.library_replaced {
                 good.gaps.push(format!(
                     "runs the library of before an upgrade (its file was replaced); to get the \
@@ -154,8 +165,8 @@ fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
 }
 
 /// What a gated process can do past the gate, by what its region says.
-pub fn gaps(flags: u32, missing: &[&str]) -> Vec<String> {
-    let known: [(u32, &str); 5] = [
+pub fn gaps(flags: u32) -> Vec<String> {
+    let known: [(u32, &str); 4] = [
         (
             region::FLAG_MAPS_SHARED,
             "has mapped a protected file shared and writable: stores into \
@@ -168,17 +179,9 @@ pub fn gaps(flags: u32, missing: &[&str]) -> Vec<String> {
             "has held more locks at once than its table has room for: \
                                       they are confirmed by the kernel's lists only",
         ),
-        (region::FLAG_CALLS_MISSING, "its libc lacks calls of the table"),
     ];
-    let mut gaps: Vec<String> = known
-        .iter()
-        .filter(|(flag, _)| flags & flag != 0)
-        .map(|(_, what)| (*what).to_owned())
-        .collect();
-    if let Some(last) = gaps.last_mut().filter(|_| !missing.is_empty()) {
-        *last += &format!(" ({})", missing.join(", "));
-    }
-    gaps
+    let known = known.iter().filter(|(flag, _)| flags & flag != 0);
+    known.map(|(_, what)| (*what).to_owned()).collect()
 }
 
 /// Has the library, and hears nothing.
@@ -192,6 +195,23 @@ fn deaf(facts: &Facts, around: &Around<'_>) -> Judgement {
                 "other-gate",
                 format!("it belongs to another gate, {other}"),
                 format!("freeze both: writegate freeze -g {} -g {other}", around.gate),
+            );
+        }
+        if let Some(root) = facts.chroot.as_ref().filter(|root| Path::new(path).starts_with(root)) {
+            return not(
+                "own-gate-in-chroot",
+                format!(
+                    "its root directory is {}, and it has made a gate of its own in there",
+                    root.display()
+                ),
+                format!("let it see {}: a bind mount in the chroot", around.dir),
+            );
+        }
+        if *path != control {
+            return not(
+                "other-gate",
+                format!("it belongs to a gate {other} in another directory: {path}"),
+                "WRITEGATE_DIR names the directory, for the service and for the command".into(),
             );
         }
         return not(
@@ -511,8 +531,7 @@ mod tests {
         let page = Some(("/run/writegate/mail/control".into(), 5));
         let good = judge_one(Facts { page, ..plain() });
         assert_eq!(good.state, State::Gated);
-        assert_eq!(good.gaps.len(), 2);
-        assert!(good.gaps[1].ends_with("(gets)"), "{:?}", good.gaps);
+        assert_eq!((good.gaps.len(), good.lacks), (1, vec!["gets"]));
     }
 
     #[test]

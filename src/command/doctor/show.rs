@@ -6,7 +6,7 @@ use super::rights::Lack;
 use super::unit::Meaning;
 use crate::command::print;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 
 #[derive(Serialize)]
@@ -119,6 +119,12 @@ pub fn table(found: &Found) {
     }
     cures(found);
     gaps(found);
+    let lacks = found.processes.iter().flat_map(|(_, judgement)| &judgement.lacks);
+    let lacks: BTreeSet<&str> = lacks.copied().collect();
+    if !lacks.is_empty() {
+        let lacks: Vec<_> = lacks.into_iter().collect();
+        print(&format!("note: their libc has no {}: nothing there to hook", lacks.join(", ")));
+    }
     for (file, calls) in &found.inline {
         print(&format!(
             "note: {file} makes system calls of its own past libc ({}): the gate does not see them",
