@@ -47,6 +47,9 @@ pub struct Args {
     /// Protected directories, as the service's WRITEGATE_PATHS names them
     #[arg(long, value_name = "DIR:DIR")]
     paths: Option<String>,
+    /// Wait only for processes of these users and root (default: for everybody who maps the page)
+    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    users: Vec<String>,
     /// Flush the protected file systems first (for tools that do not do so themselves)
     #[arg(long)]
     sync: bool,
@@ -91,6 +94,7 @@ pub fn run(args: &Args) -> Result<u8> {
         retries: args.retries,
         queue_ns: duration::ns(args.queue),
         paths: paths(args.paths.as_deref())?,
+        users: users(&args.users)?,
         sync: args.sync,
         require: args.require.clone(),
         evidence: true,
@@ -111,6 +115,20 @@ pub fn paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
         )),
         None => Ok(paths),
     }
+}
+
+/// Users by name or number.
+fn users(given: &[String]) -> Result<Option<Vec<u32>>> {
+    let known = |name: &String| {
+        let by_name = || nix::unistd::User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
+        name.parse()
+            .ok()
+            .or_else(by_name)
+            .ok_or_else(|| Fault::new(fault::USAGE, format!("--users: there is no user `{name}`")))
+    };
+    let ids: Result<Vec<u32>> = given.iter().map(known).collect();
+    let ids = ids?;
+    Ok((!ids.is_empty()).then_some(ids))
 }
 
 /// Token mode.

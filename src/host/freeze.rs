@@ -26,6 +26,8 @@ pub struct Options {
     pub retries: u32,
     /// How long to wait for another freezer, ns.
     pub queue_ns: u64,
+    /// Only processes of these users (and root) are waited for; none: all.
+    pub users: Option<Vec<u32>>,
     /// Protected directories, as the freezer was told.
     pub paths: Vec<PathBuf>,
     /// Flush the file systems of the protected directories.
@@ -69,7 +71,10 @@ impl Freeze {
     pub fn prepare(options: Options) -> Result<Freeze> {
         let asked_at = sys::now_ns();
         let mut notes = Vec::new();
-        let mut session = Session::open(&options.gates, options.queue_ns, |note| notes.push(note))?;
+        let mut session =
+            Session::open(&options.gates, options.queue_ns, options.users.as_deref(), |note| {
+                notes.push(note);
+            })?;
         let listed_at = sys::now_ns();
         let evidence = Evidence::gather(&mut session, &options);
         Ok(Freeze {

@@ -7,7 +7,7 @@
 use super::helper::{Described, Looked, PageId, RegionFound, Reply, Request};
 use super::procfs;
 use super::sys::{self, Mapping};
-use gate::region::{BadRegion, self, Header, SIZE};
+use gate::region::{self, BadRegion, Header, SIZE};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::fs::{self, File};
 use std::io::IoSlice;

@@ -27,6 +27,11 @@ pub struct Thawed {
 
 /// A helper and a first census for these gates, locked or not.
 pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
+    look_around_for(gates, None)
+}
+
+/// The same; only processes of these users are waited for.
+fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Census)> {
     let mut pages = Vec::new();
     for gate in gates {
         pages.push(own_page(gate.page.address(), &gate.name).ok_or_else(|| {
@@ -38,13 +43,19 @@ pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
     }
     let mut helper = Helper::new(pages)?;
     let mut census = Census::new(gates.len());
+    census.users = users.map(|users| users.iter().copied().collect());
     census.scan(&mut helper);
     Ok((helper, census))
 }
 
 impl Session {
     /// Opens and locks these gates and looks who is there. Messages go to `note`.
-    pub fn open(names: &[String], queue_ns: u64, mut note: impl FnMut(String)) -> Result<Session> {
+    pub fn open(
+        names: &[String],
+        queue_ns: u64,
+        users: Option<&[u32]>,
+        mut note: impl FnMut(String),
+    ) -> Result<Session> {
         let mut names = names.to_vec();
         // One order for all freezers, or two of them wait for each other.
         names.sort();
@@ -65,7 +76,7 @@ impl Session {
                 ));
             }
         }
-        let (helper, census) = look_around(&gates)?;
+        let (helper, census) = look_around_for(&gates, users)?;
         let session = Session { gates, census, helper, membarrier: Membarrier::find(), signals };
         session.somebody_is_there()?;
         session.fence_reaches_all()?;

@@ -186,6 +186,10 @@ int main(int argc, char **argv) {
         return 3;
     close(fd);
     const char *mode = argv[2], *argument = argc > 3 ? argv[3] : "";
+    if (strcmp(mode, "requeue") == 0) { /* moves all waiters to a word of its own */
+        void *other = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        return syscall(SYS_futex, (uint32_t *)BARRIER, FUTEX_REQUEUE, 0, 1000000, other, 0) < 0;
+    }
     if (strcmp(mode, "no-region") == 0) {
         ready();
         pause();
@@ -293,12 +297,20 @@ int main(int argc, char **argv) {
         for (;;)
             pause();
     } else if (strcmp(mode, "invisible-wait") == 0) {
-        /* In its section it waits, in a way nobody can see, for one that is held. */
+        /* In its section it waits, in a way nobody can see, for one that is held and
+         * is no child of it. */
         int pipes[2];
         if (pipe(pipes) != 0)
             return 3;
-        pid_t peer = fork();
-        if (peer == 0) {
+        pid_t between = fork();
+        if (between > 0)
+            waitpid(between, NULL, 0);
+        else {
+            pid_t middle = getpid();
+            if (fork() != 0)
+                _exit(0);
+            while (getppid() == middle)
+                pause_ms(0.2);
             new_region(0);
             while (*BARRIER == 0)
                 pause_ms(0.2);
@@ -330,6 +342,47 @@ int main(int argc, char **argv) {
             while (*BARRIER != 0)
                 pause_ms(0.2);
         }
+    } else if (strcmp(mode, "overflow") == 0) { /* more threads than slots, for so many ms */
+        *AT(uint32_t, region, 100) = 1;
+        *AT(uint64_t, region, 104) += 1;
+        ready();
+        while (*BARRIER == 0)
+            pause_ms(0.2);
+        pause_ms(atof(argument));
+        *AT(uint32_t, region, 100) = 0;
+        for (;;)
+            pause();
+    } else if (strcmp(mode, "ungated-child") == 0) { /* as a set-id or static program would be */
+        if (fork() == 0) {
+            execlp("sleep", "sleep", "60", NULL);
+            _exit(127);
+        }
+        pause_ms(200);
+        ready();
+        for (;;)
+            pause();
+    } else if (strcmp(mode, "secret-lock") == 0) { /* a lock that the region does not show */
+        int file = open(argument, O_CREAT | O_RDWR, 0644);
+        struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        if (fcntl(file, F_SETLK, &whole) != 0)
+            return 3;
+        ready();
+        for (;;)
+            pause();
+    } else if (strcmp(mode, "maps-shared") == 0) {
+        *FLAGS = 8;
+        ready();
+        for (;;)
+            pause();
+    } else if (strcmp(mode, "locked-writer") == 0) { /* waits at the barrier while it owns a lock */
+        lock(-1, 1, 99);
+        ready();
+        while (*BARRIER == 0)
+            pause_ms(0.2);
+        enter(1, -1);
+        leave();
+        for (;;)
+            pause();
     } else if (strcmp(mode, "lies") == 0) { /* a region with numbers that cannot be */
         *SLOTS_USED = UINT32_MAX;
         ready();

@@ -277,6 +277,16 @@ impl Evidence {
             );
             self.findings[at].push(finding(Kind::Unchecked, text));
         }
+        for member in session.census.foreign(at) {
+            self.findings[at].push(Finding {
+                pid: Some(member.pid),
+                program: Some(member.stat.comm.clone()),
+                ..finding(
+                    Kind::Uncovered,
+                    "maps the control page and is of none of --users: not waited for",
+                )
+            });
+        }
         for (pid, program) in session.census.died_in_section(at) {
             self.findings[at].push(Finding {
                 pid: Some(pid),

@@ -1,0 +1,278 @@
+"""Bad input and bad days: each has its message and its exit code, and nothing hangs."""
+import os
+import random
+import shutil
+import subprocess
+import time
+import unittest
+
+from rig import Rig, SIGKILL, SIGSTOP, WRITEGATE, children_of, fake_worker, wait_for
+
+ROOT = os.geteuid() == 0
+
+
+class Page(unittest.TestCase):
+    """A control page that cannot be used."""
+
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+        self.page = self.rig.control()
+
+    def refused(self, code, *words):
+        said = self.rig.freeze()
+        self.assertEqual(said.code, code, said)
+        for word in words:
+            self.assertIn(word, said.err)
+        self.assertEqual(said.lines, [])
+
+    def test_no_gate_directory(self):
+        shutil.rmtree(self.rig.dir)
+        self.refused(69, "does not exist")
+
+    def test_foreign(self):
+        self.page.write_bytes(bytes(16384))
+        self.refused(78, "is not a control page")
+
+    def test_another_version(self):
+        content = bytearray(self.page.read_bytes())
+        content[8] = 99
+        self.page.write_bytes(content)
+        self.refused(78, "another version", "restart the service")
+
+    def test_another_boot(self):
+        content = bytearray(self.page.read_bytes())
+        content[16] ^= 1
+        self.page.write_bytes(content)
+        self.refused(78, "another boot", "tmpfs")
+
+    def test_truncated(self):
+        os.truncate(self.page, 100)
+        self.refused(78, "100 bytes")
+
+    def test_symlinked(self):
+        self.page.rename(self.page.with_name("elsewhere"))
+        self.page.symlink_to("elsewhere")
+        self.refused(78, "symbolic link")
+
+    def test_writable_by_others(self):
+        self.page.chmod(0o666)
+        self.refused(78, "written by others", "chmod go-w")
+        self.page.chmod(0o644)
+        self.page.parent.chmod(0o777)
+        self.refused(78, "written by others")
+
+    def test_a_directory_or_a_pipe_in_its_place(self):
+        self.page.unlink()
+        self.page.mkdir()
+        self.refused(78)
+        self.page.rmdir()
+        os.mkfifo(self.page, 0o644)
+        self.refused(78, "not a regular file")
+
+    @unittest.skipUnless(ROOT, "needs root to give files away")
+    def test_somebody_elses(self):
+        os.chown(self.page, 65534, 65534)
+        self.refused(78, "belongs to user 65534")
+
+    @unittest.skipUnless(ROOT, "needs root to become somebody else")
+    def test_not_the_owner(self):
+        self.rig.worker("idle")
+        self.rig.uid = 65534
+        self.refused(77, "only its owner")
+
+    def test_replaced_under_living_processes(self):
+        worker = self.rig.worker("idle")
+        self.page.rename(self.page.with_name("old"))
+        shutil.copy(self.page.with_name("old"), self.page)
+        self.page.with_name("old").unlink()
+        self.refused(69, "nothing was frozen")
+        fresh = self.rig.worker("idle")
+        said = self.rig.freeze()
+        # Who hears and who is deaf: this is no freeze of the service.
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said) \
+            if "control (deleted)" not in maps(worker.pid) else None
+        self.assertIsNone(fresh.poll())
+
+    def test_replaced_during_the_freeze(self):
+        self.rig.worker("idle")
+        script = f"cp {self.page} {self.page}.new && mv {self.page}.new {self.page}"
+        said = self.rig.freeze(command=["sh", "-c", script])
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.assertIn("replaced", said.err)
+
+    def test_a_profile_with_a_fault_has_line_and_column(self):
+        conf = self.rig.file("bad.conf")
+        conf.write_text("# fine\nexlude = *.log\n")
+        said = self.rig.run("exec", "-g", "new", "--config", conf, "--", "true")
+        self.assertEqual(said.code, 78, said)
+        self.assertIn(f"{conf}:2:1: unknown key", said.err)
+
+    def test_no_library(self):
+        said = self.rig.run("exec", "-g", "t", "--library", "/nonexistent.so", "--", "true")
+        self.assertEqual(said.code, 78, said)
+        self.assertIn("--library", said.err)
+
+
+def maps(pid):
+    with open(f"/proc/{pid}/maps") as text:
+        return text.read()
+
+
+class Freezers(unittest.TestCase):
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+
+    def test_two_at_once_take_turns(self):
+        worker = self.rig.worker("work", self.rig.file("a"))
+        both = [self.rig.start("freeze", "-g", "t", "--", "sleep", "0.3") for _ in range(2)]
+        for freezer in both:
+            out, err = freezer.communicate(timeout=20)
+            self.assertEqual(freezer.returncode, 0, out + err)
+        self.assertLess(max(self.rig.held(worker)), 450, "held for one freeze at a time")
+
+    def test_three_tools_back_to_back(self):
+        """No single wait is longer than one limit, whoever asks how often."""
+        worker = self.rig.worker("work", self.rig.file("a"))
+        until = time.monotonic() + 4
+        loop = ["sh", "-c", f"while :; do {WRITEGATE} freeze -g t -t 200ms --retries 0 -- "
+                            "sleep 0.15; done"]
+        tools = [self.rig.plain(loop, start_new_session=True) for _ in range(3)]
+        time.sleep(max(0, until - time.monotonic()))
+        for tool in tools:
+            os.killpg(tool.pid, SIGKILL)
+        held = self.rig.held(worker)
+        self.assertGreater(len(held), 4)
+        self.assertLess(max(held), 250, held)
+
+    def test_killed_at_random_moments(self):
+        worker = self.rig.worker("work", self.rig.file("a"))
+        chance = random.Random(7)
+        for _ in range(15):
+            freezer = self.rig.start("freeze", "-g", "t", "-t", "300ms", "--", "sleep", "0.25")
+            time.sleep(chance.uniform(0, 0.25))
+            freezer.kill()
+            freezer.wait()
+            said = self.rig.freeze("-t", "300ms", command=["true"])
+            self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+        self.assertIsNone(worker.poll())
+        held = self.rig.held(worker)
+        self.assertLess(max(held), 350, held)
+
+    def test_a_stopped_waiter_does_not_block_later_freezes(self):
+        self.rig.worker("idle")
+        worker = self.rig.worker("work", self.rig.file("a"))
+        self.rig.freeze("-t", "2s", command=["sh", "-c", f"sleep 0.1; kill -STOP {worker.pid}"])
+        begun = time.monotonic()
+        said = self.rig.freeze("-t", "2s")
+        self.assertEqual(said.code, 0, said)
+        self.assertLess(time.monotonic() - begun, 1.5)
+
+    def test_the_gate_rests_as_long_as_it_was_closed(self):
+        self.rig.worker("idle")
+        self.rig.freeze("-t", "2s", command=["sleep", "0.5"])
+        begun = time.monotonic()
+        self.rig.freeze("-t", "2s")
+        self.assertGreater(time.monotonic() - begun, 0.4)
+
+    def test_closed_streams(self):
+        self.rig.worker("idle")
+        for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            done = subprocess.run(["sh", "-c", f"exec {WRITEGATE} freeze -g t -- true {closing}"],
+                                  env=self.rig.env(), timeout=20, capture_output=True)
+            self.assertEqual(done.returncode, 0, (closing, done))
+
+    def test_a_reader_that_went_away(self):
+        self.rig.worker("idle")
+        done = subprocess.run(["bash", "-c", f"{WRITEGATE} freeze -g t -- true | true; "
+                                             "exit ${PIPESTATUS[0]}"],
+                              env=self.rig.env(), timeout=20, capture_output=True)
+        self.assertEqual(done.returncode, 0, done)
+
+    def test_a_helper_that_hangs_is_replaced(self):
+        """As on a process stuck on a dead disk: its look never comes back."""
+        self.rig.worker("idle")
+        freezer = self.rig.start("freeze", "-g", "t", "--", "sleep", "0.4")
+        wait_for(lambda: len(children_of(freezer.pid)) == 2, what="helper and command")
+        helper = [pid for pid in children_of(freezer.pid) if comm(pid) == "writegate"]
+        os.kill(helper[0], SIGSTOP)
+        out, err = freezer.communicate(timeout=15)
+        self.assertEqual(freezer.returncode, 0, out + err)
+
+    def test_a_user_who_requeues_the_waiters(self):
+        """Anybody can read the page, and so move its waiters to another word."""
+        worker = self.rig.worker("work", self.rig.file("a"))
+        self.rig.freeze("-t", "2s", command=["sh", "-c", f"sleep 0.1; {fake_worker()} "
+                                             f"{self.rig.control()} requeue"])
+        held = self.rig.held(worker)
+        self.assertLess(max(held), 300, held)
+
+    def test_a_foreign_user_who_never_goes_idle_can_be_left_out(self):
+        if not ROOT:
+            self.skipTest("needs root to become somebody else")
+        self.rig.worker("work", self.rig.file("a"))
+        self.rig.uid = 65534
+        os.chown(self.rig.data, 65534, 65534)
+        hog = self.rig.worker("stuck", self.rig.file("b"))
+        self.rig.uid = None
+        said = self.rig.freeze("--retries", "0", "--drain", "200ms")
+        self.assertEqual(said.code, 75, said)
+        said = self.rig.freeze("--retries", "0", "--drain", "1s", "--users", "root")
+        self.assertEqual((said.code, said.verdict, said.fields["coverage"]),
+                         (0, "CONSISTENT", "partial"), said)
+        self.assertIn(str(hog.pid), said.err)
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as text:
+            return text.read().strip()
+    except OSError:
+        return ""
+
+
+@unittest.skipUnless(ROOT, "needs root to mount")
+class Disks(unittest.TestCase):
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+        self.at = self.rig.work / "mnt"
+        self.at.mkdir()
+
+    def mount(self, *args):
+        subprocess.run(["mount", *args, str(self.at)], check=True, capture_output=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", str(self.at)], capture_output=True)
+
+    def test_a_read_only_run(self):
+        self.mount("-t", "tmpfs", "-o", "mode=755", "tmpfs")
+        subprocess.run(["mount", "-o", "remount,ro", str(self.at)], check=True)
+        said = self.rig.run("exec", "-g", "new", "--library", self.rig.work / "libwritegate.so",
+                            "--", "true", env={**self.rig.env(), "WRITEGATE_DIR": str(self.at)})
+        self.assertEqual(said.code, 77, said)
+        self.assertIn("Read-only file system", said.err)
+
+    def test_a_full_run(self):
+        self.mount("-t", "tmpfs", "-o", "mode=755,size=8k", "tmpfs")
+        said = self.rig.run("exec", "-g", "new", "--library", self.rig.work / "libwritegate.so",
+                            "--", "true", env={**self.rig.env(), "WRITEGATE_DIR": str(self.at)})
+        self.assertEqual(said.code, 78, said)
+        self.assertIn("No space left", said.err)
+        self.assertEqual(list((self.at / "new").iterdir()), [], "nothing half-made is left")
+
+    def test_stdout_and_report_on_the_frozen_disk(self):
+        image = self.rig.work / "disk"
+        with open(image, "wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+        self.mount("-o", "loop", str(image))
+        self.rig.worker("idle")
+        self.addCleanup(subprocess.run, ["fsfreeze", "-u", str(self.at)], capture_output=True)
+        script = f"fsfreeze -f {self.at}; sleep 0.3; fsfreeze -u {self.at}"
+        with open(self.at / "out", "w") as stream:
+            done = subprocess.run([WRITEGATE, "freeze", "-g", "t", "--report", self.at / "r.json",
+                                   "--", "sh", "-c", script], env=self.rig.env(), stdout=stream,
+                                  stderr=stream, timeout=20)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("verdict=CONSISTENT", (self.at / "out").read_text())
+        self.assertIn('"schema": 1', (self.at / "r.json").read_text())

@@ -1,0 +1,123 @@
+"""Freeze here, thaw there: once, twice, late, never, and with the keeper killed."""
+import os
+import time
+import unittest
+
+from rig import Rig, SIGKILL, alive, wait_for
+
+
+class Token(unittest.TestCase):
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+        self.worker = self.rig.worker("work", self.rig.file("a"))
+
+    def frozen(self, *args):
+        said = self.rig.freeze(*args, command=None)
+        self.assertEqual(said.code, 0, said)
+        self.assertEqual(len(said.out.splitlines()), 1, "the token and nothing else")
+        return said.out.strip()
+
+    def keeper(self):
+        found = [int(p.name) for p in __import__("pathlib").Path("/proc").iterdir()
+                 if p.name.isdigit() and self.is_keeper(p)]
+        self.assertEqual(len(found), 1, found)
+        return found[0]
+
+    def is_keeper(self, proc):
+        try:
+            return (proc / "comm").read_text() == "writegate-keep\n" and \
+                str(self.rig.work).encode() in (proc / "environ").read_bytes() and \
+                (proc / "stat").read_text().split()[3] == "1"
+        except OSError:
+            return False
+
+    def test_thaw_gives_the_verdict(self):
+        token = self.frozen()
+        time.sleep(0.15)
+        report = self.rig.work / "r.json"
+        said = self.rig.run("thaw", token, "--report", report, report=report)
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+        self.assertEqual(said.record["token"], token)
+        self.assertGreater(max(self.rig.held(self.worker)), 140)
+
+    def test_twice(self):
+        token = self.frozen()
+        self.assertEqual(self.rig.run("thaw", token).code, 0)
+        said = self.rig.run("thaw", token)
+        self.assertEqual(said.code, 76, said)
+        self.assertIn("used before", said.err)
+
+    def test_late(self):
+        token = self.frozen("-t", "200ms")
+        time.sleep(0.5)
+        said = self.rig.run("thaw", token)
+        self.assertEqual((said.code, said.verdict), (124, "EXPIRED"), said)
+        self.assertEqual(self.rig.run("thaw", token).code, 76)
+        self.assertLess(max(self.rig.held(self.worker)), 250)
+
+    def test_never(self):
+        self.frozen("-t", "200ms")
+        time.sleep(0.4)
+        self.assertEqual(self.rig.freeze().code, 0, "the keeper let go of the lock")
+        self.assertLess(max(self.rig.held(self.worker)), 250)
+
+    def test_a_token_from_yesterday(self):
+        token = self.frozen()
+        self.rig.run("thaw", token)
+        self.rig.run("thaw", self.frozen())
+        said = self.rig.run("thaw", token)
+        self.assertEqual(said.code, 76, said)
+        self.assertIn("no freeze with this token", said.err)
+
+    def test_foreign_tokens(self):
+        for token in ("nonsense", "t:1:1", "other:1:1", "t:1", "../t:1:1"):
+            self.assertEqual(self.rig.run("thaw", token).code, 76, token)
+
+    def test_a_wrong_token_thaws_nothing(self):
+        token = self.frozen()
+        gate, deadline, nonce = token.split(":")
+        wrong = f"{gate}:{int(deadline) + 1}:{nonce}"
+        self.assertEqual(self.rig.run("thaw", wrong).code, 76)
+        guess = f"{gate}:{deadline}:{int(nonce, 16) ^ 1:x}"
+        self.assertEqual(self.rig.run("thaw", guess).code, 76)
+        said = self.rig.run("thaw", token)
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+
+    def test_keeper_killed(self):
+        token = self.frozen("-t", "3s")
+        keeper = self.keeper()
+        os.kill(keeper, SIGKILL)
+        wait_for(lambda: not alive(keeper), what="the keeper's end")
+        said = self.rig.run("thaw", token)
+        self.assertEqual((said.code, said.verdict), (76, "UNPROVEN"), said)
+        self.assertIn("killed", said.err)
+        self.assertEqual(self.rig.freeze().code, 0)
+
+    def test_keeper_killed_and_late(self):
+        token = self.frozen("-t", "300ms")
+        os.kill(self.keeper(), SIGKILL)
+        time.sleep(0.5)
+        said = self.rig.run("thaw", token)
+        self.assertEqual((said.code, said.verdict), (124, "EXPIRED"), said)
+        self.assertLess(max(self.rig.held(self.worker)), 350)
+
+    def test_not_drained_prints_no_token(self):
+        self.rig.worker("stuck", self.rig.file("b"))
+        said = self.rig.freeze("--retries", "0", "--drain", "100ms", command=None)
+        self.assertEqual((said.code, said.verdict), (75, "NOT_DRAINED"), said)
+        self.assertEqual(len(said.lines), len(said.out.splitlines()))
+
+    def test_thaw_needs_no_configuration(self):
+        token = self.frozen()
+        said = self.rig.run("thaw", token, env={"WRITEGATE_DIR": str(self.rig.dir),
+                                                "WRITEGATE_CONF": "/nonexistent"})
+        self.assertEqual(said.code, 0, said)
+
+    def test_another_freeze_waits_for_the_thaw(self):
+        token = self.frozen("-t", "2s")
+        said = self.rig.freeze("--queue", "100ms")
+        self.assertEqual(said.code, 75, said)
+        self.assertIn("another freeze", said.err)
+        self.assertEqual(self.rig.run("thaw", token).code, 0)
+        self.assertEqual(self.rig.freeze().code, 0)
