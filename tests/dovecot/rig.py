@@ -12,7 +12,7 @@ from lab import gate as lab_gate, load as lab_load, volume
 
 from . import load, server
 
-GATE = "mail"
+GATE = "dovecot"
 PROFILE = Path(__file__).resolve().parents[2] / "profiles" / "dovecot.conf"
 
 

@@ -65,6 +65,10 @@ def workers(trees, work):
     return made + [["sh", "-c", FETCH.format(git=GIT, clone=Path(trees[0]) / "fetcher")]]
 
 
+def locks(trees):
+    return [p[1] for p in places(trees)]
+
+
 def check(trees):
     wrong = []
     bare = Path(trees[-1]) / "bare.git"

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 NAME, FILES = "rsync", 12
+# -I: two generations may fall into one second, and rsync would think the files unchanged.
 SCRIPT = """
 set -e
 while :; do
   {python} {me} {source}
-  flock {lock} sh -ec 'rsync -a --inplace --no-whole-file --delete {source}/files/ {one}/files/;
-                       rsync -a --inplace {source}/manifest/ {two}/manifest/'
+  flock {lock} sh -ec 'rsync -aI --inplace --no-whole-file --delete {source}/files/ {one}/files/;
+                       rsync -aI --inplace {source}/manifest/ {two}/manifest/'
   sleep 0.03
 done
 """
@@ -46,6 +47,10 @@ def prepare(trees):
 def workers(trees, work):
     return [["sh", "-c", SCRIPT.format(python=sys.executable, me=__file__, source=Path(work) / "source",
                                        lock=Path(trees[0]) / "lock", one=trees[0], two=trees[-1])]]
+
+
+def locks(trees):
+    return [Path(trees[0]) / "lock"]
 
 
 def check(trees):

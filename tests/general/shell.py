@@ -52,6 +52,10 @@ def workers(trees, work):
     return [["sh", "-c", text.format(one=trees[0], two=trees[-1])] for text in (COMMAND, DESCRIPTOR)]
 
 
+def locks(trees):
+    return [Path(trees[0]) / f"{form}.lock" for form in FORMS]
+
+
 def check(trees):
     wrong = []
     for form in FORMS:

@@ -36,7 +36,7 @@ def prepare(trees):
 
 
 def workers(trees, work):
-    return [[sys.executable, __file__, str(n), str(Path(trees[0]) / "bank.lock"), *map(str, trees)]
+    return [[sys.executable, __file__, str(n), str(locks(trees)[0]), *map(str, trees)]
             for n in range(3)]
 
 
@@ -66,6 +66,10 @@ def transfer(db, account, amount):
     db.execute("update account set balance = balance + ? where id = ?", (amount, account))
     db.execute("insert into entry (account, amount, note) values (?, ?, ?)", (account, amount, "x" * 300))
     db.execute("commit")
+
+
+def locks(trees):
+    return [Path(trees[0]) / "bank.lock"]
 
 
 def check(trees):

@@ -1,5 +1,6 @@
 """One load that is not mail on two subvolumes, snapshotted under a freeze or without one."""
 import contextlib
+import fcntl
 import os
 import subprocess
 import time
@@ -30,6 +31,7 @@ def run(program, count, gated, work, options, progress=None):
             taken.append(one)
             if progress:
                 progress.step(f"{sum(bool(t['wrong']) for t in taken)} torn")
+        quiet = _quiet(program, vol, trees)
         dead = [f"{s.argv[:2]}: {s.tail(3)}" for s in services if not s.alive()]
         for s in services:
             s.stop()
@@ -37,8 +39,21 @@ def run(program, count, gated, work, options, progress=None):
             "not_drained": sum(t["exit"] == lab_gate.NOT_DRAINED for t in taken),
             "otherwise_failed": sum(t["exit"] not in (None, 0, lab_gate.NOT_DRAINED) for t in taken),
             "drain_ms": stats.summary([t["drain_ms"] for t in taken if t.get("drain_ms") is not None]),
-            "workers_dead": dead, "progressed": _progress(taken),
+            "workers_dead": dead, "quiet": quiet, "progressed": _progress(taken),
             "bad": [t for t in taken if t["wrong"] or t["exit"]][:10]}
+
+
+def _quiet(program, vol, trees):
+    """The checker's answer while we hold the program's own locks: it must find nothing. What works
+    without them (SQLite's own transactions, git's fetching) may be caught at work."""
+    with contextlib.ExitStack() as stack:
+        for path in program.locks(trees):
+            file = stack.enter_context(open(path, "a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        vol.snapshot(trees, "quiet")
+    wrong = program.check([vol.taken(t, "quiet") for t in trees])
+    vol.delete("quiet")
+    return [w for w in wrong if "hot journal" not in w and not w.startswith("fetcher: a lock file")]
 
 
 def _one(program, vol, trees, gate, n, options):
@@ -74,6 +89,8 @@ def _progress(taken):
 def judge(gated, k):
     """Sentences about what is not as it must be."""
     said = [f"a worker ended: {d}" for d in k["workers_dead"]]
+    if k["quiet"]:
+        said.append(f"the checker sees things where nothing is under way: {k['quiet'][:3]}")
     if k["progressed"] < k["snapshots"] // 2:
         said.append(f"only {k['progressed']} different snapshots: the load stands still")
     if not gated:
