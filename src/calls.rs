@@ -123,6 +123,8 @@ pub enum Rule {
     WaitFd(u8),
     /// Waits: ends an until-wait section.
     Wait,
+    /// Waits for a child, which may have locked something for this process.
+    Reap,
     /// syscall().
     Syscall,
 }
@@ -437,11 +439,11 @@ macro_rules! for_each_call {
             call sigwait [] (Wait) "nothing";
             call sigwaitinfo [] (Wait) "nothing";
             call sigtimedwait [] (Wait) "nothing";
-            call wait [__wait] (Wait) "nothing";
-            call wait3 [] (Wait) "nothing";
-            call wait4 [] (Wait) "nothing";
-            call waitpid [__waitpid] (Wait) "nothing";
-            call waitid [] (Wait) "nothing";
+            call wait [__wait] (Reap) "nothing";
+            call wait3 [] (Reap) "nothing";
+            call wait4 [] (Reap) "nothing";
+            call waitpid [__waitpid] (Reap) "nothing";
+            call waitid [] (Reap) "nothing";
             call sem_wait [] (Wait) "nothing";
             call sem_timedwait [] (Wait) "nothing";
             // records that libc writes itself

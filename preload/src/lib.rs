@@ -22,6 +22,7 @@
 //! | [`arch`] | what differs by processor: trampolines, system calls, thread-local word |
 //! | [`exports`] | the exported names, made from the table |
 //! | [`resolve`] | finding the real functions |
+//! | [`fallback`] | what stands for a function that this libc lacks |
 //! | [`start`] | the constructor: environment, control page, region, locks after exec |
 //! | [`state`] | the few statics |
 //! | [`own`] | this process's region: making it, adopting after fork, thread slots |
@@ -36,6 +37,7 @@ mod arch;
 mod change;
 mod enter;
 mod exports;
+mod fallback;
 mod frame;
 mod own;
 mod place;

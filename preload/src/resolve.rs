@@ -4,7 +4,7 @@
 //! RTLD_NEXT means is simple enough: the objects after our own, in load order,
 //! each by its hash table, default versions only. Works the same under musl.
 
-use crate::sys;
+use crate::fallback;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use gate::calls::{COUNT, NAMES};
@@ -18,6 +18,8 @@ pub struct Helpers {
     pub errno: AtomicUsize,
     /// `int fileno_unlocked(FILE *)`
     pub fileno: AtomicUsize,
+    /// `size_t __fpending(FILE *)`
+    pub pending: AtomicUsize,
     /// `int dirfd(DIR *)`
     pub dirfd: AtomicUsize,
     /// `FILE *stdout`
@@ -36,6 +38,7 @@ pub struct Helpers {
 pub static HELPERS: Helpers = Helpers {
     errno: AtomicUsize::new(0),
     fileno: AtomicUsize::new(0),
+    pending: AtomicUsize::new(0),
     dirfd: AtomicUsize::new(0),
     stdout: AtomicUsize::new(0),
     stderr: AtomicUsize::new(0),
@@ -119,12 +122,14 @@ pub fn all() {
     };
     for (slot, names) in REAL.iter().skip(1).zip(NAMES.lines()) {
         let real = names.split(' ').find_map(|name| found(next, name));
-        slot.store(real.unwrap_or(missing as *const () as usize), Ordering::Release);
+        let own = || fallback::of(names.split(' ').next().unwrap_or(""));
+        slot.store(real.unwrap_or_else(own), Ordering::Release);
     }
     type Wanted<'a> = (&'a AtomicUsize, &'a [Option<Object>], &'a [&'a str]);
-    let helpers: [Wanted<'_>; 8] = [
+    let helpers: [Wanted<'_>; 9] = [
         (&HELPERS.errno, next, &["__errno_location"]),
         (&HELPERS.fileno, next, &["fileno_unlocked", "fileno"]),
+        (&HELPERS.pending, next, &["__fpending"]),
         (&HELPERS.dirfd, next, &["dirfd"]),
         // Objects: the program's own copy (a copy relocation) comes first.
         (&HELPERS.stdout, &loaded.objects, &["stdout"]),
@@ -139,22 +144,9 @@ pub fn all() {
     }
 }
 
-/// Stands for a function that this libc does not have.
-unsafe extern "C" fn missing() -> isize {
-    let errno = HELPERS.errno.load(Ordering::Acquire);
-    if errno != 0 {
-        // SAFETY: it is `int *__errno_location(void)`.
-        unsafe {
-            let location: unsafe extern "C" fn() -> *mut c_int = core::mem::transmute(errno);
-            *location() = sys::ENOSYS;
-        }
-    }
-    -1
-}
-
-/// Is this call missing in the process's libc?
+/// Is this call missing in the process's libc, with nothing that could stand for it?
 pub fn is_missing(call: usize) -> bool {
-    REAL.get(call).is_none_or(|real| real.load(Ordering::Relaxed) == missing as *const () as usize)
+    REAL.get(call).is_none_or(|real| fallback::is_missing(real.load(Ordering::Relaxed)))
 }
 
 unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_void) -> c_int {
@@ -323,6 +315,20 @@ pub fn fileno(stream: u64) -> i32 {
     descriptor(&HELPERS.fileno, stream)
 }
 
+/// Has a stream of a libc other than glibc something to write?
+pub fn has_pending(stream: u64) -> bool {
+    let function = HELPERS.pending.load(Ordering::Acquire);
+    if function == 0 {
+        return true;
+    }
+    // SAFETY: `size_t __fpending(FILE *)`, on what the program gave to a call that
+    // takes one; it looks at two pointers.
+    unsafe {
+        let function: unsafe extern "C" fn(u64) -> usize = core::mem::transmute(function);
+        function(stream) != 0
+    }
+}
+
 /// The descriptor of a directory stream, -1 if it has none. errno is kept.
 pub fn dirfd(stream: u64) -> i32 {
     descriptor(&HELPERS.dirfd, stream)
@@ -343,6 +349,14 @@ fn descriptor(helper: &AtomicUsize, stream: u64) -> i32 {
             *errno.0 = errno.1;
         }
         fd
+    }
+}
+
+/// Sets the program's errno.
+pub fn set_errno(value: c_int) {
+    if let Some(Errno(at, _)) = errno() {
+        // SAFETY: the thread's errno.
+        unsafe { *at = value };
     }
 }
 

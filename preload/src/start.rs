@@ -19,16 +19,29 @@ use gate::profile::{self, Index, Key};
 use gate::region::FLAG_CALLS_MISSING;
 
 extern "C" fn constructor() {
-    begin();
+    start();
 }
 
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
-/// Starts the library if nobody has; returns at once if somebody is at it.
+/// Starts the library if nobody has, from a hook that was called before the
+/// constructor. Before libc itself has begun (`.preinit_array`) there is no
+/// environment to believe: the call goes past, and the constructor starts.
 #[cold]
 pub fn begin() {
+    if MODE.load(Acquire) != UNREADY {
+        return;
+    }
+    resolve::all();
+    if resolve::variable(&HELPERS.environ) != 0 {
+        start();
+    }
+}
+
+/// Starts the library; returns at once if somebody is at it.
+fn start() {
     if MODE.compare_exchange(UNREADY, STARTING, AcqRel, Relaxed).is_err() {
         return;
     }
@@ -402,6 +415,30 @@ fn note_missing_calls() {
 /// close-on-exec descriptors). What was done under them is not known, so with
 /// such a lock the section counts as open.
 fn locks_after_exec() {
+    locks_of_all(Came::OverExec);
+    if let Some(region) = crate::state::region()
+        && LOCKS_SEEN.load(Relaxed)
+    {
+        let table = Table(&region.header.locks);
+        table.judge(place::lock_for_life);
+        table.exclude(place::is_pid_file);
+        own::recount(region);
+        region.header.section_since.store(sys::now(), Relaxed);
+        own::step(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
+    }
+}
+
+/// How a lock on a descriptor came to this process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// With the program: what another process took is that one's.
+    OverExec,
+    /// A child took it on a descriptor of ours, for us.
+    Here,
+}
+
+/// Enters the kernel's locks on all descriptors into the table.
+pub fn locks_of_all(came: Came) {
     // SAFETY: a C string.
     let dir =
         unsafe { sys::open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), sys::O_DIRECTORY) };
@@ -422,26 +459,16 @@ fn locks_after_exec() {
             if let Some((fd, _)) = text::number(name)
                 && fd as i32 != dir
             {
-                locks_of(fd as i32);
+                locks_of(fd as i32, came);
             }
             rest = rest.get(size.max(1)..).unwrap_or(&[]);
         }
     }
     sys::close(dir);
-    if let Some(region) = crate::state::region()
-        && LOCKS_SEEN.load(Relaxed)
-    {
-        let table = Table(&region.header.locks);
-        table.judge(place::lock_for_life);
-        table.exclude(place::is_pid_file);
-        own::recount(region);
-        region.header.section_since.store(sys::now(), Relaxed);
-        own::step(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
-    }
 }
 
 /// `lock:  1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, in fdinfo.
-fn locks_of(fd: i32) {
+fn locks_of(fd: i32, came: Came) {
     if !sys::fstat(fd).is_some_and(|stat| stat.is_file_or_directory()) {
         return;
     }
@@ -465,7 +492,7 @@ fn locks_of(fd: i32) {
         let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
         let lock = Lock {
             kind: match kind {
-                b"POSIX" => Kind::Posix,
+                b"POSIX" if came == Came::OverExec => Kind::Posix,
                 b"FLOCK" => Kind::Flock,
                 b"OFDLCK" => Kind::Ofd,
                 _ => continue,
@@ -489,7 +516,8 @@ fn locks_of(fd: i32) {
                 // owner is the one who took it, if that lives.
                 let lost = table.described(Some(writes), lock);
                 let owner = number(pid);
-                if owner != sys::pid() as u64 && owner != u64::MAX {
+                let others = owner != sys::pid() as u64 && owner != u64::MAX;
+                if others && came == Came::OverExec {
                     table.inherited(fd);
                 }
                 lost

@@ -9,6 +9,7 @@ use crate::place::{Target, descriptor};
 use crate::resolve;
 use crate::state::{LOCKS_LOST, LOCKS_SEEN, Region, region};
 use crate::sys;
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{Lost, Table};
@@ -27,6 +28,10 @@ pub fn note(flag: u32) {
 /// after it another thread could already have locked a file under the same number.
 /// dup2 may fail and is booked afterwards.
 pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
+    if matches!(rule, Rule::Dup | Rule::Dup2) && !children_may_lock() && !LOCKS_SEEN.load(Relaxed) {
+        frame.note[0] = 0;
+        return BRACKET;
+    }
     if !LOCKS_SEEN.load(Relaxed) {
         return PASS;
     }
@@ -103,6 +108,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             if old == new || own::shares_memory(region) {
                 return;
             }
+            may_be_inherited(new);
             let file = (frame.note[0] == 1).then_some((frame.note[1], frame.note[2]));
             table.closed(new, file);
             let Lost(full) = table.duplicated(old, new);
@@ -121,8 +127,24 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
     }
 }
 
+/// A descriptor that a program puts in a place of its choice (a shell's
+/// `exec 9>file`) is one that its children may lock for it.
+static FOR_CHILDREN: AtomicBool = AtomicBool::new(false);
+
+fn may_be_inherited(fd: i32) {
+    if fd > 2 && sys::fstat(fd).is_some_and(|stat| stat.is_file()) {
+        FOR_CHILDREN.store(true, Relaxed);
+    }
+}
+
+/// May a child have locked something for this process?
+pub fn children_may_lock() -> bool {
+    FOR_CHILDREN.load(Relaxed)
+}
+
 /// `new` is another descriptor of what `old` is.
 pub fn duplicated(region: &'static Region, old: i32, new: i32) {
+    may_be_inherited(new);
     let table = Table(&region.header.locks);
     if table.locks().any(|lock| lock.fd == old) && !own::shares_memory(region) {
         let Lost(full) = table.duplicated(old, new);
@@ -160,10 +182,26 @@ pub fn madvise(frame: &mut Frame) -> u64 {
 /// A store into a shared writable mapping cannot be held: it is named.
 pub fn mmap(frame: &mut Frame) -> u64 {
     let (protection, flags, fd) = (frame.arg(2), frame.arg(3), frame.arg(4) as i32);
-    if protection & 2 != 0 && flags & 1 != 0 && fd >= 0 && descriptor(fd) {
-        note(FLAG_MAPS_SHARED);
+    if flags & 1 != 0 && fd >= 0 {
+        MAPS_SHARED.store(true, Relaxed);
+        if protection & 2 != 0 && descriptor(fd) {
+            note(FLAG_MAPS_SHARED);
+        }
     }
     PASS
+}
+
+/// This process has mapped some file shared: mprotect may make it writable.
+static MAPS_SHARED: AtomicBool = AtomicBool::new(false);
+
+/// A read-only mapping that becomes writable under the barrier would be seen by
+/// nobody: the freezer has looked at the mappings already. So that is held.
+pub fn mprotect(frame: &mut Frame) -> u64 {
+    if frame.arg(2) & 2 == 0 || !MAPS_SHARED.load(Relaxed) {
+        return PASS;
+    }
+    // SAFETY: no path.
+    unsafe { announce(frame, None, Begins::Nothing, |_| Target::Anything) }
 }
 
 /// The queueing is held; what a helper thread writes later is named.

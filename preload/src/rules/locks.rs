@@ -3,15 +3,16 @@
 //! Taking a lock is no change and is never held: a held waiter would miss the
 //! alarm that was to interrupt it.
 
-use super::descriptors::{self, duplicated, gave_up};
+use super::descriptors::{self, children_may_lock, duplicated, gave_up};
 use crate::enter::{BRACKET, PASS, waits_for_lock};
 use crate::frame::Frame;
 use crate::own;
 use crate::state::{LOCKS_SEEN, Region, region};
 use crate::sys;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use gate::calls::Rule;
 use gate::locks::{Kind, Lock, Lost, Table};
+use gate::word::ProcessWord;
 
 const F_DUPFD: u64 = 0;
 const F_SETLK: u64 = 6;
@@ -43,7 +44,7 @@ pub fn fcntl(frame: &mut Frame) -> u64 {
     let (fd, command) = (frame.arg(0) as i32, frame.arg(1) & 0xffff_ffff);
     frame.note = [NOTHING; 5];
     match command {
-        F_DUPFD | F_DUPFD_CLOEXEC if LOCKS_SEEN.load(Relaxed) => {
+        F_DUPFD | F_DUPFD_CLOEXEC if LOCKS_SEEN.load(Relaxed) || !children_may_lock() => {
             frame.note[0] = DUPLICATE;
             BRACKET
         }
@@ -90,6 +91,12 @@ fn note(frame: &mut Frame, fd: i32, kind: Kind, asked: u64, waits: bool) -> u64 
     }
     if asked != UNLOCK && waits {
         let (Some(region), Some((dev, ino))) = (region(), file_of(fd)) else { return PASS };
+        let word = ProcessWord(region.header.process.load(Acquire));
+        if word.until_wait() && word.locks() == 0 {
+            // Whoever asks for a lock anew, holding none, begins a new set. Else
+            // everyone in a lock's queue would be in flight.
+            own::step(region, ProcessWord::waits);
+        }
         waits_for_lock(frame, region, fd, dev, ino);
     }
     BRACKET
@@ -179,5 +186,26 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         own::recount(region);
     } else {
         gave_up(region);
+    }
+}
+
+/// A child may have locked, or unlocked, what it shares with us (a shell runs
+/// flock(1) on a descriptor of its own): the kernel says what is held now.
+pub fn after_a_child(region: &'static Region) {
+    if own::shares_memory(region) {
+        return;
+    }
+    let table = Table(&region.header.locks);
+    let before = table.count();
+    for lock in table.locks() {
+        if matches!(lock.kind, Kind::Flock | Kind::Ofd) {
+            table.closed(lock.fd, None);
+        }
+    }
+    crate::start::locks_of_all(crate::start::Came::Here);
+    if table.count() < before {
+        gave_up(region);
+    } else {
+        own::recount(region);
     }
 }

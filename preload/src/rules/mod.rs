@@ -60,6 +60,7 @@ pub fn needs_region(call: u16) -> bool {
                 | Rule::LoginTty
                 | Rule::Mprotect
                 | Rule::Mremap
+                | Rule::Reap
                 | Rule::StreamRead(_)
                 | Rule::StdinRead
                 | Rule::WaitFd(_)
@@ -133,14 +134,15 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Ioctl => descriptors::ioctl(frame),
             Rule::Madvise => descriptors::madvise(frame),
             Rule::Mmap => descriptors::mmap(frame),
-            Rule::Mprotect | Rule::Mremap => PASS,
+            Rule::Mprotect => descriptors::mprotect(frame),
+            Rule::Mremap => PASS,
             Rule::StreamRead(n) => stdio::read(frame, frame.arg(n)),
             Rule::StdinRead => stdio::read(frame, 0),
-            Rule::FixedLog => announce(frame, None, Begins::Nothing, |_| {
-                Target::Name(AT_FDCWD, c"/var/log/wtmp".as_ptr().cast())
-            }),
+            // utmpname() may have put the file anywhere.
+            Rule::FixedLog => announce(frame, None, Begins::Nothing, |_| Target::Anything),
             Rule::WaitFd(n) => process::waits(Some(frame.arg(n) as i32)),
             Rule::Wait => process::waits(None),
+            Rule::Reap => process::reap(),
             Rule::AioWrite => descriptors::aio_write(frame),
             Rule::AioList => descriptors::aio_list(frame),
             Rule::Close(_)
@@ -183,7 +185,8 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
 /// As [`enter`].
 unsafe fn by_number(frame: &mut Frame) -> u64 {
     // x32 numbers reach the same calls.
-    let number = frame.regs[0] & !0x4000_0000;
+    // The kernel takes 32 bits of it.
+    let number = (frame.regs[0] as u32 & !0x4000_0000) as u64;
     if number as usize == arch::IO_URING_SETUP {
         descriptors::note(gate::region::FLAG_IO_URING);
         return PASS;
@@ -262,6 +265,7 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             | Rule::StreamClose(_)
             | Rule::Freopen => descriptors::closed(frame, region, rule),
             Rule::Fcntl | Rule::Flock | Rule::Lockf => locks::done(frame, region, rule),
+            Rule::Reap => locks::after_a_child(region),
             _ => {}
         }
     }

@@ -209,10 +209,7 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     if frame.note[0] != MAKES_LOCK {
         return;
     }
-    let stream = matches!(
-        super::rule(frame.inner),
-        Some(Rule::OpenMode(..))
-    );
+    let stream = matches!(super::rule(frame.inner), Some(Rule::OpenMode(..)));
     let fd = if stream { resolve::fileno(frame.result) } else { frame.int() };
     if fd >= 0
         && let Some(stat) = sys::fstat(fd)

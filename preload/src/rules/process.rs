@@ -10,8 +10,8 @@ use crate::own;
 use crate::place::Target;
 use crate::state::{HABITS, Region, SETTLED, SHARED_ONCE, UNTIL_WAIT, region};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use gate::entry::left_behind;
 use gate::calls::Rule;
+use gate::entry::left_behind;
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
 fn locks_held(region: &Region) -> bool {
@@ -110,7 +110,10 @@ pub fn exec(frame: &mut Frame) -> u64 {
         let word = ThreadWord(slot.word.load(Relaxed));
         if word.doing() == Doing::Idle {
             slot.stack.store(frame as *const Frame as u64, Relaxed);
-            slot.word.store(word.enter(Doing::Call, frame.inner, None).0, Release);
+            // No number is raised: nothing is changed by it, and the freezer must
+            // not take it for somebody who passed.
+            let shown = word.enter(Doing::LockWait, frame.inner, None).show(Doing::Asking);
+            slot.word.store(shown.0, Release);
             frame.leave = Leave::Idle;
         }
     }
@@ -138,4 +141,11 @@ pub fn waits(fd: Option<i32>) -> u64 {
         own::step(region, ProcessWord::waits);
     }
     PASS
+}
+
+/// wait and its kind: as any call that waits; afterwards, where a child may have
+/// locked something for us, the kernel is asked.
+pub fn reap() -> u64 {
+    waits(None);
+    super::bracket_if(super::descriptors::children_may_lock())
 }

@@ -122,7 +122,10 @@ const MODE_OF: usize = 0xc0;
 /// stdout. With nothing pending (nearly always) it is no entry at all.
 pub fn read(frame: &mut Frame, stream: u64) -> u64 {
     let pending = |stream: u64| {
-        stream != 0 && HELPERS.streams.load(Relaxed) != 0 && {
+        if HELPERS.streams.load(Relaxed) == 0 {
+            return stream != 0 && resolve::has_pending(stream);
+        }
+        stream != 0 && {
             // SAFETY: a FILE of glibc's (it has the list of streams).
             unsafe {
                 let at = stream as usize;
@@ -174,7 +177,12 @@ pub fn any_pending() -> bool {
 /// anything is left to write, this enters and never leaves; the death of the
 /// process is the end of it.
 extern "C" fn at_exit() {
-    if MODE.load(Acquire) != GATED || !any_pending() {
+    if MODE.load(Acquire) != GATED {
+        return;
+    }
+    // An orderly end is a wait: nothing follows.
+    super::process::waits(None);
+    if !any_pending() || own::region_or_start().is_none() {
         return;
     }
     let mut frame = Frame::empty(Call::fflush as u32);
