@@ -59,9 +59,9 @@ def check(trees):
         return ["no manifest"] if any((Path(trees[0]) / "files").iterdir()) else []
     wrong = []
     for line in manifest.read_text().splitlines():
-        want, name = line.split()
+        want, _, name = line.partition(" ")
         file = Path(trees[0]) / "files" / name
-        if not file.exists() or hashlib.sha1(file.read_bytes()).hexdigest() != want:
+        if not file.is_file() or hashlib.sha1(file.read_bytes()).hexdigest() != want:
             wrong.append(f"{name} is not the manifest's")
     if len(manifest.read_text().splitlines()) != FILES:
         wrong.append("the manifest is not whole")
