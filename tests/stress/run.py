@@ -1,0 +1,505 @@
+#!/usr/bin/env python3
+"""The gate under stress and on its bad days: the real library, the real command, oracles of their own.
+
+Workers (worker.c) change files in every way that makes a section; a checker (checker.c) reads all of them twice
+inside each freeze. Neither knows of regions or barriers. A violation is a freeze that says CONSISTENT while the
+checker saw a set cut in two, a file change, or a call return.
+
+    run.py [--only PATTERN] [--seconds N] [--work DIR] [-v]     the binaries: $WRITEGATE_BIN_DIR or target/release
+"""
+import argparse
+import contextlib
+import fnmatch
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from lab.gate import Gate, Outcome, parse                                # noqa: E402
+from page import Page                                    # noqa: E402
+
+FLAGS = "-std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -pthread".split()
+GRACE_MS = 50                                            # a writer may be held for the limit and this
+
+# ROLE:PROCESSES:FIRST-SET:SETS
+EVERYTHING = ("single:2:0:0 fcntl:3:0:2 flock:2:2:2 ofd:2:4:2 dot:3:6:2 dotlink:2:8:2 child:2:10:2 grandchild:2:12:2 "
+              "exec:2:14:1 pair:3:16:3 mixed:1:20:1 churn:1:0:0").split()
+KILLABLE = "single:2:0:0 fcntl:2:0:2 flock:2:2:1 ofd:2:4:1 dot:2:6:1 dotlink:2:8:1 child:2:10:1 exec:2:14:1".split()
+FEW = "single:1:0:0 fcntl:2:0:1 flock:1:2:1".split()
+HOLD_US = 4000
+
+
+class Failed(Exception):
+    """What went wrong, with the evidence."""
+
+
+def load():
+    return "load " + "/".join(f"{x:.1f}" for x in os.getloadavg())
+
+
+class Stress:
+    """One tree, its gate, its workers."""
+
+    def __init__(self, binaries, roles, gated=True, work="/var/tmp", shm="/dev/shm"):
+        self.stack = contextlib.ExitStack()
+        self.binaries, self.roles, self.gated = binaries, roles, gated
+        self.work = Path(tempfile.mkdtemp(prefix="writegate-stress-", dir=work))
+        self.aside = Path(tempfile.mkdtemp(prefix="writegate-stress-", dir=shm))
+        for folder in (self.work, self.aside):
+            self.stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder.chmod(0o755)
+        self.tree, self.locks = self.work / "tree", self.aside / "locks"
+        self.tree.mkdir()
+        self.locks.mkdir()
+        self.gate = Gate(self.aside, name="stress", paths=[self.tree])
+        self.page = Page()
+        self.stack.callback(self.page.close)
+        self.workers = None
+
+    def __enter__(self):
+        try:
+            env = self.gate.environment() if self.gated else dict(os.environ)
+            argv = [self.binaries / "worker", "run", self.tree, self.locks, self.page.path, *self.roles]
+            self.workers = subprocess.Popen([str(a) for a in argv], env=env, text=True, stdout=subprocess.PIPE,
+                                            stderr=subprocess.PIPE)
+            first = self.workers.stdout.readline().strip()
+            if first != "ready":
+                raise Failed(f"the workers did not start: {first} {self.workers.stderr.read()[-500:]} "
+                             f"{self.page.failure()}")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        trouble = None
+        if self.workers:
+            self.page.stop()
+            try:
+                self.workers.wait(20)
+            except subprocess.TimeoutExpired:
+                trouble = "the workers did not end within 20 s of being told"
+                self.workers.kill()
+                self.workers.wait()
+            self.workers.stdout.close()
+            self.workers.stderr.close()
+        failure = self.page.failure()
+        self.stack.close()
+        if _ == (None, None, None) or _[0] is None:
+            if failure:
+                raise Failed(f"a worker met an error: {failure}")
+            if trouble:
+                raise Failed(trouble)
+
+    def checker(self, hold_us=HOLD_US):
+        return [str(self.binaries / "checker"), str(self.tree), self.page.path, str(hold_us)]
+
+    def freeze(self, command=None, **options):
+        """A freeze around the checker: (outcome, what the checker saw or None)."""
+        before = self.page.seen()["checks"]
+        outcome = self.gate.freeze(command or self.checker(), report=False, **options)
+        seen = self.page.seen()
+        return outcome, seen if seen["checks"] != before else None
+
+    def freeze_while(self, act, **options):
+        """A freeze during whose drain something happens."""
+        before, begun = self.page.seen()["checks"], time.monotonic()
+        p = self.gate.start_freeze(self.checker(), **options)
+        try:
+            if wait_closed(self.gate, p):
+                act()
+            out, err = p.communicate(timeout=60)
+        finally:
+            if p.poll() is None:
+                p.kill()
+                p.communicate()
+        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(out))
+        seen = self.page.seen()
+        return outcome, seen if seen["checks"] != before else None
+
+    def alive(self):
+        """Fails when a worker has met an error; there is no use in going on."""
+        if self.page.failure():
+            raise Failed(f"a worker met an error: {self.page.failure()}")
+        if self.workers.poll() is not None:
+            raise Failed(f"the workers are gone: exit {self.workers.returncode} {self.workers.stderr.read()[-300:]}")
+
+
+class Tally:
+    """Verdicts and findings of many freezes."""
+
+    def __init__(self):
+        self.verdicts, self.bad, self.drains, self.cut, self.others = {}, [], [], 0, []
+
+    def add(self, outcome, seen):
+        self.verdicts[outcome.verdict] = self.verdicts.get(outcome.verdict, 0) + 1
+        if outcome.drain_ms is not None:
+            self.drains.append(outcome.drain_ms)
+        cut_in_two = seen and (seen["torn"] or seen["changed"] or seen["inside"])
+        if outcome.verdict == "CONSISTENT" and cut_in_two:
+            self.bad.append(f"{outcome.line} | torn={seen['torn']} changed={seen['changed']} "
+                            f"inside={seen['inside']}: {seen['first']}")
+        elif outcome.verdict == "CONSISTENT" and outcome.exit != 0:
+            self.bad.append(f"exit {outcome.exit} although {outcome.line} {outcome.stderr.strip()[-200:]}")
+        if outcome.verdict != "CONSISTENT":
+            self.others.append(f"exit {outcome.exit}: {outcome.stdout.strip()[-900:]} {outcome.stderr.strip()[-900:]}")
+        self.cut += seen["cut"] if seen else 0
+
+    def text(self):
+        d = sorted(self.drains) or [0.0]
+        verdicts = " ".join(f"{k} {v}" for k, v in sorted(self.verdicts.items()))
+        if self.others:
+            verdicts += f" (e.g. {self.others[0]})"
+        return (f"{verdicts}; drain p50 {d[len(d) // 2]:.1f} p99 {d[min(len(d) - 1, len(d) * 99 // 100)]:.1f} "
+                f"max {d[-1]:.1f} ms")
+
+    @property
+    def freezes(self):
+        return sum(self.verdicts.values())
+
+    def must_hold(self, drained_share=0.9):
+        if self.bad:
+            raise Failed(f"{len(self.bad)} violations in {self.freezes} freezes, e.g. {self.bad[0]}")
+        good = self.verdicts.get("CONSISTENT", 0)
+        if good < drained_share * self.freezes:
+            raise Failed(f"only {good} of {self.freezes} freezes were CONSISTENT: {self.text()}")
+
+
+def control(run):
+    """The same workload without the gate: the checker must see it torn, or it is blind."""
+    with Stress(run.binaries, EVERYTHING, gated=False, work=run.work) as s:
+        s.page.set_pause_us(300)
+        torn = changed = 0
+        for _ in range(20):
+            time.sleep(random.uniform(0.01, 0.05))
+            subprocess.run(s.checker(), check=False, timeout=60)
+            seen = s.page.seen()
+            torn, changed = torn + bool(seen["torn"]), changed + bool(seen["changed"] or seen["inside"])
+        if torn < 18 or changed < 18:
+            raise Failed(f"blind: of 20 readings without a gate {torn} showed a cut, {changed} a change")
+        return f"20 readings without a gate: {torn} cut in two, {changed} changed under the reader"
+
+
+def barrier(run):
+    """Every kind of section at once, frozen again and again."""
+    tally = Tally()
+    with Stress(run.binaries, EVERYTHING, work=run.work) as s:
+        s.page.set_pause_us(300)
+        begun, calls = time.monotonic(), s.page.calls()
+        while time.monotonic() - begun < run.seconds:
+            tally.add(*s.freeze(limit="5s", drain="3s", retries=0))
+            s.alive()
+            time.sleep(random.uniform(0, 0.02))
+        calls = s.page.calls() - calls
+        took = time.monotonic() - begun
+        by_role = " ".join(f"{k} {v}" for k, v in s.page.calls_by_role().items())
+    figures = (f"{calls / 1e6:.2f} M entries in {took:.0f} s, {tally.freezes} freezes: {tally.text()}; "
+               f"violations {len(tally.bad)} ({len(tally.bad) / max(calls, 1) * 1e6:.2f} per million); {by_role}")
+    run.say(figures)
+    tally.must_hold()
+    return figures
+
+
+def freezer_killed(run):
+    """SIGKILL to the freezer at random moments, 50 times."""
+    limit_ms, rng, tally = 300, random.Random(run.seed), Tally()
+    lease = up = 0
+    with Stress(run.binaries, FEW, work=run.fast) as s:
+        s.page.set_bound_ms(limit_ms + GRACE_MS)
+        s.page.set_sleep_ms(limit_ms)
+        s.page.forget_longest()
+        for turn in range(50):
+            p = s.gate.start_freeze(["sleep", "0.15"], limit=f"{limit_ms}ms", drain="250ms", retries=0)
+            if turn % 3:
+                wait_closed(s.gate, p)                   # the others: also before it has done anything
+            time.sleep(rng.uniform(0, 0.12))
+            helpers = children(p.pid)
+            p.kill()
+            p.wait()
+            p.stdout.close()
+            p.stderr.close()
+            up += barrier_word(s.gate) > time.monotonic_ns()
+            if turn % 2:
+                # Nobody comes: the lease alone must let the writers go on.
+                time.sleep(limit_ms / 1000 + 0.1)
+                moved = s.page.calls()
+                time.sleep(0.1)
+                if s.page.calls() == moved:
+                    raise Failed("writers did not go on after a killed freezer's limit")
+                lease += 1
+            outcome, seen = s.freeze(limit="5s", retries=0)
+            tally.add(outcome, seen)
+            left = wait_gone(helpers)
+            if left:
+                raise Failed(f"the killed freezer's helper is left behind: {left}")
+            s.alive()
+        waited, over, text = s.page.longest_ms(), s.page.overslept_ms(), s.page.waits_text(limit_ms)
+    run.say(f"50 killed, {up} with the barrier up; next freeze {tally.text()}; {text}")
+    tally.must_hold(1.0)
+    if waited > limit_ms + GRACE_MS + over:
+        raise Failed(f"a writer was held too long: {text}")
+    if up < 20:
+        raise Failed(f"only {up} of 50 were killed with the barrier up: nothing shown")
+    return f"50 killed, {up} with the barrier up, {lease} left to the lease; next freeze at once: {tally.text()}; {text}"
+
+
+def barrier_word(gate):
+    """The control page's barrier, read as anybody may; for choosing moments, not for judging."""
+    from page import barrier_word as read
+    return read(gate.directory / gate.name / "control")
+
+
+def children(pid):
+    try:
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def command_name(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+
+
+def wait_gone(pids, seconds=3.0):
+    """Those of these helpers (not the wrapped command, which may finish) that outlive their freezer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        left = [p for p in pids if command_name(p) == "writegate"]
+        if not left:
+            return []
+        time.sleep(0.02)
+    return left
+
+
+def freezer_stopped(run):
+    """SIGSTOP to the freezer past its limit, then SIGCONT: the writers went on, and it says 124."""
+    limit_ms, codes, moved_by_ms = 300, [], []
+    with Stress(run.binaries, FEW, work=run.fast) as s:
+        s.page.set_bound_ms(limit_ms + GRACE_MS)
+        s.page.set_sleep_ms(limit_ms)
+        s.page.forget_longest()
+        for _ in range(6):
+            p = s.gate.start_freeze(["sleep", "0.1"], limit=f"{limit_ms}ms", drain="250ms", retries=0)
+            deadline = wait_closed(s.gate, p)
+            if not deadline:
+                raise Failed(f"the freeze ended early: {p.communicate()}")
+            time.sleep(0.03)                             # drained by then, or nearly
+            os.kill(p.pid, signal.SIGSTOP)
+            time.sleep(max(0.0, (deadline - time.monotonic_ns()) / 1e9))
+            calls = s.page.calls()
+            while time.monotonic_ns() < deadline + 2_000_000_000 and s.page.calls() < calls + 20:
+                time.sleep(0.001)
+            moved_by_ms.append((time.monotonic_ns() - deadline) / 1e6)
+            time.sleep(0.05)
+            os.kill(p.pid, signal.SIGCONT)
+            out, err = p.communicate(timeout=30)
+            codes.append(p.returncode)
+            if p.returncode == 0:
+                raise Failed(f"exit 0 although the limit had passed: {out.strip()[-300:]}")
+            if p.returncode not in (124, 75):
+                raise Failed(f"exit {p.returncode}: {out.strip()[-300:]} {err.strip()[-300:]}")
+            s.alive()
+        outcome, _ = s.freeze(limit="5s", retries=0)
+        text, waited, over = s.page.waits_text(limit_ms), s.page.longest_ms(), s.page.overslept_ms()
+    figures = f"exit codes {codes}; writers went on {max(moved_by_ms):.1f} ms after the limit at most; {text}"
+    run.say(figures)
+    if codes.count(124) < 4:
+        raise Failed(f"124 expected: {figures}")
+    if outcome.verdict != "CONSISTENT":
+        raise Failed(f"the next freeze: exit {outcome.exit} {outcome.stdout[-300:]} {outcome.stderr[-300:]}")
+    if waited > limit_ms + GRACE_MS + over:
+        raise Failed(f"a writer was held too long: {text}")
+    return figures
+
+
+def wait_closed(gate, process, seconds=20):
+    """Waits until a freeze has raised its barrier; the deadline, 0 if it ended before."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        word = barrier_word(gate)
+        if word > time.monotonic_ns():
+            return word
+        if process.poll() is not None:
+            return 0
+        time.sleep(0.001)
+    raise Failed("the barrier was not raised within 20 s")
+
+
+def workers_killed(run):
+    """SIGKILL to workers inside their sections, 200 times: the next freeze drains."""
+    rng, tally, inside, kills = random.Random(run.seed), Tally(), {}, [0]
+    with Stress(run.binaries, KILLABLE, work=run.work) as s:
+        s.page.set_pause_us(1500)
+        begun = time.monotonic()
+
+        def kill_some(how_many):
+            """In a section if anybody is; within 20 ms at most, for a drain is short."""
+            end = time.monotonic() + 0.02
+            while how_many and time.monotonic() < end:
+                victim = s.page.somebody(rng, in_section=True)
+                if victim is None and how_many and rng.random() < 0.02:
+                    victim = s.page.somebody(rng, in_section=False)
+                if victim is None:
+                    continue
+                pid, role, set_number = victim
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    kills[0], how_many = kills[0] + 1, how_many - 1
+                    if set_number >= 0:
+                        inside[role] = inside.get(role, 0) + 1
+
+        while kills[0] < 200:
+            kill_some(2)                                 # before, and while it drains
+            tally.add(*s.freeze_while(lambda: kill_some(3), limit="5s", drain="3s", retries=0))
+            s.alive()
+            if time.monotonic() - begun > run.seconds * 4:
+                raise Failed(f"only {kills[0]} kills in {run.seconds * 4} s ({load()}); {tally.text()}")
+        killed = kills[0]
+        deaths, repaired = s.page.deaths(), s.page.repaired()
+    roles = " ".join(f"{k} {v}" for k, v in sorted(inside.items()))
+    figures = (f"{killed} killed, inside a section {sum(inside.values())} ({roles}), replaced {deaths}, sets repaired "
+               f"{repaired}; {tally.freezes} freezes: {tally.text()}; sets cut by a death in them {tally.cut}")
+    run.say(figures)
+    tally.must_hold(1.0)
+    if sum(inside.values()) < 100 or not tally.cut:
+        raise Failed(f"too few were killed inside a section, or none of their sets was ever seen cut: {figures}")
+    return figures
+
+
+def back_to_back(run):
+    """Three tools freeze one after the other without a break, limit 200 ms: no single wait adds up."""
+    limit_ms, results, over = 200, [], threading.Event()
+    commands = {"in time": ["sleep", "0.1"], "too late": ["sleep", "0.4"], "never drains": ["true"]}
+    report = []
+    for what, command in commands.items():
+        roles = FEW + (["single:1:0:0"] if what != "never drains" else ["fcntl:1:30:1"])
+        with Stress(run.binaries, roles, work=run.fast) as s:
+            codes, texts = {}, {}
+            holder = hold_a_section(s) if what == "never drains" else None
+            s.page.set_bound_ms(limit_ms + GRACE_MS)
+            s.page.set_sleep_ms(limit_ms)
+            s.page.forget_longest()
+            over.clear()
+
+            def tool(s=s, codes=codes, texts=texts, command=command):
+                while not over.is_set():
+                    o = s.gate.freeze(command, limit=f"{limit_ms}ms", drain="3s", retries=0, report=False)
+                    codes[o.exit] = codes.get(o.exit, 0) + 1
+                    texts.setdefault(o.exit, f"{o.stdout.strip()[-500:]} {o.stderr.strip()[-500:]}")
+
+            tools = [threading.Thread(target=tool) for _ in range(3)]
+            for t in tools:
+                t.start()
+            time.sleep(run.seconds / 5)
+            over.set()
+            for t in tools:
+                t.join()
+            if holder:
+                holder.kill()
+                holder.wait()
+            s.alive()
+            text = f"{what}: exits {dict(sorted(codes.items()))}, {s.page.waits_text(limit_ms)}"
+            report.append(text)
+            run.say(text)
+            if s.page.longest_ms() > limit_ms + GRACE_MS + s.page.overslept_ms():
+                results.append(f"a writer was held too long: {text}")
+            expected = {"in time": 0, "too late": 124, "never drains": 75}[what]
+            if not codes.get(expected) or set(codes) - {0, 75, 124}:
+                results.append(f"exit {expected} expected: {text}; {texts}")
+            if s.page.longest_ms() < limit_ms / 4:
+                results.append(f"nobody was held at all, so nothing was shown: {text}")
+    if results:
+        raise Failed("; ".join(results))
+    return "; ".join(report)
+
+
+def hold_a_section(s):
+    """A gated process that begins a section and does not end it."""
+    code = ("import fcntl, os, sys, time\n"
+            "lock = open(sys.argv[1], 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+            "fd = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT); os.pwrite(fd, b'half', 0)\n"
+            "print('held', flush=True); time.sleep(600)\n")
+    p = subprocess.Popen([sys.executable, "-S", "-c", code, str(s.aside / "long"), str(s.tree / "half")],
+                         env=s.gate.environment(), stdout=subprocess.PIPE, text=True)
+    if p.stdout.readline().strip() != "held":
+        raise Failed("the long section did not begin")
+    p.stdout.close()
+    return p
+
+
+CASES = [control, barrier, freezer_killed, freezer_stopped, workers_killed, back_to_back]
+
+
+class Run:
+    def __init__(self, options, binaries):
+        self.binaries, self.seconds, self.seed = binaries, options.seconds, options.seed
+        self.work, self.verbose, self.mount = options.work, options.v, None
+        # Where waits are measured no disk should stall a call. Not /dev/shm: what is below /dev is never judged.
+        self.fast, self.note = options.work, "on the disk: its stalls count too"
+        if os.geteuid() == 0:
+            mount = Path(options.mounts, "memory")
+            mount.mkdir()
+            if subprocess.run(["mount", "-t", "tmpfs", "writegate-stress", str(mount)], check=False).returncode == 0:
+                self.fast, self.note, self.mount = str(mount), "in memory", mount
+
+    def close(self):
+        if self.mount:
+            subprocess.run(["umount", "-l", str(self.mount)], check=False)
+
+    def say(self, text):
+        if self.verbose:
+            print(f"     {text} [{load()}]", flush=True)
+
+
+def ends(number, _):
+    sys.exit(128 + number)                               # by way of every `finally`
+
+
+def main():
+    signal.signal(signal.SIGTERM, ends)
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--only", default="*")
+    a.add_argument("--seconds", type=float, default=20, help="of the barrier stress; the others follow")
+    a.add_argument("--work", default="/var/tmp", help="where the protected trees lie")
+    a.add_argument("--seed", type=int, default=7)
+    a.add_argument("-v", action="store_true")
+    options = a.parse_args()
+    passed = failed = skipped = 0
+    build, run = Path(tempfile.mkdtemp(prefix="writegate-stress-bin-", dir=options.work)), None
+    try:
+        for program, sources in {"worker": ["worker.c", "sets.c"], "checker": ["checker.c"]}.items():
+            subprocess.run(["gcc", *FLAGS, "-o", str(build / program), *(str(HERE / f) for f in sources)], check=True)
+        options.mounts = build
+        run = Run(options, build)
+        for case in CASES:
+            if not fnmatch.fnmatch(case.__name__, options.only):
+                continue
+            begun = time.monotonic()
+            try:
+                text = case(run)
+                passed += 1
+                print(f"ok   {case.__name__}: {text} [{time.monotonic() - begun:.0f} s, {load()}]", flush=True)
+            except (Failed, subprocess.TimeoutExpired) as wrong:
+                failed += 1
+                print(f"FAIL {case.__name__}: {wrong} [{time.monotonic() - begun:.0f} s, {load()}]", flush=True)
+    finally:
+        if run:
+            run.close()
+        shutil.rmtree(build, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
