@@ -75,10 +75,7 @@ impl Standing<'_> {
 
     /// May the snapshot not be taken because of this process?
     pub fn in_flight(&self) -> bool {
-        self.unknown
-            || self.nonce == 0 && !self.unborn
-            || self.in_section()
-            || is_calling(self)
+        self.unknown || self.nonce == 0 && !self.unborn || self.in_section() || is_calling(self)
     }
 
     /// Is a thread of it held at the barrier?
@@ -231,7 +228,7 @@ pub fn settled(at: usize, processes: &[Standing<'_>], mut rest: impl FnMut(usize
     for other in (0..processes.len()).filter(|&other| works_for(other, at, processes)) {
         let p = &processes[other];
         let Rest { waits, untouched } = rest(other);
-        if p.unknown || p.nonce == 0 || p.process.locks() > 0 || is_calling(p) {
+        if p.unknown || p.nonce == 0 && !p.unborn || p.process.locks() > 0 || is_calling(p) {
             return false;
         }
         if !waits || !untouched {

@@ -42,7 +42,9 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         if !(process.would_begin() || habits != 0) || !self.protected() {
             return;
         }
-        if habits & SETTLED != 0 {
+        // Handling a lock file, or opening a file that is there, is no change.
+        let syncs = matches!(self.call_rule(), Some(Rule::Sync(_)));
+        if habits & SETTLED != 0 && (self.begins == Begins::Section || syncs) {
             self.count(region);
         }
         if self.begins == Begins::Nothing || self.excused(habits) {

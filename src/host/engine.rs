@@ -340,6 +340,7 @@ impl Session {
                 }
             }
         }
+        super::settled::note(&mut self.census.gates[at], &run.reading);
         if busy {
             run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
         }

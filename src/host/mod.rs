@@ -41,6 +41,7 @@ pub mod report;
 pub mod rescan;
 pub mod rest;
 pub mod session;
+pub mod settled;
 pub mod signals;
 pub mod sys;
 pub mod token;
