@@ -11,6 +11,7 @@ What all servers share is already in `options`: seed, limit, drain, retries (0: 
 not drained), only (names of parts to run, or None for all). `wanted(options, "part")` asks that.
 """
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -21,7 +22,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import procs, table
+from . import gate, procs, table
 
 TESTS = Path(__file__).resolve().parents[1]
 SKIPPED = 77
@@ -52,6 +53,19 @@ def host():
     return {"cores": os.cpu_count(), "cpu": ", ".join(sorted(models)), "kernel": platform.release(),
             "system": platform.freedesktop_os_release().get("PRETTY_NAME", "?"),
             "load_average_1min": os.getloadavg()[0]}
+
+
+def subject():
+    """Which writegate was measured: the checkout's commit and the binaries' checksums."""
+    done = subprocess.run(["git", "-C", str(TESTS), "rev-parse", "--short", "HEAD"],
+                          capture_output=True, text=True)
+    found = {"commit": done.stdout.strip() or None}
+    try:
+        for file in gate.binaries():
+            found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        pass                                            # a control run alone needs none
+    return found
 
 
 def package_version(name):
@@ -85,7 +99,7 @@ def main(argv=None):
     if (why := module.unavailable(options)):
         print(f"skipped: {why}")
         return SKIPPED
-    facts = host()                                      # before our own load
+    facts = {**host(), "writegate": subject()}          # before our own load
     with procs.workspace(argv[0], keep=options.keep or None) as work:
         result = module.run(options, work)
     if result.rows:
