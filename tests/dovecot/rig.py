@@ -18,11 +18,11 @@ PROFILE = Path(__file__).resolve().parents[2] / "profiles" / "dovecot.conf"
 
 class Rig:
     def __init__(self, work, fmt, gated, users=3, imap=8, lmtp=2, pop3=True, seed=1, extra=None,
-                 crossing=None, profile=PROFILE):
+                 crossing=None, rotate="256k", profile=PROFILE):
         """extra(rig) gives more clients (slow ones, command-line tools)."""
         self.work, self.fmt, self.gated, self.seed = work, fmt, gated, seed
         self.users, self.imap, self.lmtp, self.pop3 = users, imap, lmtp, pop3
-        self.extra, self.crossing, self.profile = extra, crossing, profile
+        self.extra, self.crossing, self.rotate, self.profile = extra, crossing, rotate, profile
         self._stack, self.gate, self.load = contextlib.ExitStack(), None, None
 
     def __enter__(self):
@@ -34,7 +34,7 @@ class Rig:
                 self.gate.profile = self.profile
             self.server = stack.enter_context(server.Server(
                 self.fmt, self.mail, self.index, self.work / "run", self.users,
-                env=self.gate.environment({}) if self.gate else None))
+                env=self.gate.environment({}) if self.gate else None, rotate=self.rotate))
             clients = load.clients(self.server, self.seed, f"s{self.seed}", self.imap, self.lmtp, self.pop3,
                                    self.crossing)
             if self.extra:

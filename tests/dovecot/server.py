@@ -33,7 +33,7 @@ auth_username_format = %Ln
 import_environment = {imports}
 first_valid_uid = {uid}
 mail_location = {location}
-mdbox_rotate_size = 256k
+mdbox_rotate_size = {rotate}
 mail_fsync = optimized
 mmap_disable = no
 mail_max_userip_connections = 1000
@@ -114,7 +114,7 @@ def install():
 class Server:
     """One Dovecot with `users` mail users u0, u1, ...; `fmt` is one of FORMATS."""
 
-    def __init__(self, fmt, mail, index, run, users=3, env=None, extra=""):
+    def __init__(self, fmt, mail, index, run, users=3, env=None, rotate="256k", extra=""):
         self.fmt, self.mail, self.index, self.run = fmt, str(mail), str(index), str(run)
         run, mail, index = self.run, self.mail, self.index
         self.users = [f"u{i}" for i in range(users)]
@@ -138,8 +138,8 @@ class Server:
                 f.write(f"{user}:{{plain}}{PASSWORD}\n")
         os.chown(os.path.join(run, "passwd"), pwd.getpwnam("dovecot").pw_uid, 0)
         with open(self.conf, "w") as f:
-            f.write(CONF.format(run=run, mail=mail, uid=UID, imports=IMPORT, name=f"wg{os.getpid()}-{id(self)}",
-                                location=self.location(), imap_port=self.imap_port,
+            f.write(CONF.format(run=run, mail=mail, uid=UID, imports=IMPORT, rotate=rotate,
+                                name=f"wg{os.getpid()}-{id(self)}", location=self.location(), imap_port=self.imap_port,
                                 pop3_port=self.pop3_port, lmtp_port=self.lmtp_port, extra=extra))
 
     def location(self):
