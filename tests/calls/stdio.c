@@ -178,7 +178,9 @@ struct way ways[] = {
     W("fgets", "holds", prep_pending, a_fgets), W("fgets_unlocked", "holds", prep_pending, a_fgets), W("_IO_fgets", "holds", prep_pending, a_fgets),
     W("getline", "holds", prep_pending, a_getline), W("getdelim", "holds", prep_pending, a_getdelim), W("__getdelim", "holds", prep_pending, a_getdelim),
     W("fscanf", "holds", prep_pending, a_fscanf), W("__isoc99_fscanf", "holds", prep_pending, a_fscanf),
+#ifdef __GLIBC__   /* musl leaves stdout alone */
     W("getc:flushes-stdout", "holds", prep_linked, a_prompt),
+#endif
     W("fprintf:memory", "passes", 0, a_mem), W("snprintf", "passes", 0, a_snprintf),
     END
 };
