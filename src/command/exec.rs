@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<u8> {
 }
 
 /// Where the library lies: as given, beside us, or in `../lib`.
-fn library(given: Option<PathBuf>) -> Result<PathBuf> {
+pub fn library(given: Option<PathBuf>) -> Result<PathBuf> {
     let name = "libwritegate.so";
     let mut places: Vec<PathBuf> = given.iter().cloned().collect();
     if given.is_none() {

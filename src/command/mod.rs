@@ -7,6 +7,7 @@ mod freeze;
 mod hook;
 mod man;
 mod rehearse;
+mod setup;
 mod status;
 mod thaw;
 
@@ -40,6 +41,7 @@ enum Commands {
     Rehearse(rehearse::Args),
     Exec(exec::Args),
     Doctor(doctor::Args),
+    Setup(setup::Args),
     Hook(hook::Args),
     Man(man::Args),
     Completions(completions::Args),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Commands::Rehearse(args) => rehearse::run(&args),
         Commands::Exec(args) => exec::run(&args),
         Commands::Doctor(args) => doctor::run(&args),
+        Commands::Setup(args) => setup::run(&args),
         Commands::Hook(args) => hook::run(&args),
         Commands::Man(args) => man::run(&args),
         Commands::Completions(args) => completions::run(&args),

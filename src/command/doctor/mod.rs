@@ -18,7 +18,7 @@ mod reason;
 mod rights;
 mod select;
 mod show;
-mod unit;
+pub mod unit;
 
 use crate::host::census::Kind;
 use crate::host::fault::{self, Fault, Result};

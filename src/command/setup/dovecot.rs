@@ -1,0 +1,97 @@
+//! Dovecot: `import_environment` in a file of its own below conf.d.
+
+use super::plan::{Change, Site};
+use super::servers::{Plan, With};
+use crate::host::fault::{CONFIG, Fault, Result};
+
+const MAIN: &str = "/etc/dovecot/dovecot.conf";
+const OURS: &str = "/etc/dovecot/conf.d/99-writegate.conf";
+/// `doveconf -dh import_environment` of 2.3, where it cannot be asked.
+const DEFAULT: &str = "TZ CORE_OUTOFMEM CORE_ERROR LISTEN_PID LISTEN_FDS NOTIFY_SOCKET";
+/// Handed on from the unit's environment; names that are not set there mean nothing.
+const NAMES: &str = "LD_PRELOAD WRITEGATE_GATE WRITEGATE_DIR WRITEGATE_PATHS WRITEGATE_EXCLUDE \
+                     WRITEGATE_CONF";
+
+/// Adds the file.
+pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
+    let main = site.read(MAIN)?.unwrap_or_default();
+    let line = format!("import_environment = {DEFAULT} {NAMES}");
+    if uncommented(&main).any(|(_, line)| line.starts_with("dovecot_config_version")) {
+        return Err(Fault::new(
+            CONFIG,
+            format!(
+                "{MAIN} is a configuration of Dovecot 2.4, whose import_environment is written in \
+                 another form: add LD_PRELOAD and WRITEGATE_GATE to it yourself (from the unit's \
+                 environment), then `writegate setup dovecot.service` does the rest"
+            ),
+        ));
+    }
+    let mut files = vec![(MAIN.to_owned(), main.clone())];
+    for dir in ["/etc/dovecot/conf.d", "/etc/dovecot"] {
+        for entry in std::fs::read_dir(site.at(dir)).into_iter().flatten().flatten() {
+            let path = format!("{dir}/{}", entry.file_name().to_string_lossy());
+            if path.ends_with(".conf") && path != OURS && path != MAIN {
+                files.push((path.clone(), site.read(&path)?.unwrap_or_default()));
+            }
+        }
+    }
+    files.sort();
+    for (path, text) in &files {
+        let theirs = uncommented(text).find(|(_, line)| line.starts_with("import_environment"));
+        if let Some((number, theirs)) = theirs {
+            if theirs.contains("LD_PRELOAD") && theirs.contains("WRITEGATE_GATE") {
+                plan.notes
+                    .push(format!("{path}:{number} hands the library on already; left as it is"));
+                return Ok(());
+            }
+            return Err(Fault::new(
+                CONFIG,
+                format!(
+                    "{path}:{number} sets import_environment already: not overwritten. Add to it: {NAMES}"
+                ),
+            ));
+        }
+    }
+    if !uncommented(&main).any(|(_, line)| line.starts_with("!include") && line.contains("conf.d/"))
+    {
+        return Err(Fault::new(
+            CONFIG,
+            format!(
+                "{MAIN} does not include conf.d/*.conf, so a file there would mean nothing. \
+                     Add to {MAIN}: {line}"
+            ),
+        ));
+    }
+    let default = if with.here { ask() } else { None }.unwrap_or_else(|| DEFAULT.into());
+    plan.changes.push(Change {
+        path: OURS.into(),
+        after: format!(
+            "# Made by `writegate setup dovecot`; --remove takes it away.\n\
+             # Hands the library on from the master (the unit's environment) to every process.\n\
+             import_environment = {default} {NAMES}\n"
+        ),
+        whole: true,
+    });
+    plan.notes.push(format!(
+        "doveadm, dovecot-lda from other programs and cron jobs run outside the gate: \
+         `writegate exec -g {} -- doveadm ...`",
+        with.gate
+    ));
+    Ok(())
+}
+
+fn uncommented(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    lines.filter(|(_, line)| !line.starts_with('#'))
+}
+
+/// The default of this very Dovecot.
+fn ask() -> Option<String> {
+    let out = std::process::Command::new("doveconf")
+        .args(["-dh", "import_environment"])
+        .env_remove("LD_PRELOAD")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    (out.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
