@@ -165,7 +165,7 @@ class Trial:
     def _must_be_exact(self, when, queue, stored, acknowledged, taken, records):
         """Everything acknowledged is there once; nothing is there twice or cut."""
         contents = self.server.read_store(stored)
-        finding = conserve.judge(acknowledged, self.server.read_queue(queue), contents, taken)
+        finding = conserve.judge(acknowledged, read_living(self.server, queue), contents, taken)
         if finding:
             self.problems.append("%s: %s" % (when, finding))
         sent = {(r["number"], rcpt.partition("@")[0]) for r in records
@@ -301,6 +301,16 @@ class Trial:
                 "restored": self.restored, "problems": self.problems}
 
 
+def read_living(server, queue):
+    """The queue of a server that works on it: a file may go under our hands."""
+    for _ in range(100):
+        try:
+            return server.read_queue(queue)
+        except FileNotFoundError:
+            time.sleep(0.05)
+    return server.read_queue(queue)
+
+
 def empty(server, running, queue, limit_s, stays=None):
     """Flush until the queue holds no complete message; what is left at the limit, else None.
 
@@ -309,11 +319,7 @@ def empty(server, running, queue, limit_s, stays=None):
     """
     end = time.monotonic() + limit_s
     while True:
-        try:
-            found = server.read_queue(queue)
-        except FileNotFoundError:               # this queue is alive: a file went under our hands
-            time.sleep(0.05)
-            continue
+        found = read_living(server, queue)
         owed = [p for p in sorted(found.owed) if not (stays and p[1].startswith(stays))]
         if not owed and not found.cut and (stays or not found.messages):
             return None
