@@ -172,7 +172,7 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
     }
     let about = about(&freeze);
     let started = sys::now_ns();
-    let child = match wrapped::start(&args.command, &about) {
+    let child = match wrapped::start(&args.command, &about, freeze.session.nice) {
         Ok(child) => child,
         Err(fault) => {
             freeze.thaw();
@@ -211,7 +211,9 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
         None if record.verdict == Verdict::Expired || exit == 0 => record.verdict.code(),
         None => exit,
     };
+    let nice = freeze.session.nice;
     drop(freeze);
+    sys::set_nice(nice);
     if untrusted {
         on_untrusted(args, record.verdict, &about);
     }
@@ -231,7 +233,7 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
     }
     let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
     let started = sys::now_ns();
-    let status = wrapped::start(&args.command, &about)?.wait();
+    let status = wrapped::start(&args.command, &about, freeze.session.nice)?.wait();
     let exit = wrapped::code(status.map_err(|e| Fault::io("cannot wait for the command", &e))?);
     let command = CommandRecord {
         argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),

@@ -40,6 +40,8 @@ pub struct Session {
     pub membarrier: Membarrier,
     /// What may interrupt.
     pub signals: Signals,
+    /// The nice value that we were started with.
+    pub nice: i32,
 }
 
 /// How the drain of all gates ended.

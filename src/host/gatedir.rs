@@ -153,8 +153,12 @@ impl Gate {
                 "It was truncated, or another version made it: remove it and restart the service.",
             ));
         }
-        let mapping = Mapping::new(file.as_raw_fd(), SIZE, writable)
-            .map_err(|e| Fault::io(path.display(), &e))?;
+        let fd = file.as_raw_fd();
+        let mapping = match writable {
+            true => Mapping::new(fd, SIZE, true),
+            false => Mapping::to_look_at(fd, SIZE),
+        };
+        let mapping = mapping.map_err(|e| Fault::io(path.display(), &e))?;
         let page = Page(mapping);
         page.get().check(&boot_id()?).map_err(|bad| match bad {
             BadPage::Magic => not_safe(&path, "is not a control page", "Remove it."),

@@ -29,8 +29,9 @@ pub struct PageId {
     pub dev: String,
     /// Inode.
     pub ino: u64,
-    /// How the path of a page of this gate ends, in whatever root: `/NAME/control`.
-    pub path_end: String,
+    /// Its path, as maps names it for us. In the mount namespace of a hardened unit
+    /// it is the same; another page under it is one that was replaced.
+    pub path: String,
 }
 
 /// What the owner asks.

@@ -86,6 +86,7 @@ struct Line<'a> {
     start: u64,
     end: u64,
     shared: bool,
+    writable: bool,
     dev: &'a str,
     ino: u64,
     path: &'a str,
@@ -103,6 +104,7 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
         shared: protection.as_bytes().get(3) == Some(&b's'),
+        writable: protection.as_bytes().get(1) == Some(&b'w'),
         dev,
         ino,
         path: fields.next().unwrap_or("").trim_start(),
@@ -110,10 +112,10 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
 }
 
 /// The control page that we ourselves have mapped at `address`, as maps names it.
-pub fn own_page(address: u64, name: &str) -> Option<PageId> {
+pub fn own_page(address: u64) -> Option<PageId> {
     let text = fs::read_to_string("/proc/self/maps").ok()?;
     let line = text.lines().filter_map(parse_line).find(|l| l.start == address)?;
-    Some(PageId { dev: line.dev.into(), ino: line.ino, path_end: format!("/{name}/control") })
+    Some(PageId { dev: line.dev.into(), ino: line.ino, path: line.path.into() })
 }
 
 fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
@@ -130,13 +132,14 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
     let mut candidates = Vec::new();
     let mut inherited = false;
     for line in text.lines().filter_map(parse_line) {
-        if line.shared && line.ino != 0 {
+        // Who maps a page writable is a freezer, or its helper; services may only read.
+        if line.shared && !line.writable && line.ino != 0 {
             let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
             looked.page = looked.page.or(this);
             if this.is_none() && line.end - line.start == gate::control::SIZE as u64 {
                 let path = line.path.trim_end_matches(" (deleted)");
                 looked.any_page |= path.ends_with("/control");
-                let old = pages.iter().position(|p| path.ends_with(&p.path_end));
+                let old = pages.iter().position(|p| path == p.path);
                 looked.other_page = looked.other_page.or(old);
             }
         }

@@ -11,7 +11,7 @@ use super::helper::Helper;
 use super::procfs;
 
 /// How often a listing is repeated because somebody was born meanwhile.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 
 impl Census {
     /// Everybody, for the first time.

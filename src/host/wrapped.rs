@@ -39,8 +39,8 @@ pub fn preload_without_us(value: &str) -> Option<String> {
     (!others.is_empty()).then(|| others.join(":"))
 }
 
-/// Starts it.
-pub fn start(command: &[OsString], about: &About) -> Result<Child> {
+/// Starts it, with the nice value that we were started with.
+pub fn start(command: &[OsString], about: &About, nice: i32) -> Result<Child> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Fault::new(fault::USAGE, "no command given"))?;
     let mut run = Command::new(program);
@@ -54,8 +54,13 @@ pub fn start(command: &[OsString], about: &About) -> Result<Child> {
             None => run.env_remove("LD_PRELOAD"),
         };
     }
-    // SAFETY: only sigprocmask is called between fork and exec.
-    unsafe { run.pre_exec(signals::unblock_in_child) };
+    // SAFETY: only sigprocmask and setpriority are called between fork and exec.
+    unsafe {
+        run.pre_exec(move || {
+            sys::set_nice(nice);
+            signals::unblock_in_child()
+        })
+    };
     run.spawn().map_err(|e| {
         let code = match e.kind() {
             std::io::ErrorKind::NotFound => fault::NOT_FOUND,

@@ -135,7 +135,7 @@ static void lock(int fd_file, uint64_t dev, uint64_t ino) {
     *AT(uint64_t, place, 16) = dev;
     *AT(uint64_t, place, 24) = ino;
     *AT(uint64_t, place, 40) = UINT64_MAX;
-    *AT(uint32_t, place, 0) = 2 | 1 << 8 | 1u << 24;
+    *AT(uint32_t, place, 0) = 2 | 1 << 8 | 4u << 24; /* a dotlock: no kernel lock confirms it */
     uint64_t p = *PROCESS;
     *PROCESS = ((p >> 32) + 1) << 32 | ((p & 0xffffffff & ~0xffffull) | 1);
 }

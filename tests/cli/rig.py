@@ -135,7 +135,8 @@ class Rig:
         """A fake gated process, ready."""
         env = self.env(**({"WRITEGATE_PATHS": str(paths)} if paths else {}))
         child = subprocess.Popen([*self.as_user(), fake_worker(), self.control(gate), mode,
-                                  *map(str, args)], stdout=subprocess.PIPE, text=True, env=env)
+                                  *map(str, args)], stdout=subprocess.PIPE, text=True, env=env,
+                                 start_new_session=True)
         self.children.append(child)
         line = child.stdout.readline()
         assert line == "ready\n", (mode, line)
@@ -156,6 +157,12 @@ class Rig:
 
     def close(self):
         for child in self.children:
+            # A worker and its children are a group of their own.
+            try:
+                if os.getpgid(child.pid) == child.pid or child.poll() is not None:
+                    os.killpg(child.pid, SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
             if child.poll() is None:
                 child.kill()
             child.wait()

@@ -1,7 +1,6 @@
 """What else the verdict looks at: changes past the gate, ungated writers, coverage, locks."""
 import os
 import subprocess
-import time
 import unittest
 
 from rig import Rig
@@ -16,8 +15,11 @@ class Evidence(unittest.TestCase):
 
     def during(self, script, *args, token=False):
         """A freeze of 0.5 s, and this shell script by somebody else in the middle of it."""
-        other = self.rig.plain(["sh", "-c", f"sleep 0.25; {script}; sleep 5"])
-        said = self.rig.freeze(*args, command=["sleep", "0.5"])
+        flag = self.rig.work / "frozen"
+        flag.unlink(missing_ok=True)
+        other = self.rig.plain(["sh", "-c", f"while [ ! -e {flag} ]; do sleep 0.01; done; "
+                                            f"{script}; sleep 5"])
+        said = self.rig.freeze(*args, command=["sh", "-c", f"touch {flag}; sleep 0.4"])
         return said, other
 
     def test_nothing_seen(self):
@@ -152,8 +154,9 @@ class Btrfs(unittest.TestCase):
 
     def test_a_write_on_a_subvolume_is_seen(self):
         self.rig.worker("idle", paths=self.at / "mail")
-        other = self.rig.plain(["sh", "-c", f"sleep 0.2; echo x > {self.at}/mail/evil; sleep 5"])
-        said = self.rig.freeze(command=["sleep", "0.5"])
+        flag = self.rig.work / "frozen"
+        other = self.rig.plain(["sh", "-c", f"while [ ! -e {flag} ]; do sleep 0.01; done; "
+                                            f"echo x > {self.at}/mail/evil; sleep 5"])
+        said = self.rig.freeze(command=["sh", "-c", f"touch {flag}; sleep 0.4"])
         self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
         other.kill()
-        time.sleep(0)
