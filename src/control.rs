@@ -57,7 +57,10 @@ pub struct ControlPage {
     /// Length of the profile's text in bytes.
     pub profile_len: AtomicU32,
     _pad: [u8; 4],
-    _reserved: [u8; 176],
+    /// The barrier of the programs that the profile holds first (key `first`): raised
+    /// some ms before the other, with the same deadline, and lowered with it.
+    pub early: AtomicU64,
+    _reserved: [u8; 168],
     /// Who may pass a closed barrier.
     pub admissions: [Admission; ADMISSIONS],
     _rest: [u8; 4096 - 256 - ADMISSIONS * 16],

@@ -16,6 +16,7 @@
 //! | `new-files` | program pattern | creating a file does not begin a section, writing to it does |
 //! | `settled` | program pattern | a section whose record is synced counts as over while its process waits |
 //! | `record` | program pattern | writing to the file that the lock lies on completes the set: the section is over |
+//! | `first` | program pattern | held some ms before all others: makers of sets that travel by message |
 //! | `until-wait` | program pattern | sections last until the process waits |
 //! | `wait-lock` | pattern | waiting for these locks ends an `until-wait` section |
 //!
@@ -41,6 +42,8 @@ pub enum Key {
     Settled,
     /// `record`
     Record,
+    /// `first`
+    First,
     /// `until-wait`
     UntilWait,
     /// `wait-lock`
@@ -48,7 +51,7 @@ pub enum Key {
 }
 
 /// All keys with their names.
-pub const KEYS: [(&str, Key); 10] = [
+pub const KEYS: [(&str, Key); 11] = [
     ("path", Key::Path),
     ("exclude", Key::Exclude),
     ("lifetime-lock", Key::LifetimeLock),
@@ -57,6 +60,7 @@ pub const KEYS: [(&str, Key); 10] = [
     ("new-files", Key::NewFiles),
     ("settled", Key::Settled),
     ("record", Key::Record),
+    ("first", Key::First),
     ("until-wait", Key::UntilWait),
     ("wait-lock", Key::WaitLock),
 ];

@@ -10,11 +10,10 @@ use crate::frame::{Frame, Leave};
 use crate::own::{self, region_or_start};
 use crate::place::{self, Target};
 use crate::resolve::REAL;
-use crate::state::{GATED, HABITS, LAPSED, MODE, Region, STRONG, control, region};
+use crate::state::{GATED, HABITS, LAPSED, MODE, Region, STRONG, barrier, control, region};
 use crate::{arch, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU8, compiler_fence, fence};
-use gate::control::ControlPage;
+use core::sync::atomic::{AtomicU8, AtomicU64, compiler_fence, fence};
 use gate::entry::{Enclosing, Look, Patience, left_behind, may_pass};
 use gate::region::{FLAG_FOREIGN_CLOCK, Slot};
 use gate::word::{Doing, ProcessWord, ThreadWord};
@@ -111,10 +110,10 @@ pub unsafe fn announce(
     begins: Begins,
     target: impl Fn(&Frame) -> Target,
 ) -> u64 {
-    let (Some(region), Some(control)) = (region(), control()) else { return PASS };
+    let (Some(region), Some(barrier)) = (region(), barrier()) else { return PASS };
     let Some(slot) = own::slot(region) else {
         // SAFETY: as for us.
-        return unsafe { without_slot(frame, control, region, begins, &target(frame)) };
+        return unsafe { without_slot(frame, barrier, region, begins, &target(frame)) };
     };
     let before = ThreadWord(slot.word.load(Relaxed));
     if before.doing() == Doing::Idle {
@@ -129,7 +128,7 @@ pub unsafe fn announce(
         }
         let process = ProcessWord(region.header.process.load(Acquire));
         let ordinary = !process.would_begin() && HABITS.load(Relaxed) == 0;
-        if control.barrier.load(Acquire) == 0 && ordinary {
+        if barrier.load(Acquire) == 0 && ordinary {
             arch::add_in_place(&slot.word, ThreadWord::GRANT);
             frame.leave = Leave::Idle;
             return BRACKET;
@@ -137,11 +136,11 @@ pub unsafe fn announce(
     }
     let target = target(frame);
     // SAFETY: as for us.
-    unsafe { slowly(frame, &At { control, region, slot }, before, fd, begins, &target) }
+    unsafe { slowly(frame, &At { barrier, region, slot }, before, fd, begins, &target) }
 }
 
 struct At {
-    control: &'static ControlPage,
+    barrier: &'static AtomicU64,
     region: &'static Region,
     slot: &'static Slot,
 }
@@ -196,7 +195,7 @@ unsafe fn slowly(
         // whoever passes below a barrier that is closed by then has been visible
         // before it asked for permission.
         word.fetch_or(0, SeqCst);
-        let barrier = at.control.barrier.load(SeqCst);
+        let barrier = at.barrier.load(SeqCst);
         let look = look(&mut patience, barrier);
         let process = ProcessWord(at.region.header.process.load(SeqCst));
         if look != Look::Closed || may_pass(process, admitted(at), enclosing) {
@@ -232,8 +231,8 @@ fn wait(at: &At, seen: u64, patience: &mut Patience) {
     let header = &at.region.header;
     let bits = 1u32 << (header.nonce.load(Relaxed) % 31) | 1 << 31;
     loop {
-        sys::wait_on(at.control.barrier.as_ptr(), seen, bits);
-        let barrier = at.control.barrier.load(Acquire);
+        sys::wait_on(at.barrier.as_ptr(), seen, bits);
+        let barrier = at.barrier.load(Acquire);
         if barrier != seen || admitted(at) || look(patience, barrier) != Look::Closed {
             return;
         }
@@ -275,7 +274,9 @@ fn clock_is_foreign() -> bool {
 
 fn admitted(at: &At) -> bool {
     let header = &at.region.header;
-    at.control.admits(header.nonce.load(Relaxed), header.lock_sequence.load(Acquire))
+    control().is_some_and(|control| {
+        control.admits(header.nonce.load(Relaxed), header.lock_sequence.load(Acquire))
+    })
 }
 
 /// More threads than slots: correct, slower, and the freezer cannot name them.
@@ -286,7 +287,7 @@ fn admitted(at: &At) -> bool {
 #[inline(never)]
 unsafe fn without_slot(
     frame: &mut Frame,
-    control: &'static ControlPage,
+    word: &'static AtomicU64,
     region: &'static Region,
     begins: Begins,
     target: &Target,
@@ -298,14 +299,16 @@ unsafe fn without_slot(
     loop {
         header.overflow_entries.fetch_add(1, SeqCst);
         header.overflow.fetch_add(1, SeqCst);
-        let barrier = control.barrier.load(SeqCst);
+        let barrier = word.load(SeqCst);
         let process = ProcessWord(header.process.load(SeqCst));
         let nonce = header.nonce.load(Relaxed);
         let closed = look(&mut patience, barrier) == Look::Closed;
         if !closed
             || may_pass(
                 process,
-                control.admits(nonce, header.lock_sequence.load(Acquire)),
+                control().is_some_and(|control| {
+                    control.admits(nonce, header.lock_sequence.load(Acquire))
+                }),
                 Enclosing::Nothing,
             )
         {
@@ -318,7 +321,7 @@ unsafe fn without_slot(
         if !change.protected() {
             return PASS;
         }
-        sys::wait_on(control.barrier.as_ptr(), barrier, 1 << 31);
+        sys::wait_on(word.as_ptr(), barrier, 1 << 31);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    CONTROL, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING,
+    BARRIER, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING,
     STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
@@ -142,6 +142,11 @@ unsafe fn join() -> bool {
     // Where the kernel cannot (before 4.14), the hook of fork sees to it; only a
     // raw clone is missed then.
     sys::wipe_on_fork((&raw const WIPED).cast(), core::mem::size_of_val(&WIPED));
+    let early = HABITS.load(Relaxed) & FIRST != 0;
+    let barrier = if early { &control.early } else { &control.barrier };
+    BARRIER.store((&raw const *barrier).cast_mut(), Release);
+    // The habit is in the pointer now: it costs nothing at each call.
+    HABITS.fetch_and(!FIRST, Relaxed);
     CONTROL.store(page.cast_mut(), Release);
     if !own::make() {
         return false;
@@ -334,7 +339,8 @@ fn program_is_gated(text: &str) -> bool {
 }
 
 /// Keys that name programs, and what they mean.
-const HABIT_KEYS: [(Key, u32); 4] = [
+const HABIT_KEYS: [(Key, u32); 5] = [
+    (Key::First, FIRST),
     (Key::UntilWait, UNTIL_WAIT),
     (Key::NewFiles, NEW_FILES),
     (Key::Settled, SETTLED),

@@ -45,6 +45,8 @@ pub const UNGATED: u8 = 3;
 pub static MODE: AtomicU8 = AtomicU8::new(UNREADY);
 /// The control page, mapped read-only.
 pub static CONTROL: AtomicPtr<ControlPage> = AtomicPtr::new(core::ptr::null_mut());
+/// The barrier word that holds for this program.
+pub static BARRIER: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
 /// The region of this process, or, in a child that has none yet, its parent's.
 pub static LAST_REGION: AtomicPtr<Region> = AtomicPtr::new(core::ptr::null_mut());
 /// The freezer's membarrier does not reach us: announce by a locked store.
@@ -66,6 +68,8 @@ pub const NEW_FILES: u32 = 2;
 pub const PARKABLE: u32 = 4;
 /// A write to the locked file completes the set.
 pub const RECORD: u32 = 16;
+/// Held some ms before all others.
+pub const FIRST: u32 = 32;
 /// Changes and syncs are counted.
 pub const SETTLED: u32 = 8;
 /// The descriptor that was changed last, -1 if by name.
@@ -113,6 +117,13 @@ impl Remembered {
 pub fn control() -> Option<&'static ControlPage> {
     // SAFETY: null, or a mapping that is never unmapped once published.
     unsafe { CONTROL.load(Ordering::Acquire).as_ref() }
+}
+
+/// The barrier word, of a gated process.
+#[inline(always)]
+pub fn barrier() -> Option<&'static AtomicU64> {
+    // SAFETY: null, or a word of the control page, which is never unmapped.
+    unsafe { BARRIER.load(Ordering::Relaxed).as_ref() }
 }
 
 /// This process's own region, if it has one.
