@@ -1,0 +1,436 @@
+//! What the freezer does: it obeys `gate::drain` and reads with `gate::standing`.
+//!
+//! A pass is not atomic: each word is a read of its own, threads before their
+//! process, as the command does it.
+
+use super::oracle;
+use super::state::{Freezer, Member, Phase, Row, State, Step, Verdict};
+use super::{Fault, Protocol};
+use gate::control::ANY_SEQUENCE;
+use gate::drain::{Ask, Drain, Limits, Outcome, Summary, Thaw, ThawAsk, Told};
+use gate::standing::{Given, LockFile, Rest, Standing, Thread, must_revoke, settled, summarize};
+use gate::word::Doing;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+impl Protocol {
+    /// Can the freezer do a step now?
+    pub fn freezer_can_step(&self, s: &State) -> bool {
+        match &s.freezer.phase {
+            Phase::Finished => false,
+            Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass) => !self.would_reread(s),
+            Phase::Draining(Ask::AwaitMoved) => s.freezer.held.iter().all(|&(p, t, word)| {
+                let proc = &s.procs[p as usize];
+                let now = s.region_of(p as usize).map(|region| region.words[t as usize].0);
+                let asks_only = self.fault == Fault::AskingIsMoving && now != Some(word);
+                asks_only || !proc.alive || now.is_none_or(|now| now.has_moved(word))
+            }),
+            _ => true,
+        }
+    }
+
+    /// Would its next pass read what the last one read, and learn nothing?
+    pub fn would_reread(&self, s: &State) -> bool {
+        matches!(s.freezer.phase, Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass))
+            && s.freezer.stale == Some(readable(s))
+    }
+
+    /// The thread whose word is read next.
+    fn read_next(&self, s: &State) -> Option<(usize, usize)> {
+        let mut reads = match s.freezer.phase {
+            Phase::Reading => s.freezer.reads,
+            Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass) => 0,
+            _ => return None,
+        };
+        for member in &s.freezer.list {
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            if reads > words {
+                reads -= words + 1;
+                continue;
+            }
+            // Stores go to the region that the process has now.
+            let same = s.procs[member.proc as usize].region == member.region;
+            return (reads < words && same).then_some((member.proc as usize, reads as usize));
+        }
+        None
+    }
+
+    /// How many stores are there that the next read may see or not?
+    pub fn unseen(&self, s: &State) -> u8 {
+        self.read_next(s).map_or(0, |(p, t)| s.procs[p].threads[t].buffer.len() as u8)
+    }
+
+    /// One step of the freezer.
+    pub fn freezer_step(&self, s: &mut State, stores: u8) {
+        if let Some((p, t)) = self.read_next(s) {
+            (0..stores).for_each(|_| self.flush(s, p, t));
+        }
+        match s.freezer.phase.clone() {
+            Phase::Rest => self.start(s),
+            Phase::Draining(ask) => self.drain(s, ask),
+            Phase::Reading => self.read(s),
+            Phase::Snapshot => {
+                let f = &mut s.freezer;
+                let mut thaw = Thaw::new(f.drained, f.deadline, u64::MAX);
+                f.phase = Phase::Thawing(thaw.next(Told::Done(s.time)));
+                f.thaw = Some(thaw);
+            }
+            Phase::Thawing(ask) => self.thaw(s, ask),
+            Phase::Finished => unreachable!(),
+        }
+    }
+
+    fn start(&self, s: &mut State) {
+        let (time, limit) = (s.time, self.scenario.limit);
+        if self.fault != Fault::AdmissionsLeft {
+            s.places.clear();
+        }
+        let deadline = (time + limit).max(s.last_deadline + 1);
+        let limits = Limits {
+            deadline,
+            drain_until: time + self.scenario.drain,
+            stuck_after: self.scenario.stuck,
+            openings: self.scenario.openings,
+        };
+        let mut drain = Drain::new(limits);
+        let f = &mut s.freezer;
+        f.list.clear();
+        f.verdict = None;
+        f.arrivals = false;
+        f.phase = Phase::Draining(drain.next(Told::Done(time)));
+        f.drain = Some(drain);
+        self.rescan(s);
+    }
+
+    /// Brings the list up to date; a new image counts as new.
+    fn rescan(&self, s: &mut State) -> u32 {
+        let mut newcomers = 0;
+        for (at, proc) in s.procs.iter().enumerate().filter(|(_, proc)| proc.alive) {
+            let unborn = s.barrier != 0 && proc.region.is_none() && !proc.execed;
+            let now = Member { proc: at as u8, region: proc.region, unborn };
+            match s.freezer.list.iter_mut().find(|member| member.proc == now.proc) {
+                Some(member) if *member == now => {}
+                Some(member) => {
+                    *member = now;
+                    newcomers += (self.fault != Fault::NewImageIsOld) as u32;
+                }
+                None => {
+                    s.freezer.list.push(now);
+                    newcomers += 1;
+                }
+            }
+        }
+        newcomers
+    }
+
+    fn tell(&self, s: &mut State, told: Told) {
+        let mut drain = s.freezer.drain.expect("a drain is under way");
+        let mut ask = drain.next(told);
+        let quiet = |seen: Summary| seen.in_flight == 0 && seen.outstanding == 0;
+        if let (Fault::OnePass, Ask::Pass, Told::Seen(seen, _)) = (self.fault, ask, told)
+            && quiet(seen)
+        {
+            ask = drain.next(told);
+        }
+        if ask == Ask::Pause {
+            ask = drain.next(Told::Done(s.time));
+        }
+        s.freezer.drain = Some(drain);
+        s.freezer.phase = Phase::Draining(ask);
+    }
+
+    fn drain(&self, s: &mut State, ask: Ask) {
+        match ask {
+            Ask::Close(deadline) => {
+                s.barrier = deadline;
+                s.last_deadline = deadline;
+                s.freezer.deadline = deadline;
+                s.freezer.list.iter_mut().for_each(|member| member.unborn = false);
+            }
+            Ask::Fence => {
+                let after_opening = s.freezer.drain.is_some_and(|drain| drain.openings() > 0);
+                let left_out = self.fault == Fault::NoFence
+                    || (self.fault == Fault::NoFenceAfterOpening && after_opening);
+                if !left_out {
+                    self.fence(s);
+                }
+            }
+            Ask::Pass => {
+                s.freezer.stale = None;
+                s.freezer.rows.clear();
+                s.freezer.reads = 0;
+                s.freezer.phase = Phase::Reading;
+                return self.read(s);
+            }
+            Ask::Rescan => {
+                let blind = self.fault == Fault::NoSearch && s.freezer.last.in_flight > 0;
+                let newcomers = if blind { 0 } else { self.rescan(s) };
+                if newcomers > 0 {
+                    s.freezer.stale = None;
+                }
+                return self.tell(s, Told::Newcomers(newcomers));
+            }
+            Ask::Admit(candidate) => {
+                s.places.push(candidate);
+                s.freezer.given.push(Given { candidate });
+            }
+            Ask::Revoke => {
+                let (standings_of, given) = (Reading::of(self, s), s.freezer.given.clone());
+                let done = standings_of.judge(self, s, |standings| {
+                    given.iter().map(|g| must_revoke(g, standings)).collect::<Vec<_>>()
+                });
+                for (given, done) in given.iter().zip(done) {
+                    if done {
+                        s.places.retain(|place| *place != given.candidate);
+                        s.freezer.given.retain(|one| one != given);
+                    }
+                }
+            }
+            Ask::Open => {
+                s.barrier = 0;
+                let list = s.freezer.list.iter().filter_map(|m| m.region.map(|at| (m.proc, at)));
+                let words = list.flat_map(|(p, at)| {
+                    let words = s.regions[at as usize].words.iter().enumerate();
+                    words.map(move |(t, word)| (p, t as u8, word.0))
+                });
+                s.freezer.held = words.filter(|(_, _, word)| word.doing() == Doing::Held).collect();
+            }
+            Ask::AwaitMoved => s.freezer.held.clear(),
+            Ask::Pause => unreachable!("merged with what follows"),
+            Ask::Done(Outcome::Drained) => {
+                s.freezer.drained = s.freezer.last;
+                s.freezer.phase = Phase::Snapshot;
+                return oracle::drained(s, self);
+            }
+            Ask::Done(Outcome::NotDrained) => return self.end(s, Verdict::NotDrained),
+        }
+        self.tell(s, Told::Done(s.time));
+    }
+
+    /// `membarrier`: what every thread has stored becomes visible.
+    fn fence(&self, s: &mut State) {
+        for p in 0..s.procs.len() {
+            for t in 0..s.procs[p].threads.len() {
+                self.flush_all(s, p, t);
+            }
+        }
+    }
+
+    /// The next read of a pass; after the last one, what follows from it.
+    fn read(&self, s: &mut State) {
+        let mut reads = s.freezer.reads;
+        let list = s.freezer.list.clone();
+        for (at, member) in list.iter().enumerate() {
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            if reads > words {
+                reads -= words + 1;
+                continue;
+            }
+            if s.freezer.rows.len() <= at {
+                s.freezer.rows.push(Row::default());
+            }
+            self.read_one(s, at, *member, reads as usize);
+            s.freezer.reads += 1;
+            if at + 1 < list.len() || reads < words {
+                return;
+            }
+        }
+        s.freezer.reads = 0;
+        self.pass_done(s);
+    }
+
+    fn read_one(&self, s: &mut State, at: usize, member: Member, which: usize) {
+        let (rows, procs, regions) = (&mut s.freezer.rows, &s.procs, &s.regions);
+        let (proc, row) = (&procs[member.proc as usize], &mut rows[at]);
+        row.gone |= !proc.alive;
+        let Some(region) = member.region.map(|at| &regions[at as usize]) else { return };
+        if let Some(word) = region.words.get(which) {
+            row.words.push(*word);
+            return;
+        }
+        row.process = region.process;
+        row.lock_sequence = region.lock_sequence;
+        row.holds = region.holds;
+        row.waits = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
+        row.untouched = region.changes == 0 && !region.after_exec;
+    }
+
+    /// Would a pass made now read what this one has read?
+    fn is_fresh(&self, s: &State) -> bool {
+        let mut again = s.clone();
+        again.freezer.rows = vec![Row::default(); s.freezer.rows.len()];
+        for (at, member) in s.freezer.list.iter().enumerate() {
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len());
+            (0..=words).for_each(|which| self.read_one(&mut again, at, *member, which));
+        }
+        again.freezer.rows == s.freezer.rows
+    }
+
+    fn pass_done(&self, s: &mut State) {
+        let mut fresh = self.is_fresh(s);
+        let given = s.freezer.given.clone();
+        let mut seen =
+            Reading::of(self, s).judge(self, s, |standings| summarize(standings, &given));
+        match self.fault {
+            Fault::NoAdmission => seen.candidate = None,
+            Fault::AdmissionKept => seen.revocable = false,
+            Fault::AdmissionForgotten => {
+                seen.revocable = false;
+                seen.outstanding = 0;
+            }
+            _ => {}
+        }
+        // Places whose lock sequence has moved, whose process is dead or has
+        // become something else, are free again.
+        let lapsed = |g: &Given, s: &State| {
+            let at = g.candidate.nonce as u8 - 1;
+            let list = s.freezer.list.iter().zip(&s.freezer.rows);
+            let gone = list.filter(|(m, _)| m.region == Some(at)).all(|(_, row)| row.gone);
+            let sequence = s.regions[at as usize].lock_sequence;
+            gone || ![ANY_SEQUENCE, sequence].contains(&g.candidate.lock_sequence)
+        };
+        let ended: Vec<Given> = given.iter().filter(|g| lapsed(g, s)).copied().collect();
+        fresh &= ended.is_empty();
+        for one in &ended {
+            s.freezer.given.retain(|g| g != one);
+            s.places.retain(|place| *place != one.candidate);
+        }
+        s.freezer.last = seen;
+        let told = Told::Seen(seen, s.time);
+        if let Some(mut thaw) = s.freezer.thaw {
+            let mut ask = thaw.next(told);
+            if ask == ThawAsk::Pause {
+                s.freezer.stale = fresh.then(|| readable(s));
+                ask = thaw.next(Told::Done(s.time));
+            }
+            s.freezer.early_clock = s.time;
+            s.freezer.thaw = Some(thaw);
+            s.freezer.phase = Phase::Thawing(ask);
+        } else {
+            self.tell(s, told);
+            // Not quiet, and nothing has moved: the same again, but for newcomers.
+            let quiet = seen.in_flight == 0 && seen.outstanding == 0;
+            if fresh && !quiet && s.freezer.phase == Phase::Draining(Ask::Rescan) {
+                s.freezer.stale = Some(readable(s));
+            }
+        }
+        if !matches!(s.freezer.phase, Phase::Draining(Ask::Revoke)) {
+            s.freezer.rows.clear();
+        }
+    }
+
+    fn thaw(&self, s: &mut State, ask: ThawAsk) {
+        match ask {
+            ThawAsk::Pass => self.drain(s, Ask::Pass),
+            ThawAsk::Open => {
+                s.barrier = 0;
+                let clock = match self.fault {
+                    Fault::FreezerIgnoresLease => 0,
+                    Fault::ClockFirst => s.freezer.early_clock,
+                    _ => s.time,
+                };
+                let mut thaw = s.freezer.thaw.expect("it thaws");
+                let ThawAsk::Done(result) = thaw.next(Told::Done(clock)) else { unreachable!() };
+                let verdict = result.map_or_else(Verdict::Broken, |()| Verdict::Consistent);
+                self.end(s, verdict);
+            }
+            ThawAsk::Pause | ThawAsk::Done(_) => unreachable!("merged"),
+        }
+    }
+
+    fn end(&self, s: &mut State, verdict: Verdict) {
+        oracle::judged(s, self, verdict);
+        s.places.clear();
+        self.over(s, verdict);
+    }
+
+    /// Nothing of this freeze is left but what lies on the page.
+    fn over(&self, s: &mut State, verdict: Verdict) {
+        let f = &mut s.freezer;
+        let freeze = f.freeze + 1;
+        let phase = if freeze < self.scenario.freezes { Phase::Rest } else { Phase::Finished };
+        let (arrivals, verdict) = (f.arrivals, Some(verdict));
+        *f = Freezer { freeze, phase, arrivals, verdict, ..Freezer::default() };
+    }
+
+    /// SIGKILL: the barrier stays up and the admissions stay on the page.
+    pub fn kill_freezer(&self, s: &mut State) {
+        self.over(s, Verdict::None);
+    }
+}
+
+/// All that a pass reads and a decision depends on.
+fn readable(s: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (s.time, &s.regions).hash(&mut hasher);
+    for proc in &s.procs {
+        let sleeps = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
+        (proc.alive, proc.region, sleeps).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The rows of a pass, in the form that `gate::standing` wants.
+struct Reading {
+    threads: Vec<Vec<Thread>>,
+    holds: Vec<Vec<LockFile>>,
+}
+
+impl Reading {
+    fn of(_: &Protocol, s: &State) -> Reading {
+        let file = |lock: u8| LockFile { dev: 1, ino: lock as u64 };
+        let rows = &s.freezer.rows;
+        let thread = |row: &Row, (word, waits): &(_, Option<u8>)| Thread {
+            word: *word,
+            waits_for: waits.map(file),
+            forgiven: row.gone,
+        };
+        Reading {
+            threads: rows.iter().map(|r| r.words.iter().map(|w| thread(r, w)).collect()).collect(),
+            holds: rows
+                .iter()
+                .map(|r| {
+                    (0..8).filter(|lock| !r.gone && r.holds & 1 << lock != 0).map(file).collect()
+                })
+                .collect(),
+        }
+    }
+
+    /// Hands the standings, settled ones marked, to `judge`.
+    fn judge<T>(&self, protocol: &Protocol, s: &State, judge: impl Fn(&[Standing<'_>]) -> T) -> T {
+        let f = &s.freezer;
+        let at_of = |proc: u8| f.list.iter().position(|member| member.proc == proc);
+        let mut standings: Vec<Standing<'_>> = f
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| Standing {
+                // One that died before it had a region is nobody.
+                nonce: if row.gone {
+                    State::nonce(f.list[at].region).checked_sub(1).map_or(1 << 32, |n| n + 1)
+                } else {
+                    State::nonce(f.list[at].region)
+                },
+                process: row.process,
+                lock_sequence: row.lock_sequence,
+                threads: &self.threads[at],
+                holds: &self.holds[at],
+                overflow: 0,
+                overflow_entries: 0,
+                parent: s.procs[f.list[at].proc as usize].parent.and_then(at_of),
+                settled: row.gone,
+                unborn: false,
+                unknown: false,
+            })
+            .collect();
+        if protocol.scenario.settled {
+            let rest =
+                |at: usize| Rest { waits: f.rows[at].waits, untouched: f.rows[at].untouched };
+            for at in 0..standings.len() {
+                if !f.rows[at].gone && settled(at, &standings, rest) {
+                    standings[at].settled = true;
+                }
+            }
+        }
+        judge(&standings)
+    }
+}

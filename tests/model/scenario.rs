@@ -1,0 +1,348 @@
+//! Who does what: small programs, chosen so that each rule of the protocol has
+//! something that fails without it.
+
+use super::state::Op::{self, *};
+use super::{Set, TICK};
+
+/// A world for the model.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub programs: &'static [&'static [Op]],
+    /// For each process at the start, its threads' programs.
+    pub procs: &'static [&'static [u8]],
+    pub sets: &'static [Set],
+    /// How many ops the first thread of each process has done at the start.
+    pub prelude: &'static [u8],
+    /// How many stores a thread may have that nobody sees yet.
+    pub buffer: usize,
+    /// How many freezes follow one another.
+    pub freezes: u8,
+    /// Lengths, ns; without a clock (`until` 0) they never end.
+    pub limit: u64,
+    pub drain: u64,
+    pub stuck: u64,
+    pub openings: u32,
+    /// Where the clock stops.
+    pub until: u64,
+    /// The clock moves only when nothing else can: "stuck" is not merely slow.
+    pub patient: bool,
+    /// SIGKILLs of workers (which: bits) and of the freezer.
+    pub kills: u8,
+    pub killable: u8,
+    pub freezer_kills: u8,
+    /// The profile's rule for settled sections is in force.
+    pub settled: bool,
+}
+
+/// A set that is no single family's.
+const ALL: u8 = u8::MAX;
+
+/// Without a clock: a drain lasts until it succeeds, so that a state from which
+/// it cannot is found as a deadlock.
+const TIMELESS: Scenario = Scenario {
+    name: "",
+    programs: &[],
+    procs: &[],
+    sets: &[],
+    prelude: &[],
+    buffer: 2,
+    freezes: 1,
+    limit: 1 << 40,
+    drain: 1 << 39,
+    stuck: TICK,
+    openings: 0,
+    until: 0,
+    patient: false,
+    kills: 0,
+    killable: 0,
+    freezer_kills: 0,
+    settled: false,
+};
+
+/// Two processes, single calls without locks.
+pub const SINGLE: Scenario = Scenario {
+    name: "single calls",
+    programs: &[&[Write(0), Write(0)], &[Write(1), Sync]],
+    procs: &[&[0], &[1]],
+    ..TIMELESS
+};
+
+/// The same with a store buffer that hides a whole call.
+pub const SINGLE_HIDDEN: Scenario =
+    Scenario { name: "single calls, deep store buffers", buffer: 3, ..SINGLE };
+
+/// The same, frozen twice back to back.
+pub const SINGLE_TWICE: Scenario =
+    Scenario { name: "single calls, two freezes", freezes: 2, ..SINGLE };
+
+/// One thread's two calls: the second must not lie in a snapshot without the first.
+pub const TORN_PAIR: Scenario = Scenario {
+    name: "a set by two calls under a lock, alone",
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// Two processes, one lock, a set of two files under it.
+pub const SETS: Scenario = Scenario {
+    name: "sets under one lock",
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)]],
+    procs: &[&[0], &[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// A section waits for a lock whose holder is held at the barrier.
+pub const CROSSED: Scenario = Scenario {
+    name: "a section waits for a lock whose holder is held",
+    programs: &[
+        &[Lock(0), Write(0), Lock(1), Write(1), Unlock(1), Unlock(0)],
+        &[Lock(1), Write(2), Write(3), Unlock(1)],
+    ],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }, Set { files: &[2, 3], of: ALL }],
+    ..TIMELESS
+};
+
+/// The holder itself waits for a third one's lock, without being in flight.
+pub const CHAIN: Scenario = Scenario {
+    name: "a chain of waiters, the last holder held",
+    programs: &[
+        &[Lock(0), Write(0), Lock(1), Write(1), Unlock(1), Unlock(0)],
+        &[Lock(1), Lock(2), Unlock(2), Unlock(1)],
+        &[Lock(2), Write(2), Unlock(2)],
+    ],
+    procs: &[&[0], &[1], &[2]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    prelude: &[2, 1, 1],
+    buffer: 1,
+    ..TIMELESS
+};
+
+/// The same stuck section without admission to a chain: openings are the cure.
+pub const OPENINGS: Scenario = Scenario {
+    name: "openings",
+    programs: &[
+        // Waits for the other without a lock that the kernel could show: a
+        // dotlock waiter, or a service that it talks to.
+        &[Lock(0), Write(0), Await(2), Write(1), Unlock(0)],
+        &[Write(2)],
+    ],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    openings: 1,
+    until: 9 * TICK,
+    patient: true,
+    ..TIMELESS
+};
+
+/// Parent locks, child writes and exits, parent records.
+pub const CHILD: Scenario = Scenario {
+    name: "parent locks, child writes and exits, parent records",
+    programs: &[
+        &[Lock(0), Fork(1), Wait, Write(1), Unlock(0)],
+        &[Write(0)],
+        &[Lock(0), Write(2), Unlock(0)],
+    ],
+    procs: &[&[0], &[2]],
+    sets: &[Set { files: &[0, 1], of: 0 }],
+    ..TIMELESS
+};
+
+/// A child that works on after its parent's section is over.
+pub const CHILD_LIVES_ON: Scenario = Scenario {
+    name: "child works on after its parent's section",
+    programs: &[&[Lock(0), Fork(1), Write(0), Unlock(0)], &[Write(1), Write(2), Stay]],
+    procs: &[&[0]],
+    ..TIMELESS
+};
+
+/// A child forked without a lock has a section of its own.
+pub const CHILD_ALONE: Scenario = Scenario {
+    name: "child with a section of its own",
+    programs: &[&[Fork(1)], &[Lock(0), Write(0), Write(1), Unlock(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// The child's child does the work.
+pub const GRANDCHILD: Scenario = Scenario {
+    name: "grandchild",
+    programs: &[&[Lock(0), Fork(1), Wait, Write(1), Unlock(0)], &[Fork(2), Wait], &[Write(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: 0 }],
+    ..TIMELESS
+};
+
+/// The child becomes another program before it works.
+pub const CHILD_EXEC: Scenario = Scenario {
+    name: "child execs, then writes",
+    programs: &[&[Lock(0), Fork(1), Wait, Write(1), Unlock(0)], &[Exec, Write(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: 0 }],
+    ..TIMELESS
+};
+
+/// Exec in the middle of a section.
+pub const EXEC: Scenario = Scenario {
+    name: "exec with a lock held",
+    programs: &[
+        &[Lock(0), Write(0), Exec, Write(1), Unlock(0)],
+        &[Lock(0), Write(0), Write(1), Unlock(0)],
+    ],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// Exec with a lock held and nothing changed yet.
+pub const EXEC_LAZY: Scenario = Scenario {
+    name: "exec before the first change under a lock",
+    programs: &[&[Lock(0), Exec, Write(0), Write(1), Unlock(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// Exec without a lock, then a section of the new image.
+pub const EXEC_FIRST: Scenario = Scenario {
+    name: "exec, then a section",
+    programs: &[&[Exec, Lock(0), Write(0), Write(1), Unlock(0)], &[Write(2)]],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// Two threads of one process: one passes by the other's section.
+pub const THREADS: Scenario = Scenario {
+    name: "two threads, one section",
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)], &[Write(2), Write(2)]],
+    procs: &[&[0, 1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// Opened for a moment, closed again: who went on meanwhile counts.
+pub const REOPENED: Scenario = Scenario {
+    name: "opened and closed again",
+    programs: &[&[Lock(0), Write(0), Await(2), Write(1), Unlock(0)], &[Write(2), Write(3)]],
+    ..OPENINGS
+};
+
+/// Workers are killed anywhere, a waiter and a child among them.
+pub const KILLS: Scenario = Scenario {
+    name: "one of the workers is killed",
+    procs: &[&[0]],
+    prelude: &[1],
+    kills: 1,
+    killable: 3,
+    ..CHILD
+};
+
+/// The same with two that wait for each other's lock.
+pub const KILLS_CROSSED: Scenario = Scenario {
+    name: "a holder or a waiter is killed",
+    kills: 1,
+    killable: 3,
+    prelude: &[2, 0],
+    ..CROSSED
+};
+
+/// With a clock: the thaw comes in time or late.
+pub const LATE_THAW: Scenario =
+    Scenario { name: "late thaw", limit: 2 * TICK, drain: 2 * TICK, until: 4 * TICK, ..TORN_PAIR };
+
+/// The freezer is killed anywhere; the next one comes at once.
+pub const KILLED_FREEZER: Scenario = Scenario {
+    name: "killed freezer, next freeze at once",
+    freezes: 2,
+    freezer_kills: 1,
+    limit: 2 * TICK,
+    drain: 2 * TICK,
+    until: 4 * TICK,
+    ..TORN_PAIR
+};
+
+/// It leaves a child's admission on the page.
+pub const KILLED_FREEZER_CHILD: Scenario = Scenario {
+    name: "killed freezer leaves an admission",
+    freezes: 2,
+    freezer_kills: 1,
+    limit: 3 * TICK,
+    drain: 3 * TICK,
+    until: 9 * TICK,
+    patient: true,
+    ..CHILD_LIVES_ON
+};
+
+/// Freezes back to back: the waits of one call do not add up.
+pub const BACK_TO_BACK: Scenario = Scenario {
+    name: "three freezes back to back",
+    freezes: 3,
+    limit: 2 * TICK,
+    drain: 2 * TICK,
+    until: 4 * TICK,
+    ..TORN_PAIR
+};
+
+/// A drain that cannot end in time is given up, honestly, and all goes on.
+pub const GIVEN_UP: Scenario = Scenario {
+    name: "a drain that is given up",
+    openings: 0,
+    limit: 4 * TICK,
+    drain: 3 * TICK,
+    ..OPENINGS
+};
+
+/// The parent has its record synced, the child sleeps, then writes.
+pub const SETTLED: Scenario = Scenario {
+    name: "settled section",
+    programs: &[&[Lock(0), Write(2), Sync, Fork(1), Wait, Write(1), Unlock(0)], &[Sleep, Write(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: 0 }],
+    settled: true,
+    ..TIMELESS
+};
+
+/// The child sleeps and goes, and has written nothing.
+pub const SETTLED_IDLE: Scenario = Scenario {
+    name: "settled section, child that does nothing",
+    programs: &[&[Lock(0), Write(2), Sync, Fork(1), Wait, Write(1), Unlock(0)], &[Sleep]],
+    sets: &[],
+    ..SETTLED
+};
+
+/// A first child writes before a second one sleeps.
+pub const SETTLED_TWO: Scenario = Scenario {
+    name: "settled section, two children",
+    programs: &[
+        &[Lock(0), Write(2), Sync, Fork(1), Fork(2), Wait, Write(1), Unlock(0)],
+        &[Write(0)],
+        &[Sleep],
+    ],
+    ..SETTLED
+};
+
+/// The sleeping child has a child of its own that writes and is gone.
+pub const SETTLED_GRANDCHILD: Scenario = Scenario {
+    name: "settled section, grandchild",
+    programs: &[
+        &[Lock(0), Write(2), Sync, Fork(1), Wait, Write(1), Unlock(0)],
+        &[Fork(2), Wait, Sleep],
+        &[Write(0)],
+    ],
+    ..SETTLED
+};
+
+/// The sleeping child has become another program after it wrote.
+pub const SETTLED_EXEC: Scenario = Scenario {
+    name: "settled section, child execs",
+    programs: &[
+        &[Lock(0), Write(2), Sync, Fork(1), Wait, Write(1), Unlock(0)],
+        &[Write(0), Exec, Sleep],
+    ],
+    ..SETTLED
+};

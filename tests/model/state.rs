@@ -1,0 +1,253 @@
+//! What the model knows of the world at one moment: the memory that workers and
+//! freezer share, the kernel's part (locks, processes, clock, files), and how far
+//! everybody has got.
+
+use gate::drain::{Broken, Candidate, Drain, Summary, Thaw};
+use gate::entry::Patience;
+use gate::standing::Given;
+use gate::word::{ProcessWord, ThreadWord};
+
+/// Most files, locks of a scenario.
+pub const FILES: usize = 4;
+pub const LOCKS: usize = 3;
+
+/// What a thread's program does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Op {
+    /// Changes this file: its sequence number rises.
+    Write(u8),
+    /// Waits for and takes this lock, which guards writing.
+    Lock(u8),
+    /// Gives it up.
+    Unlock(u8),
+    /// Forks a child that runs this program.
+    Fork(u8),
+    /// Waits until all children are gone.
+    Wait,
+    /// Waits until this file was changed, in a way that the kernel does not show.
+    Await(u8),
+    /// Does nothing more, and stays.
+    Stay,
+    /// Becomes another program, which keeps the locks and goes on with the next op.
+    Exec,
+    /// fsync: held like a change, changes nothing.
+    Sync,
+    /// A call that may wait seconds and changes nothing.
+    Sleep,
+}
+
+/// How far a thread has got with its op.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Step {
+    /// Between ops.
+    Next,
+    /// Has announced by a plain store; looks next.
+    Announced,
+    /// Has announced by a locked store; looks again and asks next.
+    Asking,
+    /// Waits at the barrier.
+    Held,
+    /// Has been let pass; begins its section next.
+    Passing,
+    /// Acts next, then leaves.
+    Begun,
+    /// Inside the call that waits for a lock.
+    LockWait,
+    /// The kernel has given it the lock; the library does not know yet.
+    Locked,
+    /// The kernel has taken the lock back; the library does not know yet.
+    Unlocked,
+    /// Inside a call that may wait seconds.
+    Sleeping,
+}
+
+/// One thread.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Thread {
+    pub program: u8,
+    pub at: u8,
+    pub step: Step,
+    pub patience: Patience,
+    /// Ghost: the deadline of the barrier that first held this call.
+    pub bound: Option<u64>,
+    /// Its own word as it last stored it, and the lock it waits for.
+    pub own: (ThreadWord, Option<u8>),
+    /// Stores that nobody else sees yet, oldest first.
+    pub buffer: Vec<(ThreadWord, Option<u8>)>,
+}
+
+impl Thread {
+    pub fn new(program: u8) -> Thread {
+        Thread {
+            program,
+            at: 0,
+            step: Step::Next,
+            patience: Patience::default(),
+            bound: None,
+            own: (ThreadWord::default(), None),
+            buffer: Vec::new(),
+        }
+    }
+}
+
+/// One process, as the kernel and its own private memory know it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Proc {
+    pub alive: bool,
+    pub parent: Option<u8>,
+    /// Its region; none: just born, or just become another program.
+    pub region: Option<u8>,
+    /// Forked or exec'd with a lock held: what a child may wrongly trust, and
+    /// what a new image must rebuild.
+    pub inherited: bool,
+    pub execed: bool,
+    pub threads: Vec<Thread>,
+}
+
+/// The shared memory of one process. It outlives the process in the freezer's
+/// mapping.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Region {
+    pub process: ProcessWord,
+    pub lock_sequence: u64,
+    /// Bit for each lock in its table.
+    pub holds: u8,
+    /// Visible words.
+    pub words: Vec<(ThreadWord, Option<u8>)>,
+    pub changes: u64,
+    pub synced: u64,
+    pub changes_at_fork: u64,
+    /// Came from an exec: cannot know what was done before.
+    pub after_exec: bool,
+}
+
+/// A process in the freezer's list, with the region that it mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Member {
+    pub proc: u8,
+    pub region: Option<u8>,
+    /// Looked at since the last closing, and found to have done nothing since it
+    /// was forked (`Standing::unborn`).
+    pub unborn: bool,
+}
+
+/// What a pass has read of one member so far.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Row {
+    pub words: Vec<(ThreadWord, Option<u8>)>,
+    pub process: ProcessWord,
+    pub lock_sequence: u64,
+    pub holds: u8,
+    pub gone: bool,
+    pub waits: bool,
+    pub untouched: bool,
+}
+
+/// Where the freezer is.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub enum Phase {
+    /// Before a freeze.
+    #[default]
+    Rest,
+    /// Does what the drain asked for.
+    Draining(gate::drain::Ask),
+    /// Reads word after word.
+    Reading,
+    /// Drained: the snapshot is being taken.
+    Snapshot,
+    /// Does what the thaw asked for.
+    Thawing(gate::drain::ThawAsk),
+    /// No more freezes.
+    Finished,
+}
+
+/// How a freeze ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Verdict {
+    Consistent,
+    Broken(Broken),
+    NotDrained,
+    /// The freezer was killed.
+    None,
+}
+
+/// The freezer. What it has written on the page outlives it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Freezer {
+    pub freeze: u8,
+    pub phase: Phase,
+    pub drain: Option<Drain>,
+    pub thaw: Option<Thaw>,
+    pub deadline: u64,
+    pub list: Vec<Member>,
+    pub rows: Vec<Row>,
+    /// How many reads this pass has made.
+    pub reads: u8,
+    pub given: Vec<Given>,
+    /// Who was held at an opening.
+    pub held: Vec<(u8, u8, ThreadWord)>,
+    /// Set after a pass that taught nothing: what the next would read too, unless
+    /// something changes.
+    pub stale: Option<u64>,
+    /// The summary of the last complete pass.
+    pub last: Summary,
+    pub drained: Summary,
+    /// A clock read before the lowering (the broken variant's).
+    pub early_clock: u64,
+    /// The files at the drain.
+    pub snapshot: Option<[u8; FILES]>,
+    /// Ghost: the snapshot is worth nothing.
+    pub torn: bool,
+    /// Ghost: somebody went on by the lease of this freeze while it was up.
+    pub lease_used: bool,
+    /// Ghost: somebody passed because its bound was reached.
+    pub overdue: bool,
+    /// Ghost: somebody arrived at the barrier after the drain.
+    pub arrivals: bool,
+    pub verdict: Option<Verdict>,
+}
+
+/// Everything.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct State {
+    pub time: u64,
+    /// The page.
+    pub barrier: u64,
+    pub last_deadline: u64,
+    pub places: Vec<Candidate>,
+    pub procs: Vec<Proc>,
+    pub regions: Vec<Region>,
+    /// Kernel locks: whose.
+    pub locks: [Option<u8>; LOCKS],
+    pub files: [u8; FILES],
+    pub freezer: Freezer,
+    pub kills: u8,
+    pub freezer_kills: u8,
+    /// Sets that a death has cut: the server's own recovery.
+    pub cut: u8,
+    /// Properties that were violated (bits of `oracle`).
+    pub wrong: u8,
+}
+
+impl State {
+    /// Nonces are region numbers from 1.
+    pub fn nonce(region: Option<u8>) -> u64 {
+        region.map_or(0, |at| at as u64 + 1)
+    }
+
+    pub fn region_of(&self, proc: usize) -> Option<&Region> {
+        self.procs[proc].region.map(|at| &self.regions[at as usize])
+    }
+
+    /// Is `of` this process or a descendant of it?
+    pub fn is_family(&self, root: u8, of: u8) -> bool {
+        let mut at = Some(of);
+        while let Some(proc) = at {
+            if proc == root {
+                return true;
+            }
+            at = self.procs[proc as usize].parent;
+        }
+        false
+    }
+}

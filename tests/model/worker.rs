@@ -1,0 +1,378 @@
+//! What workers do: the library's order of steps, with the gate's own decisions.
+//!
+//! Every function is one step that nothing can come between. A store to the
+//! thread's word goes into the thread's buffer unless it is a locked one.
+
+use super::oracle;
+use super::state::{Op, Proc, Region, State, Step, Thread};
+use super::{Fault, Protocol};
+use gate::control::holds;
+use gate::entry::{Enclosing, Look, may_pass};
+use gate::word::{Doing, ProcessWord, ThreadWord, recorded_at_fork};
+
+impl Protocol {
+    /// What this thread is at.
+    pub fn op(&self, thread: &Thread) -> Option<Op> {
+        self.scenario.programs[thread.program as usize].get(thread.at as usize).copied()
+    }
+
+    /// Has this thread nothing more to do?
+    pub fn is_over(&self, thread: &Thread) -> bool {
+        matches!(self.op(thread), None | Some(Op::Stay))
+    }
+
+    /// Can this thread do a step now?
+    pub fn can_step(&self, s: &State, p: usize, t: usize) -> bool {
+        let proc = &s.procs[p];
+        let thread = &proc.threads[t];
+        let Some(op) = self.op(thread) else { return false };
+        if !proc.alive || proc.region.is_none() || op == Op::Stay {
+            return false;
+        }
+        match (thread.step, op) {
+            (Step::Next, Op::Wait) => {
+                !s.procs.iter().any(|child| child.parent == Some(p as u8) && child.alive)
+            }
+            (Step::Next, Op::Await(file)) => s.files[file as usize] > 0,
+            (Step::LockWait, Op::Lock(lock)) => s.locks[lock as usize].is_none(),
+            // It sleeps in slices: it goes on as soon as a look would let it.
+            (Step::Held, _) => {
+                self.look(s, &mut thread.clone()) != Look::Closed || self.permitted(s, p)
+            }
+            _ => true,
+        }
+    }
+
+    fn look(&self, s: &State, thread: &mut Thread) -> Look {
+        if self.fault == Fault::WorkerIgnoresLease && s.barrier != 0 {
+            return Look::Closed;
+        }
+        if self.fault == Fault::BoundOfEachBarrier {
+            thread.patience.until = 0;
+        }
+        thread.patience.look(s.barrier, || s.time)
+    }
+
+    /// May this process pass a closed barrier?
+    fn permitted(&self, s: &State, p: usize) -> bool {
+        let proc = &s.procs[p];
+        let region = s.region_of(p).expect("it runs");
+        let nonce = State::nonce(proc.region);
+        let admitted =
+            s.places.iter().any(|c| holds(c.nonce, c.lock_sequence, nonce, region.lock_sequence));
+        let mut word = region.process;
+        if self.fault == Fault::SettledOwnerPasses && word.recorded() {
+            word = word.section_begun();
+        }
+        may_pass(word, admitted, Enclosing::Nothing)
+            || (self.fault == Fault::ChildTrusts && proc.inherited)
+    }
+
+    /// Does this op announce itself?
+    fn is_entry(&self, region: &Region, op: Op) -> bool {
+        match op {
+            Op::Write(_) | Op::Sync => true,
+            Op::Fork(_) => region.process.locks() > 0 && self.fault != Fault::ForkIsNoEntry,
+            Op::Exec => region.process.locks() > 0 && self.fault != Fault::ExecIsNoEntry,
+            _ => false,
+        }
+    }
+
+    fn store(&self, s: &mut State, p: usize, t: usize, word: ThreadWord, waits: Option<u8>) {
+        let thread = &mut s.procs[p].threads[t];
+        thread.own = (word, waits);
+        thread.buffer.push((word, waits));
+        if thread.buffer.len() > self.scenario.buffer {
+            self.flush(s, p, t);
+        }
+    }
+
+    /// The oldest store of this thread becomes visible.
+    pub fn flush(&self, s: &mut State, p: usize, t: usize) {
+        let proc = &mut s.procs[p];
+        if let (false, Some(region)) = (proc.threads[t].buffer.is_empty(), proc.region) {
+            let word = proc.threads[t].buffer.remove(0);
+            s.regions[region as usize].words[t] = word;
+        }
+    }
+
+    /// A locked instruction, a fence: all stores of this thread become visible.
+    pub fn flush_all(&self, s: &mut State, p: usize, t: usize) {
+        while !s.procs[p].threads[t].buffer.is_empty() && s.procs[p].region.is_some() {
+            self.flush(s, p, t);
+        }
+    }
+
+    /// Compare-and-swap on the process word.
+    fn swap(&self, s: &mut State, p: usize, t: usize, with: impl Fn(ProcessWord) -> ProcessWord) {
+        self.flush_all(s, p, t);
+        let region = s.procs[p].region.expect("it runs") as usize;
+        s.regions[region].process = with(s.regions[region].process);
+    }
+
+    /// One step of one thread.
+    pub fn step(&self, s: &mut State, p: usize, t: usize) {
+        let thread = &s.procs[p].threads[t];
+        let op = self.op(thread).expect("it has something to do");
+        let own = thread.own.0;
+        match thread.step {
+            Step::Next => self.begin(s, p, t, op, own),
+            Step::Announced => {
+                let mut looked = s.procs[p].threads[t].clone();
+                let look = self.look(s, &mut looked);
+                s.procs[p].threads[t] = looked;
+                match look {
+                    Look::Open => self.passes(s, p, t),
+                    Look::LeaseOver => self.pass_by(s, p, t, look),
+                    Look::Closed | Look::Overdue => {
+                        // Announce again, by a locked store.
+                        if self.fault != Fault::PlainPassing {
+                            self.flush_all(s, p, t);
+                        }
+                        s.procs[p].threads[t].step = Step::Asking;
+                    }
+                }
+            }
+            Step::Asking => self.ask(s, p, t),
+            Step::Held => {
+                if self.fault == Fault::RawAfterHeld {
+                    return self.passes(s, p, t);
+                }
+                self.store(s, p, t, own.enter(Doing::Asking, 1, None), None);
+                s.procs[p].threads[t].step = Step::Announced;
+            }
+            Step::Passing => {
+                self.open_section(s, p, t, op);
+                self.grant(s, p, t);
+            }
+            Step::Begun => self.act(s, p, t, op),
+            Step::LockWait => {
+                let Op::Lock(lock) = op else { unreachable!() };
+                s.locks[lock as usize] = Some(p as u8);
+                s.procs[p].threads[t].step = Step::Locked;
+            }
+            Step::Locked => {
+                let Op::Lock(lock) = op else { unreachable!() };
+                let region = s.procs[p].region.expect("it runs") as usize;
+                s.regions[region].holds |= 1 << lock;
+                let count = s.regions[region].holds.count_ones() as u16;
+                self.swap(s, p, t, |word| word.with_locks(count));
+                self.store(s, p, t, own.leave(), None);
+                self.done(s, p, t);
+            }
+            Step::Unlocked => {
+                let Op::Unlock(lock) = op else { unreachable!() };
+                let region = s.procs[p].region.expect("it runs") as usize;
+                s.regions[region].holds &= !(1 << lock);
+                let count = s.regions[region].holds.count_ones() as u16;
+                self.swap(s, p, t, |word| word.with_locks(count));
+                s.regions[region].lock_sequence += 1;
+                self.done(s, p, t);
+            }
+            Step::Sleeping => self.done(s, p, t),
+        }
+    }
+
+    fn begin(&self, s: &mut State, p: usize, t: usize, op: Op, own: ThreadWord) {
+        if self.is_entry(s.region_of(p).expect("it runs"), op) {
+            self.store(s, p, t, own.enter(Doing::Asking, 1, None), None);
+            s.procs[p].threads[t].step = Step::Announced;
+            return;
+        }
+        match op {
+            Op::Lock(lock) => {
+                self.store(s, p, t, own.enter(Doing::LockWait, 1, None), Some(lock));
+                s.procs[p].threads[t].step = Step::LockWait;
+            }
+            Op::Unlock(lock) => {
+                s.locks[lock as usize] = None;
+                s.procs[p].threads[t].step = Step::Unlocked;
+            }
+            Op::Sleep => s.procs[p].threads[t].step = Step::Sleeping,
+            Op::Wait | Op::Await(_) => self.done(s, p, t),
+            Op::Fork(_) | Op::Exec => self.act(s, p, t, op),
+            Op::Write(_) | Op::Sync | Op::Stay => unreachable!("entries"),
+        }
+    }
+
+    fn pass_by(&self, s: &mut State, p: usize, t: usize, look: Look) {
+        if look == Look::LeaseOver && s.barrier == s.freezer.deadline {
+            s.freezer.lease_used = true;
+        }
+        if look == Look::Overdue {
+            s.freezer.overdue = true;
+        }
+        self.passes(s, p, t);
+    }
+
+    /// Let pass: on to the section, if this begins one, else to the call.
+    fn passes(&self, s: &mut State, p: usize, t: usize) {
+        let op = self.op(&s.procs[p].threads[t]).expect("it has something to do");
+        if self.section_step(s, p, op).is_some() {
+            s.procs[p].threads[t].step = Step::Passing;
+        } else {
+            self.grant(s, p, t);
+        }
+    }
+
+    /// From now on the word shows the call itself.
+    fn grant(&self, s: &mut State, p: usize, t: usize) {
+        let own = s.procs[p].threads[t].own.0;
+        if own.doing() == Doing::Asking {
+            self.store(s, p, t, ThreadWord(own.0.wrapping_add(ThreadWord::GRANT)), None);
+        }
+        s.procs[p].threads[t].step = Step::Begun;
+    }
+
+    /// Announced for all to see: look again, ask, or retract and wait.
+    fn ask(&self, s: &mut State, p: usize, t: usize) {
+        let mut looked = s.procs[p].threads[t].clone();
+        let look = self.look(s, &mut looked);
+        s.procs[p].threads[t] = looked;
+        if look != Look::Closed {
+            return self.pass_by(s, p, t, look);
+        }
+        if self.permitted(s, p) {
+            return self.passes(s, p, t);
+        }
+        let own = s.procs[p].threads[t].own.0;
+        if self.fault != Fault::NoRetract {
+            debug_assert_eq!(own.0.wrapping_add(ThreadWord::HOLD), own.retract(Doing::Held).0);
+            self.store(s, p, t, own.retract(Doing::Held), None);
+            self.flush_all(s, p, t);
+        }
+        let (now, barrier) = (s.time, s.barrier);
+        let thread = &mut s.procs[p].threads[t];
+        thread.step = Step::Held;
+        if now >= *thread.bound.get_or_insert(barrier) {
+            s.wrong |= oracle::BOUND;
+        }
+        s.freezer.arrivals |= s.freezer.snapshot.is_some();
+    }
+
+    /// What this op does to the process word before it acts.
+    fn section_step(&self, s: &State, p: usize, op: Op) -> Option<fn(ProcessWord) -> ProcessWord> {
+        let region = s.region_of(p).expect("it runs");
+        match op {
+            Op::Fork(_) if region.process.locks() > 0 => {
+                let trusted = self.fault == Fault::SecondForkTrusted;
+                let at_fork = if trusted { 0 } else { region.changes_at_fork };
+                let recorded = self.scenario.settled
+                    && recorded_at_fork(region.changes, region.synced, at_fork);
+                Some(if recorded { |word| word.forked(true) } else { |word| word.forked(false) })
+            }
+            Op::Write(_) | Op::Exec if region.process.would_begin() => {
+                Some(ProcessWord::section_begun)
+            }
+            _ => None,
+        }
+    }
+
+    /// Before the change, and while the word still announces it.
+    fn open_section(&self, s: &mut State, p: usize, t: usize, op: Op) {
+        if let Some(step) = self.section_step(s, p, op) {
+            self.swap(s, p, t, step);
+        }
+    }
+
+    /// The call itself, and the word that is cleared after it.
+    fn act(&self, s: &mut State, p: usize, t: usize, op: Op) {
+        let region = s.procs[p].region.expect("it runs") as usize;
+        let entered = s.procs[p].threads[t].step == Step::Begun;
+        match op {
+            Op::Write(file) => {
+                s.files[file as usize] += 1;
+                s.regions[region].changes += 1;
+                oracle::changed(s);
+            }
+            Op::Sync => s.regions[region].synced = s.regions[region].changes,
+            Op::Fork(program) => {
+                let inherited = s.regions[region].process.locks() > 0 || s.procs[p].inherited;
+                let threads = vec![Thread::new(program)];
+                let parent = Some(p as u8);
+                s.procs.push(Proc {
+                    alive: true,
+                    parent,
+                    region: None,
+                    inherited,
+                    execed: false,
+                    threads,
+                });
+                // A child of a section may change something and be gone: to have
+                // forked counts as a change of the one who forked.
+                if s.procs[p].parent.is_some() && self.fault != Fault::ForkUnmarked {
+                    s.regions[region].changes += 1;
+                }
+                s.regions[region].changes_at_fork = s.regions[region].changes;
+            }
+            Op::Exec => {
+                self.flush_all(s, p, t);
+                let proc = &mut s.procs[p];
+                proc.region = None;
+                proc.execed = true;
+                let program = proc.threads[t].program;
+                let at = proc.threads[t].at + 1;
+                proc.threads = vec![Thread { at, ..Thread::new(program) }];
+                return;
+            }
+            _ => unreachable!("no entry"),
+        }
+        if entered {
+            let own = s.procs[p].threads[t].own.0;
+            self.store(s, p, t, own.leave(), None);
+        }
+        self.done(s, p, t);
+    }
+
+    fn done(&self, s: &mut State, p: usize, t: usize) {
+        let thread = &mut s.procs[p].threads[t];
+        thread.at += 1;
+        thread.step = Step::Next;
+        thread.patience = Default::default();
+        thread.bound = None;
+    }
+
+    /// A new process, or a new image, shows a region of its own.
+    pub fn publish(&self, s: &mut State, p: usize) {
+        let held = s.locks.iter().enumerate().filter(|(_, holder)| **holder == Some(p as u8));
+        let holds = held.fold(0u8, |bits, (lock, _)| bits | 1 << lock);
+        let mut process = ProcessWord::default();
+        if holds != 0 {
+            // What the kernel still shows as held; whether the old image had
+            // changed something is not known, so it had.
+            process = process.with_locks(holds.count_ones() as u16);
+            if self.fault != Fault::ExecForgets {
+                process = process.section_begun();
+            }
+        }
+        s.procs[p].region = Some(s.regions.len() as u8);
+        s.regions.push(Region {
+            process,
+            lock_sequence: 0,
+            holds,
+            words: vec![Default::default(); s.procs[p].threads.len()],
+            changes: 0,
+            synced: 0,
+            changes_at_fork: 0,
+            after_exec: s.procs[p].execed,
+        });
+    }
+
+    /// A process is gone, by its own will or killed.
+    pub fn die(&self, s: &mut State, p: usize) {
+        for lock in &mut s.locks {
+            if *lock == Some(p as u8) {
+                *lock = None;
+            }
+        }
+        for t in 0..s.procs[p].threads.len() {
+            self.flush_all(s, p, t);
+        }
+        let proc = &mut s.procs[p];
+        proc.alive = false;
+        // Where it was is nobody's business any more.
+        for thread in &mut proc.threads {
+            *thread = Thread::new(thread.program);
+        }
+    }
+}
