@@ -26,6 +26,8 @@ while True:
     text = b"%012d" % number
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.pwrite(one, text, 0)
+    if number == 1:
+        os.write(1, b".")                                # in its first section
     time.sleep(hold)
     os.pwrite(two, text, 0)
     fcntl.flock(lock, fcntl.LOCK_UN)
@@ -47,7 +49,7 @@ def run(*argv, check=True, env=None, timeout=120, **more):
     done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, env=env, timeout=timeout,
                           stdin=subprocess.DEVNULL, **more)
     if check and done.returncode:
-        raise AssertionError(f"{argv[0]} ended with {done.returncode}: {done.stdout[-400:]}{done.stderr[-800:]}")
+        raise AssertionError(f"{argv[0]} ended with {done.returncode}: {done.stdout[-400:]}{done.stderr[:1500]}")
     return done
 
 
@@ -99,14 +101,13 @@ class Rig:
         """Starts a writer; one that holds for long never drains."""
         env = self.environment(LD_PRELOAD=BIN / "libwritegate.so", WRITEGATE_GATE=gate)
         env["WRITEGATE_DIR"] = str(directory or self.dir)
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tree or self.tree), str(hold)], env=env)
+        tree = tree or self.tree
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tree), str(hold)], env=env,
+                                   stdout=subprocess.PIPE)
         self.writers.append(process)
-        deadline = time.monotonic() + 20
-        while not (tree or self.tree).joinpath("b").exists() or not (tree or self.tree).joinpath("b").stat().st_size:
-            assert process.poll() is None and time.monotonic() < deadline, "the writer does not write"
-            if hold > 1 and (tree or self.tree).joinpath("a").exists():
-                break
-            time.sleep(0.02)
+        assert process.stdout.read(1) == b".", "the writer has ended"
+        while hold < 1 and not (tree / "b").stat().st_size:
+            time.sleep(0.01)
         return process
 
     def hook(self, *argv, check=True, **env):
@@ -126,6 +127,7 @@ class Rig:
         for process in self.writers:
             process.send_signal(signal.SIGKILL)
             process.wait()
+            process.stdout.close()
         self.writers = []
 
     def close(self):

@@ -57,7 +57,7 @@ def test_borgmatic_1_snapshot_in_before_backup(rig):
     repository, snapshot = borg_repository(rig), rig.volume / "snap"
     rig.write()
     freeze = f"writegate freeze -g mail --retries 0 -- btrfs -q subvolume snapshot -r {rig.tree} {snapshot} || exit 1"
-    run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, freeze), "--create",
+    run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, freeze), "create",
         env=borg_environment(rig))
     [name] = archives(rig, repository)
     whole(extract(rig, repository, name))
@@ -66,12 +66,12 @@ def test_borgmatic_1_snapshot_in_before_backup(rig):
     rig.stop_writers()
     rig.write(hold=60)
     freeze = freeze.replace("--retries 0", "--retries 0 --drain 200ms")
-    done = run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, freeze), "--create", check=False,
+    done = run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, freeze), "create", check=False,
                env=borg_environment(rig))
     assert done.returncode != 0 and archives(rig, repository) == [name], done.stderr
     # And the fact for which `|| exit 1` stands there: 75 is taken for no error.
     bare = freeze.replace(" || exit 1", "")
-    done = run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, bare), "--create", check=False,
+    done = run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, bare), "create", check=False,
                env=borg_environment(rig))
     assert done.returncode == 0, f"75 is an error now: say so in contrib/borgmatic ({done.stderr})"
     assert archives(rig, repository) == [name]
@@ -154,7 +154,7 @@ def test_restic_wrapped(rig):
     rig.write(hold=60)
     rig.configure(options="--drain 200ms --retries 0")
     done = rig.hook(script, rig.tree, snapshot, check=False, **more)
-    assert done.returncode == 75 and count() == 2 and not snapshot.exists(), done.stderr
+    assert done.returncode == 75 and count() == 2 and not snapshot.exists(), (done.returncode, done.stderr)
 
 
 def test_btrbk_split_in_two(rig):
@@ -178,16 +178,17 @@ volume {rig.volume}
         rig.hook("btrbk/writegate-btrbk", "-c", config)
         time.sleep(1.1)
     received = sorted((rig.volume / "target").iterdir())
-    assert len(received) == 2 and rig.freezes() == before + 2, received
+    assert len(received) == 2 and rig.freezes() == before + 2, (received, rig.freezes() - before)
     for tree in received:
         whole(tree)
-    assert len(list((rig.volume / "snaps").iterdir())) == 1, "btrbk resume cleans up"
+    kept = list((rig.volume / "snaps").iterdir())
+    assert len(kept) == 1, f"btrbk resume cleans up: {kept}"
 
     rig.stop_writers()
     rig.write(hold=60)
     rig.configure(options="--drain 200ms --retries 0")
     done = rig.hook("btrbk/writegate-btrbk", "-c", config, check=False)
-    assert done.returncode == 75 and "nothing is sent" in done.stderr, done.stderr
+    assert done.returncode == 75 and "nothing is sent" in done.stderr, (done.returncode, done.stderr)
     assert len(list((rig.volume / "target").iterdir())) == 2
 
 
