@@ -6,8 +6,8 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    BARRIER, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING,
-    STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED, settings_mut,
+    BARRIER, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES, PARKABLE, RECORD, SETTLED,
+    STARTING, STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};

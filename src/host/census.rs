@@ -282,11 +282,11 @@ impl Census {
                 .filter(|(_, m)| !m.gone)
                 .map(|(at, m)| (m.pid, at))
                 .collect();
-            for at in 0..members.len() {
-                let m = &members[at];
-                let told = (m.parent_nonce != 0).then(|| by_nonce.get(&m.parent_nonce)).flatten();
-                let parent = told.or_else(|| by_pid.get(&m.stat.ppid)).copied();
-                members[at].parent = parent.filter(|parent| *parent != at);
+            for (at, member) in members.iter_mut().enumerate() {
+                let parent = member.parent_nonce;
+                let told = (parent != 0).then(|| by_nonce.get(&parent)).flatten();
+                let parent = told.or_else(|| by_pid.get(&member.stat.ppid)).copied();
+                member.parent = parent.filter(|parent| *parent != at);
             }
         }
     }

@@ -230,7 +230,7 @@ impl Session {
                 // While somebody is in flight it only helps to find whom he waits
                 // for: not at every pause. Before a drain is believed it decides.
                 if quiet || sys::now_ns() >= run.born_next {
-                    self.look_for_newborns(run);
+                    self.look_for_newborns(run, !quiet);
                 }
                 Told::Newcomers(self.census.take_newcomers(at))
             }
@@ -362,9 +362,9 @@ impl Session {
     }
 
     /// Who was born; after a closing also who has become something else.
-    fn look_for_newborns(&mut self, run: &mut Run) {
+    fn look_for_newborns(&mut self, run: &mut Run, seeking: bool) {
         let begun = sys::now_ns();
-        self.census.rescan(&mut self.helper, !run.images_checked);
+        self.census.rescan(&mut self.helper, !run.images_checked, seeking);
         run.images_checked = true;
         let now = sys::now_ns();
         run.born_next = now + (10 * (now - begun)).clamp(BORN_AFTER_NS, 50_000_000);

@@ -16,17 +16,19 @@ const ROUNDS: usize = 2;
 impl Census {
     /// Everybody, for the first time.
     pub fn scan(&mut self, helper: &mut Helper) {
-        self.rescan(helper, false);
+        self.rescan(helper, false, false);
         self.newcomers.fill(0);
     }
 
-    /// Takes in who is new; with `images`, also who has become something else.
-    pub fn rescan(&mut self, helper: &mut Helper, images: bool) {
+    /// Takes in who is new; with `images`, also who has become something else; `seeking`
+    /// those whom somebody in flight may wait for, also forked children that had done
+    /// nothing yet. Born behind a closed barrier they wait, and else are nobody's business.
+    pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
         for _ in 0..ROUNDS {
             let born_before = procfs::last_pid();
             let pids = procfs::pids();
             let look: Vec<i32> =
-                pids.into_iter().filter(|pid| self.must_look(*pid, images)).collect();
+                pids.into_iter().filter(|pid| self.must_look(*pid, images, seeking)).collect();
             self.look(helper, &look);
             // A parent that forked and died while we listed would hide its child.
             if procfs::last_pid() == born_before {
@@ -35,7 +37,7 @@ impl Census {
         }
     }
 
-    fn must_look(&self, pid: i32, images: bool) -> bool {
+    fn must_look(&self, pid: i32, images: bool, seeking: bool) -> bool {
         if self.ours.contains(&pid) {
             return false;
         }
@@ -47,7 +49,8 @@ impl Census {
             Kind::Member(gate, at)
                 if self.gates[gate][at].nonce == 0 || self.gates[gate][at].unknown =>
             {
-                !self.gates[gate][at].gone
+                let member = &self.gates[gate][at];
+                !member.gone && (images || seeking || !member.unborn)
             }
             _ => {
                 images
@@ -59,7 +62,8 @@ impl Census {
 
     /// Looks anew at members of a gate without a region, or in exec.
     pub fn look_again(&mut self, helper: &mut Helper, gate: usize) {
-        let again = |m: &&super::census::Member| !m.gone && (m.nonce == 0 || m.unknown);
+        let again =
+            |m: &&super::census::Member| !m.gone && (m.nonce == 0 && !m.unborn || m.unknown);
         let pids: Vec<i32> = self.gates[gate].iter().filter(again).map(|m| m.pid).collect();
         if !pids.is_empty() {
             self.look(helper, &pids);

@@ -204,7 +204,7 @@ impl Evidence {
         if !self.enabled {
             return;
         }
-        session.census.rescan(&mut session.helper, true);
+        session.census.rescan(&mut session.helper, true, false);
         for at in 0..session.gates.len() {
             self.look_for_writers(session, at);
             self.judge_changes(at);

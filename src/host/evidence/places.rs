@@ -74,7 +74,7 @@ mod tests {
         let places = Places {
             dirs: vec!["/srv/mail".into()],
             profile: "exclude = /srv/mail/stats/*".into(),
-            exclude: vec!["*.tmp".into()],
+            exclude: vec!["*.tmp".into(), "*.log".into()],
         };
         assert!(places.holds(Path::new("/srv/mail/bob/1.")));
         for free in ["/srv/mailx/1.", "/srv/mail/a.log", "/srv/mail/stats/x", "/srv/mail/x.tmp"] {
