@@ -174,10 +174,18 @@ fn judge(by_device: bool, path: &[u8]) -> bool {
         path.strip_prefix(directory).is_some_and(|rest| rest.first().is_none_or(|c| *c == b'/'))
     };
     let mut paths = settings.paths.bytes().split(|c| *c == b':').filter(|p| !p.is_empty());
-    if !by_device && !paths.any(below) {
+    let named = paths.any(below);
+    if !by_device && !named {
         return false;
     }
-    !(settings.matches(Key::Exclude, path) || listed(settings.exclude.bytes(), path))
+    // What is excluded everywhere (/dev, /var/log) is not excluded below a directory
+    // that was named.
+    let excluded = if named {
+        settings.given(Key::Exclude, path)
+    } else {
+        settings.matches(Key::Exclude, path)
+    };
+    !(excluded || listed(settings.exclude.bytes(), path))
 }
 
 fn listed(patterns: &[u8], path: &[u8]) -> bool {
