@@ -297,12 +297,12 @@ impl ProcessWord {
 /// At a fork under a lock, in a program whose profile says `settled`: is all
 /// that its owner changed on record, so that what follows is the child's alone?
 ///
-/// The arguments are the region's counters of the owner's own changes, up to
-/// which change all was fsynced, and the count at the last fork. A second fork
-/// after the same change says no: the first child may have changed something and
-/// be gone, and what it did is on no record.
+/// The arguments are the owner's count of its own changes, up to which of them all
+/// was fsynced, and the count at the last fork of a child that may have changed
+/// something which is on no record yet (`u64::MAX`: there is none). An owner that
+/// has changed nothing has nothing to record.
 pub fn recorded_at_fork(changes: u64, synced: u64, changes_at_fork: u64) -> bool {
-    changes != 0 && synced == changes && changes_at_fork != changes
+    synced == changes && changes_at_fork != changes
 }
 
 #[cfg(test)]
@@ -368,7 +368,8 @@ mod tests {
         assert!(recorded_at_fork(3, 3, 0));
         assert!(!recorded_at_fork(3, 2, 0), "not synced");
         assert!(!recorded_at_fork(3, 3, 3), "a child before this one may have changed something");
-        assert!(!recorded_at_fork(0, 0, 0), "nothing on record");
+        assert!(recorded_at_fork(0, 0, u64::MAX), "nothing was changed at all");
+        assert!(!recorded_at_fork(0, 0, 0));
         let open = ProcessWord::default().with_locks(1).section_begun().forked(true);
         assert!(open.recorded() && open.would_begin());
         assert!(!open.forked(false).recorded() && !open.section_begun().recorded());

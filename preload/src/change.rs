@@ -8,9 +8,13 @@
 use crate::enter::Begins;
 use crate::own;
 use crate::place::{self, Target};
-use crate::state::{HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region, SETTLED, UNTIL_WAIT};
+use crate::state::{
+    CHILDREN_CHANGED, CHILDREN_RECORDED, HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region,
+    SETTLED, UNTIL_WAIT,
+};
 use crate::{resolve, rules, sys};
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::calls::{Call, Rule};
 use gate::locks::Table;
 use gate::word::ProcessWord;
@@ -44,10 +48,11 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         }
         // Handling a lock file, or opening a file that is there, is no change.
         let syncs = matches!(self.call_rule(), Some(Rule::Sync(_)));
-        if habits & SETTLED != 0 && (self.begins == Begins::Section || syncs) {
+        let excused = self.begins == Begins::Nothing || self.excused(habits);
+        if habits & SETTLED != 0 && (syncs || !excused) {
             self.count(region);
         }
-        if self.begins == Begins::Nothing || self.excused(habits) {
+        if excused {
             return;
         }
         let is_fork = self.call_rule() == Some(Rule::Fork);
@@ -63,8 +68,10 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         }
         let header = &region.header;
         let (changes, synced) = (header.changes.load(Relaxed), header.synced.load(Relaxed));
-        let recorded = habits & SETTLED != 0
-            && gate::word::recorded_at_fork(changes, synced, header.changes_at_fork.load(Relaxed));
+        let unrecorded =
+            if children_changed() == CHILDREN_RECORDED.load(Relaxed) { u64::MAX } else { changes };
+        let recorded =
+            habits & SETTLED != 0 && gate::word::recorded_at_fork(changes, synced, unrecorded);
         if !process.section_open() {
             header.section_since.store(sys::now(), Relaxed);
         }
@@ -85,7 +92,7 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
             }
         });
         if is_fork {
-            header.changes_at_fork.store(changes, Relaxed);
+            header.changes_at_fork.store(unrecorded, Relaxed);
         }
     }
 
@@ -120,11 +127,31 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
             // The call has yet to be made; nothing can be forked before it is.
             if file >= 0 && file == LAST_CHANGED.load(Relaxed) {
                 header.synced.store(header.changes.load(Relaxed), Relaxed);
+                CHILDREN_RECORDED.store(children_changed(), Relaxed);
             }
         } else if self.call_rule() != Some(Rule::Fork) || header.parent_nonce.load(Relaxed) != 0 {
             LAST_CHANGED.store(file, Relaxed);
             header.changes.fetch_add(1, Relaxed);
+            if header.parent_nonce.load(Relaxed) != 0 {
+                child_changed();
+            }
         }
+    }
+}
+
+fn shared_counter() -> Option<&'static AtomicU64> {
+    // SAFETY: null, or a mapping of its own that is never unmapped.
+    unsafe { CHILDREN_CHANGED.load(Relaxed).as_ref() }
+}
+
+fn children_changed() -> u64 {
+    shared_counter().map_or(0, |counter| counter.load(Acquire))
+}
+
+/// A forked process has changed something, or forked somebody who may.
+pub fn child_changed() {
+    if let Some(counter) = shared_counter() {
+        counter.fetch_add(1, Release);
     }
 }
 

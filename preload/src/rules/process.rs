@@ -39,6 +39,7 @@ pub fn fork(frame: &mut Frame) -> u64 {
         // something and be gone.
         if HABITS.load(Relaxed) & SETTLED != 0 && region.header.parent_nonce.load(Relaxed) != 0 {
             region.header.changes.fetch_add(1, Relaxed);
+            crate::change::child_changed();
         }
         // There is nothing to undo, but perhaps a word to take along.
         return super::bracket_if(frame.note[0] == 1);
