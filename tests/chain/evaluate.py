@@ -13,6 +13,11 @@ from . import server
 SUMMARY = __doc__
 QUEUES = {"postfix": queuefile.read, "exim": spool.read}
 
+# Across the two: what Dovecot has answered, the MTA is let record.
+ORDER = """
+first = */dovecot/lmtp
+"""
+
 
 def unavailable(options=None):
     return report.unavailable(options) or (
@@ -40,7 +45,7 @@ def profile(mta, work):
     """One gate has one profile: both servers' lines."""
     path = Path(work) / "both.conf"
     path.write_text("".join((report.PROFILES / (name + ".conf")).read_text()
-                            for name in (mta, "dovecot")))
+                            for name in (mta, "dovecot")) + ORDER)
     return str(path)
 
 
