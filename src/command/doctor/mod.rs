@@ -23,6 +23,7 @@ pub mod unit;
 use crate::host::census::Kind;
 use crate::host::fault::{self, Fault, Result};
 use crate::host::gatedir::{self, Gate};
+use crate::host::helper_child::own_page;
 use crate::host::session::look_around;
 use facts::Facts;
 use reason::{Around, Judgement, RegionSeen, State};
@@ -242,8 +243,9 @@ impl Page {
 
     fn look(&mut self, name: &str) -> Result<()> {
         let gate = Gate::open_to_read(name)?;
+        // As maps names it: on an overlay, stat shows another inode.
+        self.ino = own_page(gate.page.address()).map_or(0, |page| page.ino);
         if let Ok(meta) = std::fs::metadata(gate.dir.join("control")) {
-            self.ino = meta.ino();
             let made = meta.created().ok();
             self.made_ns = made
                 .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
