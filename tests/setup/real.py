@@ -28,7 +28,7 @@ LIBRARY = "/usr/lib/x86_64-linux-gnu/libwritegate.so"
 
 # server: packages, unit, gate, ExecStart, how many processes at least
 SERVERS = {
-    "cyrus": (("cyrus-imapd", "cyrus-admin"), "cyrus-imapd.service", "cyrus",
+    "cyrus": (("cyrus-imapd", "cyrus-pop3d", "cyrus-nntpd", "cyrus-caldav", "cyrus-admin"), "cyrus-imapd.service", "cyrus",
               ["/usr/sbin/cyrmaster", "-l", "32", "-C", "/etc/imapd.conf", "-M", "/etc/cyrus.conf"], 2),
     "dovecot": (("dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-pop3d"), "dovecot.service", "dovecot",
                 ["/usr/sbin/dovecot", "-F"], 3),
