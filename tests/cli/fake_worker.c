@@ -95,9 +95,13 @@ static int admitted(void) {
     return 0;
 }
 
+/* How much of the last wait was the machine's: slices that ended late, ns. */
+static uint64_t late;
+
 /* Enters a call; how long it was held, in ns. */
 static uint64_t enter(int call, int fd) {
     uint64_t begun = 0, until = 0;
+    late = 0;
     for (;;) {
         uint64_t mine = word(*WORD(0), ASKING, call, fd);
         atomic_store_explicit(WORD(0), mine, memory_order_release);
@@ -119,6 +123,9 @@ static uint64_t enter(int call, int fd) {
         uint32_t bits = 1u << (*NONCE % 31) | 1u << 31;
         syscall(SYS_futex, (uint32_t *)BARRIER, FUTEX_WAIT_BITSET, (uint32_t)barrier, &slice,
                 NULL, bits);
+        uint64_t woke = now();
+        if (woke > slice_ends)
+            late += woke - slice_ends;
     }
     atomic_store(WORD(0), (*WORD(0) & ~(7ull << 29)) | (uint64_t)CALL << 29);
     return begun ? now() - begun : 0;
@@ -170,7 +177,7 @@ static void work(const char *path, double every_ms) {
             exit(4);
         leave();
         if (held > 1000000) {
-            printf("held %.1f\n", held / 1e6);
+            printf("held %.1f late %.1f\n", held / 1e6, late / 1e6);
             fflush(stdout);
         }
         pause_ms(every_ms);

@@ -131,9 +131,10 @@ class Rig:
     def file(self, name):
         return self.data / name
 
-    def worker(self, mode, *args, gate=None, paths=None):
+    def worker(self, mode, *args, gate=None, paths=None, exclude=None):
         """A fake gated process, ready."""
-        env = self.env(**({"WRITEGATE_PATHS": str(paths)} if paths else {}))
+        named = {"WRITEGATE_PATHS": paths, "WRITEGATE_EXCLUDE": exclude}
+        env = self.env(**{name: str(value) for name, value in named.items() if value})
         child = subprocess.Popen([*self.as_user(), fake_worker(), self.control(gate), mode,
                                   *map(str, args)], stdout=subprocess.PIPE, text=True, env=env,
                                  start_new_session=True)
@@ -150,10 +151,12 @@ class Rig:
         return child
 
     def held(self, worker):
-        """Ends a `work` worker; how long each of its long waits was, in ms."""
+        """Ends a `work` worker; how long each of its long waits was, in ms, less what its
+        sleeps lasted longer than they were asked to (a busy machine)."""
         worker.kill()
         text = worker.stdout.read()
-        return [float(ms) for ms in re.findall(r"held ([0-9.]+)", text)]
+        found = re.findall(r"held ([0-9.]+) late ([0-9.]+)", text)
+        return [float(held) - float(late) for held, late in found]
 
     def close(self):
         for child in self.children:

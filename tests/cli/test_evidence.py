@@ -38,6 +38,7 @@ class Evidence(unittest.TestCase):
             other.kill()
 
     def test_a_change_elsewhere_or_to_a_log_is_none(self):
+        self.rig.worker("idle", paths=self.rig.data, exclude="*.log")
         said, _ = self.during(f"echo x > {self.rig.work}/beside; echo x > {self.rig.data}/a.log")
         self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
 
