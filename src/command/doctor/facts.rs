@@ -32,6 +32,9 @@ pub struct Facts {
     pub library: Option<String>,
     /// The mapped library's file is gone (an upgrade puts another one at its place).
     pub library_replaced: bool,
+    /// Set-id programs take it too: it has the bit and lies in a standard directory,
+    /// or /etc/ld.so.preload names it.
+    pub library_for_set_id: bool,
     /// Path and inode of a control page that it maps.
     pub page: Option<(String, u64)>,
     /// Other files that it maps executable.
@@ -112,6 +115,12 @@ pub fn of(pid: i32, control: &Path) -> Facts {
     facts.boot_id_hidden = fs::metadata(&root).is_ok()
         && fs::read(inside(Path::new("/proc/sys/kernel/random/boot_id"))).is_err();
     facts.preload_fault = preload_fault(&facts, &root);
+    facts.library_for_set_id = facts.library.as_ref().is_some_and(|path| {
+        let standard = path.starts_with("/lib") || path.starts_with("/usr/lib");
+        let bit = fs::metadata(inside(Path::new(path))).is_ok_and(|meta| meta.mode() & 0o4000 != 0);
+        let everywhere = fs::read_to_string(inside(Path::new("/etc/ld.so.preload")));
+        standard && bit || everywhere.is_ok_and(|list| list.contains("libwritegate.so"))
+    });
     facts
 }
 

@@ -130,6 +130,18 @@ fn restart(facts: &Facts) -> String {
 
 fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
     match around.regions.get(&facts.pid) {
+        Some(RegionSeen::Good(..))
+            if server_of(facts) == Some("exim") && !facts.library_for_set_id =>
+        {
+            judged(
+                State::NotGated,
+                "deliveries-outside",
+                "it is gated, but its deliveries re-execute the set-user-ID binary, where the \
+                 loader does not take this library: they run outside the gate",
+                "the library with mode 4755 in a standard library directory, add_environment in \
+                 exim.conf (writegate setup exim), or the library in /etc/ld.so.preload",
+            )
+        }
         Some(RegionSeen::Good(flags, missing)) => {
             let mut good = judged(State::Gated, "gated", "", "");
             good.gaps = gaps(*flags);
@@ -532,6 +544,17 @@ mod tests {
         let good = judge_one(Facts { page, ..plain() });
         assert_eq!(good.state, State::Gated);
         assert_eq!((good.gaps.len(), good.lacks), (1, vec!["gets"]));
+    }
+
+    #[test]
+    fn an_exim_whose_deliveries_are_outside_is_not_green() {
+        let exim = |library_for_set_id| {
+            let page = Some(("/run/writegate/mail/control".into(), 5));
+            let exe = Some("/usr/sbin/exim4".into());
+            judge_one(Facts { page, exe, library_for_set_id, ..plain() }).state
+        };
+        assert_eq!(exim(false), State::NotGated);
+        assert_eq!(exim(true), State::Gated);
     }
 
     #[test]
