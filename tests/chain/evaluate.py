@@ -28,15 +28,18 @@ def arguments(parser):
     report.arguments(parser)
     parser.set_defaults(count=30, control=10)
     parser.add_argument("--mta", choices=sorted(QUEUES), default="postfix")
+    parser.add_argument("--together", type=int, default=100, metavar="N",
+                        help="recipients in one LMTP transaction (default %(default)s)")
     parser.add_argument("--format", choices=("maildir", "mdbox"), default="maildir")
 
 
-def start(mta, fmt, work, queue, store, gate, remote_port, name):
-    return server.Chain(mta, fmt, work, queue, store, gate=gate, remote=remote_port, name=name)
+def start(mta, fmt, together, work, queue, store, gate, remote_port, name):
+    return server.Chain(mta, fmt, work, queue, store, gate=gate, remote=remote_port,
+                        name=name, together=together)
 
 
-def trial_server(mta, fmt):
-    return trial.Server("chain", functools.partial(start, mta, fmt), QUEUES[mta],
+def trial_server(mta, fmt, together=100):
+    return trial.Server("chain", functools.partial(start, mta, fmt, together), QUEUES[mta],
                         server.RECIPIENTS, "u0@chain.test", read_store=server.read_store,
                         empties=False)
 
@@ -63,4 +66,5 @@ def parts(options, work):
 
 def run(options, work):
     os.chmod(work, 0o755)
-    return report.run(trial_server(options.mta, options.format), parts(options, work), options, work)
+    return report.run(trial_server(options.mta, options.format, options.together),
+                      parts(options, work), options, work)

@@ -34,12 +34,14 @@ lmtp:
   protocol = lmtp
   hosts_avoid_tls = *
   connect_timeout = 5s
-  max_rcpt = 100
+  max_rcpt = {together}
 """
 
 
 class Chain:
-    def __init__(self, mta, fmt, work, queue, store, gate=None, remote=9, name="root"):
+    def __init__(self, mta, fmt, work, queue, store, gate=None, remote=9, name="root",
+                 together=100):
+        """together: recipients that the MTA may hand over in one transaction."""
         run = Path(work) / (name + "-dovecot")
         env = gate.environment({}) if gate else None
         self.dovecot = Dovecot(fmt, Path(store) / "mail", Path(store) / "index", run,
@@ -48,10 +50,11 @@ class Chain:
         if mta == "postfix":
             self.mta = Postfix(work, queue, store, gate=gate, remote=remote, name=name,
                                transports=" { chain.test = lmtp:inet:[127.0.0.1]:%d }" % port,
-                               extra="relay_domains = chain.test")
+                               extra="relay_domains = chain.test\n"
+                                     "lmtp_destination_recipient_limit = %d" % together)
         else:
             self.mta = Exim(work, queue, store, gate=gate, remote=remote, name=name,
-                            routers=EXIM_ROUTER.format(port=port), transports=EXIM_TRANSPORT)
+                            routers=EXIM_ROUTER.format(port=port), transports=EXIM_TRANSPORT.format(together=together))
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):
