@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab import load as lab_load, procs
 
-from . import checks, ledger, load, mail_index, restore, server
+from . import checks, ledger, load, mail_index, message, restore, server
 
 
 def setUpModule():
@@ -39,13 +39,26 @@ class Store:
                 time.sleep(2)
                 running.pause()
                 time.sleep(0.3)
-            records = running.records()
+            records = running.records() + last_words(s)
             shown = restore.read_all(s)
             uids = {}
             for box in load.BOXES:
                 out = s.doveadm("search", "-u", "u0", "mailbox", box).stdout
                 uids[box] = {int(line.split()[1]) for line in out.splitlines()}
         return root, records, shown, uids
+
+
+def last_words(s):
+    """One message more in each mailbox, so that the last record of each log is of one that lives."""
+    client, records = load.Imap(99, seed=99, tag="t", port=s.imap_port, user="u0"), []
+    client.connect()
+    for box in load.BOXES:
+        ident = f"t-last-{box}"
+        client.ask(client.imap.append(box, None, None, message.make(ident, client.random, 5_000)))
+        records.append({"op": "APPEND", "start": 0, "end": 0, "error": None,
+                        "changes": [["u0", box, ident, 1]]})
+    client.close()
+    return records
 
 
 class Reader(unittest.TestCase):
