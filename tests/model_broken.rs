@@ -140,3 +140,8 @@ fn a_record_trusted_for_a_second_child() {
 fn a_grandchild_that_leaves_no_mark() {
     finds(SETTLED_GRANDCHILD, Fault::ForkUnmarked, name(WHOLE));
 }
+
+#[test]
+fn a_signal_handler_that_takes_an_asking_call_for_one_that_was_let_pass() {
+    finds(SIGNALS, Fault::NestedTrustsAsking, name(STILL));
+}

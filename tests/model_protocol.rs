@@ -157,3 +157,13 @@ fn single_hidden() {
 fn settled_idle() {
     holds(SETTLED_IDLE);
 }
+
+#[test]
+fn signals() {
+    holds(SIGNALS);
+}
+
+#[test]
+fn signals_section() {
+    holds(SIGNALS_SECTION);
+}

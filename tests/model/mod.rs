@@ -69,6 +69,7 @@ pub enum Fault {
     FreezerIgnoresLease,
     ClockFirst,
     BoundOfEachBarrier,
+    NestedTrustsAsking,
     SettledOwnerPasses,
     SecondForkTrusted,
     ForkUnmarked,
@@ -93,6 +94,9 @@ pub enum Action {
     /// A new process or image shows its region.
     Publish(u8),
     Exit(u8),
+    /// A signal handler begins, or returns.
+    Signal(u8, u8),
+    Return(u8, u8),
     Tick,
     Kill(u8),
     KillFreezer,
@@ -115,6 +119,7 @@ impl Model for Protocol {
             freezer: Freezer::default(),
             kills: self.scenario.kills,
             freezer_kills: self.scenario.freezer_kills,
+            signals: self.scenario.signals,
             cut: 0,
             wrong: 0,
         };
@@ -152,6 +157,14 @@ impl Model for Protocol {
                 }
                 if !thread.buffer.is_empty() && proc.region.is_some() && rereads {
                     actions.push(Action::Flush(p as u8, t as u8));
+                }
+            }
+            for (t, thread) in proc.threads.iter().enumerate() {
+                if s.signals > 0 && self.can_interrupt(s, p, t) {
+                    actions.push(Action::Signal(p as u8, t as u8));
+                }
+                if thread.interrupted.is_some() && self.op(thread).is_none() {
+                    actions.push(Action::Return(p as u8, t as u8));
                 }
             }
             let ended = proc.threads.iter().all(|thread| self.op(thread).is_none());
@@ -196,6 +209,11 @@ impl Model for Protocol {
             Action::Flush(p, t) => self.flush_all(&mut s, p as usize, t as usize),
             Action::Publish(p) => self.publish(&mut s, p as usize),
             Action::Exit(p) => self.die(&mut s, p as usize),
+            Action::Signal(p, t) => {
+                s.signals -= 1;
+                self.interrupt(&mut s, p as usize, t as usize);
+            }
+            Action::Return(p, t) => self.resume(&mut s, p as usize, t as usize),
             Action::Tick => s.time += TICK,
             Action::Kill(p) => {
                 s.kills -= 1;

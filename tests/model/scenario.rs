@@ -31,6 +31,9 @@ pub struct Scenario {
     pub kills: u8,
     pub killable: u8,
     pub freezer_kills: u8,
+    /// How many signals come, inside a call, and the program of their handler.
+    pub signals: u8,
+    pub handler: u8,
     /// The profile's rule for settled sections is in force.
     pub settled: bool,
 }
@@ -57,6 +60,8 @@ const TIMELESS: Scenario = Scenario {
     kills: 0,
     killable: 0,
     freezer_kills: 0,
+    signals: 0,
+    handler: 0,
     settled: false,
 };
 
@@ -222,6 +227,28 @@ pub const THREADS: Scenario = Scenario {
     programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)], &[Write(2), Write(2)]],
     procs: &[&[0, 1]],
     sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// A signal handler writes from inside a call.
+pub const SIGNALS: Scenario = Scenario {
+    name: "signal handler inside a call",
+    programs: &[&[Write(0), Write(0)], &[Write(1)]],
+    procs: &[&[0]],
+    freezes: 2,
+    signals: 1,
+    handler: 1,
+    ..TIMELESS
+};
+
+/// The same inside a section.
+pub const SIGNALS_SECTION: Scenario = Scenario {
+    name: "signal handler inside a section",
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)], &[Write(2)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    signals: 2,
+    handler: 1,
     ..TIMELESS
 };
 

@@ -61,6 +61,17 @@ pub enum Step {
     Sleeping,
 }
 
+/// What a signal handler has interrupted.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Interrupted {
+    pub program: u8,
+    pub at: u8,
+    pub step: Step,
+    pub patience: Patience,
+    pub bound: Option<u64>,
+    pub word: ThreadWord,
+}
+
 /// One thread.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Thread {
@@ -70,6 +81,8 @@ pub struct Thread {
     pub patience: Patience,
     /// Ghost: the deadline of the barrier that first held this call.
     pub bound: Option<u64>,
+    /// Set while a signal handler runs.
+    pub interrupted: Option<Interrupted>,
     /// Its own word as it last stored it, and the lock it waits for.
     pub own: (ThreadWord, Option<u8>),
     /// Stores that nobody else sees yet, oldest first.
@@ -84,6 +97,7 @@ impl Thread {
             step: Step::Next,
             patience: Patience::default(),
             bound: None,
+            interrupted: None,
             own: (ThreadWord::default(), None),
             buffer: Vec::new(),
         }
@@ -223,6 +237,7 @@ pub struct State {
     pub freezer: Freezer,
     pub kills: u8,
     pub freezer_kills: u8,
+    pub signals: u8,
     /// Sets that a death has cut: the server's own recovery.
     pub cut: u8,
     /// Properties that were violated (bits of `oracle`).

@@ -4,7 +4,7 @@
 //! thread's word goes into the thread's buffer unless it is a locked one.
 
 use super::oracle;
-use super::state::{Op, Proc, Region, State, Step, Thread};
+use super::state::{Interrupted, Op, Proc, Region, State, Step, Thread};
 use super::{Fault, Protocol};
 use gate::control::holds;
 use gate::entry::{Enclosing, Look, may_pass};
@@ -18,7 +18,7 @@ impl Protocol {
 
     /// Has this thread nothing more to do?
     pub fn is_over(&self, thread: &Thread) -> bool {
-        matches!(self.op(thread), None | Some(Op::Stay))
+        thread.interrupted.is_none() && matches!(self.op(thread), None | Some(Op::Stay))
     }
 
     /// Can this thread do a step now?
@@ -37,7 +37,7 @@ impl Protocol {
             (Step::LockWait, Op::Lock(lock)) => s.locks[lock as usize].is_none(),
             // It sleeps in slices: it goes on as soon as a look would let it.
             (Step::Held, _) => {
-                self.look(s, &mut thread.clone()) != Look::Closed || self.permitted(s, p)
+                self.look(s, &mut thread.clone()) != Look::Closed || self.permitted(s, p, t)
             }
             _ => true,
         }
@@ -54,7 +54,7 @@ impl Protocol {
     }
 
     /// May this process pass a closed barrier?
-    fn permitted(&self, s: &State, p: usize) -> bool {
+    fn permitted(&self, s: &State, p: usize, t: usize) -> bool {
         let proc = &s.procs[p];
         let region = s.region_of(p).expect("it runs");
         let nonce = State::nonce(proc.region);
@@ -64,8 +64,17 @@ impl Protocol {
         if self.fault == Fault::SettledOwnerPasses && word.recorded() {
             word = word.section_begun();
         }
-        may_pass(word, admitted, Enclosing::Nothing)
-            || (self.fault == Fault::ChildTrusts && proc.inherited)
+        let around = match &proc.threads[t].interrupted {
+            Some(outer) if outer.word.doing() == Doing::Call => Enclosing::ProtectedCall,
+            Some(outer)
+                if outer.word.doing() == Doing::Asking
+                    && self.fault == Fault::NestedTrustsAsking =>
+            {
+                Enclosing::ProtectedCall
+            }
+            _ => Enclosing::Nothing,
+        };
+        may_pass(word, admitted, around) || (self.fault == Fault::ChildTrusts && proc.inherited)
     }
 
     /// Does this op announce itself?
@@ -232,7 +241,7 @@ impl Protocol {
         if look != Look::Closed {
             return self.pass_by(s, p, t, look);
         }
-        if self.permitted(s, p) {
+        if self.permitted(s, p, t) {
             return self.passes(s, p, t);
         }
         let own = s.procs[p].threads[t].own.0;
@@ -318,10 +327,49 @@ impl Protocol {
             _ => unreachable!("no entry"),
         }
         if entered {
-            let own = s.procs[p].threads[t].own.0;
-            self.store(s, p, t, own.leave(), None);
+            let thread = &s.procs[p].threads[t];
+            let own = thread.own.0;
+            let outer = thread.interrupted.as_ref().map(|outer| outer.word);
+            self.store(s, p, t, outer.map_or(own.leave(), |outer| own.resume(outer)), None);
         }
         self.done(s, p, t);
+    }
+
+    /// Can a signal handler begin in this thread now?
+    pub fn can_interrupt(&self, s: &State, p: usize, t: usize) -> bool {
+        let proc = &s.procs[p];
+        let thread = &proc.threads[t];
+        proc.region.is_some()
+            && thread.interrupted.is_none()
+            && matches!(self.op(thread), Some(Op::Write(_) | Op::Sync))
+            && thread.step != Step::Next
+    }
+
+    /// A signal handler begins.
+    pub fn interrupt(&self, s: &mut State, p: usize, t: usize) {
+        let program = self.scenario.handler;
+        let thread = &mut s.procs[p].threads[t];
+        let (own, buffer) = (thread.own, std::mem::take(&mut thread.buffer));
+        let outer = std::mem::replace(thread, Thread { own, buffer, ..Thread::new(program) });
+        thread.interrupted = Some(Interrupted {
+            program: outer.program,
+            at: outer.at,
+            step: outer.step,
+            patience: outer.patience,
+            bound: outer.bound,
+            word: own.0,
+        });
+    }
+
+    /// It returns.
+    pub fn resume(&self, s: &mut State, p: usize, t: usize) {
+        let thread = &mut s.procs[p].threads[t];
+        let outer = thread.interrupted.take().expect("a handler runs");
+        thread.program = outer.program;
+        thread.at = outer.at;
+        thread.step = outer.step;
+        thread.patience = outer.patience;
+        thread.bound = outer.bound;
     }
 
     fn done(&self, s: &mut State, p: usize, t: usize) {
