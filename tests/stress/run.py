@@ -438,7 +438,61 @@ def hold_a_section(s):
     return p
 
 
-CASES = [control, barrier, freezer_killed, freezer_stopped, workers_killed, back_to_back]
+def exec_gap(run):
+    """A lock is held over an exec; the new program's loader takes its time before the gate's library starts."""
+    wrong, texts = [], []
+    for how in ("LD_PRELOAD", "LD_AUDIT"):
+        for delay_s in (0.0, 0.5):                       # the census before, and in the middle of it
+            with Bare(run) as b:
+                p = b.gated("gap", b.tree / "a", b.tree / "b", b.aside / "lock", run.binaries / "slow.so", how)
+                if p.stdout.readline().strip() != "exec":
+                    raise Failed("gap did not start")
+                time.sleep(delay_s)
+                o = b.gate.freeze(["cat", b.tree / "a", b.tree / "b"], limit="8s", drain="6s", report=False)
+                content = o.stdout.split("writegate")[0].strip()
+                texts.append(f"{how}+{delay_s}: {o.verdict} {content} drain {o.drain_ms:.0f} ms")
+                if o.verdict == "CONSISTENT" and content not in ("11", "22"):
+                    wrong.append(f"{how}, {delay_s} s after the exec: a set cut in two: {content!r}, {o.line}")
+                if o.verdict not in ("CONSISTENT", "NOT_DRAINED"):
+                    wrong.append(f"{how}, {delay_s} s after the exec: {o.line} {o.stderr.strip()[-300:]}")
+    if wrong:
+        raise Failed("; ".join(wrong))
+    return "; ".join(texts)
+
+
+class Bare:
+    """A tree and a gate without the workload, a bystander so that somebody is gated."""
+
+    def __init__(self, run):
+        self.stack, self.run = contextlib.ExitStack(), run
+
+    def __enter__(self):
+        self.work = Path(tempfile.mkdtemp(prefix="writegate-stress-", dir=self.run.work))
+        self.aside = Path(tempfile.mkdtemp(prefix="writegate-stress-", dir="/dev/shm"))
+        for folder in (self.work, self.aside):
+            self.stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder.chmod(0o755)
+        self.tree = self.work / "tree"
+        self.tree.mkdir()
+        for name in "ab":
+            (self.tree / name).write_text("1")
+        self.gate = Gate(self.aside, name="stress", paths=[self.tree])
+        self.gated("bystander").stdout.readline()
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def gated(self, name, *arguments):
+        argv = [str(a) for a in (self.run.binaries / "gap", *arguments)] if name == "gap" else \
+            [sys.executable, "-S", "-c", "print(1, flush=True); input()"]
+        p = subprocess.Popen(argv, env=self.gate.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             text=True)
+        self.stack.callback(lambda: (p.kill(), p.wait(), p.stdin.close(), p.stdout.close()))
+        return p
+
+
+CASES = [control, barrier, exec_gap, freezer_killed, freezer_stopped, workers_killed, back_to_back]
 
 
 class Run:
@@ -478,8 +532,11 @@ def main():
     passed = failed = skipped = 0
     build, run = Path(tempfile.mkdtemp(prefix="writegate-stress-bin-", dir=options.work)), None
     try:
-        for program, sources in {"worker": ["worker.c", "sets.c"], "checker": ["checker.c"]}.items():
-            subprocess.run(["gcc", *FLAGS, "-o", str(build / program), *(str(HERE / f) for f in sources)], check=True)
+        shared = ["-DSLOW", "-shared", "-fPIC"]
+        for program, sources, more in (("worker", ["worker.c", "sets.c"], []), ("checker", ["checker.c"], []),
+                                       ("gap", ["gap.c"], []), ("slow.so", ["gap.c"], shared)):
+            subprocess.run(["gcc", *FLAGS, *more, "-o", str(build / program), *(str(HERE / f) for f in sources)],
+                           check=True)
         options.mounts = build
         run = Run(options, build)
         for case in CASES:

@@ -39,7 +39,7 @@ enum { WORKERS = 128, SETS = 64, FILES = 4, RECORDS = 64, ONE_BYTES = 16384 };
 /* One worker thread; 64 bytes, so that counting costs its neighbours nothing. */
 struct worker {
     _Atomic uint64_t calls;            /* changes to protected files that have returned */
-    _Atomic uint64_t longest_ns;       /* the longest of them */
+    _Atomic uint64_t longest_ns;       /* the longest of those that are timed */
     _Atomic uint64_t longest_at_ns;    /* and when it ended, CLOCK_MONOTONIC */
     _Atomic uint64_t late;             /* how many took longer than counters.bound_ns */
     _Atomic int pid;                   /* of the process it runs in; 0: place is free */
@@ -128,8 +128,10 @@ extern const char *self_path, *tree_path, *locks_path, *counters_path;
 unsigned random_below(struct me *me, unsigned n);
 void pause_somewhere(struct me *me);
 void fail(const char *what, long detail);
-void step(struct me *me, uint64_t begun);
-#define CHANGE(me, call) ({ uint64_t b_ = now_ns(); __typeof__(call) r_ = (call); step((me), b_); r_; })
+void step(struct me *me, uint64_t begun, int timed);
+#define COUNTED(me, call, timed) ({ uint64_t b_ = now_ns(); __typeof__(call) r_ = (call); step((me), b_, timed); r_; })
+#define CHANGE(me, call) COUNTED(me, call, 0)
+#define TIMED(me, call) COUNTED(me, call, 1)
 enum role { SINGLE, FCNTL, FLOCK, OFD, DOT, DOTLINK, CHILD, GRANDCHILD, EXEC, PAIR, MIXED, CHURN, ROLES };
 extern const char *const role_names[ROLES];
 void write_once(struct me *me, int file);
