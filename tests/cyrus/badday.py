@@ -94,7 +94,7 @@ def back_to_back(rig, times, progress):
 def workers_killed(rig, times, progress):
     """SIGKILL to a worker that holds a lock for writing; the next freeze must drain, at once."""
     rng, exits, drains, failures, killed = random.Random(rig.seed), [], [], [], 0
-    said = []
+    said, refused = [], []
     for _ in range(times):
         victim = _in_section(rig, rng)
         if victim is None:
@@ -109,12 +109,14 @@ def workers_killed(rig, times, progress):
         if o.exit:
             failures.append(f"the freeze after worker {victim} was killed: "
                             f"{(o.stdout + o.stderr)[-600:]}")
+            refused.append({"stdout": o.stdout, "stderr": o.stderr, "record": o.record})
         elif len(said) < 3:
             said.append({"stdout": o.stdout, "stderr": o.stderr, "record": o.record})
         progress.step(f"{len(failures)} failed")
     return {"times": times, "killed": killed, "exits": _counted(exits), "failures": failures,
             "drain_ms": stats.summary([d for d in drains if d is not None]),
-            "first_reports": said, "client_errors": len(rig.load.errors())}
+            "first_reports": said, "refused": refused[:10],
+            "client_errors": len(rig.load.errors())}
 
 
 def _in_section(rig, rng):
