@@ -157,6 +157,7 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
 
 /// Wrap mode: the recommended form.
 fn wrap(args: &Args, options: Options) -> Result<u8> {
+    wrapped::check(&args.command)?;
     let mut freeze = Freeze::prepare(options)?;
     if args.policy == Policy::Abort && freeze.evidence.known_writers() {
         say("there are writers that the gate does not hold; nothing was held, no command was run");

@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering::Acquire;
 /// A barrier that a dead freezer left up is taken down. True if there was one
 /// that still held somebody.
 pub fn lower_left_behind(page: &ControlPage) -> bool {
-    let barrier = page.barrier.load(Acquire);
+    // It may have died between the two.
+    let barrier = page.barrier.load(Acquire).max(page.early.load(Acquire));
     if barrier == 0 {
         return false;
     }

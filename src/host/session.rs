@@ -11,6 +11,7 @@ use super::rest;
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
 use gate::drain::{Broken, Thaw, ThawAsk, Told};
+use std::sync::atomic::Ordering::Acquire;
 
 /// At the thaw, a thread that seems to pass is given this long to show that it
 /// only announced itself and retracts.
@@ -72,7 +73,11 @@ impl Session {
             gates.push(Gate::open(name)?);
         }
         for gate in &mut gates {
-            gate.lock(queue_ns, || signals.came().is_some())?;
+            let locked = gate.lock(queue_ns, || signals.came().is_some());
+            if let Some(signal) = signals.came() {
+                return Err(Fault::new(128 + signal as u8, "interrupted; nothing was held"));
+            }
+            locked?;
         }
         for gate in &gates {
             if rest::lower_left_behind(gate.page.get()) {
@@ -187,8 +192,9 @@ impl Session {
     /// Lowers every barrier, without judging anything.
     pub fn open_all(&self) {
         for gate in &self.gates {
-            if gate.page.get().barrier.load(std::sync::atomic::Ordering::Acquire) != 0 {
-                barrier::lower(gate.page.get());
+            let page = gate.page.get();
+            if page.barrier.load(Acquire) != 0 || page.early.load(Acquire) != 0 {
+                barrier::lower(page);
             }
         }
     }

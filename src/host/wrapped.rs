@@ -10,6 +10,7 @@ use super::sys;
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
 /// What the command is told about the freeze.
@@ -37,6 +38,32 @@ pub fn preload_without_us(value: &str) -> Option<String> {
         .filter(|part| !part.is_empty() && !part.ends_with("libwritegate.so"))
         .collect();
     (!others.is_empty()).then(|| others.join(":"))
+}
+
+/// Could it be run? Asked before anybody is held for it.
+pub fn check(command: &[OsString]) -> Result<()> {
+    let Some(program) = command.first().map(Path::new) else { return Ok(()) };
+    let places: Vec<PathBuf> = if program.components().count() > 1 || program.has_root() {
+        vec![program.into()]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+        std::env::split_paths(&path).map(|dir| dir.join(program)).collect()
+    };
+    let found: Vec<&PathBuf> = places.iter().filter(|place| place.exists()).collect();
+    let executable = |place: &&PathBuf| {
+        let path = sys::c_path(place);
+        // SAFETY: a C string.
+        place.is_file() && unsafe { libc::access(path.as_ptr(), libc::X_OK) } == 0
+    };
+    if found.iter().any(executable) {
+        return Ok(());
+    }
+    let (code, why) = match found.is_empty() {
+        true => (fault::NOT_FOUND, "not found"),
+        false => (fault::NOT_EXECUTABLE, "not executable"),
+    };
+    let what = format!("cannot run {}: {why}; nothing was held", program.display());
+    Err(Fault::new(code, what))
 }
 
 /// Starts it, with the nice value that we were started with.

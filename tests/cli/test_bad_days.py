@@ -6,7 +6,7 @@ import subprocess
 import time
 import unittest
 
-from rig import Rig, SIGKILL, SIGSTOP, WRITEGATE, children_of, fake_worker, wait_for
+from rig import LIBRARY, Rig, SIGKILL, SIGSTOP, WRITEGATE, children_of, fake_worker, wait_for
 
 ROOT = os.geteuid() == 0
 
@@ -191,6 +191,25 @@ class Freezers(unittest.TestCase):
                                              "exit ${PIPESTATUS[0]}"],
                               env=self.rig.env(), timeout=20, capture_output=True)
         self.assertEqual(done.returncode, 0, done)
+
+    @unittest.skipUnless(LIBRARY.exists(), f"no {LIBRARY}")
+    def test_a_freezer_started_from_a_gated_shell(self):
+        """It holds a lock and forks: gated itself it would wait for itself."""
+        self.rig.worker("idle")
+        env = self.rig.env(LD_PRELOAD=str(LIBRARY), WRITEGATE_GATE="t")
+        said = self.rig.freeze("-t", "3s", command=["sh", "-c", "echo $LD_PRELOAD"], env=env)
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+        self.assertEqual(said.fields["procs"], "1")
+        self.assertEqual(said.out.splitlines()[0], "")
+
+    def test_interrupted_in_the_queue(self):
+        self.rig.worker("idle")
+        self.rig.start("freeze", "-g", "t", "--", "sleep", "3")
+        time.sleep(0.3)
+        second = self.rig.start("freeze", "-g", "t", "--", "true")
+        time.sleep(0.3)
+        second.terminate()
+        self.assertEqual(second.wait(timeout=5), 143)
 
     def test_a_helper_that_hangs_is_replaced(self):
         """As on a process stuck on a dead disk: its look never comes back."""
