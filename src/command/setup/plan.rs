@@ -49,6 +49,9 @@ pub struct Site {
     server: String,
 }
 
+/// A file and the text that it will have again; none: it is removed.
+pub type Undone = (String, Option<String>);
+
 impl Site {
     /// A server below a root directory.
     pub fn new(root: &Path, server: &str) -> Site {
@@ -154,7 +157,7 @@ impl Site {
     }
 
     /// What undoing means: each file with the text it will have; None: removed.
-    pub fn undone(&self) -> Result<Option<Vec<(String, Option<String>)>>> {
+    pub fn undone(&self) -> Result<Option<Vec<Undone>>> {
         let Some(manifest) = self.manifest()? else { return Ok(None) };
         let mut files = Vec::new();
         for done in manifest.files.iter().rev() {
