@@ -28,7 +28,7 @@ pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
     let name = with.library.rsplit('/').next().unwrap_or("libwritegate.so");
     plan.notes.push(format!(
         "deliveries are gated only if {name} lies in a standard library directory with the \
-         set-user-ID bit: `chmod 4755 {}`. What the bit \
+         set-user-ID bit: `chmod 4755 {}`, or the package writegate-setuid. What the bit \
          allows: the loader takes the library into every set-user-ID program whose LD_PRELOAD \
          names it. Without it they run outside the gate, and `writegate doctor` says so",
         with.library
