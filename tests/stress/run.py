@@ -191,7 +191,7 @@ def control(run):
 def barrier(run):
     """Every kind of section at once, frozen again and again."""
     tally = Tally()
-    with Stress(run.binaries, EVERYTHING, work=run.work) as s:
+    with Stress(run.binaries, run.roles(EVERYTHING), work=run.work) as s:
         s.page.set_pause_us(300)
         begun, calls = time.monotonic(), s.page.calls()
         while time.monotonic() - begun < run.seconds:
@@ -339,7 +339,7 @@ def wait_closed(gate, process, seconds=20):
 def workers_killed(run):
     """SIGKILL to workers inside their sections, 200 times: the next freeze drains."""
     rng, tally, inside, kills = random.Random(run.seed), Tally(), {}, [0]
-    with Stress(run.binaries, KILLABLE, work=run.work) as s:
+    with Stress(run.binaries, run.roles(KILLABLE), work=run.work) as s:
         s.page.set_pause_us(1500)
         begun = time.monotonic()
 
@@ -448,13 +448,14 @@ def exec_gap(run):
                 if p.stdout.readline().strip() != "exec":
                     raise Failed("gap did not start")
                 time.sleep(delay_s)
-                o = b.gate.freeze(["cat", b.tree / "a", b.tree / "b"], limit="8s", drain="6s", report=False)
+                show = ["sh", "-c", 'cat "$0" "$1"; echo', b.tree / "a", b.tree / "b"]
+                o = b.gate.freeze(show, limit="8s", drain="6s", report=False)
                 content = o.stdout.split("writegate")[0].strip()
-                texts.append(f"{how}+{delay_s}: {o.verdict} {content} drain {o.drain_ms:.0f} ms")
+                texts.append(f"{how}+{delay_s}: {o.verdict} {content} drain {o.drain_ms} ms")
                 if o.verdict == "CONSISTENT" and content not in ("11", "22"):
                     wrong.append(f"{how}, {delay_s} s after the exec: a set cut in two: {content!r}, {o.line}")
                 if o.verdict not in ("CONSISTENT", "NOT_DRAINED"):
-                    wrong.append(f"{how}, {delay_s} s after the exec: {o.line} {o.stderr.strip()[-300:]}")
+                    wrong.append(f"{how}, {delay_s} s after the exec: exit {o.exit} {o.line} {o.stderr.strip()[-300:]}")
     if wrong:
         raise Failed("; ".join(wrong))
     return "; ".join(texts)
@@ -498,6 +499,7 @@ CASES = [control, barrier, exec_gap, freezer_killed, freezer_stopped, workers_ki
 class Run:
     def __init__(self, options, binaries):
         self.binaries, self.seconds, self.seed = binaries, options.seconds, options.seed
+        self.without = options.without.split(",")
         self.work, self.verbose, self.mount = options.work, options.v, None
         # Where waits are measured no disk should stall a call. Not /dev/shm: what is below /dev is never judged.
         self.fast, self.note = options.work, "on the disk: its stalls count too"
@@ -506,6 +508,9 @@ class Run:
             mount.mkdir()
             if subprocess.run(["mount", "-t", "tmpfs", "writegate-stress", str(mount)], check=False).returncode == 0:
                 self.fast, self.note, self.mount = str(mount), "in memory", mount
+
+    def roles(self, named):
+        return [role for role in named if role.split(":")[0] not in self.without]
 
     def close(self):
         if self.mount:
@@ -526,6 +531,7 @@ def main():
     a.add_argument("--only", default="*")
     a.add_argument("--seconds", type=float, default=20, help="of the barrier stress; the others follow")
     a.add_argument("--work", default="/var/tmp", help="where the protected trees lie")
+    a.add_argument("--without", default="", help="roles to leave out, comma-separated")
     a.add_argument("--seed", type=int, default=7)
     a.add_argument("-v", action="store_true")
     options = a.parse_args()
