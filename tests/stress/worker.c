@@ -185,6 +185,7 @@ static void make_sets(struct place *p)
     }
     close(me.tree);
     close(me.locks);
+    atomic_store(&me.w->pid, 0);                       /* nobody's yet: this is the parent, which is never killed */
 }
 
 static int run(int argc, char **argv)
