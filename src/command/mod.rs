@@ -6,6 +6,7 @@ mod exec;
 mod freeze;
 mod hook;
 mod man;
+mod prom;
 mod rehearse;
 mod setup;
 mod status;

@@ -1,12 +1,14 @@
 //! `writegate status`: the gate, its processes, who is in flight and who waits.
 
 use super::print;
+use super::prom::{self, Figures};
 use crate::host::blockers::{self, Blocker};
 use crate::host::fault::Result;
 use crate::host::gatedir::{self, Gate};
 use crate::host::session::look_around;
-use crate::host::sys;
+use crate::host::{stats, sys};
 use serde::Serialize;
+use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Show each gate, its processes, who is in flight and who waits
@@ -18,6 +20,9 @@ pub struct Args {
     /// As JSON (schema 1)
     #[arg(long)]
     json: bool,
+    /// In Prometheus' text format, for the node exporter's textfile collector
+    #[arg(long, conflicts_with = "json")]
+    prom: bool,
 }
 
 /// One gate, as it is now.
@@ -80,6 +85,11 @@ pub fn run(args: &Args) -> Result<u8> {
         print(&serde_json::to_string_pretty(&all).unwrap_or_default());
         return Ok(0);
     }
+    if args.prom {
+        let figures: Vec<Figures> = states.iter().map(figures).collect();
+        print(prom::text(&figures).trim_end());
+        return Ok(0);
+    }
     if states.is_empty() {
         print(&format!("no gates in {}", gatedir::root().display()));
     }
@@ -137,6 +147,22 @@ fn state(name: &str) -> Result<State> {
         old_page: old.map(|d| Named { pid: d.pid, program: d.comm.clone() }).collect(),
         unseen: census.denied.len(),
     })
+}
+
+fn figures(state: &State) -> Figures<'_> {
+    let count = |name: &str| state.processes.iter().filter(|p| p.state == name).count() as f64;
+    Figures {
+        gate: &state.gate,
+        gauges: vec![
+            ("writegate_barrier_closed", (state.barrier == "closed") as u8 as f64),
+            ("writegate_processes", state.processes.len() as f64),
+            ("writegate_processes_in_flight", count("in-flight")),
+            ("writegate_held_writers", count("held")),
+            ("writegate_deaf_processes", state.old_page.len() as f64),
+            ("writegate_unseen_processes", state.unseen as f64),
+        ],
+        stats: stats::read(Path::new(&state.directory)),
+    }
 }
 
 fn table(state: &State) {

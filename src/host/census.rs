@@ -208,6 +208,7 @@ impl Census {
             }
             if let Some((gate, at)) = old {
                 self.gates[gate][at].gone = true;
+                self.newcomers[gate] += 1;
             }
             self.seen.insert(pid, Seen { start, image, kind: Kind::Other });
             return;
@@ -253,7 +254,9 @@ impl Census {
                     member.unknown = exec_announced(&member);
                 }
                 // A child that had done nothing is a newcomer once it has.
-                if old.unborn && !member.unborn {
+                // One with another region shows other numbers than the passes saw:
+                // they count for nothing, and are made again.
+                if old.unborn && !member.unborn || old.nonce != member.nonce {
                     self.newcomers[gate] += 1;
                 }
                 *old = member;

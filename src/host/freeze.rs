@@ -162,6 +162,9 @@ impl Freeze {
         let gates: Vec<GateRecord> = (0..self.session.gates.len())
             .map(|at| self.gate_record(at, verdict(at), opened_at(at)))
             .collect();
+        for (gate, record) in self.session.gates.iter().zip(&gates) {
+            super::stats::add(&gate.dir, &record.line);
+        }
         let worst = gates.iter().map(|g| g.line.verdict).max_by_key(|v| v.rank());
         let verdict = worst.unwrap_or(Verdict::NotDrained);
         Record {

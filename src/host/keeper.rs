@@ -165,11 +165,16 @@ fn keep(options: Options, link: UnixStream) {
     let _ = fs::remove_file(socket_path(&dir));
     let mut record = freeze.record(&thawed, None);
     record.token = Some(token.to_string());
-    let told = caller.is_some_and(|mut stream| {
-        let text = serde_json::to_vec(&record).unwrap_or_default();
-        stream.write_all(&text).is_ok()
-    });
-    write_last(&dir, &Last { token: token.to_string(), record, told });
+    let mut last = Last { token: token.to_string(), record, told: caller.is_some() };
+    // Before the answer: whoever has it may come again at once.
+    write_last(&dir, &last);
+    if let Some(mut stream) = caller {
+        let text = serde_json::to_vec(&last.record).unwrap_or_default();
+        if stream.write_all(&text).is_err() {
+            last.told = false;
+            write_last(&dir, &last);
+        }
+    }
 }
 
 /// Leaves word for a thaw to come.

@@ -19,6 +19,7 @@
 //! | [`engine`], [`session`], [`rest`] | drive `gate::drain`; open and thaw; the pause between freezes |
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
 //! | [`freeze`], [`report`], [`verdict`] | one whole freeze, its record, its verdict |
+//! | [`stats`] | what a gate's freezes have come to so far |
 //! | [`wrapped`] | the snapshot command |
 //! | [`token`], [`keeper`] | a freeze that is thawed by another command |
 
@@ -43,6 +44,7 @@ pub mod rest;
 pub mod session;
 pub mod settled;
 pub mod signals;
+pub mod stats;
 pub mod sys;
 pub mod token;
 pub mod verdict;

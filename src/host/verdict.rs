@@ -54,6 +54,11 @@ impl Verdict {
         }
     }
 
+    /// Was the gate drained and closed?
+    pub fn had_drained(self) -> bool {
+        matches!(self, Verdict::Consistent | Verdict::Escaped | Verdict::Expired)
+    }
+
     /// Which of two is worse.
     pub fn rank(self) -> u8 {
         self as u8

@@ -153,6 +153,8 @@ class Rig:
     def held(self, worker):
         """Ends a `work` worker; how long each of its long waits was, in ms, less what its
         sleeps lasted longer than they were asked to (a busy machine)."""
+        # On a busy machine who was woken has yet to be given a processor to say so.
+        time.sleep(0.2)
         worker.kill()
         text = worker.stdout.read()
         found = re.findall(r"held ([0-9.]+) late ([0-9.]+)", text)

@@ -1,8 +1,9 @@
 """The drain: who is waited for, who is forgiven, who is let in."""
 import os
+import time
 import unittest
 
-from rig import Rig
+from rig import Rig, wait_for
 
 
 class Drain(unittest.TestCase):
@@ -95,9 +96,9 @@ class Drain(unittest.TestCase):
 
     def test_one_killed_while_the_freezer_waits_for_it_is_counted(self):
         victim = self.rig.worker("section", "100000")
+        wait_for(lambda: "section open" in self.rig.run("status").out, what="the section")
         freezer = self.rig.start("freeze", "-g", "t", "--drain", "3s", "--report",
                                  self.rig.work / "r.json", "--", "true")
-        import time
         time.sleep(0.3)
         self.rig.worker("idle")
         victim.kill()

@@ -171,6 +171,22 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(said.code, 75, said)
         self.assertIn("0 of 2 drained", said.out)
 
+    def test_prometheus_figures(self):
+        self.rig.worker("work", self.rig.file("a"))
+        self.rig.freeze(command=["sleep", "0.05"])
+        self.rig.freeze("-t", "100ms", command=["sleep", "0.3"])
+        said = self.rig.run("status", "--prom")
+        self.assertEqual(said.code, 0, said)
+        for line in ('writegate_processes{gate="t"} 1',
+                     'writegate_freezes_total{gate="t",verdict="CONSISTENT"} 1',
+                     'writegate_freezes_total{gate="t",verdict="EXPIRED"} 1',
+                     'writegate_held_seconds_count{gate="t"} 2',
+                     'writegate_drain_seconds_bucket{gate="t",le="+Inf"} 2'):
+            self.assertIn(line + "\n", said.out)
+        # Every sample has its TYPE before it, and nothing else stands there.
+        for line in said.out.splitlines():
+            self.assertRegex(line, r"^(# (HELP|TYPE) \w+ .+|\w+\{[^}]*\} [-+.e\d]+)$")
+
     def test_rehearse_gives_figures(self):
         self.rig.worker("section", "5")
         said = self.rig.run("rehearse", "-g", "t", "-n", "5", "--every", "10ms", "--json")

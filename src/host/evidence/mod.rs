@@ -29,6 +29,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use watch::{Change, Watch};
 
+/// How often, and how far apart, somebody who looks ungated is looked at again.
+const LOOKS: usize = 10;
+const BETWEEN_LOOKS_NS: u64 = 10_000_000;
 /// Longest flush before the barrier goes up: nobody waits for it but us.
 const PRE_FLUSH: Duration = Duration::from_secs(30);
 
@@ -66,8 +69,8 @@ impl Evidence {
         for at in 0..gates {
             let Session { gates, census, helper, .. } = session;
             evidence.places.push(Places::of(&gates[at], census, at, helper, options));
-            evidence.ungated.push(coverage::ungated(&session.census, at));
             evidence.look_for_writers(session, at);
+            evidence.ungated.push(coverage::ungated(&session.census, at));
             if evidence.places[at].dirs.is_empty() {
                 evidence.findings[at].push(finding(
                     Kind::Unchecked,
@@ -85,7 +88,21 @@ impl Evidence {
         self.findings.iter().flatten().any(|f| f.kind == Kind::UngatedWriter)
     }
 
-    fn look_for_writers(&mut self, session: &Session, at: usize) {
+    /// A process on its way from exec to our constructor has its files open already
+    /// and maps no page yet; one that exits has lost its maps and not yet its files.
+    /// Whoever looks ungated is therefore looked at again until it is not, or is
+    /// still so after a time that no start takes.
+    fn look_for_writers(&mut self, session: &mut Session, at: usize) {
+        for _ in 0..LOOKS {
+            let suspects = writers::ungated_writers(&session.census, &self.places[at]);
+            let mut pids: Vec<i32> = suspects.iter().filter_map(|f| f.pid).collect();
+            pids.extend(coverage::ungated(&session.census, at).iter().map(|u| u.pid));
+            if pids.is_empty() {
+                break;
+            }
+            sys::sleep_ns(BETWEEN_LOOKS_NS);
+            session.census.look(&mut session.helper, &pids);
+        }
         let mut new = writers::ungated_writers(&session.census, &self.places[at]);
         for deaf in session.census.deaf.values().filter(|d| d.old_page == Some(at)) {
             new.push(Finding {
