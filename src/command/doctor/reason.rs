@@ -128,7 +128,21 @@ fn restart(facts: &Facts) -> String {
     }
 }
 
+fn other_clock() -> Judgement {
+    judged(
+        State::NotGated,
+        "time-namespace",
+        "it lives in a time namespace whose monotonic clock is not the host's: deadlines mean \
+         nothing there",
+        "start it without a time namespace, or with offset 0",
+    )
+}
+
 fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
+    // Forked into such a namespace, it still has its parent's page until it execs.
+    if facts.clock_offset {
+        return other_clock();
+    }
     match around.regions.get(&facts.pid) {
         Some(RegionSeen::Good(..))
             if server_of(facts) == Some("exim") && !facts.library_for_set_id =>
@@ -233,13 +247,7 @@ fn deaf(facts: &Facts, around: &Around<'_>) -> Judgement {
         );
     }
     if facts.clock_offset {
-        return not(
-            "time-namespace",
-            "it lives in a time namespace whose monotonic clock is not the host's: deadlines \
-             mean nothing there, so it stays ungated"
-                .into(),
-            "start it without a time namespace, or with offset 0".into(),
-        );
+        return other_clock();
     }
     let exe = facts.exe.as_ref().map(|exe| exe.to_string_lossy().into_owned()).unwrap_or_default();
     let mut programs = profile::values(around.profile, Key::Program).peekable();
