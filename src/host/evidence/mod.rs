@@ -9,12 +9,12 @@
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again who is not gated, judge | none: after the thaw |
 
-mod coverage;
+pub mod coverage;
 mod flush;
 mod locks;
-mod places;
+pub mod places;
 mod watch;
-mod writers;
+pub mod writers;
 
 use super::engine::Session;
 use super::freeze::{Options, Require};
