@@ -325,6 +325,19 @@ def program_not_in_the_profile(b):
     assert code == 0, row
 
 
+def a_writer_from_outside(b):
+    store = b.folder / "store"
+    store.mkdir()
+    b.start("sleep", "300", WRITEGATE_PATHS=store)
+    code, found, _ = b.doctor("-g", "mail")
+    assert code == 0, found["processes"]
+    pid = b.start("sh", "-c", f"exec sleep 300 >> {store}/file", LD_PRELOAD=None, WRITEGATE_GATE=None)
+    code, found, _ = b.doctor("-g", "mail")
+    rows = [row for row in found["processes"] if row["pid"] == pid]
+    assert code == 65 and rows, (code, found["processes"])
+    assert f"has a protected file open for writing: {store}/file" in rows[0]["gaps"], rows
+
+
 def gap_shared_mapping(b):
     text = """#include <fcntl.h>
 #include <sys/mman.h>

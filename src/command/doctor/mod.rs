@@ -21,7 +21,9 @@ mod show;
 pub mod unit;
 
 use crate::host::census::Kind;
+use crate::host::evidence::{coverage, places::Places, writers};
 use crate::host::fault::{self, Fault, Result};
+use crate::host::freeze::Options;
 use crate::host::gatedir::{self, Gate};
 use crate::host::helper_child::own_page;
 use crate::host::session::look_around;
@@ -177,11 +179,20 @@ fn look(args: &Args) -> Result<Found> {
         dropins: &dropins,
         regions: &page.regions,
     };
+    let judge = |facts: &Facts| {
+        let mut judgement = reason::judge(facts, &around);
+        if judgement.state != State::Gated
+            && let Some(path) = page.writers.get(&facts.pid)
+        {
+            judgement.gaps.push(format!("has a protected file open for writing: {path}"));
+        }
+        judgement
+    };
     let processes: Vec<_> = pids
         .iter()
         .filter_map(|pid| all.get(pid))
         .filter(|facts| !facts.program.is_empty())
-        .map(|facts| (facts.clone(), reason::judge(facts, &around)))
+        .map(|facts| (facts.clone(), judge(facts)))
         // Gates of this name in other directories are none of this one's business.
         .filter(|(_, judgement)| target != Target::Gate || judgement.cause != "other-gate")
         .collect();
@@ -223,6 +234,8 @@ struct Page {
     regions: BTreeMap<i32, RegionSeen>,
     /// Have the library, or an old page of this gate.
     deaf: Vec<i32>,
+    /// Not gated, and have this protected file open for writing.
+    writers: BTreeMap<i32, String>,
 }
 
 impl Page {
@@ -234,6 +247,7 @@ impl Page {
             profile: String::new(),
             regions: BTreeMap::new(),
             deaf: Vec::new(),
+            writers: BTreeMap::new(),
         };
         if let Err(fault) = page.look(name) {
             page.fault = Some(fault);
@@ -253,7 +267,7 @@ impl Page {
         }
         self.profile = gate.page.get().profile_text().to_owned();
         let gates = [gate];
-        let (_helper, census) = look_around(&gates)?;
+        let (mut helper, census) = look_around(&gates)?;
         for member in census.alive(0) {
             let seen = match (&member.view, member.denied) {
                 (Some(view), _) => {
@@ -278,6 +292,16 @@ impl Page {
         // With the library and no page at all: only those that name this gate, or none.
         let silent = census.deaf.values().filter(|deaf| deaf.old_page.is_none());
         self.deaf.extend(silent.map(|d| d.pid).filter(|pid| select::asks_for(*pid, name)));
+        // What a freeze would hold against its snapshot must not be green here.
+        self.deaf.extend(coverage::ungated(&census, 0).into_iter().map(|outsider| outsider.pid));
+        let options = Options { paths: super::freeze::paths(None)?, ..Options::default() };
+        let places = Places::of(&gates[0], &census, 0, &mut helper, &options);
+        for finding in writers::ungated_writers(&census, &places) {
+            if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
+                self.deaf.push(pid);
+                self.writers.entry(pid).or_insert(path);
+            }
+        }
         Ok(())
     }
 }
