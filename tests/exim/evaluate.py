@@ -45,7 +45,7 @@ def busy_mbox(_running, store):
 
 def parts(count, control, restores):
     gated = {"profile": str(PROFILE)}
-    few = max(1, count // 10)
+    few = max(3, count // 10)
     one = trial.Options
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
