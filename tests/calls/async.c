@@ -68,7 +68,7 @@ struct way ways[] = {
     W("aio_write", "holds", prep, a_aio), W("aio_write64", "holds", prep, a_aio), W("lio_listio", "holds", prep, a_lio), W("lio_listio64", "holds", prep, a_lio), W("lio_listio:nowait", "holds", prep, a_lio_nowait),
     W("aio_fsync", "either", prep, a_aio_fsync), W("aio_fsync64", "either", prep, a_aio_fsync), W("aio_read", "passes", prep, a_aio_read),
     W("aio_write:queued", "past", prep_queued, a_queued),
-    W("store", "past", prep_map, a_store), W("store:msync", "past", prep_map, a_store_msync), W("mprotect:store", "past", prep_map_ro, a_protect_store),
+    W("store", "past", prep_map, a_store), W("store:msync", "past", prep_map, a_store_msync), W("mprotect:store", "holds", prep_map_ro, a_protect_store),
     W("mmap", "past", prep, a_map_store), W("mmap64", "past", prep, a_map_store),
     W("mmap:private", "passes", prep, a_private), W("mmap:anonymous", "passes", prep, a_anon),
     W("io_submit", "holds", prep_kaio, a_kaio), W("io_uring", "past", prep_uring, a_uring),

@@ -8,7 +8,6 @@ REASONS = {
                               "libc's own inner write. Queueing is held; what was queued is not.",
     "async.store": "A store through a shared writable mapping is no call at all.",
     "async.store.msync": "As above; the msync only hurries the write-back.",
-    "async.mprotect.store": "A shared mapping made writable later by mprotect.",
     "async.mmap": "A mapping made under the barrier: mmap itself changes nothing, the store after it does.",
     "async.mmap64": "As mmap.",
     "async.io_uring": "io_uring: the kernel works on a queue in shared memory; rings that libraries drive with inline "
@@ -23,7 +22,7 @@ REASONS = {
 
 def write(ways, path):
     here = os.path.dirname(os.path.abspath(__file__))
-    rows = [f"| `{w.id}` | {REASONS[w.id]} | {'; '.join(w.seen[:2])} |" for w in ways if w.seen]
+    rows = [f"| `{w.id}` | {REASONS[w.id]} | {'; '.join(w.seen[:2])} | {w.said} |" for w in ways if w.seen]
     gaps = []
     with open(os.path.join(os.path.dirname(here), "exports", "not-gated.txt")) as f:
         for line in f:
@@ -41,8 +40,8 @@ Made by `tests/calls/run.py --write-docs`; do not edit. Each row was tried with 
 observer (statx of the whole tree, fanotify) saw the change on disk before the thaw. A freeze that meets one of
 these does not claim full coverage.
 
-| way | why | seen |
-|---|---|---|
+| way | why | seen | the verdict |
+|---|---|---|---|
 """ + "\n".join(rows) + """
 
 Static programs and programs that the preload never reached are not gated at all; `writegate doctor` lists them.

@@ -88,7 +88,7 @@ def table():
 def waiters():
     """Names that are hooked only because they wait (a profile's until-wait rule): they change nothing."""
     with open(os.path.join(ROOT, "src", "calls.rs")) as f:
-        found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?Wait(?:Fd)?\b", f.read(), re.M)
+        found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?(?:Wait(?:Fd)?|Reap)\b", f.read(), re.M)
     return {n for name, aliases in found for n in (name, *aliases.split())}
 
 
@@ -136,7 +136,7 @@ def check_syscalls(arch):
     with open(os.path.join(HERE, f"syscalls-{arch}.txt")) as f:
         numbers = {int(x.split()[0]): x.split()[1] for x in f if not x.startswith("#")}
     known = known_syscalls(arch)
-    same = {"pwrite64": "pwrite", "fchmodat2": "fchmodat", "setxattrat": "fchmodat", "removexattrat": "fchmodat", "file_setattr": "fchmodat"}
+    same = {"pwrite64": "pwrite", "io_submit": "lio_listio", "fchmodat2": "fchmodat", "setxattrat": "fchmodat", "removexattrat": "fchmodat", "file_setattr": "fchmodat"}
     for nr, n in sorted(numbers.items()):
         if nr not in known and n not in harmless and n not in gaps:
             problems.append(f"{arch} system call {nr} {n}: neither known to syscall() nor listed with its reason")
