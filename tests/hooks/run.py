@@ -12,6 +12,8 @@ import argparse
 import fnmatch
 import inspect
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +26,19 @@ import tools                                             # noqa: E402
 from rig import BIN, Rig, Skip                           # noqa: E402
 
 
+PACKAGES = {"qemu-ga": "qemu-guest-agent", "borgmatic": "borgmatic", "borg": "borgbackup", "restic": "restic",
+            "btrbk": "btrbk", "rsnapshot": "rsnapshot", "mkfs.btrfs": "btrfs-progs", "rsync": "rsync"}
+
+
+def install():
+    """What is missing, where that is possible; what stays missing is skipped case by case."""
+    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    if missing and shutil.which("apt-get"):
+        env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        for argv in ["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]:
+            subprocess.run(["apt-get", *argv], env=env, timeout=400, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="*")
@@ -34,6 +49,7 @@ def main():
     for name in "libwritegate.so", "writegate":
         if not (BIN / name).exists():
             sys.exit(f"{BIN / name} is missing: cargo build --release, or set WRITEGATE_BIN_DIR")
+    install()
     passed = failed = skipped = 0
     for module in scripts, agent, tools, playbook:
         for name, case in inspect.getmembers(module, inspect.isfunction):

@@ -2,7 +2,7 @@
 import subprocess
 import time
 
-from rig import BIN, ROOT, run, whole
+from rig import BIN, ROOT, pair, run, whole
 
 
 def test_hook_prints_the_files(rig):
@@ -17,6 +17,18 @@ def test_hook_prints_the_files(rig):
             run("sh", "-n", texts[text])
     done = run(BIN / "writegate", "hook", "nothing", env=rig.environment(), check=False)
     assert done.returncode == 64 and "there are around, qemu-ga" in done.stderr, done.stderr
+
+
+def test_without_the_gate_copies_are_torn(rig):
+    """The control: the writer is such that a snapshot at any moment shows it."""
+    rig.write()
+    torn = 0
+    for number in range(10):
+        snapshot = rig.volume / f"bare{number}"
+        run("btrfs", "-q", "subvolume", "snapshot", "-r", rig.tree, snapshot)
+        one, two = pair(snapshot)
+        torn += one != two
+    assert torn >= 2, f"only {torn} of 10 were torn: the other cases show nothing"
 
 
 def test_around_freezes_for_snapshots_only(rig):
