@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`select`] | which processes the service consists of |
 //! | [`facts`], [`elf`], [`apart`] | what is to be seen of one process; in a child, since looking may hang |
-//! | [`reason`] | what the facts mean: one sentence and its cure |
+//! | [`reason`], [`unloaded`] | what the facts mean: one sentence and its cure |
 //! | [`unit`] | what the unit's settings mean here |
 //! | [`rights`] | what we ourselves may not do |
 //! | [`show`] | the table and the JSON |
@@ -19,6 +19,7 @@ mod rights;
 mod select;
 mod show;
 pub mod unit;
+mod unloaded;
 
 use crate::host::census::Kind;
 use crate::host::evidence::{coverage, places::Places, writers};
