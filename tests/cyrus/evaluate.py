@@ -95,7 +95,8 @@ def run(options, work):
                 options, progress)
         notes.append(f"throughput, library loaded and barrier down against none: ratio "
                      f"{kept['ratio']}, loaded {kept['loaded_per_second']}, "
-                     f"bare {kept['bare_per_second']} operations/s")
+                     f"bare {kept['bare_per_second']} operations/s; processor time of the server for "
+                     f"one operation: ratio {kept['processor_ratio']}")
         failures.extend(kept["failures"])
     return evaluation.Result(HEADER, rows, record, failures, notes)
 
