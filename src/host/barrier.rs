@@ -36,6 +36,8 @@ pub fn count_freeze(page: &ControlPage) -> u64 {
 /// Raises the barrier. `first`: of this freeze; an opening keeps the old time.
 pub fn raise(page: &ControlPage, deadline: u64, now: u64, first: bool) {
     if first {
+        // A freezer that was killed has left its admissions behind.
+        clear_admissions(page);
         page.closed_at.store(now, Release);
     }
     page.opened_at.store(0, Release);

@@ -3,25 +3,21 @@
 //! Several gates are drained side by side: all or none.
 
 use super::barrier;
-use super::blockers::{self, Blocker};
+use super::blockers;
 use super::census::Census;
 use super::forgive;
 use super::gatedir::Gate;
 use super::helper::Helper;
 use super::pass::Reading;
+use super::run::{PAUSE_MIN_NS, Run};
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
 use gate::control::ANY_SEQUENCE;
-use gate::drain::{Ask, Drain, Limits, Outcome, Summary, Told};
+use gate::drain::{Ask, Outcome, Summary, Told};
 use gate::standing::{Given, must_revoke, summarize};
-use gate::word::Doing;
+use gate::word::{Doing, ThreadWord};
 
-/// Nothing moves for this long: something in flight waits for something held.
-const STUCK_AFTER_NS: u64 = 15_000_000;
-/// Short openings that one drain may make.
-const OPENINGS: u32 = 8;
-/// Pauses between passes grow from this to [`PAUSE_MAX_NS`].
-const PAUSE_MIN_NS: u64 = 100_000;
+/// Longest pause between two passes.
 const PAUSE_MAX_NS: u64 = 1_000_000;
 /// How long an opening waits for those it let go.
 const MOVED_WITHIN_NS: u64 = 500_000_000;
@@ -53,91 +49,6 @@ pub enum Ended {
     NotDrained,
     /// A signal came; every barrier is down.
     Interrupted(i32),
-}
-
-/// One gate's drain, and what is remembered of it.
-pub struct Run {
-    drain: Drain,
-    told: Told,
-    reading: Reading,
-    given: Vec<Given>,
-    /// How it ended.
-    pub outcome: Option<Outcome>,
-    /// The last pass.
-    pub last: Summary,
-    /// When the barrier was first raised.
-    pub closed_at: u64,
-    /// When it was drained, or given up.
-    pub ended_at: u64,
-    /// Openings and admissions, also of a drain that had to begin again.
-    pub openings: u32,
-    /// See `openings`.
-    pub admitted: u32,
-    /// The highest number of threads seen waiting.
-    pub waiters: u32,
-    /// Who was in flight when draining was given up.
-    pub blockers: Vec<Blocker>,
-    deadline: u64,
-    drain_until: u64,
-    raised: bool,
-    images_checked: bool,
-    pause_ns: u64,
-    born_next: u64,
-    activity: u64,
-    moved_at: u64,
-    held_at_opening: Vec<(usize, usize, u64)>,
-}
-
-impl Run {
-    fn new(deadline: u64, drain_until: u64) -> Run {
-        Run {
-            drain: Drain::new(limits(deadline, drain_until)),
-            told: Told::Done(0),
-            reading: Reading::default(),
-            given: Vec::new(),
-            outcome: None,
-            last: Summary::default(),
-            closed_at: 0,
-            ended_at: 0,
-            openings: 0,
-            admitted: 0,
-            waiters: 0,
-            blockers: Vec::new(),
-            deadline,
-            drain_until,
-            raised: false,
-            images_checked: false,
-            pause_ns: PAUSE_MIN_NS,
-            born_next: 0,
-            activity: 0,
-            moved_at: 0,
-            held_at_opening: Vec::new(),
-        }
-    }
-
-    /// The deadline in force.
-    pub fn deadline(&self) -> u64 {
-        self.drain.deadline()
-    }
-
-    /// The last pass, as it was read.
-    pub fn reading(&self) -> &Reading {
-        &self.reading
-    }
-
-    /// Begins again behind a barrier that is up: somebody came late.
-    fn again(&mut self) {
-        self.openings += self.drain.openings();
-        self.admitted += self.drain.admitted();
-        self.deadline = self.drain.deadline() + 1;
-        self.drain = Drain::new(limits(self.deadline, self.drain_until));
-        self.outcome = None;
-        self.told = Told::Done(sys::now_ns());
-    }
-}
-
-fn limits(deadline: u64, drain_until: u64) -> Limits {
-    Limits { deadline, drain_until, stuck_after: STUCK_AFTER_NS, openings: OPENINGS }
 }
 
 impl Session {
@@ -398,7 +309,9 @@ impl Session {
                 let member = &members[*place];
                 let still =
                     member.view.as_ref().and_then(|v| v.slots().get(*slot)).is_some_and(|slot| {
-                        slot.word.load(std::sync::atomic::Ordering::Acquire) == *word
+                        // Who merely asks again may find the barrier closed again.
+                        let now = ThreadWord(slot.word.load(std::sync::atomic::Ordering::Acquire));
+                        !now.has_moved(ThreadWord(*word))
                     });
                 still && !member.gone && !is_stopped(member.pid)
             });

@@ -1,10 +1,11 @@
 //! One freeze from beginning to end, whoever asked for it: `freeze -- CMD`, the
 //! keeper, `rehearse`.
 
-use super::engine::{Ended, Run, Session};
+use super::engine::{Ended, Session};
 use super::evidence::Evidence;
 use super::fault::Result;
 use super::report::{CommandRecord, Finding, GateRecord, Kind, Moment, Process, Record, SCHEMA};
+use super::run::Run;
 use super::session::Thawed;
 use super::sys;
 use super::verdict::{Line, Verdict};

@@ -150,7 +150,7 @@ fn keep(options: Options, link: UnixStream) {
     }
     let token = Token {
         gates: freeze.session.gates.iter().map(|g| g.name.clone()).collect(),
-        deadlines: freeze.runs.iter().map(super::engine::Run::deadline).collect(),
+        deadlines: freeze.runs.iter().map(super::run::Run::deadline).collect(),
         nonce: Token::fresh_nonce(),
     };
     let frozen = Told::Frozen { token: token.to_string(), notes: freeze.notes.clone() };

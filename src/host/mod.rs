@@ -16,7 +16,7 @@
 //! | [`pass`] | one pass over all regions |
 //! | [`forgive`] | words that mean nothing: sockets, dead threads |
 //! | [`barrier`] | raise, lower, wake, admit |
-//! | [`engine`], [`session`], [`rest`] | drive `gate::drain`; open and thaw; the pause between freezes |
+//! | [`engine`], [`run`], [`session`], [`rest`] | drive `gate::drain`; open and thaw; the pause between freezes |
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
 //! | [`freeze`], [`report`], [`verdict`] | one whole freeze, its record, its verdict |
 //! | [`stats`] | what a gate's freezes have come to so far |
@@ -41,6 +41,7 @@ pub mod procfs;
 pub mod report;
 pub mod rescan;
 pub mod rest;
+pub mod run;
 pub mod session;
 pub mod settled;
 pub mod signals;

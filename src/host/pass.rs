@@ -10,6 +10,9 @@ use std::sync::atomic::Ordering::Acquire;
 /// What a pass read; reused from pass to pass.
 #[derive(Default)]
 pub struct Reading {
+    /// At the thaw a word that says "exec" is the past of an image that is gone, or
+    /// of one that changes nothing on its way out: no call.
+    pub exec_is_past: bool,
     threads: Vec<Thread>,
     holds: Vec<LockFile>,
     rows: Vec<Row>,
@@ -70,7 +73,9 @@ impl Reading {
                 ino: slot.wait_ino.load(Acquire),
             });
             let forgiven = super::forgive::calling(word) && member.forgives(at, word.0);
-            self.threads.push(Thread { word, waits_for, forgiven });
+            let mut thread = Thread { word, waits_for, forgiven };
+            thread.forgiven |= self.exec_is_past && in_exec(&thread);
+            self.threads.push(thread);
         }
         row.process = ProcessWord(header.process.load(Acquire));
         row.lock_sequence = header.lock_sequence.load(Acquire);
@@ -82,7 +87,8 @@ impl Reading {
         row.threads = threads_from..self.threads.len();
         row.holds = holds_from..self.holds.len();
         row.settled = member.settled == Some(row.process.0);
-        if !member.unknown && self.threads[row.threads.clone()].iter().any(in_exec) {
+        let leaves = self.threads[row.threads.clone()].iter().any(in_exec);
+        if !member.unknown && !self.exec_is_past && leaves {
             // Its mapping outlives the image: what it shows from now on is the past.
             member.unknown = exec_announced(member);
             row.unknown = member.unknown;

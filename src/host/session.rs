@@ -2,12 +2,13 @@
 
 use super::barrier;
 use super::census::Census;
-use super::engine::{Run, Session};
+use super::engine::Session;
 use super::fault::{CONFIG, Fault, NOBODY, PERMISSION, Result};
 use super::gatedir::Gate;
 use super::helper::Helper;
 use super::helper_child::own_page;
 use super::rest;
+use super::run::Run;
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
 use gate::drain::{Broken, Thaw, ThawAsk, Told};
@@ -160,6 +161,7 @@ impl Session {
         let mut ends = Vec::new();
         for (at, run) in runs.iter_mut().enumerate() {
             let give_up = sys::now_ns() + LAST_LOOK_NS;
+            run.at_thaw();
             let mut thaw = Thaw::new(run.last, run.deadline(), give_up);
             let mut told = Told::Done(sys::now_ns());
             loop {
