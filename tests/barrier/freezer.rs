@@ -294,7 +294,7 @@ impl Freezer {
         self.dawdle(2_000);
         self.clear_admissions();
         // Now and then a limit that the window may well outlast.
-        self.late = self.random.below(32) == 0;
+        self.late = self.fault == Fault::None && self.random.below(32) == 0;
         let limit_ns = if self.late { 10_000_000 } else { 1_000_000_000 };
         let now = now_ns();
         let deadline = (now + limit_ns).max(self.last_deadline + 1);
