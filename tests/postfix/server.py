@@ -145,9 +145,6 @@ class Postfix:
             transports=self.transports,
             virtual=", ".join("{ %s@virtual.test = %s/%s%s }" % (
                 u, kind, u, "/" if kind == "maildir" else "") for u, kind in VIRTUAL.items())))
-        if os.environ.get("TMP_PRECREATE"):
-            self.root.write("/var/lib/postfix/master.lock", "", 0o600)
-            self.root.run("chown", "postfix:postfix", "/var/lib/postfix/master.lock", "/var/lib/postfix")
         self.root.write("/etc/resolv.conf", "")
         # What Debian's init script does: a chroot needs its own copies.
         for name in ("etc",):
