@@ -19,7 +19,7 @@ def main():
                     trial.Options(count=3, gated=False), must="red"),
         report.Part("under the gate mail is conserved, a restore too",
                     trial.Options(count=4, restores=1, profile=str(evaluate.PROFILE)),
-                    must="drain"),
+                    must="conserve"),       # a delivery asleep for a busy mbox is NOT_DRAINED
     ])
     return count.close()
 

@@ -19,7 +19,7 @@ class Part:
     """One row.  `must`: what is held against it (see `judge`)."""
     name: str
     options: trial.Options
-    must: str = "conserve"          # conserve | drain | red
+    must: str = "conserve"          # conserve (and half of them taken) | drain (all) | red
     p99_ms: float = None
 
 
@@ -103,6 +103,10 @@ def judge(part, s):
     wrong += s["problems"]
     if s["errors"]:
         wrong.append("%d operations of clients failed" % s["errors"])
+    if s["taken"] * 2 < s["snapshots"]:
+        # Nothing is conserved in a snapshot that was never taken.
+        wrong.append("only %d of %d snapshots were taken: %s"
+                     % (s["taken"], s["snapshots"], s["verdicts"]))
     if part.must == "drain" or part.p99_ms:
         share = s["verdicts"].get("CONSISTENT", 0) / max(1, s["snapshots"])
         if share < 0.99:
