@@ -56,10 +56,10 @@ def host():
 
 
 def subject():
-    """Which writegate was measured: the checkout's commit and the binaries' checksums."""
+    """Which writegate was measured: the binaries by checksum, and the checkout that measured them."""
     done = subprocess.run(["git", "-C", str(TESTS), "rev-parse", "--short", "HEAD"],
                           capture_output=True, text=True)
-    found = {"commit": done.stdout.strip() or None}
+    found = {"checkout": done.stdout.strip() or None}
     try:
         for file in gate.binaries():
             found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
