@@ -10,7 +10,9 @@ use crate::frame::{Frame, Leave};
 use crate::own::{self, region_or_start};
 use crate::place::{self, Target};
 use crate::resolve::REAL;
-use crate::state::{GATED, HABITS, LAPSED, MODE, Region, STRONG, barrier, control, region};
+use crate::state::{
+    BORN_UNDER, GATED, HABITS, LAPSED, MODE, Region, STRONG, barrier, control, region,
+};
 use crate::{arch, rules, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU8, AtomicU64, compiler_fence, fence};
@@ -198,7 +200,7 @@ unsafe fn slowly(
         let barrier = at.barrier.load(SeqCst);
         let look = look(&mut patience, barrier);
         let process = ProcessWord(at.region.header.process.load(SeqCst));
-        if look != Look::Closed || may_pass(process, admitted(at), enclosing) {
+        if look != Look::Closed || may_pass(seen_by(process, barrier), admitted(at), enclosing) {
             if look == Look::Overdue {
                 at.region.header.overdue.fetch_add(1, Relaxed);
             }
@@ -226,14 +228,26 @@ unsafe fn slowly(
     }
 }
 
-/// Sleeps until something has changed for this call.
+/// The process word as it gives a right to pass: not by a section that came over an
+/// exec under this very barrier.
+fn seen_by(process: ProcessWord, barrier: u64) -> ProcessWord {
+    if barrier != 0 && barrier == BORN_UNDER.load(Relaxed) {
+        return ProcessWord::default();
+    }
+    process
+}
+
+/// Sleeps until something has changed for this call: also when another thread has
+/// opened their section meanwhile.
 fn wait(at: &At, seen: u64, patience: &mut Patience) {
     let header = &at.region.header;
     let bits = 1u32 << (header.nonce.load(Relaxed) % 31) | 1 << 31;
     loop {
         sys::wait_on(at.barrier.as_ptr(), seen, bits);
         let barrier = at.barrier.load(Acquire);
-        if barrier != seen || admitted(at) || look(patience, barrier) != Look::Closed {
+        let process = seen_by(ProcessWord(header.process.load(Acquire)), barrier);
+        let may = may_pass(process, admitted(at), Enclosing::Nothing);
+        if barrier != seen || may || look(patience, barrier) != Look::Closed {
             return;
         }
     }

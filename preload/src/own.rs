@@ -122,9 +122,11 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
         }
         // SAFETY: the thread's own word.
         let number = unsafe { *arch::thread_word() } as usize;
+        // The thread that forked has its number still, and may come later than a
+        // thread that is new here: all numbers of the parent's are taken.
+        header.slots_used.store(old.slots_used.load(Relaxed).min(SLOTS as u32), Relaxed);
         if let Some(slot) = slot_by_number(region, number) {
             slot.tid.store(sys::tid(), Relaxed);
-            header.slots_used.store(number as u32, Relaxed);
         }
     }
     header.flags.store(flags, Relaxed);

@@ -6,9 +6,9 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    BARRIER, CHILDREN_CHANGED, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES,
-    PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT, WIPED,
-    settings_mut,
+    BARRIER, BORN_UNDER, CHILDREN_CHANGED, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE,
+    NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT,
+    WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
@@ -438,6 +438,9 @@ fn locks_after_exec() {
         table.judge(place::lock_for_life);
         table.exclude(place::is_pid_file);
         own::recount(region);
+        if let Some(barrier) = crate::state::barrier() {
+            BORN_UNDER.store(barrier.load(Acquire), Relaxed);
+        }
         region.header.section_since.store(sys::now(), Relaxed);
         own::step(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
     }

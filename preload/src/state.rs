@@ -55,6 +55,10 @@ pub static STRONG: AtomicBool = AtomicBool::new(false);
 pub static LAPSED: AtomicU64 = AtomicU64::new(0);
 /// A lock was taken at some time: closing descriptors must look into the table.
 pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
+/// The barrier that was closed when this program was started (0: none). What it
+/// holds over exec gives it no right to pass that one: the freezer may not have seen
+/// it yet.
+pub static BORN_UNDER: AtomicU64 = AtomicU64::new(0);
 /// The lock table was full: a lock is held that is not in it.
 pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
 

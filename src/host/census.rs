@@ -54,6 +54,21 @@ impl Member {
         self.view.as_ref().is_some_and(|view| word(view).section_open())
     }
 
+    /// Has it held a lock when it was last seen, and does the kernel still know one?
+    fn execs_under_a_lock(&self) -> bool {
+        use std::sync::atomic::Ordering::Acquire;
+        let Some(view) = &self.view else { return false };
+        let word = gate::word::ProcessWord(view.header().process.load(Acquire));
+        if word.locks() == 0 {
+            return false;
+        }
+        let infos = std::fs::read_dir(format!("/proc/{}/fdinfo", self.pid));
+        infos.into_iter().flatten().flatten().any(|info| {
+            let text = std::fs::read_to_string(info.path()).unwrap_or_default();
+            text.lines().any(|line| line.starts_with("lock:") && line.contains(" WRITE "))
+        })
+    }
+
     /// Has a word of this slot been found to mean nothing?
     pub fn forgives(&self, slot: usize, word: u64) -> bool {
         self.forgiven.contains(&(slot, word))
@@ -205,6 +220,16 @@ impl Census {
             if looked.other_page.is_some() || looked.library {
                 let deaf = Deaf { pid, comm: stat.comm, old_page: looked.other_page };
                 self.deaf.insert(pid, deaf);
+            }
+            if let Some((gate, at)) = old
+                && self.gates[gate][at].execs_under_a_lock()
+            {
+                // Between exec and our constructor it maps nothing of ours, and holds
+                // its lock: its set is half-done until it shows.
+                self.gates[gate][at].unknown = true;
+                let kind = Kind::Member(gate, at);
+                self.seen.insert(pid, Seen { start, image, kind });
+                return;
             }
             if let Some((gate, at)) = old {
                 self.gates[gate][at].gone = true;
