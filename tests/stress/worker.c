@@ -53,7 +53,10 @@ static void churn(struct me *me, int file)
         killed = 1; /* fall through */
     default:
         if ((child = fork()) == 0) {
-            for (unsigned i = 0; i < 20 || killed; i++)
+            /* A kill inside a write of several pages leaves half of it, gate or none. */
+            while (killed)
+                pause();
+            for (unsigned i = 0; i < 20; i++)
                 write_once(me, file);
             if (random_below(me, 2))
                 execv("/bin/true", to_true);
