@@ -150,7 +150,7 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         looked.library |= line.path.ends_with("/libwritegate.so")
             || line.path.ends_with("/libwritegate.so (deleted)");
     }
-    if looked.page.is_none() && !looked.library {
+    if looked.page.is_none() && looked.other_page.is_none() {
         looked.page = on_its_way(pid, pages);
     }
     if looked.page.is_none() {
