@@ -18,7 +18,6 @@
 //! | `record` | program pattern | writing to the file that the lock lies on completes the set: the section is over |
 //! | `first` | program pattern | held some ms before all others: makers of sets that travel by message |
 //! | `until-wait` | program pattern | sections last until the process waits |
-//! | `wait-lock` | pattern | waiting for these locks ends an `until-wait` section |
 //!
 //! Patterns: `*` stands for any characters (`/` too), `?` for one. A pattern with
 //! a `/` is held against the whole path, one without against the last component.
@@ -46,12 +45,10 @@ pub enum Key {
     First,
     /// `until-wait`
     UntilWait,
-    /// `wait-lock`
-    WaitLock,
 }
 
 /// All keys with their names.
-pub const KEYS: [(&str, Key); 11] = [
+pub const KEYS: [(&str, Key); 10] = [
     ("path", Key::Path),
     ("exclude", Key::Exclude),
     ("lifetime-lock", Key::LifetimeLock),
@@ -62,7 +59,6 @@ pub const KEYS: [(&str, Key); 11] = [
     ("record", Key::Record),
     ("first", Key::First),
     ("until-wait", Key::UntilWait),
-    ("wait-lock", Key::WaitLock),
 ];
 
 /// What holds without any profile. No suffix is excluded: a mail store's own data
