@@ -7,7 +7,7 @@
 
 use crate::state::{FOR_A_TIME, PROTECTED, settings};
 use crate::sys::{self, AT_FDCWD, Stat};
-use crate::text::{Path, program_string};
+use crate::text::{self, Path, program_string};
 use gate::locks::Lock;
 use gate::profile::{self, Key};
 
@@ -83,7 +83,7 @@ pub fn descriptor(fd: i32) -> bool {
         return true;
     }
     let by_device = on_protected_device(&stat, || sys::fs_type(fd));
-    let protected = judge(by_device, path_of(fd).bytes());
+    let protected = with_path_of(fd, |path| judge(by_device, path));
     if protected {
         PROTECTED.put(stat.dev, stat.ino);
     }
@@ -105,38 +105,39 @@ unsafe fn name(dir: i32, path: *const u8) -> bool {
         // AT_EMPTY_PATH: the descriptor itself.
         return descriptor(dir);
     }
-    let mut parent = Path::new();
+    // One buffer for both: threads with the smallest stacks come here too.
+    let mut buffer = Path::new();
     match text.iter().rposition(|c| *c == b'/') {
-        Some(0) => parent.push(b"/"),
-        Some(at) => parent.push(text.get(..at).unwrap_or(b".")),
-        None => parent.push(b"."),
+        Some(0) => buffer.push(b"/"),
+        Some(at) => buffer.push(text.get(..at).unwrap_or(b".")),
+        None => buffer.push(b"."),
     }
-    let mut absolute = Path::new();
-    if !text.starts_with(b"/") {
-        if dir == AT_FDCWD {
-            absolute.fill(sys::getcwd);
-            absolute.trim_end(0);
-        } else {
-            absolute = path_of(dir);
-        }
-        absolute.push(b"/");
-    }
-    absolute.push(text.strip_prefix(b"./").unwrap_or(text));
-    if absolute.too_long || parent.too_long {
+    if buffer.too_long {
         return true;
     }
-    // SAFETY: `parent` is NUL-terminated, `path` the program's.
-    unsafe {
+    // SAFETY: `buffer` is NUL-terminated, `path` the program's.
+    let by_device = unsafe {
         let file = sys::stat_at(dir, path);
         if file.is_some_and(|stat| !stat.is_file_or_directory()) && !is_directory_entry(dir, path) {
             // A device, pipe or socket that is opened, not a name that changes.
             return false;
         }
-        let in_directory =
-            sys::stat_at(dir, parent.c()).is_some_and(|stat| by_path(dir, parent.c(), &stat));
-        let by_device = in_directory || file.is_some_and(|stat| by_path(dir, path, &stat));
-        judge(by_device, absolute.bytes())
+        let parent = buffer.c();
+        sys::stat_at(dir, parent).is_some_and(|stat| by_path(dir, parent, &stat))
+            || file.is_some_and(|stat| by_path(dir, path, &stat))
+    };
+    buffer.clear();
+    if !text.starts_with(b"/") {
+        if dir == AT_FDCWD {
+            buffer.fill(sys::getcwd);
+            buffer.trim_end(0);
+        } else {
+            fill_path_of(dir, &mut buffer);
+        }
+        buffer.push(b"/");
     }
+    buffer.push(text.strip_prefix(b"./").unwrap_or(text));
+    buffer.too_long || judge(by_device, buffer.bytes())
 }
 
 /// A symbolic link itself lies in the directory, whatever it points to.
@@ -196,26 +197,32 @@ fn listed(patterns: &[u8], path: &[u8]) -> bool {
 pub fn parkable(target: &Target) -> bool {
     let by_path = |path: &[u8]| settings().given(Key::Parkable, path);
     match *target {
-        Target::Fd(fd) => by_path(path_of(fd).bytes()),
-        Target::Stream(stream) => by_path(path_of(crate::resolve::fileno(stream)).bytes()),
+        Target::Fd(fd) => with_path_of(fd, by_path),
+        Target::Stream(stream) => with_path_of(crate::resolve::fileno(stream), by_path),
         // SAFETY: the program's own path, as it passed it to the call.
         Target::Name(_, name) => unsafe { program_string(name) }.is_some_and(by_path),
         _ => false,
     }
 }
 
-/// The path of a descriptor as the kernel shows it; empty where /proc is not there.
-pub fn path_of(fd: i32) -> Path {
+/// What `judge` says to the path of a descriptor as the kernel shows it; empty where
+/// /proc is not there. The buffer is on the stack here only, once.
+#[inline(never)]
+pub fn with_path_of(fd: i32, judge: impl FnOnce(&[u8]) -> bool) -> bool {
     let mut path = Path::new();
+    fill_path_of(fd, &mut path);
+    judge(path.bytes())
+}
+
+fn fill_path_of(fd: i32, path: &mut Path) {
     if fd < 0 {
-        return path;
+        return;
     }
-    let mut link = Path::new();
+    let mut link = text::Buffer::<32>::new();
     link.push(b"/proc/self/fd/");
     link.push_number(fd as u64);
     // SAFETY: `link` is NUL-terminated.
     path.fill(|buffer| unsafe { sys::readlink(link.c(), buffer) });
-    path
 }
 
 /// Is a lock with this path held for life, by the profile's patterns?
@@ -228,7 +235,7 @@ pub fn lock_for_life(lock: &Lock) -> bool {
     if FOR_A_TIME.has(lock.dev, lock.ino) {
         return false;
     }
-    let for_life = path_for_life(path_of(lock.fd).bytes());
+    let for_life = with_path_of(lock.fd, path_for_life);
     if !for_life {
         FOR_A_TIME.put(lock.dev, lock.ino);
     }

@@ -1,17 +1,26 @@
 //! Small text work without allocation: paths in fixed buffers, C strings, numbers.
 
-/// A path being built; too long a one is marked, never cut silently.
-pub struct Path {
-    bytes: [u8; 1024],
+/// A path.
+pub type Path = Buffer<1024>;
+
+/// A text being built; too long a one is marked, never cut silently.
+pub struct Buffer<const N: usize> {
+    bytes: [u8; N],
     len: usize,
     /// Did not fit.
     pub too_long: bool,
 }
 
-impl Path {
+impl<const N: usize> Buffer<N> {
     /// Empty.
     pub const fn new() -> Self {
-        Path { bytes: [0; 1024], len: 0, too_long: false }
+        Buffer { bytes: [0; N], len: 0, too_long: false }
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.too_long = false;
     }
 
     /// Appends bytes.

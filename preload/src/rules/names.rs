@@ -8,7 +8,7 @@ use super::{directory, path};
 use crate::enter::{Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::own;
-use crate::place::{Target, path_for_life, path_of};
+use crate::place::{Target, path_for_life, with_path_of};
 use crate::resolve;
 use crate::state::{HABITS, LOCKS_LOST, LOCKS_SEEN, Region, SETTLED, region};
 use crate::sys;
@@ -213,7 +213,7 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     let fd = if stream { resolve::fileno(frame.result) } else { frame.int() };
     if fd >= 0
         && let Some(stat) = sys::fstat(fd)
-        && !path_for_life(path_of(fd).bytes())
+        && !with_path_of(fd, path_for_life)
     {
         own_lock_file(region, stat.dev, stat.ino);
     }
