@@ -1,5 +1,5 @@
 //! Words that mean nothing: a call on a socket, pipe or terminal, a thread that
-//! no longer exists; and sections whose locks the kernel says are gone.
+//! no longer exists, a call that was left by siglongjmp; and sections whose locks the kernel says are gone.
 //!
 //! While the gate is open nobody classifies descriptors (it would cost 180 ns a
 //! call), so a daemon asleep in `write(socket)` shows a call in flight. Each is
@@ -52,7 +52,8 @@ pub fn forgive(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
             Some(fd) => Some(fd),
             None => stream_fd(member.pid, thread, word),
         };
-        if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd)) {
+        let left = || was_left(member.pid, thread, slot.stack.load(Acquire));
+        if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd)) || left() {
             // The word must still be the one that was judged.
             if slot.word.load(Acquire) == word.0 {
                 means_nothing.push((at, word.0));
@@ -61,6 +62,17 @@ pub fn forgive(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
     }
     member.forgiven.retain(|(at, _)| !means_nothing.iter().any(|(new, _)| new == at));
     member.forgiven.extend(means_nothing);
+}
+
+/// Was the call left by siglongjmp or cancellation? Its thread sleeps in the kernel
+/// with a stack that ends above the call's frame. (The library itself sees that at
+/// the thread's next call, unless that lies deeper than the one that was left.)
+///
+/// A handler on an alternate stack that lies above the frame in the same mapping
+/// would look alike; nobody puts one there.
+fn was_left(pid: i32, thread: i32, frame: u64) -> bool {
+    let Some(top) = procfs::stack_pointer(pid, thread) else { return false };
+    frame != 0 && top > frame && procfs::one_mapping(pid, frame, top)
 }
 
 /// The descriptor under a stream, from the system call the thread sleeps in.

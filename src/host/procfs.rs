@@ -98,6 +98,28 @@ pub fn syscall_fd(pid: i32, tid: i32) -> Option<(i64, i32)> {
     Some((number, u64::from_str_radix(first, 16).ok()? as i32))
 }
 
+/// Where the stack of a thread ends that sleeps in the kernel; none while it runs.
+pub fn stack_pointer(pid: i32, tid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    stack_pointer_in(&text)
+}
+
+/// "number six-arguments stack-pointer instruction", or "-1 stack-pointer
+/// instruction" outside a system call, or "running".
+fn stack_pointer_in(text: &str) -> Option<u64> {
+    let hex = text.split_ascii_whitespace().rev().nth(1)?.strip_prefix("0x")?;
+    u64::from_str_radix(hex, 16).ok()
+}
+
+/// Do both addresses lie in one mapping of the process?
+pub fn one_mapping(pid: i32, low: u64, high: u64) -> bool {
+    let Ok(maps) = fs::read_to_string(format!("/proc/{pid}/maps")) else { return false };
+    maps.lines().filter_map(|line| line.split(' ').next()?.split_once('-')).any(|(from, to)| {
+        let bound = |hex| u64::from_str_radix(hex, 16).unwrap_or(0);
+        (bound(from)..bound(to)).contains(&low) && (bound(from)..bound(to)).contains(&high)
+    })
+}
+
 /// The thread of `pid` (as we number it) that calls itself `tid` in its namespace.
 pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Option<i32> {
     if same_namespace {
@@ -112,6 +134,14 @@ pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_stack_pointer_is_the_last_but_one() {
+        let asleep = "0 0x0 0x7ffd1 0x1 0x0 0x0 0x0 0x7ffd8 0x7f00\n";
+        assert_eq!(stack_pointer_in(asleep), Some(0x7ffd8));
+        assert_eq!(stack_pointer_in("-1 0x7ffd8 0x7f00\n"), Some(0x7ffd8));
+        assert_eq!(stack_pointer_in("running\n"), None);
+    }
 
     #[test]
     fn a_name_may_hold_brackets_and_spaces() {

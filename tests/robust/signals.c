@@ -30,6 +30,14 @@ static long longjmps(long end)
     }
     interval(0); NEED(hits > 0); return n;
 }
+/* The last thing before a long sleep: the next calls lie deeper than the one that was left. */
+static long longjmp_asleep(long end)
+{
+    struct sigaction s = { .sa_handler = jump }; sigaction(SIGALRM, &s, 0); int fd = open("f", O_RDWR | O_CREAT, 0600); static char block[1 << 20]; static volatile long n;
+    interval(50000);
+    if (sigsetjmp(back, 1) == 0) { armed = 1; for (;;) { pwrite(fd, block, sizeof block, 0); n++; } }
+    armed = 0; interval(0); while (now_ms() < end) usleep(10000); return n;
+}
 /* The same from an alternate stack, into a frame far up. */
 static void deep(int d) { volatile char room[512]; room[0] = d; if (d) deep(d - 1); else for (;;) { int fd = open("deep", O_WRONLY | O_CREAT, 0600); if (fd >= 0) { write(fd, "z", 1); close(fd); } } (void)room[0]; }
 static long longjmps_deep(long end)
@@ -57,4 +65,4 @@ static long fork_in_handler(long end)
     interval(20000); while (now_ms() < end) { changes(2); locked_change(fd); n++; } interval(0);
     struct stat st; NEED(fstat(hfd, &st) == 0 && st.st_size == hits); return n;
 }
-struct robust cases[] = { { "signal-storm", storm }, { "sigaltstack", altstack }, { "siglongjmp", longjmps }, { "siglongjmp-deep", longjmps_deep }, { "storm-threads", storm_threads }, { "fork-in-handler", fork_in_handler }, { 0, 0 } };
+struct robust cases[] = { { "signal-storm", storm }, { "sigaltstack", altstack }, { "siglongjmp", longjmps }, { "siglongjmp-deep", longjmps_deep }, { "siglongjmp-asleep", longjmp_asleep }, { "storm-threads", storm_threads }, { "fork-in-handler", fork_in_handler }, { 0, 0 } };
