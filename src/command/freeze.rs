@@ -25,6 +25,12 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   writegate freeze -g mail -- lvcreate --snapshot -n snap vg/mail
   TOKEN=$(writegate freeze -g mail) && take-snapshot; writegate thaw \"$TOKEN\"
+  writegate freeze -g mail --wait-quiet 30s -- lvcreate --snapshot -n snap vg/mail
+
+Four limits, each with its own failure: --queue (another freeze has the gate: BUSY, 75), --wait-quiet \
+(no quiet moment: goes on and says so; with --require quiet NOT_QUIET, 75), --drain (something stays \
+in flight: NOT_DRAINED, 75), --limit (from raising the barrier to the thaw: EXPIRED, 124). Writers \
+wait during the last two only.
 
 The snapshot command gets WRITEGATE_GATE, WRITEGATE_TOKEN and WRITEGATE_DEADLINE. Bracket the \
 snapshot, never the copy that follows it.")]
@@ -41,9 +47,13 @@ pub struct Args {
     /// Further attempts when the gate did not drain
     #[arg(long, value_name = "N", default_value_t = 3)]
     retries: u32,
-    /// How long to wait for another freeze of the same gate
+    /// How long to wait for another freeze of the same gate: its end is BUSY, exit code 75
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
     queue: Duration,
+    /// Wait at most this long for a quiet moment (no section open, at most 2 calls in flight, twice
+    /// in a row) before anybody is held; then go on all the same, unless --require quiet
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    wait_quiet: Option<Duration>,
     /// Protected directories, as the service's WRITEGATE_PATHS names them
     #[arg(long, value_name = "DIR:DIR")]
     paths: Option<String>,
@@ -62,7 +72,7 @@ pub struct Args {
     /// What to do when the gate does not drain
     #[arg(long, value_enum, default_value_t = Policy::Abort)]
     policy: Policy,
-    /// Fail unless this could be checked
+    /// Fail unless this could be checked (quiet: unless it became quiet within --wait-quiet)
     #[arg(long, value_enum, value_delimiter = ',')]
     require: Vec<Require>,
     /// Write the full record (JSON) here, after the thaw
@@ -87,12 +97,16 @@ pub fn run(args: &Args) -> Result<u8> {
     if args.limit < Duration::from_millis(1) || args.limit > Duration::from_secs(60) {
         return Err(Fault::new(fault::USAGE, "--limit must be between 1ms and 60s"));
     }
+    if args.require.contains(&Require::Quiet) && args.wait_quiet.is_none_or(|t| t.is_zero()) {
+        return Err(Fault::new(fault::USAGE, "--require quiet needs --wait-quiet TIME"));
+    }
     let options = Options {
         gates: gates(&args.gate),
         limit_ns: duration::ns(args.limit),
         drain_ns: duration::ns(args.drain),
         retries: args.retries,
         queue_ns: duration::ns(args.queue),
+        wait_quiet_ns: args.wait_quiet.map_or(0, duration::ns),
         paths: paths(args.paths.as_deref())?,
         users: users(&args.users)?,
         sync: args.sync,
@@ -158,7 +172,14 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
 /// Wrap mode: the recommended form.
 fn wrap(args: &Args, options: Options) -> Result<u8> {
     wrapped::check(&args.command)?;
-    let mut freeze = Freeze::prepare(options)?;
+    let (asked, asked_at) = (options.clone(), sys::now_ns());
+    let mut freeze = match Freeze::prepare(options) {
+        Ok(freeze) => freeze,
+        Err(fault) => {
+            let record = Freeze::never_begun(&asked, asked_at, &fault);
+            return record.map_or(Err(fault), |record| Ok(finish(args, record, None)));
+        }
+    };
     if args.policy == Policy::Abort && freeze.evidence.known_writers() {
         say("there are writers that the gate does not hold; nothing was held, no command was run");
         return Ok(finish(args, freeze.record_all(Verdict::Ungated, None), None));
@@ -168,6 +189,9 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
         Ended::Interrupted(signal) => {
             let record = freeze.record_all(Verdict::Interrupted, None);
             return Ok(finish(args, record, Some(128 + signal as u8)));
+        }
+        Ended::NotQuiet => {
+            return Ok(finish(args, freeze.record_all(Verdict::NotQuiet, None), None));
         }
         Ended::NotDrained => return not_drained(args, &mut freeze),
     }

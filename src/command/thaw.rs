@@ -97,6 +97,7 @@ fn without_keeper(token: &Token) -> Result<u8> {
                     admitted: 0,
                     escaped: 0,
                     openings: 0,
+                    quiet: None,
                 }
                 .to_string(),
             );

@@ -38,6 +38,8 @@ pub struct Session {
     pub signals: Signals,
     /// The nice value that we were started with.
     pub nice: i32,
+    /// When the last of the gates' locks was ours.
+    pub locked_at: u64,
 }
 
 /// How the drain of all gates ended.
@@ -47,6 +49,8 @@ pub enum Ended {
     Drained,
     /// Every barrier is down again.
     NotDrained,
+    /// It did not become quiet, as was required; no barrier was raised.
+    NotQuiet,
     /// A signal came; every barrier is down.
     Interrupted(i32),
 }

@@ -1,5 +1,6 @@
 //! An error with its exit code and a message that says what to do.
 
+use super::verdict::Verdict;
 use std::fmt;
 
 /// The command was not used as it must be.
@@ -30,12 +31,14 @@ pub struct Fault {
     pub code: u8,
     /// For the person who reads it.
     pub message: String,
+    /// What a record of it says, if it is one of the outcomes of a freeze.
+    pub verdict: Option<Verdict>,
 }
 
 impl Fault {
     /// A fault with this code and message.
     pub fn new(code: u8, message: impl Into<String>) -> Self {
-        Fault { code, message: message.into() }
+        Fault { code, message: message.into(), verdict: None }
     }
 
     /// A system call that failed: permission or configuration, by its error.

@@ -3,12 +3,13 @@
 
 use super::engine::{Ended, Session};
 use super::evidence::Evidence;
-use super::fault::Result;
+use super::fault::{Fault, Result};
+use super::quiet::{self, Quiet};
 use super::report::{CommandRecord, Finding, GateRecord, Kind, Moment, Process, Record, SCHEMA};
 use super::run::Run;
 use super::session::Thawed;
 use super::sys;
-use super::verdict::{Line, Verdict};
+use super::verdict::{Coverage, Line, Verdict};
 use gate::drain::Broken;
 use gate::region;
 use std::path::PathBuf;
@@ -27,13 +28,15 @@ pub struct Options {
     pub retries: u32,
     /// How long to wait for another freezer, ns.
     pub queue_ns: u64,
+    /// How long to wait for a quiet moment, all attempts together, ns; 0: not at all.
+    pub wait_quiet_ns: u64,
     /// Only processes of these users (and root) are waited for; none: all.
     pub users: Option<Vec<u32>>,
     /// Protected directories, as the freezer was told.
     pub paths: Vec<PathBuf>,
     /// Flush the file systems of the protected directories.
     pub sync: bool,
-    /// What must have been checked (`fanotify`, `locks`, `coverage`).
+    /// What must have been checked (`fanotify`, `locks`, `coverage`), or have been (`quiet`).
     pub require: Vec<Require>,
     /// Gather evidence (a rehearsal does without).
     pub evidence: bool,
@@ -48,6 +51,8 @@ pub enum Require {
     Locks,
     /// Coverage is full.
     Coverage,
+    /// It became quiet within --wait-quiet; else nobody is held and no command runs.
+    Quiet,
 }
 
 /// A freeze under way.
@@ -61,6 +66,8 @@ pub struct Freeze {
     /// What is known beside.
     pub evidence: Evidence,
     attempts: u32,
+    quiet: Option<Quiet>,
+    quiet_until: u64,
     asked_at: u64,
     listed_at: u64,
     /// What was said meanwhile; printed after the thaw.
@@ -84,6 +91,8 @@ impl Freeze {
             runs: Vec::new(),
             evidence,
             attempts: 0,
+            quiet: None,
+            quiet_until: 0,
             asked_at,
             listed_at,
             notes,
@@ -99,6 +108,10 @@ impl Freeze {
                 let signal = self.session.signals.came().unwrap_or(libc::SIGTERM);
                 return Ended::Interrupted(signal);
             }
+            match self.wait_quiet() {
+                None => {}
+                Some(ended) => return ended,
+            }
             self.attempts += 1;
             let (ended, runs) = self.session.drain(limit_ns, drain_ns);
             self.runs = runs;
@@ -112,6 +125,37 @@ impl Freeze {
             }
             self.notes.push(format!("attempt {} did not drain", self.attempts));
         }
+    }
+
+    /// Waits for a quiet moment, if that was asked for. Some: it ends here.
+    fn wait_quiet(&mut self) -> Option<Ended> {
+        let wait_ns = self.options.wait_quiet_ns;
+        if wait_ns == 0 {
+            return None;
+        }
+        if self.quiet_until == 0 {
+            self.quiet_until = sys::now_ns().saturating_add(wait_ns);
+        }
+        let Some(mut seen) = self.session.wait_quiet(self.quiet_until) else {
+            return Some(Ended::Interrupted(self.session.signals.came().unwrap_or(libc::SIGTERM)));
+        };
+        seen.waited_ms += self.quiet.map_or(0.0, |before| before.waited_ms);
+        self.quiet = Some(seen);
+        self.evidence.refresh(&self.session);
+        if seen.reached {
+            return None;
+        }
+        let required = self.options.require.contains(&Require::Quiet);
+        self.notes.push(format!(
+            "it did not become quiet within {}: {} sections open and {} calls in flight at the \
+             last look (quiet: none, and at most {}); {}",
+            super::duration::show_ms(wait_ns),
+            seen.sections,
+            seen.calls,
+            quiet::CALLS,
+            if required { "nothing was held" } else { "went on all the same" }
+        ));
+        required.then_some(Ended::NotQuiet)
     }
 
     /// The earliest deadline of all gates.
@@ -169,20 +213,27 @@ impl Freeze {
         let worst = gates.iter().map(|g| g.line.verdict).max_by_key(|v| v.rank());
         let verdict = worst.unwrap_or(Verdict::NotDrained);
         Record {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").into(),
-            verdict,
-            exit: verdict.code(),
-            limit_ms: self.options.limit_ns as f64 / 1e6,
-            drain_limit_ms: self.options.drain_ns as f64 / 1e6,
             attempts: self.attempts,
-            asked: Moment::at(self.asked_at),
+            quiet: self.quiet,
+            locked: Moment::at(self.session.locked_at),
             listed: Moment::at(self.listed_at),
             gates,
             command,
             notes: self.notes.clone(),
-            token: None,
+            ..blank(&self.options, self.asked_at, verdict)
         }
+    }
+
+    /// The record of a freeze that could not even begin, if its end is an outcome and
+    /// not a mistake: another one had the gate for too long.
+    pub fn never_begun(options: &Options, asked_at: u64, fault: &Fault) -> Option<Record> {
+        let verdict = fault.verdict?;
+        let gate = |name: &String| GateRecord::never_begun(name.clone(), verdict);
+        Some(Record {
+            gates: options.gates.iter().map(gate).collect(),
+            notes: vec![fault.message.clone()],
+            ..blank(options, asked_at, verdict)
+        })
     }
 
     fn gate_record(&self, at: usize, verdict: Verdict, opened_at: u64) -> GateRecord {
@@ -212,6 +263,7 @@ impl Freeze {
                 admitted: run.map_or(0, |run| run.admitted),
                 escaped: escapes as u32,
                 openings: run.map_or(0, |run| run.openings),
+                quiet: self.quiet.map(|quiet| quiet.reached),
             },
             deadline: run.map_or(0, Run::deadline),
             closed: Moment::at(closed_at),
@@ -265,6 +317,59 @@ impl Freeze {
                 None => "a call passed the closed barrier",
             }
             .into(),
+        }
+    }
+}
+
+/// A record of what was asked for, and of nothing that came of it.
+fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    Record {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        verdict,
+        exit: verdict.code(),
+        limit_ms: ms(options.limit_ns),
+        drain_limit_ms: ms(options.drain_ns),
+        queue_limit_ms: ms(options.queue_ns),
+        wait_quiet_limit_ms: ms(options.wait_quiet_ns),
+        limit_hit: verdict.limit_hit().map(Into::into),
+        quiet: None,
+        attempts: 0,
+        asked: Moment::at(asked_at),
+        locked: Moment::default(),
+        listed: Moment::default(),
+        gates: Vec::new(),
+        command: None,
+        notes: Vec::new(),
+        token: None,
+    }
+}
+
+impl GateRecord {
+    fn never_begun(gate: String, verdict: Verdict) -> GateRecord {
+        GateRecord {
+            line: Line {
+                gate,
+                verdict,
+                coverage: Coverage::None,
+                generation: 0,
+                drain_ns: 0,
+                held_ns: 0,
+                procs: 0,
+                waiters: 0,
+                admitted: 0,
+                escaped: 0,
+                openings: 0,
+                quiet: None,
+            },
+            deadline: 0,
+            closed: Moment::default(),
+            drained: Moment::default(),
+            opened: Moment::default(),
+            processes: Vec::new(),
+            blockers: Vec::new(),
+            findings: Vec::new(),
         }
     }
 }

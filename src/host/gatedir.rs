@@ -213,14 +213,13 @@ impl Gate {
                 return Err(Fault::new(NOT_DRAINED, "interrupted while another freeze ran"));
             }
             if sys::now_ns() >= until {
-                return Err(Fault::new(
-                    NOT_DRAINED,
-                    format!(
-                        "gate {}: another freeze has held it for all of --queue; \
-                         `writegate status -g {}` shows it. Nothing was held by this one",
-                        self.name, self.name
-                    ),
-                ));
+                let what = format!(
+                    "gate {}: another freeze has held it for all of --queue; \
+                     `writegate status -g {}` shows it. Nothing was held by this one",
+                    self.name, self.name
+                );
+                let busy = Some(super::verdict::Verdict::Busy);
+                return Err(Fault { verdict: busy, ..Fault::new(NOT_DRAINED, what) });
             }
             sys::sleep_ns(2_000_000);
         }

@@ -121,10 +121,15 @@ fn tell(mut link: UnixStream, told: &Told) -> bool {
 /// The keeper's life.
 fn keep(options: Options, link: UnixStream) {
     let failed = |fault: Fault| Told::Failed { code: fault.code, message: fault.message };
+    let (asked, asked_at) = (options.clone(), sys::now_ns());
     let mut freeze = match Freeze::prepare(options) {
         Ok(freeze) => freeze,
         Err(fault) => {
-            tell(link, &failed(fault));
+            let told = match Freeze::never_begun(&asked, asked_at, &fault) {
+                Some(record) => Told::Not(Box::new(record)),
+                None => failed(fault),
+            };
+            tell(link, &told);
             return;
         }
     };
@@ -143,6 +148,7 @@ fn keep(options: Options, link: UnixStream) {
         let _ = fs::remove_file(socket_path(&dir));
         let verdict = match ended {
             Ended::Interrupted(_) => Verdict::Interrupted,
+            Ended::NotQuiet => Verdict::NotQuiet,
             _ => Verdict::NotDrained,
         };
         tell(link, &Told::Not(Box::new(freeze.record_all(verdict, None))));

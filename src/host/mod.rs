@@ -17,6 +17,7 @@
 //! | [`forgive`] | words that mean nothing: sockets, dead threads |
 //! | [`barrier`] | raise, lower, wake, admit |
 //! | [`engine`], [`run`], [`session`], [`rest`] | drive `gate::drain`; open and thaw; the pause between freezes |
+//! | [`quiet`] | waits for a moment that suits, before anybody is held |
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
 //! | [`freeze`], [`report`], [`verdict`] | one whole freeze, its record, its verdict |
 //! | [`stats`] | what a gate's freezes have come to so far |
@@ -38,6 +39,7 @@ pub mod helper_child;
 pub mod keeper;
 pub mod pass;
 pub mod procfs;
+pub mod quiet;
 pub mod report;
 pub mod rescan;
 pub mod rest;

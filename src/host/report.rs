@@ -6,6 +6,7 @@
 
 use super::blockers::Blocker;
 use super::fault::{Fault, Result};
+use super::quiet::Quiet;
 use super::verdict::{Coverage, Line, Verdict};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -146,10 +147,25 @@ pub struct Record {
     pub limit_ms: f64,
     /// One attempt to drain lasts at most, ms.
     pub drain_limit_ms: f64,
+    /// Another freeze is waited for at most, ms.
+    #[serde(default)]
+    pub queue_limit_ms: f64,
+    /// A quiet moment is waited for at most, ms; 0: not at all.
+    #[serde(default)]
+    pub wait_quiet_limit_ms: f64,
+    /// Which of the four limits decided: `queue`, `wait-quiet`, `drain`, `limit`.
+    #[serde(default)]
+    pub limit_hit: Option<String>,
+    /// What came of waiting for a quiet moment, if it was asked for.
+    #[serde(default)]
+    pub quiet: Option<Quiet>,
     /// Attempts made.
     pub attempts: u32,
     /// The freeze was asked for.
     pub asked: Moment,
+    /// The locks of all gates were ours.
+    #[serde(default)]
+    pub locked: Moment,
     /// The first list of processes stood.
     pub listed: Moment,
     /// The gates, one by one.

@@ -80,6 +80,7 @@ impl Session {
             }
             locked?;
         }
+        let locked_at = sys::now_ns();
         for gate in &gates {
             if rest::lower_left_behind(gate.page.get()) {
                 note(format!(
@@ -89,8 +90,15 @@ impl Session {
             }
         }
         let (helper, census) = look_around_for(&gates, users)?;
-        let session =
-            Session { gates, census, helper, membarrier: Membarrier::find(), signals, nice };
+        let session = Session {
+            gates,
+            census,
+            helper,
+            membarrier: Membarrier::find(),
+            signals,
+            nice,
+            locked_at,
+        };
         session.somebody_is_there()?;
         session.fence_reaches_all()?;
         Ok(session)

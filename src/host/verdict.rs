@@ -13,6 +13,10 @@ pub enum Verdict {
     Consistent,
     /// The command ran without the gate, as `--policy crash-consistent` allows.
     CrashConsistent,
+    /// Another freeze held the gate for all of `--queue`; nothing was held.
+    Busy,
+    /// It did not become quiet, as was required; nothing was held.
+    NotQuiet,
     /// Somebody stayed in flight; the command was not run.
     NotDrained,
     /// A signal came; the snapshot, if any, is not to be trusted.
@@ -33,6 +37,8 @@ impl Verdict {
         match self {
             Verdict::Consistent => "CONSISTENT",
             Verdict::CrashConsistent => "CRASH_CONSISTENT",
+            Verdict::Busy => "BUSY",
+            Verdict::NotQuiet => "NOT_QUIET",
             Verdict::NotDrained => "NOT_DRAINED",
             Verdict::Interrupted => "INTERRUPTED",
             Verdict::Unproven => "UNPROVEN",
@@ -46,11 +52,22 @@ impl Verdict {
     pub fn code(self) -> u8 {
         match self {
             Verdict::Consistent | Verdict::CrashConsistent => 0,
-            Verdict::NotDrained => fault::NOT_DRAINED,
+            Verdict::Busy | Verdict::NotQuiet | Verdict::NotDrained => fault::NOT_DRAINED,
             Verdict::Interrupted => 130,
             Verdict::Unproven => fault::TOKEN,
             Verdict::Ungated | Verdict::Escaped => fault::ESCAPE,
             Verdict::Expired => fault::EXPIRED,
+        }
+    }
+
+    /// Which of the limits it ran into, by its option.
+    pub fn limit_hit(self) -> Option<&'static str> {
+        match self {
+            Verdict::Busy => Some("queue"),
+            Verdict::NotQuiet => Some("wait-quiet"),
+            Verdict::NotDrained | Verdict::CrashConsistent => Some("drain"),
+            Verdict::Expired => Some("limit"),
+            _ => None,
         }
     }
 
@@ -113,6 +130,9 @@ pub struct Line {
     pub escaped: u32,
     /// The barrier was opened for a moment during the drain.
     pub openings: u32,
+    /// With `--wait-quiet`: it became quiet before the barrier went up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<bool>,
 }
 
 impl std::fmt::Display for Line {
@@ -131,6 +151,43 @@ impl std::fmt::Display for Line {
             self.waiters,
             self.admitted,
             self.escaped
-        )
+        )?;
+        match self.quiet {
+            None => Ok(()),
+            Some(true) => f.write_str(" quiet=yes"),
+            Some(false) => f.write_str(" quiet=no"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_has_its_row_and_code_in_the_documents() {
+        use Verdict::*;
+        let page = include_str!("../../docs/verdicts.md");
+        let all = [
+            Consistent,
+            CrashConsistent,
+            Busy,
+            NotQuiet,
+            NotDrained,
+            Interrupted,
+            Unproven,
+            Ungated,
+            Escaped,
+            Expired,
+        ];
+        for verdict in all {
+            let row = page.lines().find(|l| l.starts_with(&format!("| {} |", verdict.name())));
+            let code = row.expect("a row of its own").split('|').nth(2).unwrap_or("").trim();
+            match verdict {
+                CrashConsistent => assert_eq!(code, "the command's own"),
+                Interrupted => assert_eq!(code, "128 + signal"),
+                _ => assert_eq!(code, verdict.code().to_string(), "{}", verdict.name()),
+            }
+        }
     }
 }

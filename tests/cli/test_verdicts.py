@@ -4,7 +4,7 @@ import subprocess
 import time
 import unittest
 
-from rig import Rig, SIGCONT, SIGSTOP, wait_for
+from rig import CHECKOUT, Rig, SIGCONT, SIGSTOP, wait_for
 
 
 class Verdicts(unittest.TestCase):
@@ -160,6 +160,15 @@ class Verdicts(unittest.TestCase):
         self.assertLessEqual(gate["drained"]["monotonic_ns"],
                              record["command"]["started"]["monotonic_ns"])
         self.assertLess(abs(gate["closed"]["wall_ns"] / 1e9 - time.time()), 5)
+
+    def test_every_field_of_the_report_is_documented(self):
+        self.rig.worker("idle")
+        page = (CHECKOUT / "docs/report.md").read_text()
+        record = self.rig.freeze("--wait-quiet", "5s", command=["sleep", "0.05"]).record
+        parts = [record, record["gates"][0], record["quiet"], record["command"],
+                 record["gates"][0]["processes"][0], record["asked"]]
+        for name in (name for part in parts for name in part):
+            self.assertRegex(page, f"[`\"]{name}[`\"]", name)
 
     def test_status_and_rehearse(self):
         self.rig.worker("stuck", self.rig.file("a"))

@@ -83,6 +83,14 @@ impl Evidence {
         evidence
     }
 
+    /// Time has passed since it was gathered, and nobody is held yet: who looks
+    /// ungated now.
+    pub fn refresh(&mut self, session: &Session) {
+        for (at, ungated) in self.ungated.iter_mut().enumerate() {
+            *ungated = coverage::ungated(&session.census, at);
+        }
+    }
+
     /// Writers that were known before anything was held, of any gate.
     pub fn known_writers(&self) -> bool {
         self.findings.iter().flatten().any(|f| f.kind == Kind::UngatedWriter)
@@ -331,6 +339,8 @@ impl Evidence {
         let missing = options.require.iter().any(|required| match required {
             Require::Fanotify => !self.watch.is_armed() || !self.watch.blind.is_empty(),
             Require::Locks => findings.iter().any(|f| f.what.contains("lock")),
+            // Decided before anybody was held.
+            Require::Quiet => false,
             Require::Coverage => Record::coverage(&findings) != Coverage::Full,
         });
         if has(Kind::UngatedWriter) || missing { Verdict::Ungated } else { Verdict::Consistent }
