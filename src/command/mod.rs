@@ -6,7 +6,6 @@ mod exec;
 mod freeze;
 mod hook;
 mod man;
-mod prom;
 mod rehearse;
 mod setup;
 mod status;

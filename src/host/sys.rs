@@ -248,3 +248,12 @@ pub fn set_nice(value: i32) {
     // SAFETY: takes numbers only.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
 }
+
+/// Rows and columns of the terminal that stdout is.
+pub fn window() -> Option<(usize, usize)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes one winsize, which this is.
+    let got = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
+    (got == 0 && size.ws_row > 0 && size.ws_col > 0)
+        .then_some((size.ws_row.into(), size.ws_col.into()))
+}

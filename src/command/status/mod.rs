@@ -1,18 +1,29 @@
 //! `writegate status`: the gate, its processes, who is in flight and who waits.
 
+mod prom;
+mod table;
+mod watch;
+
 use super::print;
-use super::prom::{self, Figures};
 use crate::host::blockers::{self, Blocker};
+use crate::host::duration;
 use crate::host::fault::Result;
 use crate::host::gatedir::{self, Gate};
 use crate::host::session::look_around;
 use crate::host::{stats, sys};
+use prom::Figures;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
+use table::Paint;
 
 /// Show each gate, its processes, who is in flight and who waits
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  writegate status -g mail
+  writegate status --watch 1s
+  writegate status --prom > writegate.prom.new && mv writegate.prom.new writegate.prom")]
 pub struct Args {
     /// Gate to show (default: all there are)
     #[arg(short, long = "gate", value_name = "GATE")]
@@ -23,6 +34,16 @@ pub struct Args {
     /// In Prometheus' text format, for the node exporter's textfile collector
     #[arg(long, conflicts_with = "json")]
     prom: bool,
+    /// Look again every so often, until Ctrl-C: a live screen on a terminal, else lines with the time
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        default_missing_value = "2s",
+        value_parser = duration::parse,
+        conflicts_with_all = ["json", "prom"]
+    )]
+    watch: Option<Duration>,
 }
 
 /// One gate, as it is now.
@@ -71,10 +92,12 @@ struct Everything {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<u8> {
-    let names = if args.gate.is_empty() { gatedir::names() } else { args.gate.clone() };
+    if let Some(every) = args.watch {
+        return watch::run(&args.gate, every);
+    }
     let mut states = Vec::new();
-    for name in &names {
-        match state(name) {
+    for state in all(&args.gate) {
+        match state {
             Ok(state) => states.push(state),
             Err(fault) if args.gate.is_empty() => super::say(&fault.message),
             Err(fault) => return Err(fault),
@@ -91,12 +114,27 @@ pub fn run(args: &Args) -> Result<u8> {
         return Ok(0);
     }
     if states.is_empty() {
-        print(&format!("no gates in {}", gatedir::root().display()));
+        print(&no_gates());
     }
-    for state in &states {
-        table(state);
-    }
+    let lines = states.iter().flat_map(|state| table::lines(state, Paint::for_stdout()));
+    lines.for_each(|line| print(&line));
     Ok(0)
+}
+
+/// The gates that were named, else all there are, as they are now.
+fn all(named: &[String]) -> Vec<Result<State>> {
+    let names = if named.is_empty() { gatedir::names() } else { named.to_vec() };
+    names.iter().map(|name| state(name)).collect()
+}
+
+fn no_gates() -> String {
+    format!("no gates in {}", gatedir::root().display())
+}
+
+impl State {
+    fn count(&self, state: &str) -> usize {
+        self.processes.iter().filter(|p| p.state == state).count()
+    }
 }
 
 fn state(name: &str) -> Result<State> {
@@ -150,74 +188,16 @@ fn state(name: &str) -> Result<State> {
 }
 
 fn figures(state: &State) -> Figures<'_> {
-    let count = |name: &str| state.processes.iter().filter(|p| p.state == name).count() as f64;
     Figures {
         gate: &state.gate,
         gauges: vec![
             ("writegate_barrier_closed", (state.barrier == "closed") as u8 as f64),
             ("writegate_processes", state.processes.len() as f64),
-            ("writegate_processes_in_flight", count("in-flight")),
-            ("writegate_held_writers", count("held")),
+            ("writegate_processes_in_flight", state.count("in-flight") as f64),
+            ("writegate_held_writers", state.count("held") as f64),
             ("writegate_deaf_processes", state.old_page.len() as f64),
             ("writegate_unseen_processes", state.unseen as f64),
         ],
         stats: stats::read(Path::new(&state.directory)),
     }
-}
-
-fn table(state: &State) {
-    let left = state.left_ms.map(|ms| format!(", {ms:.0} ms left")).unwrap_or_default();
-    let freezer = if state.freezer == Some(true) { ", a freezer holds it" } else { "" };
-    print(&format!(
-        "gate {}: {}{left}{freezer}; {} freezes, {} processes, {} in flight, {} held",
-        state.gate,
-        state.barrier,
-        state.freezes,
-        state.processes.len(),
-        state.processes.iter().filter(|p| p.state == "in-flight").count(),
-        state.processes.iter().filter(|p| p.state == "held").count(),
-    ));
-    if !state.processes.is_empty() {
-        print(&format!(
-            "  {:>8} {:<16} {:>6} {:<15} {:>5} {:>5}  DETAILS",
-            "PID", "PROGRAM", "USER", "STATE", "THRDS", "LOCKS"
-        ));
-    }
-    for p in &state.processes {
-        let uid = p.uid.map_or("?".into(), |uid| uid.to_string());
-        let details: Vec<String> = p.details.iter().map(detail).collect();
-        print(&format!(
-            "  {:>8} {:<16} {uid:>6} {:<15} {:>5} {:>5}  {}",
-            p.pid,
-            p.program,
-            p.state,
-            p.threads,
-            p.locks,
-            details.join("; ")
-        ));
-    }
-    for deaf in &state.old_page {
-        print(&format!(
-            "  pid {} ({}) maps a control page that was replaced: restart it",
-            deaf.pid, deaf.program
-        ));
-    }
-    if state.unseen > 0 {
-        print(&format!("  {} processes could not be looked into", state.unseen));
-    }
-}
-
-/// What a process does, without its name.
-fn detail(blocker: &Blocker) -> String {
-    let mut text = blocker.call.clone().unwrap_or_default();
-    for part in [blocker.path.as_deref(), Some(blocker.why.as_str())].into_iter().flatten() {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(part);
-    }
-    if let Some(age) = blocker.age_ms {
-        text += &format!(" ({age:.0} ms)");
-    }
-    text
 }
