@@ -21,6 +21,8 @@ pub const CWD: u8 = 255;
 pub enum Rule {
     /// Changes the file of this descriptor.
     Fd(u8),
+    /// Changes owner, mode, times or attributes of this descriptor's file.
+    Attributes(u8),
     /// Syncs the file of this descriptor: held, but begins no section.
     Sync(u8),
     /// Changes something at (directory descriptor, path).
@@ -196,25 +198,25 @@ macro_rules! for_each_call {
             // metadata
             call chmod [] (Path(CWD, 0)) "mode";
             call lchmod [] (Path(CWD, 0)) "mode";
-            call fchmod [] (Fd(0)) "mode";
+            call fchmod [] (Attributes(0)) "mode";
             call fchmodat [] (Path(0, 1)) "mode";
             call chown [] (Path(CWD, 0)) "owner";
             call lchown [] (Path(CWD, 0)) "owner";
-            call fchown [] (Fd(0)) "owner";
+            call fchown [] (Attributes(0)) "owner";
             call fchownat [] (Path(0, 1)) "owner";
             call utime [] (Path(CWD, 0)) "times";
             call utimes [] (Path(CWD, 0)) "times";
             call lutimes [] (Path(CWD, 0)) "times";
-            call futimes [] (Fd(0)) "times";
+            call futimes [] (Attributes(0)) "times";
             call futimesat [] (Path(0, 1)) "times";
             call utimensat [] (Path(0, 1)) "times";
-            call futimens [] (Fd(0)) "times";
+            call futimens [] (Attributes(0)) "times";
             call setxattr [] (Path(CWD, 0)) "extended attributes";
             call lsetxattr [] (Path(CWD, 0)) "extended attributes";
-            call fsetxattr [] (Fd(0)) "extended attributes";
+            call fsetxattr [] (Attributes(0)) "extended attributes";
             call removexattr [] (Path(CWD, 0)) "extended attributes";
             call lremovexattr [] (Path(CWD, 0)) "extended attributes";
-            call fremovexattr [] (Fd(0)) "extended attributes";
+            call fremovexattr [] (Attributes(0)) "extended attributes";
             // durability: held, so that the snapshot is not changed under a freezer; begins no section
             call fsync [] (Sync(0)) "nothing but where it lies";
             call fdatasync [] (Sync(0)) "nothing but where it lies";

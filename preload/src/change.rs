@@ -119,7 +119,7 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
     fn count(&self, region: &Region) {
         let header = &region.header;
         let file = match *self.target {
-            Target::Fd(fd) => fd,
+            Target::Fd(fd) | Target::Attributes(fd) => fd,
             Target::Stream(stream) => resolve::fileno(stream),
             _ => -1,
         };

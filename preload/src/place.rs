@@ -43,8 +43,12 @@ const IN_MEMORY: [u64; 21] = [
 pub enum Target {
     /// The file of a descriptor.
     Fd(i32),
+    /// How a descriptor's file is owned and allowed: that of a pipe or device too.
+    Attributes(i32),
     /// A name: directory descriptor, path.
     Name(i32, *const u8),
+    /// The file of a name, to be made or emptied: a pipe or device is neither.
+    Opened(i32, *const u8),
     /// Two names.
     Names(i32, *const u8, i32, *const u8),
     /// A stream's file.
@@ -64,8 +68,10 @@ pub unsafe fn protected(target: &Target) -> bool {
     unsafe {
         match *target {
             Target::Fd(fd) => descriptor(fd),
-            Target::Name(dir, path) => name(dir, path),
-            Target::Names(a, path_a, b, path_b) => name(a, path_a) || name(b, path_b),
+            Target::Attributes(fd) => of_descriptor(fd, true),
+            Target::Name(dir, path) => name(dir, path, true),
+            Target::Opened(dir, path) => name(dir, path, false),
+            Target::Names(a, path_a, b, path_b) => name(a, path_a, true) || name(b, path_b, true),
             Target::Stream(stream) => descriptor(crate::resolve::fileno(stream)),
             Target::Streams => crate::rules::stdio::any_pending(),
             Target::Anything => true,
@@ -75,8 +81,14 @@ pub unsafe fn protected(target: &Target) -> bool {
 
 /// Is a descriptor's file protected?
 pub fn descriptor(fd: i32) -> bool {
+    of_descriptor(fd, false)
+}
+
+/// `special`: also that of a pipe, socket or device. What is written to one goes
+/// elsewhere, but its name, mode and owner lie on storage like anybody's.
+fn of_descriptor(fd: i32, special: bool) -> bool {
     let Some(stat) = sys::fstat(fd) else { return false };
-    if !stat.is_file_or_directory() {
+    if !special && !stat.is_file_or_directory() {
         return false;
     }
     if PROTECTED.has(stat.dev, stat.ino) {
@@ -94,20 +106,22 @@ pub fn descriptor(fd: i32) -> bool {
 ///
 /// # Safety
 /// `path` is a C string or null.
-unsafe fn name(dir: i32, path: *const u8) -> bool {
+unsafe fn name(dir: i32, path: *const u8, special: bool) -> bool {
     if path.is_null() {
         // utimensat(fd, NULL): the descriptor itself.
-        return descriptor(dir);
+        return of_descriptor(dir, special);
     }
     // SAFETY: as for us.
     let Some(text) = (unsafe { program_string(path) }) else { return false };
     if text.is_empty() {
         // AT_EMPTY_PATH: the descriptor itself.
-        return descriptor(dir);
+        return of_descriptor(dir, special);
     }
     // One buffer for both: threads with the smallest stacks come here too.
     let mut buffer = Path::new();
-    match text.iter().rposition(|c| *c == b'/') {
+    // `mkdir("new/")`: what stands before the last slash is not there yet.
+    let last = text.iter().rposition(|c| *c != b'/').unwrap_or(0);
+    match text.iter().take(last).rposition(|c| *c == b'/') {
         Some(0) => buffer.push(b"/"),
         Some(at) => buffer.push(text.get(..at).unwrap_or(b".")),
         None => buffer.push(b"."),
@@ -118,13 +132,12 @@ unsafe fn name(dir: i32, path: *const u8) -> bool {
     // SAFETY: `buffer` is NUL-terminated, `path` the program's.
     let by_device = unsafe {
         let file = sys::stat_at(dir, path);
-        if file.is_some_and(|stat| !stat.is_file_or_directory()) && !is_directory_entry(dir, path) {
-            // A device, pipe or socket that is opened, not a name that changes.
+        if !special && file.is_some_and(|stat| !stat.is_file_or_directory()) {
             return false;
         }
         let parent = buffer.c();
         sys::stat_at(dir, parent).is_some_and(|stat| by_path(dir, parent, &stat))
-            || file.is_some_and(|stat| by_path(dir, path, &stat))
+            || file.map_or_else(|| is_link(dir, path), |stat| by_path(dir, path, &stat))
     };
     buffer.clear();
     if !text.starts_with(b"/") {
@@ -140,8 +153,8 @@ unsafe fn name(dir: i32, path: *const u8) -> bool {
     buffer.too_long || judge(by_device, buffer.bytes())
 }
 
-/// A symbolic link itself lies in the directory, whatever it points to.
-unsafe fn is_directory_entry(dir: i32, path: *const u8) -> bool {
+/// A symbolic link to nothing: an open makes a file, who knows where.
+unsafe fn is_link(dir: i32, path: *const u8) -> bool {
     // SAFETY: as for the caller.
     unsafe { sys::lstat_at(dir, path) }.is_some_and(|stat| stat.mode & 0o170000 == 0o120000)
 }
@@ -197,10 +210,12 @@ fn listed(patterns: &[u8], path: &[u8]) -> bool {
 pub fn parkable(target: &Target) -> bool {
     let by_path = |path: &[u8]| settings().given(Key::Parkable, path);
     match *target {
-        Target::Fd(fd) => with_path_of(fd, by_path),
+        Target::Fd(fd) | Target::Attributes(fd) => with_path_of(fd, by_path),
         Target::Stream(stream) => with_path_of(crate::resolve::fileno(stream), by_path),
-        // SAFETY: the program's own path, as it passed it to the call.
-        Target::Name(_, name) => unsafe { program_string(name) }.is_some_and(by_path),
+        Target::Name(_, name) | Target::Opened(_, name) => {
+            // SAFETY: the program's own path, as it passed it to the call.
+            unsafe { program_string(name) }.is_some_and(by_path)
+        }
         _ => false,
     }
 }

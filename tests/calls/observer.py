@@ -72,6 +72,15 @@ def outcome(top):
     return left
 
 
+def special(path):
+    """What is written to a pipe, socket or device goes elsewhere: its node is not changed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+
+
 def handle_of(path):
     """The kernel's handle of a directory, as fanotify reports it."""
     buf = ctypes.create_string_buffer(8 + 128)
@@ -101,7 +110,7 @@ class Fanotify:
     def learn(self, directory, label):
         """Every directory that exists below `directory` now belongs to `label`."""
         for d, _, _ in os.walk(directory):
-            self.known[handle_of(d)] = label
+            self.known[handle_of(d)] = label, d
 
     def drain(self):
         """label -> list of 'event name' since the last call; overflow is an error, never silence."""
@@ -122,8 +131,9 @@ class Fanotify:
                     n, kind = struct.unpack_from("=Ii", data, info + 12)
                     handle = data[info + 20:info + 20 + n]
                     name = data[info + 20 + n:info + size].split(b"\0")[0].decode(errors="replace")
-                    label = self.known.get((kind, handle))
-                    if label is not None:
+                    label, directory = self.known.get((kind, handle), (None, None))
+                    written = mask & sum(EVENTS) == 0x2
+                    if label is not None and not (written and special(os.path.join(directory, name))):
                         kinds = "+".join(w for b, w in EVENTS.items() if mask & b)
                         seen.setdefault(label, []).append(f"{kinds} {name}")
                     info += size

@@ -111,6 +111,11 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
     unsafe {
         match rule {
             Rule::Fd(_) | Rule::Stream(_) | Rule::Sync(_) | Rule::Path(..) => PASS,
+            Rule::Attributes(n) => {
+                let fd = frame.arg(n) as i32;
+                // Not shown with its descriptor: the freezer forgives a pipe's.
+                announce(frame, None, Begins::Section, |_| Target::Attributes(fd))
+            }
             Rule::Paths(da, a, db, b) => names::rename(frame, da, a, db, b),
             Rule::Link(da, a, db, b) => names::link(frame, da, a, db, b),
             Rule::Unlink(dir, name) => names::unlink(frame, dir, name),

@@ -48,7 +48,7 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         } else {
             Begins::Section
         };
-        announce(frame, None, begins, |_| Target::Name(dir, path))
+        announce(frame, None, begins, |_| Target::Opened(dir, path))
     }
 }
 

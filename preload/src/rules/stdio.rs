@@ -80,7 +80,7 @@ pub unsafe fn freopen(frame: &mut Frame) -> u64 {
             if path.is_null() || !creates || descriptor(resolve::fileno(stream)) {
                 Target::Stream(stream)
             } else {
-                Target::Name(AT_FDCWD, path)
+                Target::Opened(AT_FDCWD, path)
             }
         })
     };

@@ -182,8 +182,11 @@ impl Watch {
                 Event::Overflow => {
                     self.blind.push(Blind("the kernel's queue of changes overflowed".into()));
                 }
-                Event::At { pid, path, new_dir } => {
-                    self.add(pid, path.resolve(&self.roots), new_dir, &own);
+                Event::At { pid, path, new_dir, content } => {
+                    let path = path.resolve(&self.roots);
+                    if !(content && path.as_deref().is_some_and(is_special)) {
+                        self.add(pid, path, new_dir, &own);
+                    }
                 }
             }
         }
@@ -202,9 +205,22 @@ impl Watch {
     }
 }
 
+/// What is written to a pipe or device goes elsewhere: a chroot's `dev/null`, or a
+/// pipe between services, lies on the file system and is none of its contents.
+fn is_special(path: &Path) -> bool {
+    let kind = path.symlink_metadata().map(|meta| meta.file_type());
+    kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
+}
+
 enum Event {
     Overflow,
-    At { pid: i32, path: At, new_dir: bool },
+    /// `content`: it was written to, and nothing else.
+    At {
+        pid: i32,
+        path: At,
+        new_dir: bool,
+        content: bool,
+    },
 }
 
 /// Where an event was, as the kernel says it.
@@ -271,7 +287,8 @@ fn parse(mut bytes: &[u8], by_name: bool, events: &mut Vec<Event>) {
             At::Path(link)
         };
         let new_dir = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR != 0;
-        events.push(Event::At { pid: meta.pid, path, new_dir });
+        let content = meta.mask & NAMES & !libc::FAN_ONDIR == libc::FAN_MODIFY;
+        events.push(Event::At { pid: meta.pid, path, new_dir, content });
     }
 }
 
