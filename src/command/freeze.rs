@@ -13,6 +13,7 @@ use crate::host::freeze::{Freeze, Options, Require};
 use crate::host::keeper::{self, Told};
 use crate::host::report::{CommandRecord, Moment, Record};
 use crate::host::sys;
+use crate::host::syslog;
 use crate::host::token::Token;
 use crate::host::verdict::Verdict;
 use crate::host::wrapped::{self, About, End};
@@ -113,7 +114,14 @@ pub fn run(args: &Args) -> Result<u8> {
         require: args.require.clone(),
         evidence: true,
     };
-    if args.command.is_empty() { leave_frozen(args, options) } else { wrap(args, options) }
+    let gates = options.gates.join(",");
+    let done =
+        if args.command.is_empty() { leave_frozen(args, options) } else { wrap(args, options) };
+    done.inspect_err(|fault| {
+        if fault.code != fault::USAGE {
+            syslog::refused(&gates, fault);
+        }
+    })
 }
 
 /// Protected directories from the command line or the environment.
@@ -164,7 +172,7 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
             }
         }
         Told::Not(record) => show(record, args.report.as_deref()),
-        Told::Failed { message, .. } => say(message),
+        Told::Failed { code, message } => return Err(Fault::new(*code, message)),
     }
     Ok(keeper::code(&told))
 }
@@ -249,6 +257,7 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
 fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
     record.exit = code.unwrap_or(record.exit);
     show(&record, args.report.as_deref());
+    syslog::freeze(&record);
     record.exit
 }
 

@@ -8,7 +8,7 @@ use crate::host::fault::{Fault, PERMISSION, Result, TOKEN};
 use crate::host::gatedir::{self, Gate};
 use crate::host::token::Token;
 use crate::host::verdict::{Coverage, Line, Verdict};
-use crate::host::{barrier, keeper, sys};
+use crate::host::{barrier, keeper, sys, syslog};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -84,23 +84,22 @@ fn without_keeper(token: &Token) -> Result<u8> {
             let closed = page.closed_at.load(Acquire);
             let opened = barrier::lower(page);
             let verdict = if opened >= *deadline { Verdict::Expired } else { Verdict::Unproven };
-            print(
-                &Line {
-                    gate: name.clone(),
-                    verdict,
-                    coverage: Coverage::None,
-                    generation: page.freezes.load(Acquire),
-                    drain_ns: 0,
-                    held_ns: opened.saturating_sub(closed),
-                    procs: 0,
-                    waiters: 0,
-                    admitted: 0,
-                    escaped: 0,
-                    openings: 0,
-                    quiet: None,
-                }
-                .to_string(),
-            );
+            let line = Line {
+                gate: name.clone(),
+                verdict,
+                coverage: Coverage::None,
+                generation: page.freezes.load(Acquire),
+                drain_ns: 0,
+                held_ns: opened.saturating_sub(closed),
+                procs: 0,
+                waiters: 0,
+                admitted: 0,
+                escaped: 0,
+                openings: 0,
+                quiet: None,
+            };
+            print(&line.to_string());
+            syslog::line(&line, verdict.code());
             if verdict == Verdict::Expired {
                 say("the keeper was killed, and the limit has passed: writers went on");
                 return Ok(verdict.code());

@@ -10,6 +10,7 @@ use super::fault::{self, CONFIG, Fault, Result};
 use super::freeze::{Freeze, Options};
 use super::report::Record;
 use super::sys;
+use super::syslog;
 use super::token::Token;
 use super::verdict::Verdict;
 use serde::{Deserialize, Serialize};
@@ -126,7 +127,10 @@ fn keep(options: Options, link: UnixStream) {
         Ok(freeze) => freeze,
         Err(fault) => {
             let told = match Freeze::never_begun(&asked, asked_at, &fault) {
-                Some(record) => Told::Not(Box::new(record)),
+                Some(record) => {
+                    syslog::freeze(&record);
+                    Told::Not(Box::new(record))
+                }
                 None => failed(fault),
             };
             tell(link, &told);
@@ -151,7 +155,9 @@ fn keep(options: Options, link: UnixStream) {
             Ended::NotQuiet => Verdict::NotQuiet,
             _ => Verdict::NotDrained,
         };
-        tell(link, &Told::Not(Box::new(freeze.record_all(verdict, None))));
+        let record = freeze.record_all(verdict, None);
+        syslog::freeze(&record);
+        tell(link, &Told::Not(Box::new(record)));
         return;
     }
     let token = Token {
@@ -181,6 +187,7 @@ fn keep(options: Options, link: UnixStream) {
             write_last(&dir, &last);
         }
     }
+    syslog::freeze(&last.record);
 }
 
 /// Leaves word for a thaw to come.

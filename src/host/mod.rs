@@ -21,6 +21,7 @@
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
 //! | [`freeze`], [`report`], [`verdict`] | one whole freeze, its record, its verdict |
 //! | [`stats`] | what a gate's freezes have come to so far |
+//! | [`syslog`] | the line that a freeze leaves in the system's log |
 //! | [`wrapped`] | the snapshot command |
 //! | [`token`], [`keeper`] | a freeze that is thawed by another command |
 
@@ -49,6 +50,7 @@ pub mod settled;
 pub mod signals;
 pub mod stats;
 pub mod sys;
+pub mod syslog;
 pub mod token;
 pub mod verdict;
 pub mod view;

@@ -7,6 +7,7 @@ mod watch;
 use super::print;
 use crate::host::blockers::{self, Blocker};
 use crate::host::duration;
+use crate::host::evidence::coverage;
 use crate::host::fault::Result;
 use crate::host::gatedir::{self, Gate};
 use crate::host::session::look_around;
@@ -61,6 +62,8 @@ struct State {
     processes: Vec<Shown>,
     /// Have mapped a control page that was replaced: deaf until restarted.
     old_page: Vec<Named>,
+    /// Belong to the service, by unit, program or parent, and are not gated.
+    ungated: Vec<Named>,
     /// Could not be looked into.
     unseen: usize,
 }
@@ -169,6 +172,7 @@ fn state(name: &str) -> Result<State> {
             }
         })
         .collect();
+    let ungated = coverage::ungated(&census, 0);
     let old = census.deaf.values().filter(|d| d.old_page.is_some());
     Ok(State {
         gate: name.into(),
@@ -183,6 +187,7 @@ fn state(name: &str) -> Result<State> {
         freezes: page.freezes.load(Acquire),
         processes,
         old_page: old.map(|d| Named { pid: d.pid, program: d.comm.clone() }).collect(),
+        ungated: ungated.into_iter().map(|u| Named { pid: u.pid, program: u.program }).collect(),
         unseen: census.denied.len(),
     })
 }
@@ -195,6 +200,7 @@ fn figures(state: &State) -> Figures<'_> {
             ("writegate_processes", state.processes.len() as f64),
             ("writegate_processes_in_flight", state.count("in-flight") as f64),
             ("writegate_held_writers", state.count("held") as f64),
+            ("writegate_ungated_processes", state.ungated.len() as f64),
             ("writegate_deaf_processes", state.old_page.len() as f64),
             ("writegate_unseen_processes", state.unseen as f64),
         ],

@@ -21,9 +21,10 @@ fn help(name: &str) -> &'static str {
         "writegate_processes" => "Gated processes.",
         "writegate_processes_in_flight" => "Gated processes inside a write section.",
         "writegate_held_writers" => "Gated processes that wait at the barrier.",
+        "writegate_ungated_processes" => "Processes of the service that are not gated.",
         "writegate_deaf_processes" => "Processes that map a control page that was replaced.",
         "writegate_unseen_processes" => "Processes that could not be looked into.",
-        _ => "Freezes this gate has seen.",
+        _ => "",
     }
 }
 

@@ -72,6 +72,12 @@ pub fn lines(state: &State, paint: Paint) -> Vec<String> {
             deaf.pid, deaf.program
         ));
     }
+    for ungated in &state.ungated {
+        lines.push(format!(
+            "  pid {} ({}) belongs to the service and is not gated: `writegate doctor` says why",
+            ungated.pid, ungated.program
+        ));
+    }
     if state.unseen > 0 {
         lines.push(format!("  {} processes could not be looked into", state.unseen));
     }
