@@ -18,7 +18,7 @@ pub const CALLS: u32 = 2;
 const LOOKS: u32 = 2;
 /// Between two looks.
 const BETWEEN_NS: u64 = 5_000_000;
-/// Between two listings of who was born, if somebody was.
+/// Between two listings of who was born.
 const LISTED_EVERY_NS: u64 = 100_000_000;
 
 /// What came of waiting.
@@ -45,25 +45,24 @@ impl Session {
     pub fn wait_quiet(&mut self, until: u64) -> Option<Quiet> {
         let begun = sys::now_ns();
         let mut runs: Vec<Run> = self.gates.iter().map(|_| Run::new(0, u64::MAX)).collect();
-        let (mut in_a_row, mut born, mut listed_at) = (0, super::procfs::last_pid(), begun);
+        let (mut in_a_row, mut listed_at) = (0, begun);
         loop {
             if self.signals.came().is_some() {
                 return None;
             }
             let mut quiet = self.look_at_all(&mut runs);
-            in_a_row = if quiet.is_quiet() { in_a_row + 1 } else { 0 };
             let now = sys::now_ns();
-            quiet.reached = in_a_row >= LOOKS;
-            quiet.waited_ms = now.saturating_sub(begun) as f64 / 1e6;
-            let last_born = super::procfs::last_pid();
-            if last_born != born && (quiet.reached || now >= listed_at + LISTED_EVERY_NS) {
-                // What is quiet is so only with those who came meanwhile.
-                (born, listed_at) = (last_born, now);
+            in_a_row = if quiet.is_quiet() { in_a_row + 1 } else { 0 };
+            if in_a_row >= LOOKS || now >= listed_at.saturating_add(LISTED_EVERY_NS) {
+                // It is quiet only if it is so with those who came meanwhile.
+                listed_at = now;
                 self.census.rescan(&mut self.helper, true, false);
                 self.census.newcomers.fill(0);
-                in_a_row = in_a_row.min(LOOKS - 1);
-                quiet.reached = false;
+                quiet = self.look_at_all(&mut runs);
             }
+            quiet.reached = in_a_row >= LOOKS && quiet.is_quiet();
+            let now = sys::now_ns();
+            quiet.waited_ms = now.saturating_sub(begun) as f64 / 1e6;
             if quiet.reached || now >= until {
                 return Some(quiet);
             }

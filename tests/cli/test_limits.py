@@ -71,6 +71,14 @@ class Quiet(Base):
         self.assertLess(said.record["quiet"]["waited_ms"], 2000)
         self.assertEqual(said.err, "")
 
+    def test_others_may_be_born_meanwhile_as_many_as_they_like(self):
+        self.rig.worker("idle")
+        for _ in range(2):
+            self.rig.plain(["sh", "-c", "while :; do /bin/true; done"], start_new_session=True)
+        said = self.rig.freeze("--wait-quiet", "20s")
+        self.assertEqual((said.code, said.fields["quiet"]), (0, "yes"), said)
+        self.assertLess(said.record["quiet"]["waited_ms"], 5000)
+
     def test_a_section_is_waited_for_and_nobody_is_held_meanwhile(self):
         writer = self.rig.worker("work", self.rig.file("a"))
         section = self.rig.worker("section", "100000")
