@@ -117,12 +117,18 @@ pub fn all() {
     unsafe { dl_iterate_phdr(visit, (&raw mut loaded).cast()) };
     let next = loaded.objects.get(loaded.after_us..).unwrap_or(&[]);
     let found = |objects: &[Option<Object>], name: &str| {
-        // SAFETY: the tables are those of loaded objects.
-        objects.iter().flatten().find_map(|object| unsafe { object.find(name.as_bytes()) })
+        let find = |hidden| {
+            // SAFETY: the tables are those of loaded objects.
+            let find = |object: &Object| unsafe { object.find(name.as_bytes(), hidden) };
+            objects.iter().flatten().find_map(find)
+        };
+        // A libc that keeps a call for old programs only, under a version that is
+        // no longer the default: those programs call it, and find our export.
+        find(false).or_else(|| find(true))
     };
-    for (slot, names) in REAL.iter().skip(1).zip(NAMES.lines()) {
-        let real = names.split(' ').find_map(|name| found(next, name));
-        let own = || fallback::of(names.split(' ').next().unwrap_or(""));
+    for (slot, names) in REAL.iter().skip(1).zip(NAMES.split(['\n'])) {
+        let real = names.split([' ']).find_map(|name| found(next, name));
+        let own = || fallback::of(names.split([' ']).next().unwrap_or(""));
         slot.store(real.unwrap_or_else(own), Ordering::Release);
     }
     type Wanted<'a> = (&'a AtomicUsize, &'a [Option<Object>], &'a [&'a str]);
@@ -210,14 +216,20 @@ impl Object {
     ///
     /// # Safety
     /// The tables must be those of a loaded object.
-    unsafe fn find(&self, name: &[u8]) -> Option<usize> {
+    unsafe fn find(&self, name: &[u8], hidden: bool) -> Option<usize> {
         // SAFETY: as for us.
-        unsafe { if !self.gnu.is_null() { self.find_gnu(name) } else { self.find_sysv(name) } }
+        unsafe {
+            if !self.gnu.is_null() {
+                self.find_gnu(name, hidden)
+            } else {
+                self.find_sysv(name, hidden)
+            }
+        }
     }
 
     /// # Safety
     /// As [`Object::find`].
-    unsafe fn find_gnu(&self, name: &[u8]) -> Option<usize> {
+    unsafe fn find_gnu(&self, name: &[u8], hidden: bool) -> Option<usize> {
         let hash = name.iter().fold(5381u32, |h, c| h.wrapping_mul(33).wrapping_add(*c as u32));
         // SAFETY: the layout of DT_GNU_HASH.
         unsafe {
@@ -241,7 +253,7 @@ impl Object {
             loop {
                 let entry = *chain.add((at - first) as usize);
                 if entry | 1 == hash | 1
-                    && let Some(address) = self.defined(at as usize, name)
+                    && let Some(address) = self.defined(at as usize, name, hidden)
                 {
                     return Some(address);
                 }
@@ -255,7 +267,7 @@ impl Object {
 
     /// # Safety
     /// As [`Object::find`].
-    unsafe fn find_sysv(&self, name: &[u8]) -> Option<usize> {
+    unsafe fn find_sysv(&self, name: &[u8], hidden: bool) -> Option<usize> {
         if self.sysv.is_null() {
             return None;
         }
@@ -273,7 +285,7 @@ impl Object {
             }
             let mut at = *self.sysv.add(2 + (hash % buckets) as usize);
             while at != 0 {
-                if let Some(address) = self.defined(at as usize, name) {
+                if let Some(address) = self.defined(at as usize, name, hidden) {
                     return Some(address);
                 }
                 at = *self.sysv.add(2 + buckets as usize + at as usize);
@@ -284,7 +296,7 @@ impl Object {
 
     /// # Safety
     /// `at` is an index into the symbol table.
-    unsafe fn defined(&self, at: usize, name: &[u8]) -> Option<usize> {
+    unsafe fn defined(&self, at: usize, name: &[u8], hidden: bool) -> Option<usize> {
         // SAFETY: as for us.
         unsafe {
             let symbol = &*self.symbols.add(at);
@@ -295,8 +307,8 @@ impl Object {
             let same = name.iter().enumerate().all(|(i, c)| *text.add(i) == *c)
                 && *text.add(name.len()) == 0;
             // The high bit marks a version that is not the default.
-            let hidden = !self.versions.is_null() && *self.versions.add(at) & 0x8000 != 0;
-            if !same || hidden {
+            let is_hidden = !self.versions.is_null() && *self.versions.add(at) & 0x8000 != 0;
+            if !same || is_hidden && !hidden {
                 return None;
             }
             let address = self.base.wrapping_add(symbol.value as usize);

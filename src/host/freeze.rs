@@ -381,7 +381,6 @@ fn process(member: &super::census::Member) -> Process {
         (region::FLAG_AIO, "aio"),
         (region::FLAG_IO_URING, "io_uring"),
         (region::FLAG_LOCKS_UNKNOWN, "locks-unknown"),
-        (region::FLAG_CALLS_MISSING, "calls-missing"),
     ];
     let set = named.iter().filter(|(flag, _)| flags & flag != 0);
     Process {

@@ -128,6 +128,26 @@ def check_library(path, names):
             + [f"{os.path.basename(path)} exports {n}, which no line of the table names" for n in sorted(have - set(names))])
 
 
+def check_parts(path):
+    """Nothing in the library may panic, and it may need nothing that is not in every process."""
+    symbols = subprocess.run(["nm", path], capture_output=True, text=True).stdout
+    problems = []
+    if "writegate_enter" not in symbols:
+        return [f"{os.path.basename(path)} has no symbol table, so panics cannot be looked for: build it unstripped"]
+    # A panic's message comes through one of these, the handler through the last.
+    for line in symbols.splitlines():
+        n = line.split()[-1]
+        if re.search(r"panic|slice_\w*fail|unwrap_failed|expect_failed|rust_begin_unwind|core3fmt", n):
+            problems.append(f"{os.path.basename(path)} contains {n}: some path leads to a panic (objdump -d shows from where)")
+    dynamic = subprocess.run(["readelf", "-dW", path], capture_output=True, text=True).stdout
+    if "SONAME" not in dynamic and "SYMTAB" not in dynamic:
+        problems.append(f"readelf says nothing of {path}")
+    for n in re.findall(r"\(NEEDED\).*\[(.*?)\]", dynamic):
+        if not re.match(r"libc\.so", n):
+            problems.append(f"{os.path.basename(path)} needs {n}")
+    return problems
+
+
 def check_syscalls(arch):
     """Each number of the kernel is known to syscall(), or has its reason."""
     harmless, problems = reasons(os.path.join(HERE, "syscalls-not-a-change.txt"))
@@ -181,7 +201,7 @@ def main():
     problems += check_names(libcs, hooked, harmless, gaps)
     library = o.library or os.path.join(ROOT, "target", "release", "libwritegate.so")
     if os.path.exists(library):
-        problems += check_library(library, names)
+        problems += check_library(library, names) + check_parts(library)
     else:
         print("skip the built library's exports: not built")
         skipped += 1
