@@ -42,6 +42,20 @@ class Evidence(unittest.TestCase):
         said, _ = self.during(f"echo x > {self.rig.work}/beside; echo x > {self.rig.data}/a.log")
         self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
 
+    def test_a_directory_that_came_and_went_counts_where_it_was(self):
+        """Its event has no path any more; its removal has one."""
+        come_and_go = ("for i in 1 2 3 4 5; do mkdir -p {0}/x/y; echo > {0}/x/y/f; "
+                       "chmod 600 {0}/x/y/f; rm -r {0}/x; done")
+        said, _ = self.during(come_and_go.format(self.rig.work), "--require", "fanotify")
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+        (self.rig.data / "x/y").mkdir(parents=True)
+        said, _ = self.during(f"echo > {self.rig.data}/x/y/f; rm -r {self.rig.data}/x")
+        self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
+        (self.rig.data / "x/y").mkdir(parents=True)
+        said, _ = self.during(f"echo > {self.rig.data}/x/y/f; mv {self.rig.data}/x "
+                              f"{self.rig.work}/x; rm -r {self.rig.work}/x")
+        self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
+
     def test_changes_of_the_command_itself_do_not_count(self):
         said = self.rig.freeze(command=["sh", "-c", f"echo x > {self.rig.data}/mine; sleep 0.05; "
                                         f"/bin/sh -c 'echo y > {self.rig.data}/too; sleep 0.1'"])

@@ -21,6 +21,8 @@ const NAMES: u64 = libc::FAN_MODIFY
     | libc::FAN_MOVED_FROM
     | libc::FAN_MOVED_TO
     | libc::FAN_ONDIR;
+/// How often it is read again because directories had been removed meanwhile.
+const STALE_ROUNDS: usize = 8;
 /// What a mark on a mount can see.
 const CONTENTS: u64 = libc::FAN_MODIFY;
 
@@ -158,6 +160,18 @@ impl Watch {
 
     /// Takes what was seen so far. `own`: is this a process of the command?
     pub fn take(&mut self, own: impl Fn(i32) -> bool) {
+        // A directory that is gone has left an event where it was: there its place shows.
+        for _ in 0..STALE_ROUNDS {
+            if !self.take_once(&own) {
+                return;
+            }
+        }
+        self.unseen("directories are removed faster than their changes can be looked at".into());
+    }
+
+    /// True: some directory had been removed before its event was read.
+    fn take_once(&mut self, own: &impl Fn(i32) -> bool) -> bool {
+        let (mut stale, mut flood) = (false, false);
         let mut buffer = vec![0u8; 256 * 1024];
         let mut seen = Vec::new();
         for group in &self.groups {
@@ -171,32 +185,49 @@ impl Watch {
                     break;
                 }
                 if round == 64 {
-                    self.blind.push(Blind("too many changes to look at".into()));
+                    flood = true;
                     break;
                 }
                 parse(&buffer[..got as usize], group.by_name, &mut seen);
             }
         }
+        if flood {
+            self.unseen("too many changes to look at".into());
+        }
         for event in seen {
             match event {
                 Event::Overflow => {
-                    self.blind.push(Blind("the kernel's queue of changes overflowed".into()));
+                    self.unseen("the kernel's queue of changes overflowed".into());
                 }
                 Event::At { pid, path, new_dir, content } => {
-                    let path = path.resolve(&self.roots);
-                    if !(content && path.as_deref().is_some_and(is_special)) {
-                        self.add(pid, path, new_dir, &own);
+                    let path = match path.resolve(&self.roots) {
+                        Ok(path) => path,
+                        Err(NoPath::DirectoryRemoved) => {
+                            stale = true;
+                            continue;
+                        }
+                        Err(NoPath::Unknown) => {
+                            self.unseen(format!("pid {pid} changed a file that has no path"));
+                            continue;
+                        }
+                    };
+                    if !(content && is_special(&path)) {
+                        self.add(pid, path, new_dir, own);
                     }
                 }
             }
         }
+        stale
     }
 
-    fn add(&mut self, pid: i32, path: Option<PathBuf>, new_dir: bool, own: &impl Fn(i32) -> bool) {
-        let Some(path) = path else {
-            let text = format!("pid {pid} changed a file that has no path any more");
-            return self.blind.push(Blind(text));
-        };
+    fn unseen(&mut self, what: String) {
+        let what = Blind(what);
+        if !self.blind.contains(&what) {
+            self.blind.push(what);
+        }
+    }
+
+    fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool, own: &impl Fn(i32) -> bool) {
         let known = |c: &Change| c.pid == pid && c.path == path;
         if self.changes.len() < 1000 && !self.changes.iter().any(known) {
             let program = crate::host::procfs::stat(pid).map(|s| s.comm);
@@ -231,12 +262,22 @@ enum At {
     Path(Option<PathBuf>),
 }
 
+/// Why an event has no path.
+enum NoPath {
+    /// Its directory is no more. Removing it was a change of its own, seen in the
+    /// directory above, and so on up to one that is still there: if that is
+    /// protected, the removal is the escape, and if not, this was none.
+    DirectoryRemoved,
+    /// It cannot be told.
+    Unknown,
+}
+
 impl At {
-    fn resolve(&self, roots: &HashMap<(i32, i32), File>) -> Option<PathBuf> {
+    fn resolve(&self, roots: &HashMap<(i32, i32), File>) -> Result<PathBuf, NoPath> {
         match self {
-            At::Path(path) => path.clone(),
+            At::Path(path) => path.clone().ok_or(NoPath::Unknown),
             At::Handle { fsid, handle, name } => {
-                let root = roots.get(fsid)?;
+                let root = roots.get(fsid).ok_or(NoPath::Unknown)?;
                 // SAFETY: `handle` holds a file_handle as the kernel wrote it, with
                 // as many bytes as it says.
                 let fd = unsafe {
@@ -248,12 +289,14 @@ impl At {
                     )
                 };
                 if fd < 0 {
-                    return None;
+                    let gone = io::Error::last_os_error().raw_os_error() == Some(libc::ESTALE);
+                    return Err(if gone { NoPath::DirectoryRemoved } else { NoPath::Unknown });
                 }
                 // SAFETY: the kernel has just given it to us.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-                let dir = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-                Some(if name.is_empty() || name == "." { dir } else { dir.join(name) })
+                let dir = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+                    .map_err(|_| NoPath::Unknown)?;
+                Ok(if name.is_empty() || name == "." { dir } else { dir.join(name) })
             }
         }
     }
