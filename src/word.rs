@@ -44,9 +44,11 @@ pub enum Doing {
 pub struct ThreadWord(pub u64);
 
 const FD_BITS: u32 = 20;
-const CALL_BITS: u32 = 9;
+/// Bits of a thread's word that name its call...
+pub const CALL_BITS: u32 = 9;
 const FD_MASK: u64 = (1 << FD_BITS) - 1;
-const CALL_SHIFT: u32 = FD_BITS;
+/// ... and where they lie.
+pub const CALL_SHIFT: u32 = FD_BITS;
 const CALL_MASK: u64 = (1 << CALL_BITS) - 1;
 const DOING_SHIFT: u32 = FD_BITS + CALL_BITS;
 const DOING_MASK: u64 = 7;
@@ -108,6 +110,15 @@ impl ThreadWord {
     #[inline(always)]
     pub fn leave(self) -> Self {
         ThreadWord(self.0 & !0 << SEQUENCE_SHIFT)
+    }
+
+    /// The bits that say what the thread is doing; none set: idle.
+    pub const DOING: u64 = DOING_MASK << DOING_SHIFT;
+
+    /// What [`ThreadWord::enter`] puts under the number for a call that asks and
+    /// shows no descriptor.
+    pub const fn asking(call: u16) -> u64 {
+        (Doing::Asking as u64) << DOING_SHIFT | (call as u64 & CALL_MASK) << CALL_SHIFT
     }
 
     /// What added to a word that asks lets it show the call that it is let make:
@@ -281,10 +292,15 @@ impl ProcessWord {
         self.0 & RECORDED != 0
     }
 
+    /// These bits of a word under locks ...
+    pub const BEGUN_MASK: u64 = SECTION | DOTLOCK_ONLY | RECORDED;
+    /// ... read so if a change begins nothing any more.
+    pub const BEGUN: u64 = SECTION;
+
     /// Would a change now begin a section, or take up one that was left to a child?
     #[inline(always)]
     pub fn would_begin(self) -> bool {
-        self.0 & LOCKS_MASK != 0 && self.0 & (SECTION | DOTLOCK_ONLY | RECORDED) != SECTION
+        self.0 & LOCKS_MASK != 0 && self.0 & Self::BEGUN_MASK != Self::BEGUN
     }
 
     /// How many steps this process has made (wrapping).
@@ -321,6 +337,9 @@ mod tests {
         assert_eq!(ThreadWord(asks.0.wrapping_add(ThreadWord::GRANT)), asks.show(Doing::Call));
         assert_eq!(ThreadWord(asks.0.wrapping_add(ThreadWord::HOLD)), asks.retract(Doing::Held));
         assert_eq!(ThreadWord(asks.0 & ThreadWord::LEAVE), asks.leave());
+        let nameless = ThreadWord::default().enter(Doing::Asking, 300, None);
+        assert_eq!(nameless.0, 1 << SEQUENCE_SHIFT | ThreadWord::asking(300));
+        assert_eq!(nameless.0 & ThreadWord::DOING, (Doing::Asking as u64) << DOING_SHIFT);
     }
 
     #[test]

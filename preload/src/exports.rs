@@ -1,11 +1,23 @@
 //! The exported names, made from the table in `gate::calls`.
 
-use crate::arch::{bracket, with_va_list};
+use crate::arch::{bracket, straight_bracket, with_va_list};
 use gate::calls::Call;
 
 macro_rules! export {
     ($($kind:ident $name:ident [$($alias:ident)*] $body:tt $what:literal;)*) => {
         $( one!($kind $name $name $body); $( one!($kind $alias $name $body); )* )*
+    };
+}
+
+macro_rules! body {
+    ($name:ident (Fd (0))) => {
+        straight_bracket!(Call::$name, "writegate_straight_fd")
+    };
+    ($name:ident (Stream $argument:tt)) => {
+        straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident $rule:tt) => {
+        bracket!(Call::$name)
     };
 }
 
@@ -18,7 +30,7 @@ macro_rules! one {
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $export() {
-            bracket!(Call::$name)
+            body!($name $rule)
         }
     };
     (variadic $export:ident $name:ident ($target:ident, $named:tt)) => {

@@ -116,23 +116,26 @@ pub fn all() {
     // SAFETY: the callback matches, and `loaded` lives through the call.
     unsafe { dl_iterate_phdr(visit, (&raw mut loaded).cast()) };
     let next = loaded.objects.get(loaded.after_us..).unwrap_or(&[]);
-    let found = |objects: &[Option<Object>], name: &str| {
+    let found_by = |objects: &[Option<Object>], name: &str, hash: u32| {
         let find = |hidden| {
+            let wanted = Wanted { name: name.as_bytes(), hash, hidden };
             // SAFETY: the tables are those of loaded objects.
-            let find = |object: &Object| unsafe { object.find(name.as_bytes(), hidden) };
-            objects.iter().flatten().find_map(find)
+            objects.iter().flatten().find_map(|object| unsafe { object.find(&wanted) })
         };
         // A libc that keeps a call for old programs only, under a version that is
         // no longer the default: those programs call it, and find our export.
         find(false).or_else(|| find(true))
     };
-    for (slot, names) in REAL.iter().skip(1).zip(NAMES.split(['\n'])) {
-        let real = names.split([' ']).find_map(|name| found(next, name));
-        let own = || fallback::of(names.split([' ']).next().unwrap_or(""));
-        slot.store(real.unwrap_or_else(own), Ordering::Release);
+    let found = |objects: &[Option<Object>], name: &str| {
+        found_by(objects, name, gnu_hash(name.as_bytes(), 0, name.len()))
+    };
+    for (slot, line) in REAL.iter().zip(&LINES).skip(1) {
+        let real = found_by(next, line.name(), line.hash);
+        let real = real.or_else(|| line.aliases().find_map(|name| found(next, name)));
+        slot.store(real.unwrap_or_else(|| fallback::of(line.name())), Ordering::Release);
     }
-    type Wanted<'a> = (&'a AtomicUsize, &'a [Option<Object>], &'a [&'a str]);
-    let helpers: [Wanted<'_>; 9] = [
+    type Helper<'a> = (&'a AtomicUsize, &'a [Option<Object>], &'a [&'a str]);
+    let helpers: [Helper<'_>; 9] = [
         (&HELPERS.errno, next, &["__errno_location"]),
         (&HELPERS.fileno, next, &["fileno_unlocked", "fileno"]),
         (&HELPERS.pending, next, &["__fpending"]),
@@ -147,6 +150,69 @@ pub fn all() {
     for (slot, objects, names) in helpers {
         let at = names.iter().find_map(|name| found(objects, name)).unwrap_or(0);
         slot.store(at, Ordering::Release);
+    }
+}
+
+/// Where a call's name lies in [`NAMES`], and its hash: a start of a program must not
+/// spend its time on that.
+struct Line {
+    hash: u32,
+    start: u16,
+    name_len: u16,
+    len: u16,
+}
+
+static LINES: [Line; COUNT] = lines();
+
+const fn lines() -> [Line; COUNT] {
+    let text = NAMES.as_bytes();
+    let mut lines = [const { Line { hash: 0, start: 0, name_len: 0, len: 0 } }; COUNT];
+    let (mut at, mut number) = (0, 1);
+    while number < COUNT {
+        let start = at;
+        let mut name_len = 0;
+        while text[at] != b'\n' {
+            if text[at] == b' ' && name_len == 0 {
+                name_len = at - start;
+            }
+            at += 1;
+        }
+        if name_len == 0 {
+            name_len = at - start;
+        }
+        lines[number] = Line {
+            hash: gnu_hash(text, start, name_len),
+            start: start as u16,
+            name_len: name_len as u16,
+            len: (at - start) as u16,
+        };
+        at += 1;
+        number += 1;
+    }
+    assert!(at == text.len() && text.len() < u16::MAX as usize);
+    lines
+}
+
+const fn gnu_hash(text: &[u8], start: usize, len: usize) -> u32 {
+    let mut hash = 5381u32;
+    let mut at = start;
+    while at < start + len {
+        hash = hash.wrapping_mul(33).wrapping_add(text[at] as u32);
+        at += 1;
+    }
+    hash
+}
+
+impl Line {
+    fn name(&self) -> &'static str {
+        let start = self.start as usize;
+        NAMES.get(start..start + self.name_len as usize).unwrap_or("")
+    }
+
+    fn aliases(&self) -> impl Iterator<Item = &'static str> {
+        let start = self.start as usize;
+        let rest = NAMES.get(start + self.name_len as usize..start + self.len as usize);
+        rest.unwrap_or("").split([' ']).filter(|name| !name.is_empty())
     }
 }
 
@@ -177,6 +243,13 @@ unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_voi
     // SAFETY: PT_DYNAMIC of a loaded object.
     *place = dynamic.and_then(|dynamic| unsafe { Object::read(info.base, dynamic) });
     0
+}
+
+/// A name, its GNU hash, and whether a version will do that is not the default.
+struct Wanted<'a> {
+    name: &'a [u8],
+    hash: u32,
+    hidden: bool,
 }
 
 impl Object {
@@ -216,21 +289,15 @@ impl Object {
     ///
     /// # Safety
     /// The tables must be those of a loaded object.
-    unsafe fn find(&self, name: &[u8], hidden: bool) -> Option<usize> {
+    unsafe fn find(&self, wanted: &Wanted<'_>) -> Option<usize> {
         // SAFETY: as for us.
-        unsafe {
-            if !self.gnu.is_null() {
-                self.find_gnu(name, hidden)
-            } else {
-                self.find_sysv(name, hidden)
-            }
-        }
+        unsafe { if !self.gnu.is_null() { self.find_gnu(wanted) } else { self.find_sysv(wanted) } }
     }
 
     /// # Safety
     /// As [`Object::find`].
-    unsafe fn find_gnu(&self, name: &[u8], hidden: bool) -> Option<usize> {
-        let hash = name.iter().fold(5381u32, |h, c| h.wrapping_mul(33).wrapping_add(*c as u32));
+    unsafe fn find_gnu(&self, wanted: &Wanted<'_>) -> Option<usize> {
+        let hash = wanted.hash;
         // SAFETY: the layout of DT_GNU_HASH.
         unsafe {
             let [buckets, first, bloom_size, shift] =
@@ -253,7 +320,7 @@ impl Object {
             loop {
                 let entry = *chain.add((at - first) as usize);
                 if entry | 1 == hash | 1
-                    && let Some(address) = self.defined(at as usize, name, hidden)
+                    && let Some(address) = self.defined(at as usize, wanted)
                 {
                     return Some(address);
                 }
@@ -267,12 +334,12 @@ impl Object {
 
     /// # Safety
     /// As [`Object::find`].
-    unsafe fn find_sysv(&self, name: &[u8], hidden: bool) -> Option<usize> {
+    unsafe fn find_sysv(&self, wanted: &Wanted<'_>) -> Option<usize> {
         if self.sysv.is_null() {
             return None;
         }
         let mut hash = 0u32;
-        for byte in name {
+        for byte in wanted.name {
             hash = (hash << 4).wrapping_add(*byte as u32);
             let high = hash & 0xf000_0000;
             hash = (hash ^ high >> 24) & !high;
@@ -285,7 +352,7 @@ impl Object {
             }
             let mut at = *self.sysv.add(2 + (hash % buckets) as usize);
             while at != 0 {
-                if let Some(address) = self.defined(at as usize, name, hidden) {
+                if let Some(address) = self.defined(at as usize, wanted) {
                     return Some(address);
                 }
                 at = *self.sysv.add(2 + buckets as usize + at as usize);
@@ -296,7 +363,7 @@ impl Object {
 
     /// # Safety
     /// `at` is an index into the symbol table.
-    unsafe fn defined(&self, at: usize, name: &[u8], hidden: bool) -> Option<usize> {
+    unsafe fn defined(&self, at: usize, wanted: &Wanted<'_>) -> Option<usize> {
         // SAFETY: as for us.
         unsafe {
             let symbol = &*self.symbols.add(at);
@@ -304,11 +371,12 @@ impl Object {
                 return None;
             }
             let text = self.strings.add(symbol.name as usize);
+            let name = wanted.name;
             let same = name.iter().enumerate().all(|(i, c)| *text.add(i) == *c)
                 && *text.add(name.len()) == 0;
             // The high bit marks a version that is not the default.
             let is_hidden = !self.versions.is_null() && *self.versions.add(at) & 0x8000 != 0;
-            if !same || is_hidden && !hidden {
+            if !same || is_hidden && !wanted.hidden {
                 return None;
             }
             let address = self.base.wrapping_add(symbol.value as usize);

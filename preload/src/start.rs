@@ -7,8 +7,8 @@
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
     BARRIER, BORN_UNDER, CHILDREN_CHANGED, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE,
-    NEW_FILES, PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT,
-    WIPED, settings_mut,
+    NEW_FILES, ORDINARY, PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY,
+    UNTIL_WAIT, WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
@@ -162,6 +162,9 @@ unsafe fn join() -> bool {
     }
     note_missing_calls();
     locks_after_exec();
+    if HABITS.load(Relaxed) == 0 && !STRONG.load(Relaxed) {
+        ORDINARY.store((&raw const *barrier).cast_mut(), Release);
+    }
     true
 }
 

@@ -47,6 +47,9 @@ pub static MODE: AtomicU8 = AtomicU8::new(UNREADY);
 pub static CONTROL: AtomicPtr<ControlPage> = AtomicPtr::new(core::ptr::null_mut());
 /// The barrier word that holds for this program.
 pub static BARRIER: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+/// The same, if all that holds for this program is what holds for nearly all: no
+/// habits, and the freezer's membarrier reaches it. Null: the general way only.
+pub static ORDINARY: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
 /// The region of this process, or, in a child that has none yet, its parent's.
 pub static LAST_REGION: AtomicPtr<Region> = AtomicPtr::new(core::ptr::null_mut());
 /// The freezer's membarrier does not reach us: announce by a locked store.

@@ -41,6 +41,11 @@ def build(out):
     return cases
 
 
+# A handler that waits for its child, come between a call's announcement and its look at the barrier, keeps
+# that announcement up: the freeze takes it for a call that passed. On the safe side, and rare.
+MAY_SAY_ESCAPED = {"fork-in-handler"}
+
+
 class Cycler(threading.Thread):
     """Raises and lowers the barrier through the command until told to stop; keeps what it answered."""
 
@@ -158,7 +163,7 @@ def main():
             finally:
                 gate.close()
             answers = " ".join(f"{n} x exit {c}" for c, n in sorted(cycler.codes.items()))
-            if not problem and cycler.odd:
+            if not problem and cycler.odd and not (case in MAY_SAY_ESCAPED and len(cycler.odd) == 1):
                 problem = f"the freeze answered: {cycler.odd[0]}"
             if not problem and not cycler.codes.get(0):
                 problem = f"no freeze succeeded, so nothing was shown ({answers})"
