@@ -70,8 +70,9 @@ pub struct Header {
     pub changes: AtomicU64,
     /// [`Header::changes`] as it was when all that was changed had been fsynced.
     pub synced: AtomicU64,
-    /// [`Header::changes`] as it was at the last fork.
-    pub changes_at_fork: AtomicU64,
+    /// The family's count of changes ([`Header::family`]) as it was when everything
+    /// was last on record, put here at the last fork under a lock.
+    pub family_at_fork: AtomicU64,
     /// Calls that passed a closed barrier because their bound was reached.
     pub overdue: AtomicU64,
     /// How many slots were ever used.
@@ -82,7 +83,11 @@ pub struct Header {
     pub overflow_entries: AtomicU64,
     /// Table numbers of up to eight calls that this libc lacks, 0: none.
     pub missing: [AtomicU32; 8],
-    _reserved: [u8; 512 - 144],
+    /// Changes by this program and all that it has forked, until they exec: a child
+    /// raises this one in the region of the program's first process. Counted for the
+    /// settled rule alone.
+    pub family: AtomicU64,
+    _reserved: [u8; 512 - 152],
     /// The locks it holds.
     pub locks: [LockEntry; LOCKS],
 }

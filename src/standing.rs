@@ -207,31 +207,42 @@ pub struct Rest {
     /// A thread of it is in a call that may wait a second or more (sleep, poll,
     /// select, connect), and no other is in any hooked call.
     pub waits: bool,
-    /// Since it was forked it has changed no file, forked nobody (a child may
-    /// change something and be gone) and become no other program (whose region
-    /// would not know).
-    pub untouched: bool,
+    /// It was forked and has become no other program since: what it changes is
+    /// counted in the family.
+    pub family: bool,
+    /// It is dead: what it changed has been counted.
+    pub gone: bool,
 }
 
 /// May the open section of `processes[at]` count as over, by the profile's rule?
 ///
 /// Its owner has everything on record and has left the rest to a child
 /// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
-/// everyone who works for it holds no lock, has done nothing so far, and waits.
+/// everyone who works for it holds no lock, has done nothing since, and waits.
+/// `unchanged`: the family's count is what it was when all was on record, so that
+/// nobody has changed anything, nor anyone who was born and died unseen.
 /// Whoever wakes is held at its next change like anybody else. The rule trusts
 /// that the record comes first: not for servers that record later.
-pub fn settled(at: usize, processes: &[Standing<'_>], mut rest: impl FnMut(usize) -> Rest) -> bool {
-    if !processes[at].process.recorded() || is_calling(&processes[at]) {
+pub fn settled(
+    at: usize,
+    processes: &[Standing<'_>],
+    unchanged: bool,
+    mut rest: impl FnMut(usize) -> Rest,
+) -> bool {
+    if !unchanged || !processes[at].process.recorded() || is_calling(&processes[at]) {
         return false;
     }
     let mut helpers = 0;
     for other in (0..processes.len()).filter(|&other| works_for(other, at, processes)) {
         let p = &processes[other];
-        let Rest { waits, untouched } = rest(other);
+        let Rest { waits, family, gone } = rest(other);
+        if gone {
+            continue;
+        }
         if p.unknown || p.nonce == 0 && !p.unborn || p.process.locks() > 0 || is_calling(p) {
             return false;
         }
-        if !waits || !untouched {
+        if !waits || !family {
             return false;
         }
         helpers += 1;
@@ -422,15 +433,20 @@ mod tests {
     fn a_section_is_settled_while_its_only_helper_waits_and_has_done_nothing() {
         let owner = process(1, in_section().forked(true));
         let helper = Standing { parent: Some(0), ..process(2, ProcessWord::default()) };
-        let quiet = Rest { waits: true, untouched: true };
-        assert!(settled(0, &[owner, helper], |_| quiet));
-        assert!(!settled(0, &[owner], |_| quiet), "the child is gone: its parent will record");
-        assert!(!settled(0, &[owner, helper], |_| Rest { waits: false, ..quiet }));
-        assert!(!settled(0, &[owner, helper], |_| Rest { untouched: false, ..quiet }));
+        let quiet = Rest { waits: true, family: true, gone: false };
+        let over = |all: &[Standing<'_>], rest: &dyn Fn(usize) -> Rest| settled(0, all, true, rest);
+        assert!(over(&[owner, helper], &|_| quiet));
+        assert!(!settled(0, &[owner, helper], false, |_| quiet), "somebody changed something");
+        assert!(!over(&[owner], &|_| quiet), "the child is gone: its parent will record");
+        let dead = Rest { gone: true, ..quiet };
+        assert!(!over(&[owner, helper], &|_| dead), "as if it had never been");
+        assert!(over(&[owner, helper, helper], &|at| if at == 1 { dead } else { quiet }));
+        assert!(!over(&[owner, helper], &|_| Rest { waits: false, ..quiet }));
+        assert!(!over(&[owner, helper], &|_| Rest { family: false, ..quiet }), "after an exec");
         let locking = Standing { process: ProcessWord::default().with_locks(1), ..helper };
-        assert!(!settled(0, &[owner, locking], |_| quiet));
+        assert!(!over(&[owner, locking], &|_| quiet));
         let unrecorded = process(1, in_section());
-        assert!(!settled(0, &[unrecorded, helper], |_| quiet));
+        assert!(!over(&[unrecorded, helper], &|_| quiet));
     }
 
     #[test]

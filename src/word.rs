@@ -314,11 +314,11 @@ impl ProcessWord {
 /// that its owner changed on record, so that what follows is the child's alone?
 ///
 /// The arguments are the owner's count of its own changes, up to which of them all
-/// was fsynced, and the count at the last fork of a child that may have changed
-/// something which is on no record yet (`u64::MAX`: there is none). An owner that
-/// has changed nothing has nothing to record.
-pub fn recorded_at_fork(changes: u64, synced: u64, changes_at_fork: u64) -> bool {
-    synced == changes && changes_at_fork != changes
+/// was fsynced, and the count of its whole family now and at that fsync: a child may
+/// have changed something since which is on no record yet. An owner that has changed
+/// nothing has nothing to record.
+pub fn recorded_at_fork(changes: u64, synced: u64, family: u64, family_synced: u64) -> bool {
+    synced == changes && family == family_synced
 }
 
 #[cfg(test)]
@@ -383,12 +383,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_trusted_for_one_child_only() {
-        assert!(recorded_at_fork(3, 3, 0));
-        assert!(!recorded_at_fork(3, 2, 0), "not synced");
-        assert!(!recorded_at_fork(3, 3, 3), "a child before this one may have changed something");
-        assert!(recorded_at_fork(0, 0, u64::MAX), "nothing was changed at all");
-        assert!(!recorded_at_fork(0, 0, 0));
+    fn a_record_is_trusted_as_long_as_no_child_has_changed_anything_since() {
+        assert!(recorded_at_fork(3, 3, 7, 7));
+        assert!(!recorded_at_fork(3, 2, 7, 7), "not synced");
+        assert!(!recorded_at_fork(3, 3, 8, 7), "a child before this one has changed something");
+        assert!(recorded_at_fork(0, 0, 0, 0), "nothing was changed at all");
         let open = ProcessWord::default().with_locks(1).section_begun().forked(true);
         assert!(open.recorded() && open.would_begin());
         assert!(!open.forked(false).recorded() && !open.section_begun().recorded());

@@ -137,8 +137,13 @@ fn a_record_trusted_for_a_second_child() {
 }
 
 #[test]
-fn a_grandchild_that_leaves_no_mark() {
-    finds(SETTLED_GRANDCHILD, Fault::ForkUnmarked, name(WHOLE));
+fn a_grandchild_whose_changes_are_not_counted() {
+    finds(SETTLED_GRANDCHILD, Fault::GrandchildUncounted, name(WHOLE));
+}
+
+#[test]
+fn a_settled_judgement_that_is_older_than_a_revocation() {
+    finds(SETTLED_ADMITTED, Fault::SettledKept, name(WHOLE));
 }
 
 #[test]

@@ -119,6 +119,11 @@ fn settled() {
 }
 
 #[test]
+fn settled_admitted() {
+    holds(SETTLED_ADMITTED);
+}
+
+#[test]
 fn settled_two() {
     holds(SETTLED_TWO);
 }

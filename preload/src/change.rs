@@ -9,8 +9,7 @@ use crate::enter::Begins;
 use crate::own;
 use crate::place::{self, Target};
 use crate::state::{
-    CHILDREN_CHANGED, CHILDREN_RECORDED, HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region,
-    SETTLED, UNTIL_WAIT,
+    FAMILY, FAMILY_RECORDED, HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region, SETTLED, UNTIL_WAIT,
 };
 use crate::{resolve, rules, sys};
 use core::sync::atomic::AtomicU64;
@@ -68,10 +67,13 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         }
         let header = &region.header;
         let (changes, synced) = (header.changes.load(Relaxed), header.synced.load(Relaxed));
-        let unrecorded =
-            if children_changed() == CHILDREN_RECORDED.load(Relaxed) { u64::MAX } else { changes };
-        let recorded =
-            habits & SETTLED != 0 && gate::word::recorded_at_fork(changes, synced, unrecorded);
+        let family_recorded = FAMILY_RECORDED.load(Relaxed);
+        let recorded = habits & SETTLED != 0
+            && gate::word::recorded_at_fork(changes, synced, family(), family_recorded);
+        if is_fork {
+            // Before the word that will be judged by it.
+            header.family_at_fork.store(family_recorded, Release);
+        }
         if !process.section_open() {
             header.section_since.store(sys::now(), Relaxed);
         }
@@ -91,9 +93,6 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
                 word
             }
         });
-        if is_fork {
-            header.changes_at_fork.store(unrecorded, Relaxed);
-        }
     }
 
     fn call_rule(&self) -> Option<Rule> {
@@ -127,32 +126,54 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
             // The call has yet to be made; nothing can be forked before it is.
             if file >= 0 && file == LAST_CHANGED.load(Relaxed) {
                 header.synced.store(header.changes.load(Relaxed), Relaxed);
-                CHILDREN_RECORDED.store(children_changed(), Relaxed);
+                FAMILY_RECORDED.store(family(), Relaxed);
             }
-        } else if self.call_rule() != Some(Rule::Fork) || header.parent_nonce.load(Relaxed) != 0 {
+        } else if self.call_rule() != Some(Rule::Fork) {
+            // A fork changes nothing; what the child changes is the family's.
             LAST_CHANGED.store(file, Relaxed);
             header.changes.fetch_add(1, Relaxed);
-            if header.parent_nonce.load(Relaxed) != 0 {
-                child_changed();
-            }
+            family_changed();
         }
     }
 }
 
-fn shared_counter() -> Option<&'static AtomicU64> {
-    // SAFETY: null, or a mapping of its own that is never unmapped.
-    unsafe { CHILDREN_CHANGED.load(Relaxed).as_ref() }
+fn counter() -> Option<&'static AtomicU64> {
+    // SAFETY: null, or in a mapping that stays at its address for life.
+    unsafe { FAMILY.load(Acquire).as_ref() }
 }
 
-fn children_changed() -> u64 {
-    shared_counter().map_or(0, |counter| counter.load(Acquire))
+fn family() -> u64 {
+    counter().map_or(0, |counter| counter.load(Acquire))
 }
 
-/// A forked process has changed something, or forked somebody who may.
-pub fn child_changed() {
-    if let Some(counter) = shared_counter() {
+/// Somebody of this family changes something, or leaves it: what another program
+/// changes is counted nowhere.
+pub fn family_changed() {
+    if HABITS.load(Relaxed) & SETTLED != 0
+        && let Some(counter) = counter()
+    {
         counter.fetch_add(1, Release);
     }
+}
+
+/// A forked child is about to replace its parent's region by its own: the count must
+/// stay within reach. False: it cannot, and the parent's region must stay.
+pub fn keep_family(parent: *mut Region) -> bool {
+    if HABITS.load(Relaxed) & SETTLED == 0 {
+        return true;
+    }
+    let at = FAMILY.load(Acquire).addr().wrapping_sub(parent.addr());
+    // Else it lies in a mapping of its own already: this is a grandchild.
+    if at < sys::PAGE {
+        let page = sys::map_again(parent.cast(), sys::PAGE);
+        if page.is_null() {
+            return false;
+        }
+        FAMILY.store(page.wrapping_add(at).cast(), Release);
+    }
+    // A child has recorded nothing, and nothing that came before is its business.
+    FAMILY_RECORDED.store(family(), Relaxed);
+    true
 }
 
 /// After a change, in a program whose profile says `record`: a write to the very

@@ -67,8 +67,9 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
         }
     }
     let at = LAST_REGION.load(Acquire);
-    let place =
-        if sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast()) { at } else { fresh };
+    let moved = crate::change::keep_family(at)
+        && sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast());
+    let place = if moved { at } else { fresh };
     publish(place);
     crate::state::region()
 }

@@ -6,9 +6,9 @@
 
 use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
-    BARRIER, BORN_UNDER, CHILDREN_CHANGED, CONTROL, FIRST, GATED, HABITS, LOCKS_SEEN, MODE,
-    NEW_FILES, ORDINARY, PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY,
-    UNTIL_WAIT, WIPED, settings_mut,
+    BARRIER, BORN_UNDER, CONTROL, FAMILY, FIRST, GATED, HABITS, LOCKS_SEEN, MODE, NEW_FILES,
+    ORDINARY, PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY, UNTIL_WAIT,
+    WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
@@ -143,14 +143,6 @@ unsafe fn join() -> bool {
     // Where the kernel cannot (before 4.14), the hook of fork sees to it; only a
     // raw clone is missed then.
     sys::wipe_on_fork((&raw const WIPED).cast(), core::mem::size_of_val(&WIPED));
-    if HABITS.load(Relaxed) & SETTLED != 0 {
-        // No page, no rule: without the counter nothing counts as recorded.
-        let counter = sys::map(4096, true, -1);
-        if counter.is_null() {
-            HABITS.fetch_and(!SETTLED, Relaxed);
-        }
-        CHILDREN_CHANGED.store(counter.cast(), Release);
-    }
     let early = HABITS.load(Relaxed) & FIRST != 0;
     let barrier = if early { &control.early } else { &control.barrier };
     BARRIER.store((&raw const *barrier).cast_mut(), Release);
@@ -159,6 +151,9 @@ unsafe fn join() -> bool {
     CONTROL.store(page.cast_mut(), Release);
     if !own::make() {
         return false;
+    }
+    if let Some(region) = crate::state::region() {
+        FAMILY.store((&raw const region.header.family).cast_mut(), Release);
     }
     note_missing_calls();
     locks_after_exec();

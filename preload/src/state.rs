@@ -79,11 +79,11 @@ pub const RECORD: u32 = 16;
 pub const FIRST: u32 = 32;
 /// Changes and syncs are counted.
 pub const SETTLED: u32 = 8;
-/// For the settled rule: a counter that this program shares with all that it forks
-/// (until they exec). A child raises it when it changes something.
-pub static CHILDREN_CHANGED: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
-/// What that counter was when this process last had everything on record.
-pub static CHILDREN_RECORDED: AtomicU64 = AtomicU64::new(0);
+/// For the settled rule: the count of changes that this program shares with all that
+/// it forks (until they exec), in the region of its first process.
+pub static FAMILY: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+/// What that count was when this process last had everything on record.
+pub static FAMILY_RECORDED: AtomicU64 = AtomicU64::new(0);
 /// The descriptor that was changed last, -1 if by name.
 pub static LAST_CHANGED: AtomicI32 = AtomicI32::new(-1);
 

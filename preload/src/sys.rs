@@ -225,6 +225,16 @@ pub fn move_mapping(from: *mut u8, size: usize, to: *mut u8) -> bool {
     call!(nr::MREMAP, from, size, size, 3, to) == to as isize
 }
 
+/// Size of a page.
+pub const PAGE: usize = 4096;
+
+/// Maps the beginning of a shared mapping a second time; null: no memory.
+pub fn map_again(from: *mut u8, size: usize) -> *mut u8 {
+    // An old size of 0 with MREMAP_MAYMOVE leaves the old mapping where it is.
+    let at = call!(nr::MREMAP, from, 0, size, 1, 0);
+    if at < 0 && at > -4096 { core::ptr::null_mut() } else { at as *mut u8 }
+}
+
 /// Lets a page read as zero in every forked child; false before Linux 4.14.
 pub fn wipe_on_fork(at: *const u8, size: usize) -> bool {
     call!(nr::MADVISE, at, size, 18) == 0

@@ -63,7 +63,8 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     }
     let header = view.header();
     let process = ProcessWord(header.process.load(Acquire));
-    if process.section_open() && member.settled != Some(process.0) {
+    let over = [member.settled, member.locks_gone].contains(&Some(process.0));
+    if process.section_open() && !over {
         let lock = header.locks.iter().filter_map(|p| p.get()).find(|l| l.counts());
         let path = lock.and_then(|l| {
             path_of_file(member.pid, l.dev, l.ino)

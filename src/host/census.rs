@@ -40,7 +40,10 @@ pub struct Member {
     pub unknown: bool,
     /// Slots whose word means nothing, with that very word.
     pub forgiven: Vec<(usize, u64)>,
-    /// Process words for which the kernel says that the locks are gone.
+    /// The process word for which the kernel says that the locks are gone.
+    pub locks_gone: Option<u64>,
+    /// The process word whose section counted as over in the last pass, by the
+    /// profile's rule (for the list of blockers).
     pub settled: Option<u64>,
 }
 
@@ -82,7 +85,10 @@ pub enum Kind {
     Member(usize, usize),
     /// Shares its parent's memory: may become something of its own any moment.
     Sharing,
-    /// None of ours.
+    /// None of ours so far: between exec and our constructor, perhaps. Nothing that
+    /// /proc/PID/stat shows changes when that has run.
+    Undecided,
+    /// None of ours, in this image.
     Other,
     /// A kernel thread: never anything else.
     Kernel,
@@ -235,7 +241,8 @@ impl Census {
                 self.gates[gate][at].gone = true;
                 self.newcomers[gate] += 1;
             }
-            self.seen.insert(pid, Seen { start, image, kind: Kind::Other });
+            let kind = if looked.decided { Kind::Other } else { Kind::Undecided };
+            self.seen.insert(pid, Seen { start, image, kind });
             return;
         };
         if looked.region == RegionFound::Shared {
@@ -265,6 +272,7 @@ impl Census {
             foreign: self.is_foreign(pid),
             unknown: false,
             forgiven: Vec::new(),
+            locks_gone: None,
             settled: None,
         };
         let place = match old {

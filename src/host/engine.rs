@@ -203,6 +203,7 @@ impl Session {
     pub fn pass(&mut self, at: usize, run: &mut Run) -> Summary {
         self.refresh(at);
         run.reading.read(&mut self.census.gates[at]);
+        super::settled::judge(&mut self.census.gates[at], &mut run.reading);
         let mut summary = summarize(&run.reading.standings(), &run.given);
         if summary.in_flight > 0 {
             // Work on a slow disk moves no word, and is no deadlock.
@@ -252,12 +253,11 @@ impl Session {
             let section = view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
             if quiet_ns > BORN_AFTER_NS && (section || calls) {
                 busy |= forgive::at_work(member);
-                if member.settled != view {
-                    member.settled = forgive::locks_are_gone(member);
+                if member.locks_gone != view {
+                    member.locks_gone = forgive::locks_are_gone(member);
                 }
             }
         }
-        super::settled::note(&mut self.census.gates[at], &run.reading);
         if busy {
             run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
         }

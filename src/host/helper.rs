@@ -71,6 +71,9 @@ pub struct Looked {
     pub other_page: Option<usize>,
     /// It maps something that looks like a control page, of whatever gate.
     pub any_page: bool,
+    /// Its C library is loaded and ours is not, or it has a control page already:
+    /// the loader will not bring it to us any more, in this image.
+    pub decided: bool,
     /// Its maps could not be read: the error.
     pub error: Option<i32>,
 }

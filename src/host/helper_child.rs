@@ -131,6 +131,7 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
     };
     let mut candidates = Vec::new();
     let mut inherited = false;
+    let mut libc = false;
     for line in text.lines().filter_map(parse_line) {
         // Who maps a page writable is a freezer, or its helper; services may only read.
         if line.shared && !line.writable && line.ino != 0 {
@@ -149,7 +150,10 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         }
         looked.library |= line.path.ends_with("/libwritegate.so")
             || line.path.ends_with("/libwritegate.so (deleted)");
+        // Preloaded libraries are mapped before those that a program needs.
+        libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
     }
+    looked.decided = looked.any_page || libc && !looked.library;
     if looked.page.is_none() && looked.other_page.is_none() {
         looked.page = on_its_way(pid, pages);
     }

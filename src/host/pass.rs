@@ -86,7 +86,7 @@ impl Reading {
         }
         row.threads = threads_from..self.threads.len();
         row.holds = holds_from..self.holds.len();
-        row.settled = member.settled == Some(row.process.0);
+        row.settled = member.locks_gone == Some(row.process.0);
         let leaves = self.threads[row.threads.clone()].iter().any(in_exec);
         if !member.unknown && !self.exec_is_past && leaves {
             // Its mapping outlives the image: what it shows from now on is the past.
@@ -113,6 +113,13 @@ impl Reading {
             unknown: row.unknown && !row.gone,
         };
         self.rows.iter().map(standing).collect()
+    }
+
+    /// The open section of this member counts as over in this pass; its word.
+    pub(super) fn settle(&mut self, member: usize) -> Option<ProcessWord> {
+        let row = self.rows.get_mut(member)?;
+        row.settled = true;
+        Some(row.process)
     }
 
     /// How many lock files a member holds, as read.

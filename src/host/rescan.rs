@@ -45,6 +45,8 @@ impl Census {
         match seen.kind {
             Kind::Kernel => false,
             Kind::Sharing => true,
+            // It may have passed our constructor before the closing, or in an opening.
+            Kind::Undecided => images || seeking,
             // Without a region of its own yet, or on its way to another image.
             Kind::Member(gate, at)
                 if self.gates[gate][at].nonce == 0 || self.gates[gate][at].unknown =>

@@ -132,6 +132,13 @@ impl Protocol {
             ask = drain.next(told);
         }
         if ask == Ask::Pause {
+            if self.fault == Fault::SettledKept && self.scenario.settled {
+                let found: Vec<_> = Reading::of(self, s).judge(self, s, |standings| {
+                    let over = (0..standings.len()).filter(|&at| is_settled(s, at, standings));
+                    over.map(|at| (s.freezer.list[at].proc, standings[at].process)).collect()
+                });
+                s.freezer.settled = found;
+            }
             ask = drain.next(Told::Done(s.time));
         }
         s.freezer.drain = Some(drain);
@@ -251,7 +258,7 @@ impl Protocol {
         row.lock_sequence = region.lock_sequence;
         row.holds = region.holds;
         row.waits = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
-        row.untouched = region.changes == 0 && !region.after_exec;
+        row.family = !region.after_exec;
     }
 
     /// Would a pass made now read what this one has read?
@@ -361,7 +368,7 @@ impl Protocol {
 /// All that a pass reads and a decision depends on.
 fn readable(s: &State) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (s.time, &s.regions).hash(&mut hasher);
+    (s.time, &s.regions, s.family).hash(&mut hasher);
     for proc in &s.procs {
         let sleeps = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
         (proc.alive, proc.region, sleeps).hash(&mut hasher);
@@ -423,14 +430,25 @@ impl Reading {
             })
             .collect();
         if protocol.scenario.settled {
-            let rest =
-                |at: usize| Rest { waits: f.rows[at].waits, untouched: f.rows[at].untouched };
-            for at in 0..standings.len() {
-                if !f.rows[at].gone && settled(at, &standings, rest) {
-                    standings[at].settled = true;
-                }
+            for at in (0..standings.len()).filter(|&at| !f.rows[at].gone) {
+                standings[at].settled = if protocol.fault == Fault::SettledKept {
+                    f.settled.contains(&(f.list[at].proc, standings[at].process))
+                } else {
+                    is_settled(s, at, &standings)
+                };
             }
         }
         judge(&standings)
     }
+}
+
+/// Does the section of this member count as over, by the pass that was just read?
+fn is_settled(s: &State, at: usize, standings: &[Standing<'_>]) -> bool {
+    let f = &s.freezer;
+    let region = f.list[at].region.map(|at| &s.regions[at as usize]);
+    let unchanged = region.is_some_and(|region| region.family_at_fork == s.family);
+    settled(at, standings, unchanged, |at: usize| {
+        let row = &f.rows[at];
+        Rest { waits: row.waits, family: row.family, gone: row.gone }
+    })
 }

@@ -72,7 +72,10 @@ pub enum Fault {
     NestedTrustsAsking,
     SettledOwnerPasses,
     SecondForkTrusted,
-    ForkUnmarked,
+    /// What a child's child changes is not counted.
+    GrandchildUncounted,
+    /// What counts as settled is judged before a pause, and kept for that word.
+    SettledKept,
 }
 
 /// A scenario under a fault.
@@ -120,6 +123,7 @@ impl Model for Protocol {
             kills: self.scenario.kills,
             freezer_kills: self.scenario.freezer_kills,
             signals: self.scenario.signals,
+            family: 0,
             cut: 0,
             wrong: 0,
         };

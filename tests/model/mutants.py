@@ -24,7 +24,7 @@ MUTANTS = [
     ("standing.rs", "summary.candidate = candidate(processes, given);", "summary.candidate = None;"),
     ("standing.rs", "summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;",
      "summary.outstanding = 0;"),
-    ("standing.rs", "if !waits || !untouched {", "if !waits {"),
+    ("standing.rs", "if !unchanged || !processes", "if !processes"),
     ("drain.rs", "if self.quiet == Some(seen.digest) {", "if self.quiet.is_some() || seen.digest != 1 {"),
     ("drain.rs", "(Phase::Rescanning, Told::Newcomers(0)) => {", "(Phase::Rescanning, Told::Newcomers(_)) => {"),
     ("drain.rs", "if before_opening.digest != drained.digest || before_opening.calling != 0 {",

@@ -342,7 +342,17 @@ pub const SETTLED_IDLE: Scenario = Scenario {
     ..SETTLED
 };
 
-/// A first child writes before a second one sleeps.
+/// The child is held first, so that it is let in, and then sleeps and writes.
+pub const SETTLED_ADMITTED: Scenario = Scenario {
+    name: "settled section, child that was let in",
+    programs: &[
+        &[Lock(0), Write(2), Sync, Fork(1), Wait, Write(1), Unlock(0)],
+        &[Sync, Sleep, Write(0)],
+    ],
+    ..SETTLED
+};
+
+/// A first child writes, before a second one is forked or while that one sleeps.
 pub const SETTLED_TWO: Scenario = Scenario {
     name: "settled section, two children",
     programs: &[

@@ -130,7 +130,9 @@ pub struct Region {
     pub words: Vec<(ThreadWord, Option<u8>)>,
     pub changes: u64,
     pub synced: u64,
-    pub changes_at_fork: u64,
+    /// The family's count when all was on record, and that at the last fork.
+    pub family_synced: u64,
+    pub family_at_fork: u64,
     /// Came from an exec: cannot know what was done before.
     pub after_exec: bool,
 }
@@ -154,7 +156,7 @@ pub struct Row {
     pub holds: u8,
     pub gone: bool,
     pub waits: bool,
-    pub untouched: bool,
+    pub family: bool,
 }
 
 /// Where the freezer is.
@@ -206,6 +208,8 @@ pub struct Freezer {
     /// The summary of the last complete pass.
     pub last: Summary,
     pub drained: Summary,
+    /// Sections that were found settled, with their words (the broken variant's).
+    pub settled: Vec<(u8, ProcessWord)>,
     /// A clock read before the lowering (the broken variant's).
     pub early_clock: u64,
     /// The files at the drain.
@@ -238,6 +242,8 @@ pub struct State {
     pub kills: u8,
     pub freezer_kills: u8,
     pub signals: u8,
+    /// Changes by anyone of the one family that a settled scenario has, until exec.
+    pub family: u64,
     /// Sets that a death has cut: the server's own recovery.
     pub cut: u8,
     /// Properties that were violated (bits of `oracle`).

@@ -265,9 +265,14 @@ impl Protocol {
         match op {
             Op::Fork(_) if region.process.locks() > 0 => {
                 let trusted = self.fault == Fault::SecondForkTrusted;
-                let at_fork = if trusted { 0 } else { region.changes_at_fork };
+                let family = if trusted { region.family_synced } else { s.family };
                 let recorded = self.scenario.settled
-                    && recorded_at_fork(region.changes, region.synced, at_fork);
+                    && recorded_at_fork(
+                        region.changes,
+                        region.synced,
+                        family,
+                        region.family_synced,
+                    );
                 Some(if recorded { |word| word.forked(true) } else { |word| word.forked(false) })
             }
             Op::Write(_) | Op::Exec if region.process.would_begin() => {
@@ -280,6 +285,12 @@ impl Protocol {
     /// Before the change, and while the word still announces it.
     fn open_section(&self, s: &mut State, p: usize, t: usize, op: Op) {
         if let Some(step) = self.section_step(s, p, op) {
+            if matches!(op, Op::Fork(_)) {
+                let trusted = self.fault == Fault::SecondForkTrusted;
+                let family = s.family;
+                let region = &mut s.regions[s.procs[p].region.expect("it runs") as usize];
+                region.family_at_fork = if trusted { family } else { region.family_synced };
+            }
             self.swap(s, p, t, step);
         }
     }
@@ -292,9 +303,15 @@ impl Protocol {
             Op::Write(file) => {
                 s.files[file as usize] += 1;
                 s.regions[region].changes += 1;
+                let uncounted = self.fault == Fault::GrandchildUncounted
+                    && s.procs[p].parent.is_some_and(|up| s.procs[up as usize].parent.is_some());
+                s.family += (self.scenario.settled && !uncounted) as u64;
                 oracle::changed(s);
             }
-            Op::Sync => s.regions[region].synced = s.regions[region].changes,
+            Op::Sync => {
+                s.regions[region].synced = s.regions[region].changes;
+                s.regions[region].family_synced = s.family;
+            }
             Op::Fork(program) => {
                 let inherited = s.regions[region].process.locks() > 0 || s.procs[p].inherited;
                 let threads = vec![Thread::new(program)];
@@ -307,14 +324,9 @@ impl Protocol {
                     execed: false,
                     threads,
                 });
-                // A child of a section may change something and be gone: to have
-                // forked counts as a change of the one who forked.
-                if s.procs[p].parent.is_some() && self.fault != Fault::ForkUnmarked {
-                    s.regions[region].changes += 1;
-                }
-                s.regions[region].changes_at_fork = s.regions[region].changes;
             }
             Op::Exec => {
+                s.family += self.scenario.settled as u64;
                 self.flush_all(s, p, t);
                 let proc = &mut s.procs[p];
                 proc.region = None;
@@ -401,7 +413,8 @@ impl Protocol {
             words: vec![Default::default(); s.procs[p].threads.len()],
             changes: 0,
             synced: 0,
-            changes_at_fork: 0,
+            family_synced: s.family,
+            family_at_fork: 0,
             after_exec: s.procs[p].execed,
         });
     }

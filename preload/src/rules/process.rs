@@ -8,7 +8,7 @@ use crate::enter::{BRACKET, Begins, PASS, announce, give_back};
 use crate::frame::{Frame, Leave};
 use crate::own;
 use crate::place::Target;
-use crate::state::{HABITS, Region, SETTLED, SHARED_ONCE, UNTIL_WAIT, region};
+use crate::state::{HABITS, Region, SHARED_ONCE, UNTIL_WAIT, region};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::calls::Rule;
 use gate::entry::left_behind;
@@ -35,12 +35,6 @@ pub fn fork(frame: &mut Frame) -> u64 {
         }
     }
     if !locks_held(region) {
-        // A helper's fork counts as a change of that helper: its child may change
-        // something and be gone.
-        if HABITS.load(Relaxed) & SETTLED != 0 && region.header.parent_nonce.load(Relaxed) != 0 {
-            region.header.changes.fetch_add(1, Relaxed);
-            crate::change::child_changed();
-        }
         // There is nothing to undo, but perhaps a word to take along.
         return super::bracket_if(frame.note[0] == 1);
     }
@@ -60,6 +54,7 @@ pub fn in_child(frame: &mut Frame) {
 /// vfork, clone, system, popen: an entry like fork, but nothing may stand between
 /// the caller and the call, or it lasts as long as a child does.
 pub fn child_without_return(frame: &mut Frame) -> u64 {
+    crate::change::family_changed();
     // Of system and popen the child is libc's own affair: it calls no hook before
     // its exec.
     if !matches!(super::rule(frame.inner), Some(Rule::Waits)) {
@@ -86,6 +81,7 @@ pub fn let_go(frame: &mut Frame) {
 
 /// posix_spawn: its file actions may create and truncate inside libc.
 pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
+    crate::change::family_changed();
     let Some(region) = region() else { return PASS };
     if frame.arg(actions) == 0 && !locks_held(region) {
         return PASS;
@@ -98,6 +94,7 @@ pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
 /// says so before. With locks held it waits like any entry: the new program will
 /// find its locks and not know what was done under them.
 pub fn exec(frame: &mut Frame) -> u64 {
+    crate::change::family_changed();
     let Some(region) = region() else { return PASS };
     if own::shares_memory(region) {
         return PASS;

@@ -60,9 +60,11 @@ pub fn last(frame: &mut Frame) -> u64 {
 pub fn close(frame: &mut Frame, argument: u8) -> u64 {
     let stream = frame.arg(argument);
     note_file(frame, stream);
+    // Closing what was only read writes nothing.
+    let writes = stream != 0 && resolve::has_pending(stream);
+    let begins = if writes { Begins::Section } else { Begins::Nothing };
     // SAFETY: no path.
-    let action =
-        unsafe { announce(frame, None, Begins::Section, |f| Target::Stream(f.arg(argument))) };
+    let action = unsafe { announce(frame, None, begins, |f| Target::Stream(f.arg(argument))) };
     closes_unannounced(frame, action)
 }
 
