@@ -7,6 +7,8 @@
    finish with the same results. The named exceptions must be seen to get past, and the freeze must say so.
 
     run.py [--libc glibc|musl] [--only PATTERN] [--library F] [--command F] [--bare] [--kind past --write-docs] [-v]
+    run.py --filter NAME      under a system call filter: service (systemd's @system-service, kills), membarrier
+                              (the same, and membarrier is refused). What dies of it bare is left out, and said so.
     run.py --without-gate     the check of the check: nobody is held, and each way must be caught
 
 Needs root (fanotify, owners) and a temporary directory on a disk (--work, default /var/tmp).
@@ -16,6 +18,7 @@ import fnmatch
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hosts"))
+import confine                                           # noqa: E402
 import gate as gates                                     # noqa: E402
 import observer                                          # noqa: E402
 import past                                              # noqa: E402
@@ -49,6 +54,7 @@ def build(libc, out):
 
 class Run:
     """One way's program in a directory of its own, up to "ready"; then go(), then finish()."""
+    confine = None               # --filter: what each program does before its exec
 
     def __init__(self, way, top, env):
         self.way = way
@@ -56,7 +62,8 @@ class Run:
         os.mkdir(self.dir)
         self.text, self.code = b"", None
         self.p = subprocess.Popen([way.program, way.name, self.dir], env=env, stdin=subprocess.PIPE,
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+                                  preexec_fn=Run.confine)
         os.set_blocking(self.p.stdout.fileno(), False)
 
     def read(self, seconds, until=None):
@@ -143,6 +150,9 @@ def compare(way, got, what):
 
 def bare(way, top):
     got, word = once(way, top, os.environ)
+    if Run.confine and (got is None and word == f"exit {-signal.SIGSYS}, no word" or got and got[1] == -signal.SIGSYS):
+        way.skip = "the filter kills it bare"
+        return
     if got is None or got[0].startswith("skip") or "\nskip" in got[0] or "skip" in str(word)[:5]:
         text = word if got is None else got[0]
         if "skip" in str(text):
@@ -228,8 +238,12 @@ def main():
     a.add_argument("--kind", help="only ways of this kind (way.h)")
     a.add_argument("--without-gate", action="store_true")
     a.add_argument("--write-docs", action="store_true")
+    a.add_argument("--filter", choices=("service", "membarrier"))
     a.add_argument("-v", action="store_true")
     o = a.parse_args()
+    if o.filter:
+        code = confine.program(confine.system_service(), ["membarrier"] if o.filter == "membarrier" else [])
+        Run.confine = staticmethod(lambda: confine.install(code))
     library, command = gates.binary("libwritegate.so", o.library), gates.binary("writegate", o.command)
     work = tempfile.mkdtemp(prefix="writegate-calls-", dir=o.work)
     programs = build(o.libc, os.path.join(work, "bin"))

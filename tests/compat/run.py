@@ -21,8 +21,10 @@ differed says which) is listed as unsteady. Needs root.
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -69,6 +71,11 @@ def main():
     if o.suite in suites.NEEDS_FOLDER and not o.rest:
         a.error(f"{o.suite} needs the folder in which it was built")
     library, command = runner.gates.binary("libwritegate.so", o.library), runner.gates.binary("writegate", o.command)
+    keep = tempfile.TemporaryDirectory(prefix="writegate-suite-bin-", dir=o.work)
+    os.chmod(keep.name, 0o755)
+    if library and command:
+        # A build in the middle of a long run must not change what is tried.
+        library, command = shutil.copy2(library, keep.name), shutil.copy2(command, keep.name)
     modes = o.modes.split(",")
     results, left_out, report = {}, [], {}
     for mode in modes:
