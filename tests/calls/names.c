@@ -34,6 +34,9 @@ static void a_xmknodat(const char *n) { int (*f)(int, int, const char *, mode_t,
 static void a_mkfifo(const char *n) { result(n, mkfifo("fifo", 0642)); }
 static void a_mkfifoat(const char *n) { result(n, mkfifoat(d, "fifo", 0624)); }
 static void a_bind(const char *n) { struct sockaddr_un u = { AF_UNIX, "sock" }; result(n, bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (void *)&u, sizeof u)); }
+static void a_bind_short(const char *n) { struct sockaddr_un u = { AF_UNIX, "sock" }; result(n, bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (void *)&u, SUN_LEN(&u))); }
+static void a_bind_full(const char *n) { struct sockaddr_un u = { AF_UNIX }; memset(u.sun_path, 'p', sizeof u.sun_path); result(n, bind(must(socket(AF_UNIX, SOCK_DGRAM, 0), "socket"), (void *)&u, sizeof u)); }
+static void a_bind_none(const char *n) { struct sockaddr_un u = { AF_UNIX }; result(n, bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (void *)&u, 2)); }
 static void a_bind_abstract(const char *n)
 {
     struct sockaddr_un u = { AF_UNIX, "" }; snprintf(u.sun_path + 1, 40, "wg-way-%d", getpid());
@@ -53,5 +56,6 @@ struct way ways[] = {
     W("mknod", "holds", prep, a_mknod), W("mknodat", "holds", prep, a_mknodat), W("__xmknod", "holds", prep, a_xmknod), W("__xmknodat", "holds", prep, a_xmknodat),
     W("mkfifo", "holds", prep, a_mkfifo), W("mkfifoat", "holds", prep, a_mkfifoat),
     W("bind", "holds", prep, a_bind), W("bind:abstract", "passes", prep, a_bind_abstract),
+    W("bind:short", "holds", prep, a_bind_short), W("bind:full", "holds", prep, a_bind_full), W("bind:autobind", "passes", prep, a_bind_none),
     END
 };

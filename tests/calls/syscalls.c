@@ -3,6 +3,7 @@
  */
 #include "way.h"
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -52,10 +53,20 @@ static void a_getpid(const char *n) { say("same=%d\n", syscall(SYS_getpid) == ge
 static void a_bad(const char *n) { result("bad", syscall(99999)); result("minus", syscall(-1)); result("badf", syscall(SYS_write, -1, "x", 1)); }
 static void a_six(const char *n) { char *m = (char *)syscall(SYS_mmap, 0L, 4096L, 3L, 0x22L, -1L, 0L); m[9] = 7; say("mapped=%d\n", m[9]); }
 static void a_x32(const char *n) { long r = syscall(0x40000000 | 1, fd, "x32", 3); say(r == 3 ? "x32=3\n" : "x32=no errno=%d\n", errno); }
+/* The kernel takes 32 bits of a number, of a descriptor, of flags: what stands above is garbage. */
+#define HIGH 0x5a5a5a5a00000000
+static void a_high(const char *n) { end(n, syscall(HIGH | 1, fd, "high", 4)); }
+static void a_high_fd(const char *n) { end(n, syscall(18, HIGH | fd, "high", 4, 0)); }
+static void a_high_dir(const char *n) { end(n, syscall(263, HIGH | d, "g", HIGH)); }
+static void a_high_bind(const char *n) { end(n, syscall(49, HIGH | socket(AF_UNIX, SOCK_STREAM, 0), &un, HIGH | sizeof un)); }
+static void a_high_remove(const char *n) { char *m = mmap(0, 4096, 3, MAP_SHARED, fd, 0); result(n, syscall(28, m, 4096, HIGH | 9)); }
+static void a_high_lock(const char *n) { struct flock l = { .l_type = F_WRLCK }; result("lock", syscall(72, HIGH | fd, HIGH | F_SETLK, &l)); end(n, syscall(1, fd, "x", 1)); result("close", syscall(3, HIGH | fd)); }
 static void a_lock(const char *n) { struct flock l = { .l_type = F_WRLCK }; result("lock", syscall(SYS_fcntl, fd, F_SETLK, &l)); l.l_type = F_UNLCK; result("unlock", syscall(SYS_fcntl, fd, F_SETLK, &l)); result("flock", syscall(SYS_flock, fd, 2)); result("close", syscall(SYS_close, fd)); }
 
 struct way ways[] = {
     CALLS(ROW)
     W("syscall:getpid", "passes", prep, a_getpid), W("syscall:errors", "either", prep, a_bad), W("syscall:mmap", "passes", prep, a_six), W("syscall:x32", "either", prep, a_x32), W("syscall:locks", "same", prep, a_lock),
+    W("syscall:high", "holds", prep, a_high), W("syscall:high-fd", "holds", prep, a_high_fd), W("syscall:high-dir", "holds", prep, a_high_dir), W("syscall:high-bind", "holds", prep, a_high_bind),
+    W("syscall:high-remove", "holds", prep, a_high_remove), W("syscall:high-lock", "same", prep, a_high_lock),
     END
 };

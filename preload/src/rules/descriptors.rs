@@ -172,7 +172,7 @@ pub fn ioctl(frame: &mut Frame) -> u64 {
 
 /// MADV_REMOVE punches a hole into the mapped file.
 pub fn madvise(frame: &mut Frame) -> u64 {
-    if frame.arg(2) != 9 {
+    if frame.arg(2) as i32 != 9 {
         return PASS;
     }
     // SAFETY: no path.

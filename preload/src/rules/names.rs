@@ -84,19 +84,25 @@ pub unsafe fn open_handle(frame: &mut Frame) -> u64 {
 /// # Safety
 /// The arguments are bind's.
 pub unsafe fn bind(frame: &mut Frame) -> u64 {
-    let (address, len) = (frame.arg(1) as *const u8, frame.arg(2) as usize);
-    if !(4..=110).contains(&len) || !program_can_read(address as u64, len) {
+    let (address, len) = (frame.arg(1) as *const u8, frame.arg(2) as u32 as usize);
+    if !(3..=110).contains(&len) || !program_can_read(address as u64, len) {
         return PASS;
     }
     // SAFETY: `len` bytes of a socket address.
     unsafe {
         let bytes = core::slice::from_raw_parts(address, len);
         let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
-        // AF_UNIX with a name in the file system that ends within its length.
-        if family != 1 || bytes[2] == 0 || !bytes[2..].contains(&0) {
+        // AF_UNIX with a name in the file system.
+        if family != 1 || bytes[2] == 0 {
             return PASS;
         }
-        announce(frame, None, Begins::Nothing, |_| Target::Name(sys::AT_FDCWD, address.add(2)))
+        // The name may end with the length (SUN_LEN), so it is copied to have an end.
+        let mut name = [0u8; 109];
+        for (to, from) in name.iter_mut().zip(&bytes[2..]) {
+            *to = *from;
+        }
+        let name = name.as_ptr();
+        announce(frame, None, Begins::Nothing, |_| Target::Name(sys::AT_FDCWD, name))
     }
 }
 
