@@ -4,7 +4,7 @@ use crate::host::census::{Census, Kind as Seen};
 use crate::host::procfs;
 use crate::host::report::{Finding, Kind};
 use gate::region;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -45,16 +45,46 @@ pub fn is_kin(pid: i32, census: &Census) -> bool {
     climbs_to(pid, &|at| census.ours.contains(&at)) || climbs_to(me, &|at| at == pid)
 }
 
+/// What tells a service's processes from others: its members, their units and programs.
+#[derive(Debug, Default)]
+pub struct Service {
+    members: HashSet<i32>,
+    units: HashSet<String>,
+    programs: HashSet<PathBuf>,
+}
+
+impl Service {
+    /// Of the members of a gate.
+    pub fn of(census: &Census, at: usize) -> Service {
+        let mut service = Service::default();
+        for member in census.alive(at) {
+            service.members.insert(member.pid);
+            let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
+            service.units.extend(unit);
+            service.programs.extend(procfs::exe(member.pid).filter(|exe| !is_common(exe)));
+        }
+        service
+    }
+
+    /// Why this process, which is not gated, ought to be; None: it ought not.
+    pub fn claims(&self, pid: i32, parent: i32) -> Option<&'static str> {
+        let in_unit = || procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit));
+        let same_program = || procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe));
+        if self.members.contains(&parent) {
+            Some("was started by a gated process and is not gated itself")
+        } else if in_unit() {
+            Some("runs in the same unit and is not gated")
+        } else if same_program() {
+            Some("runs the same program and is not gated: not restarted since?")
+        } else {
+            None
+        }
+    }
+}
+
 /// Everybody who belongs to the service of a gate and is not gated.
 pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
-    let mut units: HashSet<String> = HashSet::new();
-    let mut programs: HashSet<PathBuf> = HashSet::new();
-    let mut members: HashMap<i32, ()> = HashMap::new();
-    for member in census.alive(at) {
-        members.insert(member.pid, ());
-        units.extend(procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service")));
-        programs.extend(procfs::exe(member.pid).filter(|exe| !is_common(exe)));
-    }
+    let service = Service::of(census, at);
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
         if seen.kind != Seen::Other || census.elsewhere.contains(&pid) {
@@ -64,17 +94,7 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
         if stat.start != seen.start || matches!(stat.state, 'Z' | 'X') {
             continue;
         }
-        let in_unit = || procfs::cgroup(pid).is_some_and(|unit| units.contains(&unit));
-        let same_program = || procfs::exe(pid).is_some_and(|exe| programs.contains(&exe));
-        let why = if members.contains_key(&stat.ppid) {
-            "was started by a gated process and is not gated itself"
-        } else if in_unit() {
-            "runs in the same unit and is not gated"
-        } else if same_program() {
-            "runs the same program and is not gated: not restarted since?"
-        } else {
-            continue;
-        };
+        let Some(why) = service.claims(pid, stat.ppid) else { continue };
         if !is_kin(pid, census) {
             found.push(Ungated { pid, same: (stat.start, stat.image), program: stat.comm, why });
         }

@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | [`Evidence::gather`] | list who is not gated and should be, who has protected files open | none: before the barrier |
 //! | [`Evidence::before_closing`] | flush while writers still run | none |
-//! | [`Evidence::drained`] | begin to watch for changes; flush the rest | some µs; `--sync` |
+//! | [`Evidence::drained`] | ask who holds a lock and is not gated, begin to watch for changes; flush the rest | some µs; `--sync` |
 //! | [`Evidence::meanwhile`] | compare kernel locks with the regions, take what was seen | none: the command runs |
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again who is not gated, judge | none: after the thaw |
 
 pub mod coverage;
 mod flush;
+mod holders;
 mod locks;
 pub mod places;
 mod watch;
@@ -22,7 +23,7 @@ use super::procfs;
 use super::report::{Finding, Kind, Record};
 use super::sys;
 use super::verdict::{Coverage, Verdict};
-use coverage::Ungated;
+use coverage::{Service, Ungated};
 use places::Places;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ pub struct Evidence {
     findings: Vec<Vec<Finding>>,
     places: Vec<Places>,
     ungated: Vec<Vec<Ungated>>,
+    services: Vec<Service>,
     watch: Watch,
     /// Next member to be asked for its locks, by gate.
     locks_asked: Vec<usize>,
@@ -71,6 +73,7 @@ impl Evidence {
             evidence.places.push(Places::of(&gates[at], census, at, helper, options));
             evidence.look_for_writers(session, at);
             evidence.ungated.push(coverage::ungated(&session.census, at));
+            evidence.services.push(Service::of(&session.census, at));
             if evidence.places[at].dirs.is_empty() {
                 evidence.findings[at].push(finding(
                     Kind::Unchecked,
@@ -88,6 +91,7 @@ impl Evidence {
     pub fn refresh(&mut self, session: &Session) {
         for (at, ungated) in self.ungated.iter_mut().enumerate() {
             *ungated = coverage::ungated(&session.census, at);
+            self.services[at] = Service::of(&session.census, at);
         }
     }
 
@@ -142,9 +146,12 @@ impl Evidence {
     }
 
     /// Everybody is held: from now on every change is an escape.
-    pub fn drained(&mut self, options: &Options, deadline: u64) {
+    pub fn drained(&mut self, session: &Session, options: &Options, deadline: u64) {
         if !self.enabled {
             return;
+        }
+        for (at, service) in self.services.iter().enumerate() {
+            self.findings[at].extend(holders::unlisted(&session.census, service));
         }
         if self.places.iter().any(|p| !p.dirs.is_empty()) {
             self.watch.arm(&self.places);
