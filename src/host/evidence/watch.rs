@@ -21,7 +21,9 @@ const NAMES: u64 = libc::FAN_MODIFY
     | libc::FAN_MOVED_FROM
     | libc::FAN_MOVED_TO
     | libc::FAN_ONDIR;
-/// How often it is read again because directories had been removed meanwhile.
+/// How often it is read again because directories had been removed meanwhile: so many,
+/// one within the other, would have to go, each between two reads. What is removed
+/// elsewhere on a busy disk without end must not count against the snapshot.
 const STALE_ROUNDS: usize = 8;
 /// What a mark on a mount can see.
 const CONTENTS: u64 = libc::FAN_MODIFY;
@@ -160,13 +162,13 @@ impl Watch {
 
     /// Takes what was seen so far. `own`: is this a process of the command?
     pub fn take(&mut self, own: impl Fn(i32) -> bool) {
-        // A directory that is gone has left an event where it was: there its place shows.
+        // A directory that is gone has left an event where it was, in the queue already:
+        // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
             if !self.take_once(&own) {
-                return;
+                break;
             }
         }
-        self.unseen("directories are removed faster than their changes can be looked at".into());
     }
 
     /// True: some directory had been removed before its event was read.
@@ -289,7 +291,9 @@ impl At {
                     )
                 };
                 if fd < 0 {
-                    let gone = io::Error::last_os_error().raw_os_error() == Some(libc::ESTALE);
+                    // Gone, or going as it was looked for.
+                    let error = io::Error::last_os_error().raw_os_error();
+                    let gone = matches!(error, Some(libc::ESTALE | libc::ENOENT));
                     return Err(if gone { NoPath::DirectoryRemoved } else { NoPath::Unknown });
                 }
                 // SAFETY: the kernel has just given it to us.
