@@ -36,6 +36,8 @@ pub struct Args {
 struct Try {
     drained: bool,
     drain_ns: u64,
+    /// Raised to lowered: what a writer can have waited, without the command's time.
+    held_ns: u64,
     waiters: u32,
     admitted: u32,
     openings: u32,
@@ -77,15 +79,16 @@ fn once(args: &Args) -> Result<(Ended, Try)> {
         ..Options::default()
     })?;
     let ended = freeze.begin();
-    if ended == Ended::Drained {
-        freeze.thaw();
-    }
+    let thawed = if ended == Ended::Drained { freeze.thaw() } else { Vec::new() };
     let runs = &freeze.runs;
+    let held = thawed.iter().zip(runs).map(|(t, run)| t.opened_at.saturating_sub(run.closed_at));
+    let held_ns = held.max().unwrap_or(0);
     let blocker = runs.iter().flat_map(|r| &r.blockers).next().map(ToString::to_string);
     let drain_ns = runs.iter().map(|r| r.ended_at.saturating_sub(r.closed_at)).max();
     let one = Try {
         drained: ended == Ended::Drained,
         drain_ns: drain_ns.unwrap_or(0),
+        held_ns,
         waiters: runs.iter().map(|r| r.waiters).sum(),
         admitted: runs.iter().map(|r| r.admitted).sum(),
         openings: runs.iter().map(|r| r.openings).sum(),
@@ -107,7 +110,12 @@ fn percentile(sorted: &[u64], share: f64) -> u64 {
 }
 
 fn report(args: &Args, tries: &[Try]) {
-    let mut drains: Vec<u64> = tries.iter().filter(|t| t.drained).map(|t| t.drain_ns).collect();
+    let of_drained = |what: fn(&Try) -> u64| -> Vec<u64> {
+        tries.iter().filter(|t| t.drained).map(what).collect()
+    };
+    let in_turn = of_drained(|t| t.drain_ns);
+    let helds = of_drained(|t| t.held_ns);
+    let mut drains = in_turn.clone();
     drains.sort();
     let failed = tries.len() - drains.len();
     let [p50, p99, max] = [0.50, 0.99, 1.0].map(|share| percentile(&drains, share));
@@ -119,7 +127,8 @@ fn report(args: &Args, tries: &[Try]) {
             "n": tries.len(),
             "not_drained": failed,
             "drain_ms": { "p50": ms(p50), "p99": ms(p99), "max": ms(max) },
-            "drains_ms": drains.iter().map(|d| ms(*d)).collect::<Vec<_>>(),
+            "drains_ms": in_turn.iter().map(|d| ms(*d)).collect::<Vec<_>>(),
+            "helds_ms": helds.iter().map(|h| ms(*h)).collect::<Vec<_>>(),
             "waiters_max": tries.iter().map(|t| t.waiters).max(),
             "admitted": tries.iter().map(|t| t.admitted).sum::<u32>(),
             "openings": tries.iter().map(|t| t.openings).sum::<u32>(),
@@ -141,7 +150,13 @@ fn report(args: &Args, tries: &[Try]) {
         show_ms(p99),
         show_ms(max)
     ));
-    if !drains.is_empty() {
+    if let Some(held) = helds.iter().max() {
+        print(&format!(
+            "writers would have been held up to {}, and what the snapshot command takes; {} waited \
+             at most",
+            show_ms(*held),
+            tries.iter().map(|t| t.waiters).max().unwrap_or(0)
+        ));
         print(&format!(
             "recommended: --drain {drain}ms, and -t {limit}ms plus what the snapshot command takes"
         ));

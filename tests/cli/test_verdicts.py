@@ -1,5 +1,6 @@
 """Each row of the table of exit codes, and what the wrapped command is told."""
 import json
+import re
 import subprocess
 import time
 import unittest
@@ -202,6 +203,27 @@ class Verdicts(unittest.TestCase):
         value = json.loads(said.out)
         self.assertEqual((said.code, value["n"], value["not_drained"]), (0, 5, 0))
         self.assertLessEqual(value["drain_ms"]["p50"], value["drain_ms"]["max"])
+        self.assertEqual(len(value["drains_ms"]), 5)
+        for drain, held in zip(value["drains_ms"], value["helds_ms"]):
+            self.assertLess(drain, held)
+        self.assertGreaterEqual(value["recommended"]["drain_ms"], 4 * value["drain_ms"]["max"])
+        self.assertEqual(value["recommended"]["limit_ms"], 2 * value["recommended"]["drain_ms"])
+
+    def test_rehearse_for_people(self):
+        self.rig.worker("section", "5")
+        said = self.rig.run("rehearse", "-g", "t", "-n", "4", "--every", "10ms")
+        self.assertEqual((said.code, said.err), (0, ""), "no progress where there is no terminal")
+        bars = re.findall(r"^ +(?:< \d+ ms|more) +(\d+) (#+)$", said.out, re.M)
+        self.assertEqual(sum(int(count) for count, _ in bars), 4, said)
+        self.assertTrue(all(len(bar) == int(count) for count, bar in bars))
+        self.assertRegex(said.out, r"4 of 4 drained: p50 [\d.]+ms, p99 [\d.]+ms, max [\d.]+ms\n")
+        self.assertRegex(said.out, r"writers would have been held up to [\d.]+ms")
+        self.assertRegex(said.out, r"recommended: --drain \d+ms, and -t \d+ms plus what")
+        line = f"{rig_command()} rehearse -g t -n 3 --every 10ms"
+        shown = subprocess.run(["script", "-qec", line, "/dev/null"], env=self.rig.env(), text=True,
+                               stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+        for number in (1, 2, 3):
+            self.assertRegex(shown.stdout, rf"writegate: {number}/3: drained in [\d.]+ms")
 
     def barrier(self):
         return int.from_bytes(self.rig.control().read_bytes()[32:40], "little")
