@@ -11,7 +11,7 @@ def put(path, suite, arguments, report):
         with open(path) as f:
             data = json.load(f)
     data[suite] = {"command": "scripts/compat-suites " + arguments, "date": time.strftime("%Y-%m-%d"),
-                   "kernel": platform.release(), "libc": " ".join(platform.libc_ver()), **report}
+                   "kernel": ".".join(platform.release().split(".")[:2]), "libc": " ".join(platform.libc_ver()), **report}
     with open(path, "w") as f:
         json.dump(data, f, indent=1, sort_keys=True)
         f.write("\n")
@@ -30,7 +30,7 @@ def text(data):
             m = r.get(mode)
             if not m:
                 continue
-            line = f"  {mode:8} {m['programs']} programs, {m['results']} results, {m['seconds']} s"
+            line = f"  {mode:8} {m['programs']} programs, {m['ended well']} ended well, {m['results']} results, {m['seconds']} s"
             if mode != "bare":
                 line += f", {len(m.get('different', []))} different, {len(m.get('unsteady', []))} unsteady"
             if m.get("freezes"):
