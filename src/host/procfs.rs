@@ -80,13 +80,16 @@ pub fn exe(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
-/// Its control group (version 2), or the systemd hierarchy's.
+/// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
+/// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
 pub fn cgroup(pid: i32) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = |prefix: &str| text.lines().find_map(|l| l.strip_prefix(prefix).map(str::to_owned));
-    path("0::").or_else(|| {
-        text.lines().find_map(|l| l.split_once(":name=systemd:").map(|(_, path)| path.to_owned()))
-    })
+    parse_cgroup(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+fn parse_cgroup(text: &str) -> Option<String> {
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let systemd = text.lines().find_map(|l| l.split_once(":name=systemd:").map(|(_, path)| path));
+    unified.filter(|path| *path != "/").or(systemd).or(unified).map(str::to_owned)
 }
 
 /// The descriptor that a thread's present system call has as its first argument.
@@ -149,6 +152,20 @@ mod tests {
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.comm.as_str(), stat.state, stat.ppid), ("a) b", 'S', 7));
         assert_eq!((stat.start, stat.image, stat.kernel), (999, 6666, false));
+    }
+
+    #[test]
+    fn the_unit_is_found_in_either_hierarchy() {
+        let unit = "/system.slice/cyrus.service";
+        let group = |text: &str| parse_cgroup(text);
+        assert_eq!(group(&format!("0::{unit}\n")).as_deref(), Some(unit));
+        let hybrid = format!("2:cpu:/\n1:name=systemd:{unit}\n0::/\n");
+        assert_eq!(group(&hybrid).as_deref(), Some(unit));
+        let both = format!("1:name=systemd:{unit}\n0::{unit}\n");
+        assert_eq!(group(&both).as_deref(), Some(unit));
+        assert_eq!(group(&format!("1:name=systemd:{unit}\n")).as_deref(), Some(unit));
+        assert_eq!(group("1:name=systemd:/\n0::/\n").as_deref(), Some("/"));
+        assert_eq!(group("3:cpu:/x\n"), None);
     }
 
     #[test]
