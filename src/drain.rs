@@ -16,6 +16,16 @@
 //!
 //! Every `Close` is followed by a `Fence`, and what was seen before it counts
 //! for nothing.
+//!
+//! Where a profile names programs that are held `first`, each `Close` has a prelude:
+//! close for those alone, drain them, then wait until everybody else has come to rest
+//! (whoever has an answer of theirs puts down what follows from it). Nothing is
+//! promised by that; what counts is seen after the `Close` for all.
+//!
+//! ```text
+//!   CloseFirst ─> Fence ─> Pass ─first ones at rest, twice─> Rescan ─> Pass ─calm─> Close ─> ...
+//!                           ^ └─ not yet ─> as below, without openings            (both bounded)
+//! ```
 
 /// What one pass over all regions saw. See [`crate::standing`] for how it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -27,6 +37,10 @@ pub struct Summary {
     pub motion: u64,
     /// Processes in flight.
     pub in_flight: u32,
+    /// Those of them that are held first.
+    pub first_in_flight: u32,
+    /// Over every word of all others: equal means that none of them has done anything.
+    pub stir: u64,
     /// Processes inside a call, or about to be.
     pub calling: u32,
     /// Threads held at the barrier.
@@ -51,6 +65,8 @@ pub struct Candidate {
 /// What the caller must do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Ask {
+    /// Store this deadline in the word of those that are held first.
+    CloseFirst(u64),
     /// Store this deadline in the barrier word.
     Close(u64),
     /// `membarrier`, so that every entry older than the closing is visible.
@@ -104,6 +120,31 @@ pub struct Limits {
     pub stuck_after: u64,
     /// How many openings a drain may make.
     pub openings: u32,
+    /// Some programs are held before all others.
+    pub order: Option<Order>,
+}
+
+/// How long the programs that are held first may keep the rest waiting (ns).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Order {
+    /// To come to rest themselves.
+    pub drain: u64,
+    /// Nobody else has done anything for this long: it is calm.
+    pub calm_after: u64,
+    /// The calm is not waited for longer than this.
+    pub calm_within: u64,
+}
+
+/// Whom the drain is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+enum Stage {
+    /// Those that are held first, and until when (ns).
+    First(u64),
+    /// The rest, which is not held yet: what it showed, since when, and until when
+    /// that is waited for.
+    Calm(Option<(u64, u64, u64)>),
+    /// All.
+    All,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -128,6 +169,7 @@ enum Phase {
 pub struct Drain {
     limits: Limits,
     phase: Phase,
+    stage: Stage,
     /// The digest of the pass before, if that one was quiet and since the fence.
     quiet: Option<u64>,
     /// For telling "stuck": what those in flight showed, and since when it has
@@ -159,7 +201,7 @@ impl Drain {
         // When it last moved matters only for another opening.
         let may_open = self.openings < self.limits.openings;
         let moved_at = if may_open { self.moved_at } else { 0 };
-        (self.limits, self.phase, self.quiet, self.motion, moved_at, self.openings)
+        (self.limits, self.phase, self.stage, self.quiet, self.motion, moved_at, self.openings)
     }
 
     /// A drain that has yet to begin.
@@ -167,6 +209,7 @@ impl Drain {
         Drain {
             limits,
             phase: Phase::Begin,
+            stage: Stage::All,
             quiet: None,
             motion: None,
             moved_at: 0,
@@ -196,19 +239,44 @@ impl Drain {
         self.passes
     }
 
+    /// Does it wait for those who are not held yet to come to rest?
+    pub fn awaits_calm(&self) -> bool {
+        matches!(self.stage, Stage::Calm(_))
+    }
+
+    /// Are only those held so far that are held first?
+    pub fn holds_first_alone(&self) -> bool {
+        self.stage != Stage::All
+    }
+
+    fn close(&mut self) -> (Phase, Ask) {
+        if self.limits.order.is_some() {
+            self.stage = Stage::First(0);
+            return (Phase::Closing, Ask::CloseFirst(self.deadline()));
+        }
+        (Phase::Closing, Ask::Close(self.deadline()))
+    }
+
     /// The next step.
     pub fn next(&mut self, told: Told) -> Ask {
         let (phase, ask) = match (self.phase, told) {
-            (Phase::Begin, _) => (Phase::Closing, Ask::Close(self.deadline())),
+            (Phase::Begin, _) => self.close(),
             (Phase::Closing, _) => {
                 self.quiet = None;
                 (Phase::Fencing, Ask::Fence)
             }
             (Phase::Fencing, Told::Done(now)) => {
                 self.moved_at = now;
+                if let (Stage::First(_), Some(order)) = (self.stage, self.limits.order) {
+                    self.stage = Stage::First(now.saturating_add(order.drain));
+                }
                 (Phase::Passing, Ask::Pass)
             }
             (Phase::Passing, Told::Seen(summary, now)) => self.judge(summary, now),
+            (Phase::Rescanning, Told::Newcomers(0)) if self.stage != Stage::All => {
+                self.stage = Stage::Calm(None);
+                (Phase::Passing, Ask::Pass)
+            }
             (Phase::Rescanning, Told::Newcomers(0)) => {
                 (Phase::Over(Outcome::Drained), Ask::Done(Outcome::Drained))
             }
@@ -225,7 +293,7 @@ impl Drain {
             }
             (Phase::Moving, _) => {
                 self.openings += 1;
-                (Phase::Closing, Ask::Close(self.deadline()))
+                self.close()
             }
             (Phase::GivingUp, _) => {
                 (Phase::Over(Outcome::NotDrained), Ask::Done(Outcome::NotDrained))
@@ -249,7 +317,17 @@ impl Drain {
             self.motion = Some(seen.motion);
             self.moved_at = now;
         }
-        if seen.in_flight == 0 && seen.outstanding == 0 {
+        let in_flight = match self.stage {
+            Stage::Calm(since) => return self.await_calm(since, seen.stir, now),
+            Stage::First(until) if now >= until => return self.await_calm(None, seen.stir, now),
+            // Their own calls are over or held: another pass would show the same.
+            Stage::First(_) if seen.first_in_flight == 0 && self.quiet.is_some() => {
+                return (Phase::Rescanning, Ask::Rescan);
+            }
+            Stage::First(_) => seen.first_in_flight,
+            Stage::All => seen.in_flight,
+        };
+        if in_flight == 0 && (seen.outstanding == 0 || self.stage != Stage::All) {
             if self.quiet == Some(seen.digest) {
                 return (Phase::Rescanning, Ask::Rescan);
             }
@@ -264,7 +342,8 @@ impl Drain {
             self.admitted += 1;
             return (Phase::Pausing, Ask::Admit(candidate));
         }
-        let stuck = !moved && now.saturating_sub(self.moved_at) >= self.limits.stuck_after;
+        let all = self.stage == Stage::All;
+        let stuck = all && !moved && now.saturating_sub(self.moved_at) >= self.limits.stuck_after;
         if stuck && seen.held > 0 && self.openings < self.limits.openings {
             self.moved_at = now;
             return (Phase::Opening, Ask::Open);
@@ -272,6 +351,22 @@ impl Drain {
         // What it waits for may be a child that is not in the list yet: forked
         // by an open section after the barrier went up, held, and to be admitted.
         (if moved { Phase::Pausing } else { Phase::Seeking }, Ask::Pause)
+    }
+
+    /// The first ones are held: now all others, as soon as they have come to rest.
+    fn await_calm(&mut self, was: Option<(u64, u64, u64)>, stir: u64, now: u64) -> (Phase, Ask) {
+        let Some(order) = self.limits.order else { return self.close() };
+        let (since, until) = match was {
+            Some((before, since, until)) if before == stir => (since, until),
+            Some((_, _, until)) => (now, until),
+            None => (now, now.saturating_add(order.calm_within)),
+        };
+        if now - since >= order.calm_after || now >= until {
+            self.stage = Stage::All;
+            return (Phase::Closing, Ask::Close(self.deadline()));
+        }
+        self.stage = Stage::Calm(Some((stir, since, until)));
+        (Phase::Pausing, Ask::Pause)
     }
 }
 
@@ -384,7 +479,7 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits =
-        Limits { deadline: 1000, drain_until: 600, stuck_after: 50, openings: 2 };
+        Limits { deadline: 1000, drain_until: 600, stuck_after: 50, openings: 2, order: None };
 
     fn to_first_pass(drain: &mut Drain) {
         assert_eq!(drain.next(Told::Done(0)), Ask::Close(1000));
@@ -407,6 +502,58 @@ mod tests {
         assert_eq!(drain.next(Told::Seen(quiet(9), 4)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(9), 5)), Ask::Rescan);
         assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
+    }
+
+    const ORDERED: Limits =
+        Limits { order: Some(Order { drain: 100, calm_after: 5, calm_within: 20 }), ..LIMITS };
+
+    #[test]
+    fn the_first_ones_are_drained_then_the_rest_comes_to_rest_then_all_are_held() {
+        let mut drain = Drain::new(ORDERED);
+        assert_eq!(drain.next(Told::Done(0)), Ask::CloseFirst(1000));
+        assert_eq!(drain.next(Told::Done(0)), Ask::Fence);
+        assert_eq!(drain.next(Told::Done(0)), Ask::Pass);
+        let busy = Summary { first_in_flight: 1, in_flight: 4, stir: 1, ..quiet(7) };
+        assert_eq!(drain.next(Told::Seen(busy, 1)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(2)), Ask::Pass);
+        // Others are in flight all the time, and may be.
+        let done = Summary { first_in_flight: 0, ..busy };
+        assert_eq!(drain.next(Told::Seen(done, 2)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(done, 3)), Ask::Rescan);
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(done, 4)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(6)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(Summary { stir: 2, ..done }, 8)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(12)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(Summary { stir: 2, ..done }, 13)), Ask::Close(1000));
+        assert_eq!(
+            drain.next(Told::Done(13)),
+            Ask::Fence,
+            "what was seen before counts for nothing"
+        );
+        assert_eq!(drain.next(Told::Done(13)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Rescan);
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
+    }
+
+    #[test]
+    fn first_ones_that_never_rest_and_a_rest_that_never_calms_hold_nobody_up() {
+        let mut drain = Drain::new(ORDERED);
+        drain.next(Told::Done(0));
+        drain.next(Told::Done(0));
+        assert_eq!(drain.next(Told::Done(0)), Ask::Pass);
+        let busy = |stir| Summary { first_in_flight: 1, in_flight: 4, held: 2, stir, ..quiet(7) };
+        let mut now = 0;
+        let ask = loop {
+            now += 3;
+            match drain.next(Told::Seen(busy(now), now)) {
+                Ask::Pause => while drain.next(Told::Newcomers(0)) != Ask::Pass {},
+                ask => break ask,
+            }
+        };
+        assert_eq!(ask, Ask::Close(1000), "and no opening before");
+        assert!((120..130).contains(&now), "{now}");
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub const FLAG_CALLS_MISSING: u32 = 64;
 /// another boot): deadlines mean nothing to it, and it waits for none.
 pub const FLAG_FOREIGN_CLOCK: u32 = 128;
 
+/// By the profile it is held before all others: it looks at the `early` word.
+pub const FLAG_FIRST: u32 = 256;
+
 /// What a process says about itself.
 #[repr(C)]
 pub struct Header {

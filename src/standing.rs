@@ -55,6 +55,8 @@ pub struct Standing<'a> {
     pub overflow_entries: u64,
     /// Index of its parent process in the list, if that is gated too.
     pub parent: Option<usize>,
+    /// It is held before all others, by the profile.
+    pub first: bool,
     /// Its open section counts as over (settled by the profile's rule, or the
     /// kernel says that its locks are gone).
     pub settled: bool,
@@ -292,8 +294,15 @@ pub fn summarize(processes: &[Standing<'_>], given: &[Given]) -> Summary {
         }
         summary.held += p.threads.iter().filter(|t| t.word.doing() == Doing::Held).count() as u32;
         summary.calling += is_calling(p) as u32;
+        if !p.first {
+            summary.stir = mix(mix(summary.stir, p.nonce), p.process.0);
+            for thread in p.threads {
+                summary.stir = mix(summary.stir, thread.word.0);
+            }
+        }
         if p.in_flight() {
             summary.in_flight += 1;
+            summary.first_in_flight += p.first as u32;
             for value in [p.nonce, p.process.0, p.lock_sequence, p.unknown as u64] {
                 summary.motion = mix(summary.motion, value);
             }
@@ -326,6 +335,7 @@ mod tests {
             overflow: 0,
             overflow_entries: 0,
             parent: None,
+            first: false,
             settled: false,
             unborn: false,
             unknown: false,

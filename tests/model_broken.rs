@@ -150,3 +150,13 @@ fn a_settled_judgement_that_is_older_than_a_revocation() {
 fn a_signal_handler_that_takes_an_asking_call_for_one_that_was_let_pass() {
     finds(SIGNALS, Fault::NestedTrustsAsking, name(STILL));
 }
+
+#[test]
+fn a_maker_that_is_not_held_first() {
+    finds(FIRST_MESSAGE, Fault::NoOrder, name(WHOLE));
+}
+
+#[test]
+fn only_the_first_ones_are_held() {
+    finds(FIRST_SETS, Fault::FirstAlone, name(STILL));
+}

@@ -172,3 +172,18 @@ fn signals() {
 fn signals_section() {
     holds(SIGNALS_SECTION);
 }
+
+#[test]
+fn first_message() {
+    holds(FIRST_MESSAGE);
+}
+
+#[test]
+fn first_crossed() {
+    holds(FIRST_CROSSED);
+}
+
+#[test]
+fn first_sets() {
+    holds(FIRST_SETS);
+}

@@ -108,6 +108,7 @@ impl Shared {
             overflow: 0,
             overflow_entries: 0,
             parent: None,
+            first: false,
             settled: false,
             unborn: false,
             unknown: false,
@@ -117,8 +118,13 @@ impl Shared {
 
     /// Drains, looks at the file, opens.
     fn freeze(&self, without: Without) {
-        let limits =
-            Limits { deadline: DEADLINE, drain_until: DEADLINE, stuck_after: 1, openings: 0 };
+        let limits = Limits {
+            deadline: DEADLINE,
+            drain_until: DEADLINE,
+            stuck_after: 1,
+            openings: 0,
+            order: None,
+        };
         let mut drain = Drain::new(limits);
         let mut told = Told::Done(0);
         loop {

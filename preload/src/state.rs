@@ -138,6 +138,12 @@ pub fn barrier() -> Option<&'static AtomicU64> {
     unsafe { BARRIER.load(Ordering::Relaxed).as_ref() }
 }
 
+/// Is this program held before all others?
+pub fn is_first() -> bool {
+    control()
+        .is_some_and(|page| core::ptr::eq(BARRIER.load(Ordering::Relaxed), &raw const page.early))
+}
+
 /// This process's own region, if it has one.
 #[inline(always)]
 pub fn region() -> Option<&'static Region> {

@@ -11,8 +11,6 @@ use std::sync::atomic::fence;
 const UNIQUE_BITS: u32 = 20;
 /// How many deadlines one freeze may use: a drain's openings take one each.
 const PER_FREEZE: u32 = 4;
-/// How much earlier the programs are held that a profile names as `first`.
-const EARLIER_NS: u64 = 5_000_000;
 
 /// A deadline at most `limit_ns` from now that was never used before.
 ///
@@ -33,22 +31,38 @@ pub fn count_freeze(page: &ControlPage) -> u64 {
     page.freezes.fetch_add(1, SeqCst) + 1
 }
 
-/// Raises the barrier. `first`: of this freeze; an opening keeps the old time.
-pub fn raise(page: &ControlPage, deadline: u64, now: u64, first: bool) {
-    if first {
+/// Does the profile name programs that are held before all others?
+pub fn has_order(page: &ControlPage) -> bool {
+    profile::values(page.profile_text(), Key::First).next().is_some()
+}
+
+/// Raises the barrier for those that are held first. `anew`: of a freeze that begins;
+/// an opening keeps the old time.
+pub fn raise_first(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
+    prepare(page, deadline, now, anew);
+    page.early.store(deadline, SeqCst);
+    fence(SeqCst);
+}
+
+/// Raises the barrier for all.
+pub fn raise(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
+    prepare(page, deadline, now, anew);
+    if has_order(page) {
+        // Up already, but for a profile that was published a moment ago.
+        page.early.store(deadline, SeqCst);
+    }
+    page.barrier.store(deadline, SeqCst);
+    fence(SeqCst);
+}
+
+fn prepare(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
+    if anew {
         // A freezer that was killed has left its admissions behind.
         clear_admissions(page);
         page.closed_at.store(now, Release);
     }
     page.opened_at.store(0, Release);
     page.last_deadline.fetch_max(deadline, SeqCst);
-    if profile::values(page.profile_text(), Key::First).next().is_some() {
-        page.early.store(deadline, SeqCst);
-        // Whoever has an answer from one of them already may finish what follows.
-        sys::sleep_ns(EARLIER_NS);
-    }
-    page.barrier.store(deadline, SeqCst);
-    fence(SeqCst);
 }
 
 /// Lowers the barrier, wakes everybody, takes back every admission. The time

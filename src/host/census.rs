@@ -57,6 +57,13 @@ impl Member {
         self.view.as_ref().is_some_and(|view| word(view).section_open())
     }
 
+    /// Is its program held before all others?
+    pub fn is_first(&self) -> bool {
+        use std::sync::atomic::Ordering::Acquire;
+        let flags = self.view.as_ref().map(|view| view.header().flags.load(Acquire));
+        flags.is_some_and(|flags| flags & gate::region::FLAG_FIRST != 0)
+    }
+
     /// Has it held a lock when it was last seen, and does the kernel still know one?
     fn execs_under_a_lock(&self) -> bool {
         use std::sync::atomic::Ordering::Acquire;

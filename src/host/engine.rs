@@ -9,11 +9,11 @@ use super::forgive;
 use super::gatedir::Gate;
 use super::helper::Helper;
 use super::pass::Reading;
-use super::run::{PAUSE_MIN_NS, Run};
+use super::run::{ORDER, PAUSE_MIN_NS, Run};
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
 use gate::control::ANY_SEQUENCE;
-use gate::drain::{Ask, Outcome, Summary, Told};
+use gate::drain::{Ask, Order, Outcome, Summary, Told};
 use gate::standing::{Given, must_revoke, summarize};
 use gate::word::{Doing, ThreadWord};
 
@@ -21,6 +21,8 @@ use gate::word::{Doing, ThreadWord};
 const PAUSE_MAX_NS: u64 = 1_000_000;
 /// How long an opening waits for those it let go.
 const MOVED_WITHIN_NS: u64 = 500_000_000;
+/// Who is not held yet is asked one by one whether it is at work: so many at most.
+const CALM_LOOKS: usize = 200;
 /// Looks for newborns while nothing moves, from this on and then less often.
 const BORN_AFTER_NS: u64 = 2_000_000;
 
@@ -66,7 +68,10 @@ impl Session {
             .map(|gate| {
                 let deadline = barrier::new_deadline(gate.page.get(), now, limit_ns);
                 barrier::count_freeze(gate.page.get());
-                Run::new(deadline, drain_until)
+                let half = drain_until.saturating_sub(now) / 2;
+                let order =
+                    barrier::has_order(gate.page.get()).then_some(Order { drain: half, ..ORDER });
+                Run::new(deadline, drain_until, order)
             })
             .collect();
         let ended = self.drive(&mut runs);
@@ -118,9 +123,14 @@ impl Session {
     fn step(&mut self, at: usize, run: &mut Run) {
         let ask = run.drain.next(run.told);
         run.told = match ask {
-            Ask::Close(deadline) => {
+            Ask::CloseFirst(deadline) | Ask::Close(deadline) => {
                 let now = sys::now_ns();
-                barrier::raise(self.gates[at].page.get(), deadline, now, !run.raised);
+                let page = self.gates[at].page.get();
+                if run.drain.holds_first_alone() {
+                    barrier::raise_first(page, deadline, now, !run.raised);
+                } else {
+                    barrier::raise(page, deadline, now, !run.raised);
+                }
                 if !run.raised {
                     run.closed_at = now;
                 }
@@ -144,7 +154,8 @@ impl Session {
                 let quiet = run.last.in_flight == 0 && run.last.outstanding == 0;
                 // While somebody is in flight it only helps to find whom he waits
                 // for: not at every pause. Before a drain is believed it decides.
-                if quiet || sys::now_ns() >= run.born_next {
+                let early = run.drain.holds_first_alone();
+                if quiet || early || sys::now_ns() >= run.born_next {
                     self.look_for_newborns(run, !quiet);
                 }
                 Told::Newcomers(self.census.take_newcomers(at))
@@ -208,6 +219,14 @@ impl Session {
         if summary.in_flight > 0 {
             // Work on a slow disk moves no word, and is no deadlock.
             summary.motion ^= run.activity;
+        }
+        if run.drain.awaits_calm() {
+            let others = self.census.alive(at).filter(|member| !member.is_first());
+            if others.take(CALM_LOOKS).any(forgive::at_work) {
+                // On its way to a call, between two words.
+                run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            }
+            summary.stir ^= run.activity;
         }
         if summary.motion != run.last.motion {
             run.moved_at = sys::now_ns();

@@ -44,7 +44,7 @@ impl Session {
     /// Waits until it is quiet, at most until `until`. None: a signal came.
     pub fn wait_quiet(&mut self, until: u64) -> Option<Quiet> {
         let begun = sys::now_ns();
-        let mut runs: Vec<Run> = self.gates.iter().map(|_| Run::new(0, u64::MAX)).collect();
+        let mut runs: Vec<Run> = self.gates.iter().map(|_| Run::new(0, u64::MAX, None)).collect();
         let (mut in_a_row, mut listed_at) = (0, begun);
         loop {
             if self.signals.came().is_some() {

@@ -3,13 +3,16 @@
 use super::blockers::Blocker;
 use super::pass::Reading;
 use super::sys;
-use gate::drain::{Drain, Limits, Outcome, Summary, Told};
+use gate::drain::{Drain, Limits, Order, Outcome, Summary, Told};
 use gate::standing::Given;
 
 /// Nothing moves for this long: something in flight waits for something held.
 const STUCK_AFTER_NS: u64 = 15_000_000;
 /// Short openings that one drain may make.
 const OPENINGS: u32 = 8;
+/// For the programs that are held first: to come to rest (half of the drain time), and
+/// the others after them.
+pub(super) const ORDER: Order = Order { drain: 0, calm_after: 2_000_000, calm_within: 20_000_000 };
 /// Pauses between passes grow from this, half as long again each time.
 pub(super) const PAUSE_MIN_NS: u64 = 100_000;
 
@@ -47,9 +50,9 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) fn new(deadline: u64, drain_until: u64) -> Run {
+    pub(super) fn new(deadline: u64, drain_until: u64, order: Option<Order>) -> Run {
         Run {
-            drain: Drain::new(limits(deadline, drain_until)),
+            drain: Drain::new(limits(deadline, drain_until, order)),
             told: Told::Done(0),
             reading: Reading::default(),
             given: Vec::new(),
@@ -93,12 +96,13 @@ impl Run {
         self.openings += self.drain.openings();
         self.admitted += self.drain.admitted();
         self.deadline = self.drain.deadline() + 1;
-        self.drain = Drain::new(limits(self.deadline, self.drain_until));
+        // Behind a barrier that is up there is no order any more.
+        self.drain = Drain::new(limits(self.deadline, self.drain_until, None));
         self.outcome = None;
         self.told = Told::Done(sys::now_ns());
     }
 }
 
-fn limits(deadline: u64, drain_until: u64) -> Limits {
-    Limits { deadline, drain_until, stuck_after: STUCK_AFTER_NS, openings: OPENINGS }
+fn limits(deadline: u64, drain_until: u64, order: Option<Order>) -> Limits {
+    Limits { deadline, drain_until, stuck_after: STUCK_AFTER_NS, openings: OPENINGS, order }
 }

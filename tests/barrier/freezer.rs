@@ -184,6 +184,7 @@ impl Freezer {
                 overflow: 0,
                 overflow_entries: 0,
                 parent: parent_of(member),
+                first: false,
                 settled: false,
                 unborn: false,
                 unknown: false,
@@ -298,8 +299,13 @@ impl Freezer {
         let limit_ns = if self.late { 10_000_000 } else { 1_000_000_000 };
         let now = now_ns();
         let deadline = (now + limit_ns).max(self.last_deadline + 1);
-        let limits =
-            Limits { deadline, drain_until: now + limit_ns / 2, stuck_after: 20_000, openings: 8 };
+        let limits = Limits {
+            deadline,
+            drain_until: now + limit_ns / 2,
+            stuck_after: 20_000,
+            openings: 8,
+            order: None,
+        };
         let mut drain = Drain::new(limits);
         let die_at = if self.random.below(64) == 0 { self.random.below(8) } else { u64::MAX };
         let mut told = Told::Done(now);
@@ -318,6 +324,7 @@ impl Freezer {
                 return;
             }
             told = match ask {
+                Ask::CloseFirst(_) => unreachable!("no order here"),
                 Ask::Close(deadline) => {
                     self.last_deadline = deadline;
                     self.world.control.barrier.store(deadline, SeqCst);

@@ -5,9 +5,9 @@
 
 use super::oracle;
 use super::state::{Freezer, Member, Phase, Row, State, Step, Verdict};
-use super::{Fault, Protocol};
+use super::{Fault, Protocol, TICK};
 use gate::control::ANY_SEQUENCE;
-use gate::drain::{Ask, Drain, Limits, Outcome, Summary, Thaw, ThawAsk, Told};
+use gate::drain::{Ask, Drain, Limits, Order, Outcome, Summary, Thaw, ThawAsk, Told};
 use gate::standing::{Given, LockFile, Rest, Standing, Thread, must_revoke, settled, summarize};
 use gate::word::Doing;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -90,6 +90,11 @@ impl Protocol {
             drain_until: time + self.scenario.drain,
             stuck_after: self.scenario.stuck,
             openings: self.scenario.openings,
+            order: (self.scenario.first != 0 && self.fault != Fault::NoOrder).then_some(Order {
+                drain: self.scenario.drain,
+                calm_after: if self.scenario.patient { TICK } else { 0 },
+                calm_within: 1 << 38,
+            }),
         };
         let mut drain = Drain::new(limits);
         let f = &mut s.freezer;
@@ -147,8 +152,16 @@ impl Protocol {
 
     fn drain(&self, s: &mut State, ask: Ask) {
         match ask {
+            Ask::CloseFirst(deadline) => {
+                s.early = deadline;
+                s.last_deadline = deadline;
+                s.freezer.deadline = deadline;
+            }
             Ask::Close(deadline) => {
-                s.barrier = deadline;
+                if self.fault != Fault::FirstAlone {
+                    s.barrier = deadline;
+                }
+                s.early = deadline;
                 s.last_deadline = deadline;
                 s.freezer.deadline = deadline;
                 s.freezer.list.iter_mut().for_each(|member| member.unborn = false);
@@ -194,6 +207,7 @@ impl Protocol {
             }
             Ask::Open => {
                 s.barrier = 0;
+                s.early = 0;
                 let list = s.freezer.list.iter().filter_map(|m| m.region.map(|at| (m.proc, at)));
                 let words = list.flat_map(|(p, at)| {
                     let words = s.regions[at as usize].words.iter().enumerate();
@@ -316,7 +330,10 @@ impl Protocol {
             self.tell(s, told);
             // Not quiet, and nothing has moved: the same again, but for newcomers.
             let quiet = seen.in_flight == 0 && seen.outstanding == 0;
-            if fresh && !quiet && s.freezer.phase == Phase::Draining(Ask::Rescan) {
+            let calm = s.freezer.drain.is_some_and(|drain| drain.awaits_calm());
+            let again = !quiet && s.freezer.phase == Phase::Draining(Ask::Rescan);
+            let waits = calm && s.freezer.phase == Phase::Draining(Ask::Pass);
+            if fresh && (again || waits) {
                 s.freezer.stale = Some(readable(s));
             }
         }
@@ -330,6 +347,7 @@ impl Protocol {
             ThawAsk::Pass => self.drain(s, Ask::Pass),
             ThawAsk::Open => {
                 s.barrier = 0;
+                s.early = 0;
                 let clock = match self.fault {
                     Fault::FreezerIgnoresLease => 0,
                     Fault::ClockFirst => s.freezer.early_clock,
@@ -424,6 +442,7 @@ impl Reading {
                 overflow: 0,
                 overflow_entries: 0,
                 parent: s.procs[f.list[at].proc as usize].parent.and_then(at_of),
+                first: protocol.scenario.first & 1 << f.list[at].proc != 0,
                 settled: row.gone,
                 unborn: false,
                 unknown: false,

@@ -72,6 +72,10 @@ pub enum Fault {
     NestedTrustsAsking,
     SettledOwnerPasses,
     SecondForkTrusted,
+    /// Those that are held first are held with all others.
+    NoOrder,
+    /// When the first ones have come to rest nobody is held any more.
+    FirstAlone,
     /// What a child's child changes is not counted.
     GrandchildUncounted,
     /// What counts as settled is judged before a pause, and kept for that word.
@@ -113,6 +117,7 @@ impl Model for Protocol {
         let mut s = State {
             time: TICK,
             barrier: 0,
+            early: 0,
             last_deadline: 0,
             places: Vec::new(),
             procs: Vec::new(),

@@ -34,6 +34,8 @@ pub struct Scenario {
     /// How many signals come, inside a call, and the program of their handler.
     pub signals: u8,
     pub handler: u8,
+    /// Processes (bits) that are held before all others.
+    pub first: u8,
     /// The profile's rule for settled sections is in force.
     pub settled: bool,
 }
@@ -62,6 +64,7 @@ const TIMELESS: Scenario = Scenario {
     freezer_kills: 0,
     signals: 0,
     handler: 0,
+    first: 0,
     settled: false,
 };
 
@@ -383,3 +386,28 @@ pub const SETTLED_EXEC: Scenario = Scenario {
     ],
     ..SETTLED
 };
+
+/// A set that travels by message, and no lock: one makes its half, the other hears of
+/// it and makes the other. The clock moves only when nothing else can, so that who
+/// has an answer is quick: nothing more is claimed for such sets.
+pub const FIRST_MESSAGE: Scenario = Scenario {
+    name: "a set by message, its maker held first",
+    programs: &[&[Write(0), Sync], &[Await(0), Write(1), Write(2)]],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1, 2], of: ALL }],
+    first: 1,
+    limit: 40 * TICK,
+    drain: 30 * TICK,
+    until: 50 * TICK,
+    patient: true,
+    ..TIMELESS
+};
+
+/// The one that is held first has a section that waits for another's lock, and the
+/// other way round.
+pub const FIRST_CROSSED: Scenario =
+    Scenario { name: "sections crossed, one held first", first: 1, ..CROSSED };
+
+/// The others are held by the second closing alone.
+pub const FIRST_SETS: Scenario =
+    Scenario { name: "sets under one lock, one process held first", first: 2, ..SETS };

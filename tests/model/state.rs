@@ -231,6 +231,8 @@ pub struct State {
     pub time: u64,
     /// The page.
     pub barrier: u64,
+    /// The word of those that are held first.
+    pub early: u64,
     pub last_deadline: u64,
     pub places: Vec<Candidate>,
     pub procs: Vec<Proc>,

@@ -37,20 +37,26 @@ impl Protocol {
             (Step::LockWait, Op::Lock(lock)) => s.locks[lock as usize].is_none(),
             // It sleeps in slices: it goes on as soon as a look would let it.
             (Step::Held, _) => {
-                self.look(s, &mut thread.clone()) != Look::Closed || self.permitted(s, p, t)
+                self.look(s, p, &mut thread.clone()) != Look::Closed || self.permitted(s, p, t)
             }
             _ => true,
         }
     }
 
-    fn look(&self, s: &State, thread: &mut Thread) -> Look {
-        if self.fault == Fault::WorkerIgnoresLease && s.barrier != 0 {
+    /// The word that this process looks at.
+    fn barrier(&self, s: &State, p: usize) -> u64 {
+        if self.scenario.first & 1 << p != 0 { s.early } else { s.barrier }
+    }
+
+    fn look(&self, s: &State, p: usize, thread: &mut Thread) -> Look {
+        let barrier = self.barrier(s, p);
+        if self.fault == Fault::WorkerIgnoresLease && barrier != 0 {
             return Look::Closed;
         }
         if self.fault == Fault::BoundOfEachBarrier {
             thread.patience.until = 0;
         }
-        thread.patience.look(s.barrier, || s.time)
+        thread.patience.look(barrier, || s.time)
     }
 
     /// May this process pass a closed barrier?
@@ -128,7 +134,7 @@ impl Protocol {
             Step::Next => self.begin(s, p, t, op, own),
             Step::Announced => {
                 let mut looked = s.procs[p].threads[t].clone();
-                let look = self.look(s, &mut looked);
+                let look = self.look(s, p, &mut looked);
                 s.procs[p].threads[t] = looked;
                 match look {
                     Look::Open => self.passes(s, p, t),
@@ -236,7 +242,7 @@ impl Protocol {
     /// Announced for all to see: look again, ask, or retract and wait.
     fn ask(&self, s: &mut State, p: usize, t: usize) {
         let mut looked = s.procs[p].threads[t].clone();
-        let look = self.look(s, &mut looked);
+        let look = self.look(s, p, &mut looked);
         s.procs[p].threads[t] = looked;
         if look != Look::Closed {
             return self.pass_by(s, p, t, look);
@@ -250,7 +256,7 @@ impl Protocol {
             self.store(s, p, t, own.retract(Doing::Held), None);
             self.flush_all(s, p, t);
         }
-        let (now, barrier) = (s.time, s.barrier);
+        let (now, barrier) = (s.time, self.barrier(s, p));
         let thread = &mut s.procs[p].threads[t];
         thread.step = Step::Held;
         if now >= *thread.bound.get_or_insert(barrier) {
