@@ -45,9 +45,23 @@ pub struct Member {
     /// The process word whose section counted as over in the last pass, by the
     /// profile's rule (for the list of blockers).
     pub settled: Option<u64>,
+    /// Its count of calls that had waited as long as they may, when this drain began.
+    pub overdue_before: u64,
 }
 
 impl Member {
+    /// Has a call of it passed the barrier since the drain began, because it had
+    /// waited as long as it may?
+    pub fn was_overdue(&self) -> bool {
+        self.overdue() > self.overdue_before
+    }
+
+    /// See [`gate::region::Header::overdue`].
+    pub fn overdue(&self) -> u64 {
+        let count = |view: &View| view.header().overdue.load(std::sync::atomic::Ordering::Relaxed);
+        self.view.as_ref().map_or(0, count)
+    }
+
     /// Does its region show an open section?
     pub fn in_section(&self) -> bool {
         let word = |view: &View| {
@@ -281,6 +295,7 @@ impl Census {
             forgiven: Vec::new(),
             locks_gone: None,
             settled: None,
+            overdue_before: 0,
         };
         let place = match old {
             // After an exec the region does not say any more whose child it is.

@@ -60,6 +60,12 @@ pub enum Ended {
 impl Session {
     /// Raises every barrier and drains. `limit_ns` and `drain_ns` count from now.
     pub fn drain(&mut self, limit_ns: u64, drain_ns: u64) -> (Ended, Vec<Run>) {
+        for at in 0..self.gates.len() {
+            self.refresh(at);
+            for member in &mut self.census.gates[at] {
+                member.overdue_before = member.overdue();
+            }
+        }
         let now = sys::now_ns();
         let drain_until = now.saturating_add(drain_ns.min(limit_ns));
         let mut runs: Vec<Run> = self
@@ -204,6 +210,8 @@ impl Session {
             }
             Ask::Done(outcome) => {
                 run.outcome = Some(outcome);
+                let members = self.census.gates[at].len();
+                run.drained_words = showing(&run.reading, members, |_| true);
                 run.ended_at = sys::now_ns();
                 Told::Done(run.ended_at)
             }
@@ -353,13 +361,22 @@ pub fn is_stopped(pid: i32) -> bool {
 
 /// Everybody who is held, as (member, slot, word).
 pub fn held(reading: &Reading, members: usize) -> Vec<(usize, usize, u64)> {
-    let mut held = Vec::new();
+    showing(reading, members, |doing| doing == Doing::Held)
+}
+
+/// Everybody who is doing such a thing, as (member, slot, word).
+pub fn showing(
+    reading: &Reading,
+    members: usize,
+    such: impl Fn(Doing) -> bool,
+) -> Vec<(usize, usize, u64)> {
+    let mut found = Vec::new();
     for place in 0..members {
         for (slot, thread) in reading.threads_of(place).iter().enumerate() {
-            if thread.word.doing() == Doing::Held {
-                held.push((place, slot, thread.word.0));
+            if such(thread.word.doing()) {
+                found.push((place, slot, thread.word.0));
             }
         }
     }
-    held
+    found
 }

@@ -10,7 +10,6 @@ use super::procfs;
 use gate::calls::{Rule, TABLE};
 use gate::word::{Doing, ThreadWord};
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -95,9 +94,8 @@ fn stream_fd(pid: i32, thread: i32, word: ThreadWord) -> Option<i32> {
 /// Can a change to this descriptor not reach a snapshot?
 fn not_a_stored_file(pid: i32, fd: i32) -> bool {
     let link = format!("/proc/{pid}/fd/{fd}");
-    let Ok(meta) = fs::metadata(&link) else { return false };
-    let kind = meta.file_type();
-    if kind.is_socket() || kind.is_fifo() || kind.is_char_device() {
+    let Some(file) = super::sys::known(Path::new(&link)) else { return false };
+    if [libc::S_IFSOCK, libc::S_IFIFO, libc::S_IFCHR].iter().any(|kind| file.is(*kind)) {
         return true;
     }
     // A regular file on tmpfs is not forgiven: it may lie below a protected
@@ -156,7 +154,8 @@ pub fn path_of(pid: i32, fd: i32) -> Option<String> {
 /// The path of a file that this process has open, by device and inode.
 pub fn path_of_file(pid: i32, dev: u64, ino: u64) -> Option<String> {
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    fds.filter(|fd| fs::metadata(fd.path()).is_ok_and(|m| m.ino() == ino && m.dev() == dev))
+    let is_it = |file: super::sys::Known| (file.dev, file.ino) == (dev, ino);
+    fds.filter(|fd| super::sys::known(&fd.path()).is_some_and(is_it))
         .find_map(|fd| fs::read_link(fd.path()).ok())
         .map(|path| path.to_string_lossy().into_owned())
 }

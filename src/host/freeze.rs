@@ -243,8 +243,9 @@ impl Freeze {
         let ended_at = run.map_or(0, |run| run.ended_at);
         let opened_at = if opened_at == 0 { ended_at } else { opened_at };
         let mut findings = self.evidence.findings(at);
-        if verdict == Verdict::Escaped && !findings.iter().any(|f| f.kind == Kind::Escape) {
-            findings.push(self.who_passed(at));
+        if verdict == Verdict::Escaped {
+            let seen = findings.iter().any(|f| f.kind == Kind::Escape);
+            findings.extend(self.who_passed(at, seen));
         }
         findings.extend(run.map(|run| self.held_with_locks(at, run)).unwrap_or_default());
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
@@ -299,25 +300,35 @@ impl Freeze {
             .collect()
     }
 
-    /// Who passed the closed barrier, as far as it can be told.
-    fn who_passed(&self, at: usize) -> Finding {
-        let mut overdue = self
-            .session
-            .census
-            .alive(at)
-            .filter(|m| m.view.as_ref().is_some_and(|v| v.header().overdue.load(Relaxed) > 0));
-        let member = overdue.next();
-        Finding {
+    /// Who passed the closed barrier, as far as the words tell. `seen`: something was
+    /// seen of it elsewhere.
+    fn who_passed(&self, at: usize, seen: bool) -> Option<Finding> {
+        let overdue = self.session.census.alive(at).find(|member| member.was_overdue());
+        let passed = self.runs.get(at).and_then(|run| self.moved_since(at, run));
+        let (member, what) = match (overdue, passed) {
+            (Some(member), _) => (Some(member), "it had waited as long as it may".into()),
+            (None, Some((member, 0))) => (Some(member), "one that is over".into()),
+            (None, Some((member, call))) => (Some(member), gate::calls::name(call).to_string()),
+            (None, None) if seen => return None,
+            (None, None) => (None, "by whom cannot be told".into()),
+        };
+        Some(Finding {
             kind: Kind::Escape,
             pid: member.map(|m| m.pid),
             program: member.map(|m| m.stat.comm.clone()),
             path: None,
-            what: match member {
-                Some(_) => "a call passed the closed barrier: it had waited as long as it may",
-                None => "a call passed the closed barrier",
-            }
-            .into(),
-        }
+            what: format!("a call passed the closed barrier: {what}"),
+        })
+    }
+
+    /// Whose word, as the last pass before the thaw saw it, was not what it was when
+    /// everybody had come to rest; and its last call.
+    fn moved_since(&self, at: usize, run: &Run) -> Option<(&super::census::Member, u16)> {
+        run.drained_words.iter().find_map(|(place, slot, was)| {
+            let now = run.reading().threads_of(*place).get(*slot)?.word;
+            let moved = now.sequence() != gate::word::ThreadWord(*was).sequence();
+            moved.then(|| (&self.session.census.gates[at][*place], now.call()))
+        })
     }
 }
 

@@ -3,10 +3,11 @@
 //! Else three tools, one after the other, would hold a server up without end.
 
 use super::barrier;
-use super::engine::{Session, held, is_stopped};
+use super::engine::{Session, is_stopped, showing};
 use super::pass::Reading;
 use super::sys;
 use gate::control::ControlPage;
+use gate::word::{Doing, ThreadWord};
 use std::sync::atomic::Ordering::Acquire;
 
 /// A barrier that a dead freezer left up is taken down. True if there was one
@@ -48,14 +49,14 @@ impl Session {
             sys::sleep_ns((until - sys::now_ns().min(until)).min(1_000_000));
         }
         // Everybody who shows "held" with the barrier down has been woken, and
-        // passes as soon as he is given a processor.
+        // passes as soon as he is given a processor; so does who asks already.
         let mut waiting = Vec::new();
         for at in 0..self.gates.len() {
             self.refresh(at);
             let mut reading = Reading::default();
             reading.read(&mut self.census.gates[at]);
             let members = self.census.gates[at].len();
-            waiting.extend(held(&reading, members).into_iter().map(|h| (at, h)));
+            waiting.extend(asking_or_held(&reading, members).into_iter().map(|w| (at, w)));
         }
         while !waiting.is_empty() && sys::now_ns() < at_most {
             if self.signals.came().is_some() {
@@ -69,11 +70,18 @@ impl Session {
             waiting.retain(|(at, (place, slot, word))| {
                 let member = &self.census.gates[*at][*place];
                 let slot = member.view.as_ref().and_then(|v| v.slots().get(*slot));
-                slot.is_some_and(|slot| slot.word.load(Acquire) == *word)
+                // Who merely asks again would find the next barrier closed, with a
+                // bound that comes from the one before.
+                let here = |slot: &gate::region::Slot| ThreadWord(slot.word.load(Acquire));
+                slot.is_some_and(|slot| !here(slot).has_moved(ThreadWord(*word)))
                     && !member.gone
                     && !is_stopped(member.pid)
             });
         }
         true
     }
+}
+
+fn asking_or_held(reading: &Reading, members: usize) -> Vec<(usize, usize, u64)> {
+    showing(reading, members, |doing| matches!(doing, Doing::Asking | Doing::Held))
 }

@@ -47,6 +47,9 @@ pub struct Run {
     pub(super) activity: u64,
     pub(super) moved_at: u64,
     pub(super) held_at_opening: Vec<(usize, usize, u64)>,
+    /// Every thread's word (member, slot, word) as the last pass before the snapshot
+    /// saw it: tells afterwards who passed.
+    pub drained_words: Vec<(usize, usize, u64)>,
 }
 
 impl Run {
@@ -73,6 +76,7 @@ impl Run {
             activity: 0,
             moved_at: 0,
             held_at_opening: Vec::new(),
+            drained_words: Vec::new(),
         }
     }
 

@@ -257,3 +257,37 @@ pub fn window() -> Option<(usize, usize)> {
     (got == 0 && size.ws_row > 0 && size.ws_col > 0)
         .then_some((size.ws_row.into(), size.ws_col.into()))
 }
+
+/// What a file is, without asking a file system that may answer no more (a hung
+/// FUSE server, NFS): as the kernel remembers it.
+pub struct Known {
+    /// Type and permissions.
+    pub mode: u32,
+    /// Device, as `stat` says it.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+impl Known {
+    /// Is it of this type (`S_IFREG`, ...)?
+    pub fn is(&self, kind: u32) -> bool {
+        self.mode & libc::S_IFMT == kind
+    }
+}
+
+/// Looks at a path's target that way; for links like /proc/PID/fd/N.
+pub fn known(path: &std::path::Path) -> Option<Known> {
+    let path = c_path(path);
+    // SAFETY: all zero bytes are a valid statx.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_STATX_DONT_SYNC;
+    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO;
+    // SAFETY: `path` is a C string, `found` is writable.
+    let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &mut found) };
+    (done == 0).then(|| Known {
+        mode: found.stx_mode as u32,
+        dev: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
+        ino: found.stx_ino,
+    })
+}

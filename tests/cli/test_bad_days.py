@@ -151,7 +151,7 @@ class Freezers(unittest.TestCase):
     def test_killed_at_random_moments(self):
         worker = self.rig.worker("work", self.rig.file("a"))
         chance = random.Random(7)
-        for _ in range(15):
+        for _ in range(50):
             freezer = self.rig.start("freeze", "-g", "t", "-t", "300ms", "--", "sleep", "0.25")
             time.sleep(chance.uniform(0, 0.25))
             freezer.kill()

@@ -150,7 +150,9 @@ class Tally:
         elif outcome.verdict == "CONSISTENT" and outcome.exit != 0:
             self.bad.append(f"exit {outcome.exit} although {outcome.line} {outcome.stderr.strip()[-200:]}")
         if outcome.verdict != "CONSISTENT":
-            self.others.append(f"exit {outcome.exit}: {outcome.stdout.strip()[-900:]} {outcome.stderr.strip()[-900:]}")
+            oracle = f"oracle: changed={seen['changed']} inside={seen['inside']} {seen['first']}; " if cut_in_two else ""
+            self.others.append(f"exit {outcome.exit}: {oracle}{outcome.stdout.strip()[-900:]} "
+                               f"{outcome.stderr.strip()[-900:]}")
         self.cut += seen["cut"] if seen else 0
 
     def text(self):

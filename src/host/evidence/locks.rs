@@ -6,8 +6,9 @@
 
 use crate::host::census::Member;
 use crate::host::report::{Finding, Kind};
+use crate::host::sys;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Locks that guard writing, of this process, that its region does not list.
@@ -46,8 +47,8 @@ fn look(member: &Member) -> Option<Vec<Finding>> {
             continue;
         }
         let fd = format!("/proc/{pid}/fd/{}", info.file_name().to_string_lossy());
-        let Ok(meta) = fs::metadata(&fd) else { continue };
-        if known.contains(&(meta.dev(), meta.ino())) {
+        let Some(file) = sys::known(Path::new(&fd)) else { continue };
+        if known.contains(&(file.dev, file.ino)) {
             continue;
         }
         let path = fs::read_link(&fd).ok().map(|p| p.to_string_lossy().into_owned());
