@@ -117,7 +117,7 @@ impl Freeze {
             self.runs = runs;
             if ended == Ended::Drained {
                 let deadline = self.deadline();
-                self.evidence.drained(&self.session, &self.options, deadline);
+                self.evidence.drained(&mut self.session, &self.options, deadline);
                 return ended;
             }
             if ended != Ended::NotDrained || self.attempts > retries {

@@ -8,14 +8,33 @@
 
 use super::coverage::{self, Service};
 use crate::host::census::{Census, Kind as Seen};
+use crate::host::helper::{Helper, RegionFound};
 use crate::host::procfs;
 use crate::host::report::{Finding, Kind};
+use crate::host::view::View;
 use std::collections::HashSet;
 
 /// Asks the kernel for all locks at once.
-pub fn unlisted(census: &Census, service: &Service) -> Vec<Finding> {
+pub fn unlisted(census: &Census, helper: &mut Helper, service: &Service) -> Vec<Finding> {
     let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    writers(&text).into_iter().filter_map(|(pid, file)| judge(census, service, pid, file)).collect()
+    let suspects = writers(&text).into_iter();
+    let mut found: Vec<Finding> =
+        suspects.filter_map(|(pid, file)| judge(census, service, pid, file)).collect();
+    found.retain(|finding| !finding.pid.is_some_and(|pid| is_gated_at_rest(helper, pid)));
+    found
+}
+
+/// Is it gated by now, and has begun nothing? A service that was started behind the
+/// barrier may lock what it likes, and waits at its first change.
+fn is_gated_at_rest(helper: &mut Helper, pid: i32) -> bool {
+    let mut looked = helper.look(&[pid]);
+    let Some((looked, fd)) = looked.pop() else { return false };
+    let view = fd.and_then(|fd| View::new(&fd, looked.region == RegionFound::Copied).ok());
+    looked.page.is_some()
+        && view.is_some_and(|view| {
+            let process = view.header().process.load(std::sync::atomic::Ordering::Acquire);
+            !gate::word::ProcessWord(process).section_open()
+        })
 }
 
 fn judge(census: &Census, service: &Service, pid: i32, file: &str) -> Option<Finding> {

@@ -146,12 +146,13 @@ impl Evidence {
     }
 
     /// Everybody is held: from now on every change is an escape.
-    pub fn drained(&mut self, session: &Session, options: &Options, deadline: u64) {
+    pub fn drained(&mut self, session: &mut Session, options: &Options, deadline: u64) {
         if !self.enabled {
             return;
         }
         for (at, service) in self.services.iter().enumerate() {
-            self.findings[at].extend(holders::unlisted(&session.census, service));
+            let Session { census, helper, .. } = session;
+            self.findings[at].extend(holders::unlisted(census, helper, service));
         }
         if self.places.iter().any(|p| !p.dirs.is_empty()) {
             self.watch.arm(&self.places);
