@@ -32,6 +32,21 @@ class Cycler(threading.Thread):
                 self.odd.append((r.stdout + r.stderr).strip())
 
 
+MARK = "WRITEGATE_SUITE"
+
+
+def leftovers(work):
+    """Ends what a program that was cut short has left: some make process groups of their own."""
+    mark = f"{MARK}={work}".encode()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                if mark in f.read().split(b"\0"):
+                    os.kill(int(pid), signal.SIGKILL)
+        except OSError:
+            pass                                         # gone, or not a process of ours
+
+
 class Result:
     """{job: {test: result}} of one mode; the job itself is the test ''."""
 
@@ -71,6 +86,7 @@ def run(suite, mode, o, library, command, leave_out=()):
         if mode != "bare":
             gate = gates.Gate(library, command, work, "suite")
             env = gate.environment()
+        env[MARK] = work
         if mode == "cycling":
             cycler = Cycler(gate)
             cycler.start()
@@ -93,6 +109,7 @@ def run(suite, mode, o, library, command, leave_out=()):
             cycler.over.set()
             cycler.join(30)
             result.codes, result.odd = dict(sorted(cycler.codes.items())), cycler.odd
+        leftovers(work)
         if gate:
             gate.close()
         # What a test that was killed left mounted.

@@ -24,7 +24,7 @@ pub fn ungated_writers(census: &Census, places: &Places) -> Vec<Finding> {
             }
             let path = path.to_string_lossy().into_owned();
             let known = |f: &Finding| f.pid == Some(pid) && f.path.as_ref() == Some(&path);
-            if found.iter().any(known) || is_kin(pid, census) {
+            if found.iter().any(known) || is_kin(pid, census) || is_dying(pid) {
                 continue;
             }
             found.push(Finding {
@@ -37,6 +37,21 @@ pub fn ungated_writers(census: &Census, places: &Places) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Has every thread begun to exit? Such a process has lost its memory, so nothing says
+/// any more that it was gated, and still has its files; it makes no call again.
+fn is_dying(pid: i32) -> bool {
+    const PF_EXITING: u64 = 4;
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| fs::read_to_string(task.path().join("stat"))).all(|stat| {
+        let flags = stat.ok().and_then(|text| {
+            let after_name = text.get(text.rfind(") ")? + 2..)?;
+            after_name.split(' ').nth(6)?.parse::<u64>().ok()
+        });
+        // No longer there: gone.
+        flags.is_none_or(|flags| flags & PF_EXITING != 0)
+    })
 }
 
 fn open_for_writing(pid: i32, fd: &std::ffi::OsStr) -> bool {
