@@ -104,7 +104,9 @@ def one(program, case, top, env, ms, gate, prefix=()):
     if not idle and p.poll() is None and not select.select([p.stdout], [], [], 0)[0]:
         problem = f"hangs (barrier down now):\n          {stacks(p.pid)}"
         os.killpg(p.pid, signal.SIGKILL)
-    elif idle and gate:
+    # Under an emulator the kernel knows another stack than the program's, and so nobody can tell that a
+    # call was left by siglongjmp: it is in flight until the thread's next one.
+    elif idle and gate and not (prefix and case.startswith("siglongjmp")):
         time.sleep(0.1)
         r = gate.run("freeze", "-g", gate.name, "-t", "2s", "--drain", "1s", "--retries", "0", "--", "true")
         if r.returncode:
