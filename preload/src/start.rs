@@ -349,7 +349,11 @@ fn program_is_gated(text: &str) -> bool {
 /// With /etc/ld.so.preload the freezer comes here too: gated, it would be one of those
 /// that it waits for.
 fn is_the_command() -> bool {
-    program().bytes().ends_with(b"/writegate")
+    const AT_EXECFN: u64 = 31;
+    let name = resolve::auxiliary(AT_EXECFN).unwrap_or(0) as *const u8;
+    // SAFETY: the name that the program was executed by, a C string for life, or null.
+    let name = unsafe { c_string(name) };
+    name.rsplit(|c| *c == b'/').next() == Some(b"writegate")
 }
 
 /// Keys that name programs, and what they mean.
