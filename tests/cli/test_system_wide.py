@@ -32,7 +32,7 @@ class SystemWide(unittest.TestCase):
         wrapped = f"{WRITEGATE} freeze -g t -t 2s --retries 0 -- sh -c 'echo >> {self.rig.file('x')}'"
         in_two = (f"token=$({WRITEGATE} freeze -g t -t 2s --retries 0 | head -1) && "
                   f"{WRITEGATE} status -g t && {WRITEGATE} thaw $token")
-        said = self.inside(f"sleep 20 & {wrapped} && {in_two}; code=$?; kill $!; exit $code")
+        said = self.inside(f"sleep 20 & sleep 0.5; {wrapped} && {in_two}; code=$?; kill $!; exit $code")
         self.assertEqual(said.returncode, 0, said.stdout)
         self.assertEqual(said.stdout.count("verdict=CONSISTENT coverage=full"), 2, said.stdout)
         # sleep is; neither the command nor its helper and keeper.
