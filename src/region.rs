@@ -26,8 +26,6 @@ pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
 
 /// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
 pub const FLAG_STRONG: u32 = 1;
-/// Forked while its parent's section was open: works for that section.
-pub const FLAG_BORN_IN_SECTION: u32 = 2;
 /// Lock table was full once: locks are confirmed by the kernel's view only.
 pub const FLAG_LOCKS_UNKNOWN: u32 = 4;
 /// Has mapped a protected file shared and writable: stores cannot be held.
@@ -108,8 +106,7 @@ pub struct Slot {
     pub stack: AtomicU64,
     /// Thread id in its own PID namespace; 0: slot is free.
     pub tid: AtomicI32,
-    /// Set while a call is parked by the profile's rule.
-    pub parked: AtomicU32,
+    _reserved: AtomicU32,
     /// Device of the lock it waits for (see `Doing::LockWait`).
     pub wait_dev: AtomicU64,
     /// Inode of the lock it waits for.

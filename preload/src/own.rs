@@ -8,7 +8,7 @@ use crate::{arch, start, sys};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::{Lost, Table};
-use gate::region::{FLAG_BORN_IN_SECTION, FLAG_FIRST, FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
+use gate::region::{FLAG_FIRST, FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
 use gate::word::{ProcessWord, ThreadWord};
 
 /// The region, however early or late it is asked for: starts the library, or
@@ -108,9 +108,6 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
         let old = &parent.header;
         nonce ^= old.nonce.load(Relaxed).rotate_left(17);
         header.parent_nonce.store(old.nonce.load(Relaxed), Relaxed);
-        if ProcessWord(old.process.load(Acquire)).section_open() {
-            flags |= FLAG_BORN_IN_SECTION;
-        }
         let table = Table(&header.locks);
         let Lost(lost) = table.inherit(Table(&old.locks));
         LOCKS_LOST.store(lost, Relaxed);

@@ -7,7 +7,7 @@ use super::{print, say, show};
 use crate::host::fault::{Fault, PERMISSION, Result, TOKEN};
 use crate::host::gatedir::{self, Gate};
 use crate::host::token::Token;
-use crate::host::verdict::{Coverage, Line, Verdict};
+use crate::host::verdict::{Line, Verdict};
 use crate::host::{barrier, keeper, sys, syslog};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
@@ -85,18 +85,9 @@ fn without_keeper(token: &Token) -> Result<u8> {
             let opened = barrier::lower(page);
             let verdict = if opened >= *deadline { Verdict::Expired } else { Verdict::Unproven };
             let line = Line {
-                gate: name.clone(),
-                verdict,
-                coverage: Coverage::None,
                 generation: page.freezes.load(Acquire),
-                drain_ns: 0,
                 held_ns: opened.saturating_sub(closed),
-                procs: 0,
-                waiters: 0,
-                admitted: 0,
-                escaped: 0,
-                openings: 0,
-                quiet: None,
+                ..Line::unmeasured(name.clone(), verdict)
             };
             print(&line.to_string());
             syslog::line(&line, verdict.code());

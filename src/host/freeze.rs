@@ -9,7 +9,7 @@ use super::report::{CommandRecord, Finding, GateRecord, Kind, Moment, Process, R
 use super::run::Run;
 use super::session::Thawed;
 use super::sys;
-use super::verdict::{Coverage, Line, Verdict};
+use super::verdict::{Line, Verdict};
 use gate::drain::Broken;
 use gate::region;
 use std::path::PathBuf;
@@ -360,20 +360,7 @@ fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
 impl GateRecord {
     fn never_begun(gate: String, verdict: Verdict) -> GateRecord {
         GateRecord {
-            line: Line {
-                gate,
-                verdict,
-                coverage: Coverage::None,
-                generation: 0,
-                drain_ns: 0,
-                held_ns: 0,
-                procs: 0,
-                waiters: 0,
-                admitted: 0,
-                escaped: 0,
-                openings: 0,
-                quiet: None,
-            },
+            line: Line::unmeasured(gate, verdict),
             deadline: 0,
             closed: Moment::default(),
             drained: Moment::default(),

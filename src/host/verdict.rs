@@ -135,6 +135,26 @@ pub struct Line {
     pub quiet: Option<bool>,
 }
 
+impl Line {
+    /// Of a freeze of which nothing was measured.
+    pub fn unmeasured(gate: String, verdict: Verdict) -> Line {
+        Line {
+            gate,
+            verdict,
+            coverage: Coverage::None,
+            generation: 0,
+            drain_ns: 0,
+            held_ns: 0,
+            procs: 0,
+            waiters: 0,
+            admitted: 0,
+            escaped: 0,
+            openings: 0,
+            quiet: None,
+        }
+    }
+}
+
 impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

@@ -73,6 +73,9 @@ def main():
                 finally:
                     os.environ.pop("LD_PRELOAD", None)
                     gate.close()
+                unknown = WAYS - {w.id for w in ways}
+                if unknown:
+                    sys.exit(f"no such ways in tests/calls: {' '.join(sorted(unknown))}")
                 bad = [(w.id, f) for w in ways for f in dict.fromkeys(w.failures)]
                 for way, what in bad:
                     print(f"FAIL {name} {place} ours: {way}: {what}")
