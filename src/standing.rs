@@ -115,13 +115,16 @@ fn works_for_a_section(at: usize, processes: &[Standing<'_>]) -> bool {
     false
 }
 
-/// Must this given admission be taken back: a child's, whose owner is done?
+/// Must this given admission be taken back: a child's, whose owner is done, or an
+/// owner's, whose section counts as over?
 pub fn must_revoke(given: &Given, processes: &[Standing<'_>]) -> bool {
-    given.candidate.lock_sequence == ANY_SEQUENCE
-        && match processes.iter().position(|p| p.nonce == given.candidate.nonce) {
-            Some(at) => !works_for_a_section(at, processes),
-            None => true,
-        }
+    let Candidate { nonce, lock_sequence } = given.candidate;
+    let childs = lock_sequence == ANY_SEQUENCE;
+    match processes.iter().position(|p| p.nonce == nonce) {
+        Some(at) if childs => !works_for_a_section(at, processes),
+        Some(at) => processes[at].process.section_open() && processes[at].settled,
+        None => childs,
+    }
 }
 
 /// How many locks a chain of waiters is followed along.
@@ -220,7 +223,8 @@ pub struct Rest {
 ///
 /// Its owner has everything on record and has left the rest to a child
 /// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
-/// everyone who works for it holds no lock, has done nothing since, and waits.
+/// everyone who works for it holds no lock, has done nothing since, and waits: in a call
+/// that may last, or at the barrier.
 /// `unchanged`: the family's count is what it was when all was on record, so that
 /// nobody has changed anything, nor anyone who was born and died unseen.
 /// Whoever wakes is held at its next change like anybody else. The rule trusts
@@ -244,7 +248,8 @@ pub fn settled(
         if p.unknown || p.nonce == 0 && !p.unborn || p.process.locks() > 0 || is_calling(p) {
             return false;
         }
-        if !waits || !family {
+        // Held at the barrier, it can do nothing either.
+        if !(waits || p.held()) || !family {
             return false;
         }
         helpers += 1;
@@ -451,7 +456,10 @@ mod tests {
         let dead = Rest { gone: true, ..quiet };
         assert!(!over(&[owner, helper], &|_| dead), "as if it had never been");
         assert!(over(&[owner, helper, helper], &|at| if at == 1 { dead } else { quiet }));
-        assert!(!over(&[owner, helper], &|_| Rest { waits: false, ..quiet }));
+        let awake = Rest { waits: false, ..quiet };
+        assert!(!over(&[owner, helper], &|_| awake));
+        let held = [thread(Doing::Held, None)];
+        assert!(over(&[owner, Standing { threads: &held, ..helper }], &|_| awake));
         assert!(!over(&[owner, helper], &|_| Rest { family: false, ..quiet }), "after an exec");
         let locking = Standing { process: ProcessWord::default().with_locks(1), ..helper };
         assert!(!over(&[owner, locking], &|_| quiet));

@@ -15,7 +15,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCENARIOS = "single torn_pair sets crossed late_thaw settled child threads exec back_to_back".split()
+SCENARIOS = ("single torn_pair sets crossed late_thaw settled settled_two child child_lives_on threads exec "
+             "back_to_back").split()
 LONGEST_S = 400
 
 # (file, what stands there, what is put instead)
@@ -25,6 +26,9 @@ MUTANTS = [
     ("standing.rs", "summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;",
      "summary.outstanding = 0;"),
     ("standing.rs", "if !unchanged || !processes", "if !processes"),
+    ("standing.rs", "Some(at) => processes[at].process.section_open() && processes[at].settled,",
+     "Some(_) => false,"),
+    ("standing.rs", "Some(at) if childs => !works_for_a_section(at, processes),", "Some(_) if childs => false,"),
     ("drain.rs", "if self.quiet == Some(seen.digest) {", "if self.quiet.is_some() || seen.digest != 1 {"),
     ("drain.rs", "(Phase::Rescanning, Told::Newcomers(0)) => {", "(Phase::Rescanning, Told::Newcomers(_)) => {"),
     ("drain.rs", "if before_opening.digest != drained.digest || before_opening.calling != 0 {",
