@@ -40,17 +40,13 @@ class Rig:
             if self.extra:
                 clients += self.extra(self)
             self.load = lab_load.Load(clients, self.work / "operations.jsonl").start()
-            stack.callback(self._stop_load)
+            stack.callback(self.load.stop)
             time.sleep(1.5)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc):
         return self._stack.__exit__(*exc)
-
-    def _stop_load(self):
-        if self.load.alive():       # setting the events of a dead load would wait for its threads
-            self.load.stop()
 
     def taken(self, name):
         return self.volume.taken(self.mail, name), self.volume.taken(self.index, name)

@@ -26,6 +26,8 @@ import time
 import traceback
 from pathlib import Path
 
+POLL_S = 0.01                                           # of who waits for the other side
+
 
 class Client:
     #: Seconds to sleep between two operations; 0 loads as fast as the server answers.
@@ -52,28 +54,33 @@ class Load:
     def __init__(self, clients, log):
         self.clients, self.log = clients, Path(log)
         context = multiprocessing.get_context("fork")
-        self._stop, self._run = context.Event(), context.Event()
+        # Plain shared numbers, no Event and no Semaphore: to set those waits for their sleepers, for
+        # ever where the load's process has died meanwhile.
+        self._stop = context.RawValue("b", 0)
+        self._turn = context.RawValue("Q", 0)           # odd: paused
+        self._seen = context.RawArray("Q", len(clients))    # the odd turn at which each came to rest
         self._process = context.Process(target=self._main, name="load", daemon=False)
-        self._idle = context.Semaphore(0)
 
     def start(self):
         self.log.write_text("")
-        self._run.set()
         self._process.start()
         return self
 
-    def pause(self):
-        """No new operation begins; returns when those under way have ended."""
-        self._run.clear()
-        for _ in self.clients:
-            self._idle.acquire(timeout=30)
+    def pause(self, timeout_s=30):
+        """No new operation begins; returns when those under way have ended (True: all have)."""
+        self._turn.value += 1 - self._turn.value % 2
+        until = time.monotonic() + timeout_s
+        while any(seen != self._turn.value for seen in self._seen):
+            if time.monotonic() > until or not self.alive():
+                return False
+            time.sleep(POLL_S)
+        return True
 
     def resume(self):
-        self._run.set()
+        self._turn.value += self._turn.value % 2
 
     def stop(self, timeout_s=60):
-        self._stop.set()
-        self._run.set()
+        self._stop.value = 1
         self._process.join(timeout_s)
         if self._process.is_alive():
             self._process.kill()
@@ -104,8 +111,8 @@ class Load:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         parent = os.getppid()
         self._out = os.open(self.log, os.O_WRONLY | os.O_APPEND)
-        threads = [threading.Thread(target=self._drive, args=(c,), daemon=True)
-                   for c in self.clients]
+        threads = [threading.Thread(target=self._drive, args=(n, c), daemon=True)
+                   for n, c in enumerate(self.clients)]
         for t in threads:
             t.start()
         for t in threads:
@@ -115,12 +122,13 @@ class Load:
                     os._exit(1)
         os._exit(0)
 
-    def _drive(self, client):
+    def _drive(self, place, client):
         connected = False
-        while not self._stop.is_set():
-            if not self._run.is_set():
-                self._idle.release()
-                self._run.wait()
+        while not self._stop.value:
+            turn = self._turn.value
+            if turn % 2:
+                self._seen[place] = turn
+                time.sleep(POLL_S)
                 continue
             begun, op, error = time.monotonic(), "CONNECT", None
             client.notes = {}

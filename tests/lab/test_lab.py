@@ -61,6 +61,28 @@ class Lab(unittest.TestCase):
             self.assertTrue(any("on purpose" in r["error"] for r in running.errors()))
             self.assertEqual({r["client"] for r in running.records()}, {0, 1, 2})
 
+    def test_a_load_that_has_died_can_be_paused_and_stopped(self):
+        with tempfile.TemporaryDirectory() as folder:
+            running = load.Load([Ticks(i, seed=i) for i in range(3)], Path(folder) / "ops").start()
+            running.pause()                             # they sleep, and die in their sleep
+            running._process.kill()
+            running._process.join()
+            begun = time.monotonic()
+            running.resume()
+            self.assertFalse(running.pause())
+            running.stop()
+            self.assertLess(time.monotonic() - begun, 2)
+
+    def test_a_pause_right_after_a_pause_is_waited_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with load.Load([Ticks(i, seed=i) for i in range(3)], Path(folder) / "ops") as running:
+                for _ in range(20):
+                    self.assertTrue(running.pause())
+                    before = len(running.records())
+                    time.sleep(0.02)
+                    self.assertEqual(before, len(running.records()))
+                    running.resume()
+
     def test_latencies_split_by_windows(self):
         records = [{"op": "A", "start": 1.0, "end": 1.1, "error": None},
                    {"op": "A", "start": 2.0, "end": 2.5, "error": None},
