@@ -205,9 +205,19 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
     let name = unsafe { program_string(path(frame, name)) };
     if let Some(stat) = stat
         && !name.is_some_and(path_for_life)
+        && !is_locked(region, stat.dev, stat.ino)
     {
         own_lock_file(region, stat.dev, stat.ino);
     }
+}
+
+/// Whether a kernel lock of ours that guards writing lies on this file. A file that is
+/// locked first and then linked under its `*.lock` name is no dotlock either: its maker
+/// unlinks the name only while it has the kernel's lock, and leaves that to whoever gets
+/// the lock next (Dovecot's `mailboxes.lock`). A dotlock of it would last for ever.
+fn is_locked(region: &Region, dev: u64, ino: u64) -> bool {
+    let same = |lock: &Lock| lock.kind != Kind::Dot && (lock.dev, lock.ino) == (dev, ino);
+    Table(&region.header.locks).locks().any(|lock| same(&lock) && lock.counts())
 }
 
 /// After an open that may have made a lock file.
