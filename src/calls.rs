@@ -23,6 +23,8 @@ pub enum Rule {
     Fd(u8),
     /// Changes owner, mode, times or attributes of this descriptor's file.
     Attributes(u8),
+    /// Sends on this descriptor: a change only where a profile says `hand-over`.
+    Send(u8),
     /// Syncs the file of this descriptor: held, but begins no section.
     Sync(u8),
     /// Changes something at (directory descriptor, path).
@@ -151,6 +153,10 @@ macro_rules! for_each_call {
             variadic __dprintf_chk [] (__vdprintf_chk, 3) "data";
             call backtrace_symbols_fd [__backtrace_symbols_fd] (Fd(2)) "data";
             call ioctl [] (Ioctl) "clones, flags, allocation, subvolumes";
+            call send [__send] (Send(0)) "nothing; by a profile, what another process changes for it";
+            call sendto [] (Send(0)) "nothing; by a profile, what another process changes for it";
+            call sendmsg [] (Send(0)) "nothing; by a profile, what another process changes for it";
+            call sendmmsg [] (Send(0)) "nothing; by a profile, what another process changes for it";
             // opens that create or truncate
             call open [open64 __open __open64] (Open(CWD, 0, 1)) "creates, truncates";
             call __open_2 [__open64_2] (Open(CWD, 0, 1)) "truncates";

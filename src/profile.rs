@@ -18,6 +18,8 @@
 //! | `record` | program pattern | writing to the file that the lock lies on completes the set: the section is over |
 //! | `first` | program pattern | held some ms before all others: makers of sets that travel by message |
 //! | `until-wait` | program pattern | sections last until the process waits |
+//! | `hand-over` | program pattern | what it sends, under a lock, to another process of this machine is a change |
+//! | `hand-over-to` | pattern | only to such addresses: a socket's path, `127.0.0.1:24`, `[::1]:24`; none given: all |
 //!
 //! Patterns: `*` stands for any characters (`/` too), `?` for one. A pattern with
 //! a `/` is held against the whole path, one without against the last component.
@@ -45,10 +47,14 @@ pub enum Key {
     First,
     /// `until-wait`
     UntilWait,
+    /// `hand-over`
+    HandOver,
+    /// `hand-over-to`
+    HandOverTo,
 }
 
 /// All keys with their names.
-pub const KEYS: [(&str, Key); 10] = [
+pub const KEYS: [(&str, Key); 12] = [
     ("path", Key::Path),
     ("exclude", Key::Exclude),
     ("lifetime-lock", Key::LifetimeLock),
@@ -59,6 +65,8 @@ pub const KEYS: [(&str, Key); 10] = [
     ("record", Key::Record),
     ("first", Key::First),
     ("until-wait", Key::UntilWait),
+    ("hand-over", Key::HandOver),
+    ("hand-over-to", Key::HandOverTo),
 ];
 
 /// What holds without any profile. No suffix is excluded: a mail store's own data
@@ -178,6 +186,11 @@ impl Index {
     pub fn matches(&self, text: &str, key: Key, path: &[u8]) -> bool {
         BUILT_IN.iter().any(|(of, value)| *of == key && glob(value.as_bytes(), path))
             || self.given(text, key, path)
+    }
+
+    /// Is some value of `key` given?
+    pub fn has(&self, key: Key) -> bool {
+        self.entries.iter().take(self.len).any(|(of, ..)| *of == Some(key))
     }
 
     /// Does some given value of `key` match `path`?

@@ -157,6 +157,16 @@ fn a_maker_that_is_not_held_first() {
 }
 
 #[test]
+fn a_hand_over_that_begins_no_section() {
+    finds(HAND_OVER, Fault::SendIsNoChange, name(WHOLE));
+}
+
+#[test]
+fn a_hand_over_whose_sender_is_not_held_first() {
+    finds(HAND_OVER, Fault::NoOrder, ENDS);
+}
+
+#[test]
 fn only_the_first_ones_are_held() {
     finds(FIRST_SETS, Fault::FirstAlone, name(STILL));
 }

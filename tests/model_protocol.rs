@@ -179,6 +179,11 @@ fn first_message() {
 }
 
 #[test]
+fn hand_over() {
+    holds(HAND_OVER);
+}
+
+#[test]
 fn first_crossed() {
     holds(FIRST_CROSSED);
 }

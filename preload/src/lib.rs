@@ -39,6 +39,7 @@ mod enter;
 mod exports;
 mod fallback;
 mod frame;
+mod hand_over;
 mod own;
 mod place;
 mod resolve;

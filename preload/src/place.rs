@@ -89,7 +89,7 @@ pub fn descriptor(fd: i32) -> bool {
 fn of_descriptor(fd: i32, special: bool) -> bool {
     let Some(stat) = sys::fstat(fd) else { return false };
     if !special && !stat.is_file_or_directory() {
-        return false;
+        return stat.is_socket() && crate::hand_over::is_one(fd);
     }
     if PROTECTED.has(stat.dev, stat.ino) {
         return true;

@@ -69,6 +69,8 @@ pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
 pub static HABITS: AtomicU32 = AtomicU32::new(0);
 /// Sections last until the process waits.
 pub const UNTIL_WAIT: u32 = 1;
+/// What is sent to another process of this machine, under a lock, is a change.
+pub const HANDS_OVER: u32 = 64;
 /// Creating a file begins no section.
 pub const NEW_FILES: u32 = 2;
 /// Writing to some files begins no section.
@@ -171,6 +173,11 @@ impl Settings {
     /// Does some pattern of `key`, given or built in, match?
     pub fn matches(&self, key: Key, path: &[u8]) -> bool {
         self.index.matches(self.profile.str(), key, path)
+    }
+
+    /// Is some value of `key` given?
+    pub fn has(&self, key: Key) -> bool {
+        self.index.has(key)
     }
 
     /// Does some given pattern of `key` match?

@@ -76,6 +76,11 @@ impl Stat {
         self.mode & 0o170000 == 0o100000
     }
 
+    /// A socket?
+    pub fn is_socket(&self) -> bool {
+        self.mode & 0o170000 == 0o140000
+    }
+
     /// A regular file or a directory?
     pub fn is_file_or_directory(&self) -> bool {
         self.is_file() || self.mode & 0o170000 == 0o040000
@@ -186,6 +191,17 @@ pub unsafe fn link(old: *const u8, new: *const u8) -> isize {
 /// As [`stat_at`].
 pub unsafe fn unlink(path: *const u8) {
     call!(nr::UNLINK, path);
+}
+
+/// A socket's address (`peer`: that of the other end) as the kernel gives it; its
+/// length, or negative errno.
+pub fn address(fd: i32, peer: bool, into: &mut [u8; 128]) -> isize {
+    let mut len = into.len() as u32;
+    let number = if peer { nr::GETPEERNAME } else { nr::GETSOCKNAME };
+    match call!(number, fd, into.as_mut_ptr(), &raw mut len) {
+        0 => len as isize,
+        error => error,
+    }
 }
 
 /// getcwd; the length with its NUL, or negative errno.

@@ -42,15 +42,27 @@ impl<const N: usize> Buffer<N> {
 
     /// Appends a number.
     pub fn push_number(&mut self, number: u64) {
+        self.push_in_base(number, 10);
+    }
+
+    /// Appends a number in hexadecimal digits.
+    pub fn push_hex(&mut self, number: u64) {
+        self.push_in_base(number, 16);
+    }
+
+    fn push_in_base(&mut self, number: u64, base: u64) {
         let mut digits = [0u8; 20];
         let mut at = digits.len();
         let mut rest = number;
         loop {
             at -= 1;
             if let Some(digit) = digits.get_mut(at) {
-                *digit = b'0' + (rest % 10) as u8;
+                *digit = match (rest % base) as u8 {
+                    value @ 0..=9 => b'0' + value,
+                    value => b'a' - 10 + value,
+                };
             }
-            rest /= 10;
+            rest /= base;
             if rest == 0 {
                 break;
             }

@@ -13,12 +13,6 @@ from . import server
 SUMMARY = __doc__
 QUEUES = {"postfix": queuefile.read, "exim": spool.read}
 
-# Across the two: what Dovecot has answered, the MTA is let record.
-ORDER = """
-first = */dovecot/lmtp
-"""
-
-
 def unavailable(options=None):
     return report.unavailable(options) or (
         None if dovecot.install() else "Dovecot cannot be installed here")
@@ -48,7 +42,7 @@ def profile(mta, work):
     """One gate has one profile: both servers' lines."""
     path = Path(work) / "both.conf"
     path.write_text("".join((report.PROFILES / (name + ".conf")).read_text()
-                            for name in (mta, "dovecot")) + ORDER)
+                            for name in (mta, "dovecot")))
     return str(path)
 
 

@@ -86,9 +86,9 @@ def table():
 
 
 def waiters():
-    """Names that are hooked only because they wait (a profile's until-wait rule): they change nothing."""
+    """Names that are hooked only because of a rule of a profile (they wait, they send): they change nothing."""
     with open(os.path.join(ROOT, "src", "calls.rs")) as f:
-        found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?(?:Wait(?:Fd)?|Reap)\b", f.read(), re.M)
+        found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?(?:Wait(?:Fd)?|Reap|Send)\b", f.read(), re.M)
     return {n for name, aliases in found for n in (name, *aliases.split())}
 
 

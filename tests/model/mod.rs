@@ -74,6 +74,8 @@ pub enum Fault {
     SecondForkTrusted,
     /// Those that are held first are held with all others.
     NoOrder,
+    /// What is handed to another process begins no section.
+    SendIsNoChange,
     /// When the first ones have come to rest nobody is held any more.
     FirstAlone,
     /// What a child's child changes is not counted.

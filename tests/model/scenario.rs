@@ -403,6 +403,20 @@ pub const FIRST_MESSAGE: Scenario = Scenario {
     ..TIMELESS
 };
 
+/// A set that one begins under its lock and another finishes: handed over, stored,
+/// answered, recorded. The one that hands over is held first.
+pub const HAND_OVER: Scenario = Scenario {
+    name: "a hand-over, its sender held first",
+    programs: &[
+        &[Lock(0), Send(3), Await(0), Write(1), Unlock(0), Lock(0), Write(2), Unlock(0)],
+        &[Await(3), Write(0)],
+    ],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    first: 1,
+    ..TIMELESS
+};
+
 /// The one that is held first has a section that waits for another's lock, and the
 /// other way round.
 pub const FIRST_CROSSED: Scenario =

@@ -34,6 +34,9 @@ pub enum Op {
     Sync,
     /// A call that may wait seconds and changes nothing.
     Sleep,
+    /// Hands something to another process (a message: this file, which lies nowhere):
+    /// by the profile's rule a change like any other.
+    Send(u8),
 }
 
 /// How far a thread has got with its op.

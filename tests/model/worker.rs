@@ -87,6 +87,7 @@ impl Protocol {
     fn is_entry(&self, region: &Region, op: Op) -> bool {
         match op {
             Op::Write(_) | Op::Sync => true,
+            Op::Send(_) => self.fault != Fault::SendIsNoChange,
             Op::Fork(_) => region.process.locks() > 0 && self.fault != Fault::ForkIsNoEntry,
             Op::Exec => region.process.locks() > 0 && self.fault != Fault::ExecIsNoEntry,
             _ => false,
@@ -205,7 +206,7 @@ impl Protocol {
             }
             Op::Sleep => s.procs[p].threads[t].step = Step::Sleeping,
             Op::Wait | Op::Await(_) => self.done(s, p, t),
-            Op::Fork(_) | Op::Exec => self.act(s, p, t, op),
+            Op::Fork(_) | Op::Exec | Op::Send(_) => self.act(s, p, t, op),
             Op::Write(_) | Op::Sync | Op::Stay => unreachable!("entries"),
         }
     }
@@ -281,7 +282,7 @@ impl Protocol {
                     );
                 Some(if recorded { |word| word.forked(true) } else { |word| word.forked(false) })
             }
-            Op::Write(_) | Op::Exec if region.process.would_begin() => {
+            Op::Write(_) | Op::Send(_) | Op::Exec if region.process.would_begin() => {
                 Some(ProcessWord::section_begun)
             }
             _ => None,
@@ -314,6 +315,7 @@ impl Protocol {
                 s.family += (self.scenario.settled && !uncounted) as u64;
                 oracle::changed(s);
             }
+            Op::Send(message) => s.files[message as usize] += 1,
             Op::Sync => {
                 s.regions[region].synced = s.regions[region].changes;
                 s.regions[region].family_synced = s.family;

@@ -243,6 +243,8 @@ pub mod nr {
     pub const GETPID: usize = 39;
     pub const FCNTL: usize = 72;
     pub const FTRUNCATE: usize = 77;
+    pub const GETSOCKNAME: usize = 51;
+    pub const GETPEERNAME: usize = 52;
     pub const GETCWD: usize = 79;
     pub const MKDIR: usize = 83;
     pub const LINK: usize = 86;
@@ -281,6 +283,8 @@ pub static SYSCALLS: &[(u16, gate::calls::Call)] = {
         (32, dup),
         (33, dup2),
         (40, sendfile),
+        (44, sendto),
+        (46, sendmsg),
         (49, bind),
         (59, execve),
         (72, fcntl),
@@ -329,6 +333,7 @@ pub static SYSCALLS: &[(u16, gate::calls::Call)] = {
         (296, pwritev),
         (304, open_by_handle_at),
         (306, syncfs),
+        (307, sendmmsg),
         (316, renameat2),
         (322, execveat),
         (326, copy_file_range),

@@ -10,7 +10,7 @@ use crate::arch;
 use crate::enter::{BRACKET, Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::place::Target;
-use crate::state::{HABITS, RECORD, Region};
+use crate::state::{HABITS, HANDS_OVER, RECORD, Region};
 use crate::sys::AT_FDCWD;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::{CWD, Call, Rule};
@@ -42,8 +42,12 @@ pub fn rule(call: u16) -> Option<Rule> {
 /// Does this call concern a child that has no region of its own yet? Not what
 /// changes nothing and takes no lock: to exec or to exit it needs none.
 pub fn needs_region(call: u16) -> bool {
+    let rule = rule(call);
+    if matches!(rule, Some(Rule::Send(_))) {
+        return HABITS.load(Relaxed) & HANDS_OVER != 0;
+    }
     !matches!(
-        rule(call),
+        rule,
         None | Some(
             Rule::Exec
                 | Rule::ExecList
@@ -111,6 +115,13 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
     unsafe {
         match rule {
             Rule::Fd(_) | Rule::Stream(_) | Rule::Sync(_) | Rule::Path(..) => PASS,
+            Rule::Send(n) => {
+                let fd = frame.arg(n) as i32;
+                if HABITS.load(Relaxed) & HANDS_OVER == 0 {
+                    return PASS;
+                }
+                announce(frame, Some(fd), Begins::Section, |_| Target::Fd(fd))
+            }
             Rule::Attributes(n) => {
                 let fd = frame.arg(n) as i32;
                 // Not shown with its descriptor: the freezer forgives a pipe's.
