@@ -122,7 +122,7 @@ class Imap(load.Client):
 class Lmtp(load.Client):
     """Deliveries, each to one to `most` users, over one kept connection."""
 
-    kind, users, most, lmtp, serial = "lmtp", ("u0",), 3, None, 0
+    kind, users, most, lmtp, serial, size = "lmtp", ("u0",), 3, None, 0, None
 
     def connect(self):
         self.lmtp = smtplib.LMTP("127.0.0.1", self.port, timeout=60)
@@ -139,16 +139,19 @@ class Lmtp(load.Client):
         ident = f"{self.tag}-d{self.number}-{self.serial}"
         to = self.random.sample(self.users, self.random.randint(1, min(self.most, len(self.users))))
         self.notes = {"changes": [[u, "INBOX", ident, 1] for u in to]}
-        text = message.make(ident, self.random)
+        text = message.make(ident, self.random, self.size)
         self.ask(self.lmtp.mail("lab@localhost"), 250)
         for user in to:
             self.ask(self.lmtp.rcpt(f"{user}@localhost"), 250)
         self.ask(self.lmtp.docmd("DATA"), 354)
-        self.lmtp.send(re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
+        self.transmit(re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
         answers = [self.lmtp.getreply() for _ in to]       # LMTP answers once for each recipient
         self.notes["changes"] = [c for c, a in zip(self.notes["changes"], answers) if a[0] == 250]
         self.notes["refused"] = [str(a[1])[:120] for a in answers if a[0] != 250]
         return self.op
+
+    def transmit(self, data):
+        self.lmtp.send(data)
 
     @staticmethod
     def ask(answer, code):

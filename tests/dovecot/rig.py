@@ -18,11 +18,13 @@ PROFILE = Path(__file__).resolve().parents[2] / "profiles" / "dovecot.conf"
 
 class Rig:
     def __init__(self, work, fmt, gated, users=3, imap=8, lmtp=2, pop3=True, seed=1, extra=None,
-                 crossing=None, rotate="256k", profile=PROFILE):
-        """extra(rig) gives more clients (slow ones, command-line tools)."""
+                 crossing=None, rotate="256k", profile=PROFILE, warm_s=1.5):
+        """extra(rig) gives more clients (slow ones, command-line tools); the load runs for warm_s
+        before the first freeze."""
         self.work, self.fmt, self.gated, self.seed = work, fmt, gated, seed
         self.users, self.imap, self.lmtp, self.pop3 = users, imap, lmtp, pop3
         self.extra, self.crossing, self.rotate, self.profile = extra, crossing, rotate, profile
+        self.warm_s = warm_s
         self._stack, self.gate, self.load = contextlib.ExitStack(), None, None
 
     def __enter__(self):
@@ -41,7 +43,7 @@ class Rig:
                 clients += self.extra(self)
             self.load = lab_load.Load(clients, self.work / "operations.jsonl").start()
             stack.callback(self.load.stop)
-            time.sleep(1.5)
+            time.sleep(self.warm_s)
             self._stack = stack.pop_all()
         return self
 

@@ -12,7 +12,7 @@ from collections import Counter
 
 from lab import gate as lab_gate, load as lab_load, stats
 
-from . import checks, restore
+from . import checks, restore, slow
 from .ledger import Ledger
 
 PAUSE_S = 0.1
@@ -35,11 +35,11 @@ def take(rig, count, progress, options=None, restores=0, gap_s=0.25):
             keep.discard(n)
             rig.volume.delete(one["name"])
     seconds = time.monotonic() - begun
-    rig.load.pause()
+    came_to_rest = rig.load.pause()
     quiet = _quiet(rig)
     records = rig.load.records()
     record = _summary(rig, taken, records, seconds)
-    record["quiet_findings"] = quiet
+    record["came_to_rest"], record["quiet_findings"] = came_to_rest, quiet
     record["restores"] = [_restore(rig, taken[n], Ledger(records)) for n in sorted(keep)]
     rig.load.resume()
     return record
@@ -56,6 +56,9 @@ def _one(rig, n, options):
                    waiters=o.number("waiters"), admitted=o.number("admitted"))
         if o.exit:
             one["said"] = (o.stdout + o.stderr)[-1500:]
+            gates = (o.record or {}).get("gates", [])
+            one["blockers"] = [b["pid"] for g in gates for b in g["blockers"]]
+            one["of_slow_clients"] = sorted(slow.serving(slow.SLOW, one["blockers"]))
     else:
         rig.volume.snapshot(order, name, PAUSE_S)
     one["end"] = time.monotonic()
@@ -93,6 +96,8 @@ def _summary(rig, taken, records, seconds):
     errors = [r for r in records if r["error"]]
     foreign = [r for r in errors if not any(word in r["error"] for word in own)]
     done = [r for r in records if not r["error"] and r["op"] != "CONNECT" and r["start"] >= windows[0][0]]
+    # The slow clients' own operations last for seconds, with and without a freeze.
+    others = [r for r in records if not r["kind"].startswith("slow-")]
     return {"snapshots": len(taken), "judged": sum("messages" in t for t in taken),
             "torn": sum(bool(t["findings"]) for t in taken),
             "findings_in_snapshots": dict(Counter(k for t in taken for k in t["findings"]).most_common()),
@@ -102,8 +107,8 @@ def _summary(rig, taken, records, seconds):
             "drain_ms": stats.summary([t["drain_ms"] for t in taken if t.get("drain_ms") is not None]),
             "held_ms": stats.summary([t["held_ms"] for t in taken if t.get("held_ms") is not None]),
             "admitted": sum(t.get("admitted") or 0 for t in taken),
-            "client_ms_in_windows": stats.summary(lab_load.latencies_ms(records, windows)),
-            "client_ms_outside": stats.summary(lab_load.latencies_ms(records, windows, outside=True)),
+            "client_ms_in_windows": stats.summary(lab_load.latencies_ms(others, windows)),
+            "client_ms_outside": stats.summary(lab_load.latencies_ms(others, windows, outside=True)),
             "operations_per_second": round(len(done) / seconds, 1),
             "client_errors": len(foreign), "own_refusals": len(errors) - len(foreign),
             "first_errors": foreign[:5], "complaints": rig.server.complaints()[:10],

@@ -87,6 +87,7 @@ def main(argv=None):
     module = importlib.import_module(f"{argv[0]}.evaluate")
     parser = argparse.ArgumentParser(prog=f"scripts/evaluate {argv[0]}", description=module.SUMMARY)
     parser.add_argument("--json", metavar="FILE", help="write the full result there")
+    parser.add_argument("--text", metavar="FILE", help="write there what is printed, with the command")
     parser.add_argument("--seed", type=int, default=1, help="of the load and all random moments")
     parser.add_argument("--limit", default="5s", help="of a freeze (default %(default)s)")
     parser.add_argument("--drain", default="3s", help="time to drain (default %(default)s)")
@@ -102,18 +103,20 @@ def main(argv=None):
     facts = {**host(), "writegate": subject()}          # before our own load
     with procs.workspace(argv[0], keep=options.keep or None) as work:
         result = module.run(options, work)
-    if result.rows:
-        print(table.render(result.rows, result.header))
-    for note in result.notes:
-        print(note)
-    for failure in result.failures[:SHOWN]:
-        print(f"FAILED: {failure}")
+    said = [table.render(result.rows, result.header)] if result.rows else []
+    said += result.notes
+    said += [f"FAILED: {failure}" for failure in result.failures[:SHOWN]]
     if len(result.failures) > SHOWN:
-        print(f"... and {len(result.failures) - SHOWN} more, in the JSON")
+        said.append(f"... and {len(result.failures) - SHOWN} more, in the JSON")
+    said.append("every figure is as it must be" if not result.failures
+                else f"{len(result.failures)} figures are not as they must be")
+    print("\n".join(said))
     if options.json:
         _keep(options, argv[0], facts, result)
-    print("every figure is as it must be" if not result.failures
-          else f"{len(result.failures)} figures are not as they must be")
+    if options.text:
+        head = (f"{table.command_line()}\n({facts['cores']} cores, Linux {facts['kernel']}, {facts['system']}; load "
+                f"{facts['load_average_1min']:.2f} before it; checkout {facts['writegate']['checkout']})\n\n")
+        Path(options.text).write_text(head + "\n".join(said) + "\n", encoding="utf-8")
     return 1 if result.failures else 0
 
 

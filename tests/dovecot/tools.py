@@ -1,49 +1,12 @@
-"""Awkward company for a freeze: clients that send slowly, and Dovecot's own tools beside the server."""
+"""Dovecot's own command-line tools beside the running server: doveadm and dovecot-lda."""
 
 import os
 import subprocess
-import time
 
 from lab import load as lab_load
 
 from . import message
-from .load import Imap, Refused
-
-
-class SlowAppend(Imap):
-    """APPENDs whose client needs seconds to send the message."""
-
-    kind, piece, wait_s, size = "slow-append", 16_384, 0.1, 600_000
-
-    def step(self):
-        self.op = "SLOWAPPEND"
-        if self.serial and self.mine:                   # keep one
-            self.do_expunge()
-            self.notes = {}
-        self.serial += 1
-        ident = f"{self.tag}-slow{self.number}-{self.serial}"
-        text = message.make(ident, self.random, self.size)
-        self.notes = {"changes": [[self.user, "INBOX", ident, 1]]}
-        imap = self.imap
-        tag = imap._new_tag()
-        imap.send(tag + b" APPEND INBOX {%d}\r\n" % len(text))
-        line = imap.readline()
-        if not line.startswith(b"+"):
-            raise Refused(repr(line))
-        for at in range(0, len(text), self.piece):
-            imap.send(text[at:at + self.piece])
-            time.sleep(self.wait_s)
-        imap.send(b"\r\n")
-        while not (line := imap.readline()).startswith(tag):
-            if not line:
-                raise Refused("connection closed")
-        if b" OK " not in line:
-            raise Refused(repr(line))
-        return self.op
-
-    def do_expunge(self):
-        (box, uid), _ = self.one()
-        super().do_expunge()
+from .load import Refused
 
 
 class Tool(lab_load.Client):
@@ -70,11 +33,6 @@ class Tool(lab_load.Client):
         if done.returncode:
             raise Refused(f"{argv[0]} {argv[3]}: {done.returncode} {done.stderr[-200:]!r}")
         return self.op
-
-
-def slow_appends(rig, count=3):
-    return [SlowAppend(300 + i, seed=rig.seed * 1000 + 300 + i, tag=f"s{rig.seed}", port=rig.server.imap_port,
-                       user=rig.server.users[i % len(rig.server.users)]) for i in range(count)]
 
 
 def tools(rig, count=2):
