@@ -24,7 +24,7 @@ EXIM_ROUTER = """\
 to_dovecot:
   driver = manualroute
   domains = chain.test
-  route_list = * 127.0.0.1::{port}
+  route_list = * 127.0.0.1
   self = send
   transport = lmtp
 """
@@ -32,6 +32,7 @@ EXIM_TRANSPORT = """\
 lmtp:
   driver = smtp
   protocol = lmtp
+  port = {port}
   hosts_avoid_tls = *
   connect_timeout = 5s
   max_rcpt = {together}
@@ -40,12 +41,13 @@ lmtp:
 
 class Chain:
     def __init__(self, mta, fmt, work, queue, store, gate=None, remote=9, name="root",
-                 together=100):
-        """together: recipients that the MTA may hand over in one transaction."""
+                 together=100, lmtp_port=None):
+        """together: recipients that the MTA may hand over in one transaction; lmtp_port: the
+        store's, where somebody must know it before."""
         run = Path(work) / (name + "-dovecot")
         env = gate.environment({}) if gate else None
         self.dovecot = Dovecot(fmt, Path(store) / "mail", Path(store) / "index", run,
-                               users=USERS, env=env)
+                               users=USERS, env=env, lmtp_port=lmtp_port)
         port = self.dovecot.lmtp_port
         if mta == "postfix":
             self.mta = Postfix(work, queue, store, gate=gate, remote=remote, name=name,
@@ -54,7 +56,8 @@ class Chain:
                                      "lmtp_destination_recipient_limit = %d" % together)
         else:
             self.mta = Exim(work, queue, store, gate=gate, remote=remote, name=name,
-                            routers=EXIM_ROUTER.format(port=port), transports=EXIM_TRANSPORT.format(together=together))
+                            routers=EXIM_ROUTER,
+                            transports=EXIM_TRANSPORT.format(port=port, together=together))
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):

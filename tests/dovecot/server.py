@@ -114,7 +114,8 @@ def install():
 class Server:
     """One Dovecot with `users` mail users u0, u1, ...; `fmt` is one of FORMATS."""
 
-    def __init__(self, fmt, mail, index, run, users=3, env=None, rotate="256k", extra=""):
+    def __init__(self, fmt, mail, index, run, users=3, env=None, rotate="256k", extra="",
+                 lmtp_port=None):
         self.fmt, self.mail, self.index, self.run = fmt, str(mail), str(index), str(run)
         run, mail, index = self.run, self.mail, self.index
         self.users = [f"u{i}" for i in range(users)]
@@ -123,6 +124,7 @@ class Server:
             del self.env[name]
         self.env.update(env or {})
         self.imap_port, self.lmtp_port, self.pop3_port = (procs.free_port() for _ in range(3))
+        self.lmtp_port = lmtp_port or self.lmtp_port
         self.conf = os.path.join(run, "dovecot.conf")
         self.service = None
         for d in (run, mail, index):
