@@ -86,11 +86,7 @@ impl Member {
         if word.locks() == 0 {
             return false;
         }
-        let infos = std::fs::read_dir(format!("/proc/{}/fdinfo", self.pid));
-        infos.into_iter().flatten().flatten().any(|info| {
-            let text = std::fs::read_to_string(info.path()).unwrap_or_default();
-            text.lines().any(|line| line.starts_with("lock:") && line.contains(" WRITE "))
-        })
+        procfs::holds_a_write_lock(self.pid)
     }
 
     /// Has a word of this slot been found to mean nothing?

@@ -264,6 +264,8 @@ impl Session {
     /// What is done while waiting: who died, what means nothing, who was born.
     fn between_passes(&mut self, at: usize, run: &mut Run) {
         self.census.bury();
+        let owners = run.reading.open_sections();
+        self.census.look_for_children(&mut self.helper, at, &owners);
         self.forgive_sleepers(at, run);
         let now = sys::now_ns();
         let mut busy = false;

@@ -154,7 +154,7 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
     }
     looked.decided = looked.any_page || libc && !looked.library;
-    if looked.page.is_none() && looked.other_page.is_none() {
+    if looked.page.is_none() && looked.other_page.is_none() && !looked.decided {
         looked.page = on_its_way(pid, pages);
     }
     if looked.page.is_none() {
@@ -190,10 +190,10 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
 /// maps nothing of ours. It matters if it holds a lock that it took before the exec:
 /// its set is half-done until it shows. Its environment names the gate from the first
 /// moment on.
+///
+/// Asked of everybody on the machine: what costs least first. Its locks are looked for
+/// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
 fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
-    if !holds_a_write_lock(pid) {
-        return None;
-    }
     let described = describe(pid);
     let value = |name: &str| {
         described
@@ -207,27 +207,8 @@ fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
     }
     let dir = value("WRITEGATE_DIR").unwrap_or("/run/writegate").trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    pages.iter().position(|known| known.path == page)
-}
-
-/// Does the kernel list a write lock of this process? The list is read at most once
-/// a millisecond: a census asks for everybody on the machine.
-fn holds_a_write_lock(pid: i32) -> bool {
-    use std::collections::HashSet;
-    use std::sync::Mutex;
-    use std::time::{Duration, Instant};
-    static LISTED: Mutex<Option<(Instant, HashSet<i32>)>> = Mutex::new(None);
-    let Ok(mut listed) = LISTED.lock() else { return true };
-    if listed.as_ref().is_none_or(|(at, _)| at.elapsed() > Duration::from_millis(1)) {
-        // `1: POSIX  ADVISORY  WRITE 1234 fd:01:99 0 EOF`; waiters have `->` second.
-        let text = fs::read_to_string("/proc/locks").unwrap_or_default();
-        let holders = text.lines().filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            (words.nth(3)? == "WRITE").then(|| words.next()?.parse().ok())?
-        });
-        *listed = Some((Instant::now(), holders.collect()));
-    }
-    listed.as_ref().is_some_and(|(_, holders)| holders.contains(&pid))
+    let gate = pages.iter().position(|known| known.path == page)?;
+    procfs::holds_a_write_lock(pid).then_some(gate)
 }
 
 /// What a mapping of a region's size turned out to be.

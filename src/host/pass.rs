@@ -127,6 +127,12 @@ impl Reading {
         Some(row.process)
     }
 
+    /// Members with an open section that counts.
+    pub(super) fn open_sections(&self) -> Vec<usize> {
+        let open = |row: &Row| !row.gone && row.process.section_open() && !row.settled;
+        (0..self.rows.len()).filter(|&at| open(&self.rows[at])).collect()
+    }
+
     /// How many lock files a member holds, as read.
     pub fn holds_of(&self, member: usize) -> usize {
         self.rows.get(member).map_or(0, |row| row.holds.len())

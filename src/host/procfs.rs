@@ -55,6 +55,24 @@ pub fn pids() -> Vec<i32> {
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The children of a process's threads that are alive, as the kernel lists them; none
+/// where it does not (it is an option of the kernel's).
+pub fn children(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Does the kernel know a write lock of this process, on a file that it has open?
+pub fn holds_a_write_lock(pid: i32) -> bool {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    infos
+        .filter_map(|info| fs::read_to_string(info.path()).ok())
+        .any(|text| text.lines().any(|line| line.starts_with("lock:") && line.contains(" WRITE ")))
+}
+
 /// The last process id that was given out: unchanged means that nobody was born.
 pub fn last_pid() -> u64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -175,5 +193,9 @@ mod tests {
         let stat = stat(me).unwrap();
         assert!(stat.start > 0 && stat.image > 0 && !stat.kernel);
         assert_eq!(innermost_pid(&me.to_string()), Some(me));
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        assert!(children(me).contains(&(child.id() as i32)));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

@@ -12,6 +12,8 @@ use super::procfs;
 
 /// How often a listing is repeated because somebody was born meanwhile.
 const ROUNDS: usize = 2;
+/// How far below the owner of a section the one may be who works for it.
+const GENERATIONS: usize = 3;
 
 impl Census {
     /// Everybody, for the first time.
@@ -69,6 +71,21 @@ impl Census {
         let pids: Vec<i32> = self.gates[gate].iter().filter(again).map(|m| m.pid).collect();
         if !pids.is_empty() {
             self.look(helper, &pids);
+        }
+    }
+
+    /// Takes in the children of open sections, which somebody in flight may wait for, and
+    /// theirs: a listing of all processes costs some ms, and is made for the end.
+    pub fn look_for_children(&mut self, helper: &mut Helper, gate: usize, owners: &[usize]) {
+        let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();
+        for _ in 0..GENERATIONS {
+            let children: Vec<i32> = parents.into_iter().flat_map(procfs::children).collect();
+            let new: Vec<i32> =
+                children.iter().copied().filter(|pid| self.must_look(*pid, false, true)).collect();
+            if !new.is_empty() {
+                self.look(helper, &new);
+            }
+            parents = children;
         }
     }
 
