@@ -16,6 +16,8 @@ pub const SIZE: usize = 16 * 1024;
 pub const ADMISSIONS: usize = 64;
 /// Longest profile, in bytes.
 pub const PROFILE_MAX: usize = SIZE - 4096;
+/// `profile_len` of a page whose profile had a fault.
+pub const PROFILE_REFUSED: u32 = u32::MAX;
 /// No writer waits longer than this in one call, whatever the page says.
 pub const BOUND_MAX_NS: u64 = 60_000_000_000;
 
@@ -112,9 +114,16 @@ impl ControlPage {
     }
 
     /// The profile's text; empty if it is not valid UTF-8 or its length is a lie.
+    ///
+    /// Empty where it was refused.
     pub fn profile_text(&self) -> &str {
         let len = self.profile_len.load(Ordering::Acquire) as usize;
         self.profile.get(..len).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
+    }
+
+    /// Was this page made from a profile with a fault? It then has none.
+    pub fn profile_refused(&self) -> bool {
+        self.profile_len.load(Ordering::Acquire) == PROFILE_REFUSED
     }
 }
 
@@ -162,7 +171,9 @@ mod tests {
     #[test]
     fn a_length_that_lies_gives_no_profile() {
         let page = page();
-        page.profile_len.store(u32::MAX, Ordering::Relaxed);
+        assert!(!page.profile_refused());
+        page.profile_len.store(PROFILE_REFUSED, Ordering::Relaxed);
+        assert!(page.profile_refused());
         assert_eq!(page.profile_text(), "");
     }
 }

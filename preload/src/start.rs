@@ -14,7 +14,7 @@ use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
 use crate::{own, place};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use gate::control::{ControlPage, MAGIC, PROFILE_MAX, SIZE, VERSION};
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE, VERSION};
 use gate::locks::{Kind, Lock, Table};
 use gate::profile::{self, Index, Key};
 use gate::region::FLAG_CALLS_MISSING;
@@ -302,8 +302,9 @@ fn fill_page(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
             .get(..len)
             .and_then(|bytes| core::str::from_utf8(bytes).ok())
             .is_some_and(|text| profile::check(text).is_ok());
-    // A profile with a fault is not half believed; the command says what is wrong.
-    page.profile_len.store(if sound { len as u32 } else { 0 }, Relaxed);
+    // A profile with a fault is not half believed; the command refuses to freeze and says
+    // what is wrong.
+    page.profile_len.store(if sound { len as u32 } else { PROFILE_REFUSED }, Relaxed);
     page.magic.store(MAGIC, Release);
 }
 

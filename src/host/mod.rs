@@ -11,6 +11,7 @@
 //! | [`gatedir`] | a gate's directory: control page and lock |
 //! | [`procfs`] | what `/proc` says without another process's `mmap_lock` |
 //! | [`helper`], [`helper_child`] | the process that may hang in our stead |
+//! | [`in_force`] | the profile in force against its file |
 //! | [`view`] | one process's region, mapped or copied |
 //! | [`census`], [`rescan`] | the gated processes, and who came since |
 //! | [`pass`] | one pass over all regions |
@@ -37,6 +38,7 @@ pub mod freeze;
 pub mod gatedir;
 pub mod helper;
 pub mod helper_child;
+pub mod in_force;
 pub mod keeper;
 pub mod pass;
 pub mod procfs;

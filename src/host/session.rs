@@ -7,6 +7,7 @@ use super::fault::{CONFIG, Fault, NOBODY, PERMISSION, Result};
 use super::gatedir::Gate;
 use super::helper::Helper;
 use super::helper_child::own_page;
+use super::in_force;
 use super::rest;
 use super::run::Run;
 use super::signals::Signals;
@@ -71,7 +72,11 @@ impl Session {
         let mut signals = Signals::block()?;
         let mut gates = Vec::new();
         for name in &names {
-            gates.push(Gate::open(name)?);
+            let gate = Gate::open(name)?;
+            if let Some(odd) = in_force::compare(&gate)? {
+                note(odd);
+            }
+            gates.push(gate);
         }
         for gate in &mut gates {
             let locked = gate.lock(queue_ns, || signals.came().is_some());
