@@ -17,6 +17,7 @@
 //! | `settled` | program pattern | a section whose record is synced counts as over while its process waits |
 //! | `record` | program pattern | writing to the file that the lock lies on completes the set: the section is over |
 //! | `first` | program pattern | held some ms before all others: makers of sets that travel by message |
+//! | `first-wait` | milliseconds (`200ms`) | how long the others may take after that to come to rest; 20 ms if not given |
 //! | `until-wait` | program pattern | sections last until the process waits |
 //! | `hand-over` | program pattern | what it sends, under a lock, to another process of this machine is a change |
 //! | `hand-over-to` | pattern | only to such addresses: a socket's path, `127.0.0.1:24`, `[::1]:24`; none given: all |
@@ -45,6 +46,8 @@ pub enum Key {
     Record,
     /// `first`
     First,
+    /// `first-wait`
+    FirstWait,
     /// `until-wait`
     UntilWait,
     /// `hand-over`
@@ -54,7 +57,7 @@ pub enum Key {
 }
 
 /// All keys with their names.
-pub const KEYS: [(&str, Key); 12] = [
+pub const KEYS: [(&str, Key); 13] = [
     ("path", Key::Path),
     ("exclude", Key::Exclude),
     ("lifetime-lock", Key::LifetimeLock),
@@ -64,6 +67,7 @@ pub const KEYS: [(&str, Key); 12] = [
     ("settled", Key::Settled),
     ("record", Key::Record),
     ("first", Key::First),
+    ("first-wait", Key::FirstWait),
     ("until-wait", Key::UntilWait),
     ("hand-over", Key::HandOver),
     ("hand-over-to", Key::HandOverTo),
@@ -133,11 +137,24 @@ pub fn check(text: &str) -> Result<(), Wrong> {
         if key == Key::Path && !value.starts_with('/') {
             return wrong(value, "a protected directory must be an absolute path");
         }
+        if key == Key::FirstWait && milliseconds(value).is_none() {
+            return wrong(value, "expected 1ms to 1000ms");
+        }
         if key != Key::Program && value.bytes().all(|c| matches!(c, b'*' | b'?' | b'/')) {
             return wrong(value, "this matches everything, so nothing would be protected");
         }
     }
     Ok(())
+}
+
+/// `200ms`; at most a second.
+fn milliseconds(value: &str) -> Option<u64> {
+    value.strip_suffix("ms")?.parse().ok().filter(|ms| (1..=1000).contains(ms))
+}
+
+/// How long the others may take to come to rest after those that are held `first` (ns).
+pub fn first_wait(text: &str) -> Option<u64> {
+    values(text, Key::FirstWait).find_map(milliseconds).map(|ms| ms * 1_000_000)
 }
 
 fn key_of(name: &str) -> Option<Key> {
@@ -278,6 +295,12 @@ mod tests {
         assert_eq!(check("path = srv").unwrap_err().column, 8);
         assert_eq!(check("path =").unwrap_err().what, "the value is missing");
         assert_eq!(check("path /srv").unwrap_err().line, 1);
+        for wait in ["200", "0ms", "1001ms", "-1ms", "1s", "ms"] {
+            assert!(check(&std::format!("first-wait = {wait}")).is_err(), "{wait}");
+        }
+        assert_eq!(check("first-wait = 200ms"), Ok(()));
+        assert_eq!(first_wait("first = x\nfirst-wait = 200ms # why"), Some(200_000_000));
+        assert_eq!(first_wait("first = x"), None);
         for all in ["exclude = *", "exclude = /*", "lifetime-lock = **", "parkable = ?*"] {
             assert!(check(all).is_err(), "{all}");
         }

@@ -2,7 +2,7 @@
 
 use super::sys;
 use gate::control::{ANY_SEQUENCE, ControlPage};
-use gate::drain::Candidate;
+use gate::drain::{Candidate, Order};
 use gate::profile::{self, Key};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -11,6 +11,10 @@ use std::sync::atomic::fence;
 const UNIQUE_BITS: u32 = 20;
 /// How many deadlines one freeze may use: a drain's openings take one each.
 const PER_FREEZE: u32 = 4;
+
+/// How long the others may take to come to rest after those that are held first, if the
+/// profile does not say.
+const CALM_WITHIN_NS: u64 = 20_000_000;
 
 /// A deadline at most `limit_ns` from now that was never used before.
 ///
@@ -31,9 +35,12 @@ pub fn count_freeze(page: &ControlPage) -> u64 {
     page.freezes.fetch_add(1, SeqCst) + 1
 }
 
-/// Does the profile name programs that are held before all others?
-pub fn has_order(page: &ControlPage) -> bool {
-    profile::values(page.profile_text(), Key::First).next().is_some()
+/// If the profile names programs that are held before all others: how long these (`drain`)
+/// and then the others may take to come to rest.
+pub fn order(page: &ControlPage, drain: u64) -> Option<Order> {
+    profile::values(page.profile_text(), Key::First).next()?;
+    let calm_within = profile::first_wait(page.profile_text()).unwrap_or(CALM_WITHIN_NS);
+    Some(Order { drain, calm_after: calm_within / 10, calm_within })
 }
 
 /// Raises the barrier for those that are held first. `anew`: of a freeze that begins;
@@ -47,7 +54,7 @@ pub fn raise_first(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
 /// Raises the barrier for all.
 pub fn raise(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
     prepare(page, deadline, now, anew);
-    if has_order(page) {
+    if order(page, 0).is_some() {
         // Up already, but for a profile that was published a moment ago.
         page.early.store(deadline, SeqCst);
     }

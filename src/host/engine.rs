@@ -9,11 +9,11 @@ use super::forgive;
 use super::gatedir::Gate;
 use super::helper::Helper;
 use super::pass::Reading;
-use super::run::{ORDER, PAUSE_MIN_NS, Run};
+use super::run::{PAUSE_MIN_NS, Run};
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
 use gate::control::ANY_SEQUENCE;
-use gate::drain::{Ask, Order, Outcome, Summary, Told};
+use gate::drain::{Ask, Outcome, Summary, Told};
 use gate::standing::{Given, must_revoke, summarize};
 use gate::word::{Doing, ThreadWord};
 
@@ -75,8 +75,7 @@ impl Session {
                 let deadline = barrier::new_deadline(gate.page.get(), now, limit_ns);
                 barrier::count_freeze(gate.page.get());
                 let half = drain_until.saturating_sub(now) / 2;
-                let order =
-                    barrier::has_order(gate.page.get()).then_some(Order { drain: half, ..ORDER });
+                let order = barrier::order(gate.page.get(), half);
                 Run::new(deadline, drain_until, order)
             })
             .collect();

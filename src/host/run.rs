@@ -10,9 +10,6 @@ use gate::standing::Given;
 const STUCK_AFTER_NS: u64 = 15_000_000;
 /// Short openings that one drain may make.
 const OPENINGS: u32 = 8;
-/// For the programs that are held first: to come to rest (half of the drain time), and
-/// the others after them.
-pub(super) const ORDER: Order = Order { drain: 0, calm_after: 2_000_000, calm_within: 20_000_000 };
 /// Pauses between passes grow from this, half as long again each time.
 pub(super) const PAUSE_MIN_NS: u64 = 100_000;
 
