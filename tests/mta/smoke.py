@@ -59,7 +59,8 @@ def trials(count, server, slices):
                 continue
         try:
             with procs.workspace(server.name) as work, \
-                    trial.Trial(server, dataclasses.replace(part.options), work / "trial") as t:
+                    trial.Trial(part.server or server, dataclasses.replace(part.options),
+                                work / "trial") as t:
                 t.run()
                 summary = t.summary()
         except root.Unavailable as why:
