@@ -19,7 +19,8 @@ def main():
     warnings.simplefilter("ignore", ResourceWarning)
     suite = unittest.defaultTestLoader.loadTestsFromNames([f"adversity.{n}" for n in names])
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, warnings="ignore").run(suite)
-    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
+    bad = {getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors}
+    failed, skipped = len(bad), len(result.skipped)
     for test, why in result.skipped:
         print(f"skipped: {test}: {why}")
     print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
