@@ -41,6 +41,9 @@ pub struct Summary {
     pub first_in_flight: u32,
     /// Over every word of all others: equal means that none of them has done anything.
     pub stir: u64,
+    /// All others have come to rest one by one since the first ones did (the caller's
+    /// judgement: no word shows that somebody is on its way to a call).
+    pub at_rest: bool,
     /// Processes inside a call, or about to be.
     pub calling: u32,
     /// Threads held at the barrier.
@@ -129,7 +132,8 @@ pub struct Limits {
 pub struct Order {
     /// To come to rest themselves.
     pub drain: u64,
-    /// Nobody else has done anything for this long: it is calm.
+    /// Nobody else has done anything for this long: it is calm ([`Summary::at_rest`]
+    /// says it earlier).
     pub calm_after: u64,
     /// The calm is not waited for longer than this.
     pub calm_within: u64,
@@ -318,8 +322,8 @@ impl Drain {
             self.moved_at = now;
         }
         let in_flight = match self.stage {
-            Stage::Calm(since) => return self.await_calm(since, seen.stir, now),
-            Stage::First(until) if now >= until => return self.await_calm(None, seen.stir, now),
+            Stage::Calm(since) => return self.await_calm(since, seen, now),
+            Stage::First(until) if now >= until => return self.await_calm(None, seen, now),
             // Their own calls are over or held: another pass would show the same.
             Stage::First(_) if seen.first_in_flight == 0 && self.quiet.is_some() => {
                 return (Phase::Rescanning, Ask::Rescan);
@@ -354,14 +358,20 @@ impl Drain {
     }
 
     /// The first ones are held: now all others, as soon as they have come to rest.
-    fn await_calm(&mut self, was: Option<(u64, u64, u64)>, stir: u64, now: u64) -> (Phase, Ask) {
+    fn await_calm(
+        &mut self,
+        was: Option<(u64, u64, u64)>,
+        seen: Summary,
+        now: u64,
+    ) -> (Phase, Ask) {
+        let stir = seen.stir;
         let Some(order) = self.limits.order else { return self.close() };
         let (since, until) = match was {
             Some((before, since, until)) if before == stir => (since, until),
             Some((_, _, until)) => (now, until),
             None => (now, now.saturating_add(order.calm_within)),
         };
-        if now - since >= order.calm_after || now >= until {
+        if seen.at_rest || now - since >= order.calm_after || now >= until {
             self.stage = Stage::All;
             return (Phase::Closing, Ask::Close(self.deadline()));
         }
@@ -535,6 +545,22 @@ mod tests {
         assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Rescan);
         assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
+    }
+
+    #[test]
+    fn a_rest_that_was_seen_to_sleep_once_is_not_waited_for() {
+        let mut drain = Drain::new(ORDERED);
+        for _ in 0..3 {
+            drain.next(Told::Done(0));
+        }
+        let done = Summary { in_flight: 4, stir: 1, ..quiet(7) };
+        assert_eq!(drain.next(Told::Seen(done, 2)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(done, 3)), Ask::Rescan);
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(done, 4)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(5)), Ask::Pass);
+        let rested = Summary { stir: 2, at_rest: true, ..done };
+        assert_eq!(drain.next(Told::Seen(rested, 6)), Ask::Close(1000));
     }
 
     #[test]

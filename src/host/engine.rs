@@ -4,6 +4,7 @@
 
 use super::barrier;
 use super::blockers;
+use super::calm;
 use super::census::Census;
 use super::forgive;
 use super::gatedir::Gate;
@@ -23,8 +24,10 @@ const PAUSE_MAX_NS: u64 = 1_000_000;
 const MOVED_WITHIN_NS: u64 = 500_000_000;
 /// Who is not held yet is asked one by one whether it is at work: so many at most.
 const CALM_LOOKS: usize = 200;
-/// Looks for newborns while nothing moves, from this on and then less often.
+/// Looks for newborns everywhere while nothing moves: from this on ...
 const BORN_AFTER_NS: u64 = 2_000_000;
+/// ... and then less often: children of open sections are asked for in every pause.
+const BORN_AGAIN_NS: u64 = 10_000_000;
 
 /// All that a freeze of one or more gates works with.
 pub struct Session {
@@ -132,6 +135,7 @@ impl Session {
                 let now = sys::now_ns();
                 let page = self.gates[at].page.get();
                 if run.drain.holds_first_alone() {
+                    (run.rounds, run.rested) = Default::default();
                     barrier::raise_first(page, deadline, now, !run.raised);
                 } else {
                     barrier::raise(page, deadline, now, !run.raised);
@@ -159,7 +163,7 @@ impl Session {
                 let quiet = run.last.in_flight == 0 && run.last.outstanding == 0;
                 // While somebody is in flight it only helps to find whom he waits
                 // for: not at every pause. Before a drain is believed it decides.
-                let early = run.drain.holds_first_alone();
+                let early = run.drain.holds_first_alone() && run.last.first_in_flight == 0;
                 if quiet || early || sys::now_ns() >= run.born_next {
                     self.look_for_newborns(run, !quiet);
                 }
@@ -203,7 +207,8 @@ impl Session {
             }
             Ask::Pause => {
                 self.between_passes(at, run);
-                sys::sleep_ns(run.pause_ns);
+                let awaits_calm = run.drain.awaits_calm();
+                sys::sleep_ns(if awaits_calm { calm::PAUSE_NS } else { run.pause_ns });
                 run.pause_ns = (run.pause_ns * 3 / 2).min(PAUSE_MAX_NS);
                 Told::Done(sys::now_ns())
             }
@@ -234,6 +239,7 @@ impl Session {
                 run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
             }
             summary.stir ^= run.activity;
+            summary.at_rest = calm::reached(&self.census.gates[at], run);
         }
         if summary.motion != run.last.motion {
             run.moved_at = sys::now_ns();
@@ -310,7 +316,7 @@ impl Session {
         self.census.rescan(&mut self.helper, !run.images_checked, seeking);
         run.images_checked = true;
         let now = sys::now_ns();
-        run.born_next = now + (10 * (now - begun)).clamp(BORN_AFTER_NS, 50_000_000);
+        run.born_next = now + (10 * (now - begun)).clamp(BORN_AGAIN_NS, 50_000_000);
     }
 
     /// Forgets admissions that have ended by themselves, so that their places are free.

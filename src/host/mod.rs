@@ -28,6 +28,7 @@
 
 pub mod barrier;
 pub mod blockers;
+pub mod calm;
 pub mod census;
 pub mod duration;
 pub mod engine;

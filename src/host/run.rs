@@ -5,6 +5,7 @@ use super::pass::Reading;
 use super::sys;
 use gate::drain::{Drain, Limits, Order, Outcome, Summary, Told};
 use gate::standing::Given;
+use std::collections::HashSet;
 
 /// Nothing moves for this long: something in flight waits for something held.
 const STUCK_AFTER_NS: u64 = 15_000_000;
@@ -43,6 +44,8 @@ pub struct Run {
     pub(super) born_next: u64,
     pub(super) activity: u64,
     pub(super) moved_at: u64,
+    pub(super) rounds: u32,
+    pub(super) rested: HashSet<usize>,
     pub(super) held_at_opening: Vec<(usize, usize, u64)>,
     /// Every thread's word (member, slot, word) as the last pass before the snapshot
     /// saw it: tells afterwards who passed.
@@ -72,6 +75,8 @@ impl Run {
             born_next: 0,
             activity: 0,
             moved_at: 0,
+            rounds: 0,
+            rested: HashSet::new(),
             held_at_opening: Vec::new(),
             drained_words: Vec::new(),
         }
