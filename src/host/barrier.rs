@@ -43,6 +43,12 @@ pub fn order(page: &ControlPage, drain: u64) -> Option<Order> {
     Some(Order { drain, calm_after: calm_within / 10, calm_within })
 }
 
+/// May the others be asked one by one whether they have come to rest? Not where the
+/// profile says how long they take: their messages may go through many hands.
+pub fn asks_each(page: &ControlPage) -> bool {
+    profile::first_wait(page.profile_text()).is_none()
+}
+
 /// Raises the barrier for those that are held first. `anew`: of a freeze that begins;
 /// an opening keeps the old time.
 pub fn raise_first(page: &ControlPage, deadline: u64, now: u64, anew: bool) {

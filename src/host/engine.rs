@@ -239,7 +239,8 @@ impl Session {
                 run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
             }
             summary.stir ^= run.activity;
-            summary.at_rest = calm::reached(&self.census.gates[at], run);
+            summary.at_rest = barrier::asks_each(self.gates[at].page.get())
+                && calm::reached(&self.census.gates[at], run);
         }
         if summary.motion != run.last.motion {
             run.moved_at = sys::now_ns();

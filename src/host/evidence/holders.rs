@@ -11,6 +11,7 @@ use crate::host::census::{Census, Kind as Seen};
 use crate::host::helper::{Helper, RegionFound};
 use crate::host::procfs;
 use crate::host::report::{Finding, Kind};
+use crate::host::sys;
 use crate::host::view::View;
 use std::collections::HashSet;
 
@@ -24,17 +25,32 @@ pub fn unlisted(census: &Census, helper: &mut Helper, service: &Service) -> Vec<
     found
 }
 
+/// How long a process that has not shown yet what it is may take to do so.
+const SHOWS_WITHIN_NS: u64 = 100_000_000;
+
 /// Is it gated by now, and has begun nothing? A service that was started behind the
-/// barrier may lock what it likes, and waits at its first change.
+/// barrier may lock what it likes, and waits at its first change. One that is only
+/// starting (between exec and our constructor, or before its region) is asked again.
 fn is_gated_at_rest(helper: &mut Helper, pid: i32) -> bool {
-    let mut looked = helper.look(&[pid]);
-    let Some((looked, fd)) = looked.pop() else { return false };
-    let view = fd.and_then(|fd| View::new(&fd, looked.region == RegionFound::Copied).ok());
-    looked.page.is_some()
-        && view.is_some_and(|view| {
+    let until = sys::now_ns() + SHOWS_WITHIN_NS;
+    loop {
+        let mut looked = helper.look(&[pid]);
+        let Some((looked, fd)) = looked.pop() else { return false };
+        let view = fd.and_then(|fd| View::new(&fd, looked.region == RegionFound::Copied).ok());
+        if let Some(view) = view {
             let process = view.header().process.load(std::sync::atomic::Ordering::Acquire);
-            !gate::word::ProcessWord(process).section_open()
-        })
+            return looked.page.is_some() && !gate::word::ProcessWord(process).section_open();
+        }
+        if looked.page.is_some() && looked.region == RegionFound::Unborn {
+            return true;
+        }
+        let gone = procfs::stat(pid).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'));
+        let shows = looked.decided && looked.page.is_none();
+        if gone || shows || sys::now_ns() >= until {
+            return false;
+        }
+        sys::sleep_ns(1_000_000);
+    }
 }
 
 fn judge(census: &Census, service: &Service, pid: i32, file: &str) -> Option<Finding> {
