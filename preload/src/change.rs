@@ -11,7 +11,7 @@ use crate::place::{self, Target};
 use crate::state::{
     FAMILY, FAMILY_RECORDED, HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region, SETTLED, UNTIL_WAIT,
 };
-use crate::{resolve, rules, sys};
+use crate::{judged, resolve, rules, sys};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::calls::{Call, Rule};
@@ -42,8 +42,15 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
     pub fn passes(&mut self, region: &Region) {
         let habits = HABITS.load(Relaxed);
         let process = ProcessWord(region.header.process.load(Acquire));
-        if !(process.would_begin() || habits != 0) || !self.protected() {
+        if !means_something(process, habits) && self.begins != Begins::Child {
             return;
+        }
+        let fd = self.descriptor();
+        if !judged::is_protected(fd) {
+            if !self.protected() {
+                return;
+            }
+            judged::protected(fd);
         }
         // Handling a lock file, or opening a file that is there, is no change.
         let syncs = matches!(self.call_rule(), Some(Rule::Sync(_)));
@@ -110,18 +117,24 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
                 return true;
             }
         }
-        habits & PARKABLE != 0 && place::parkable(self.target)
+        habits & PARKABLE != 0
+            && judged::parkable(self.descriptor(), || place::parkable(self.target))
+    }
+
+    /// The descriptor of the file that is changed; negative if there is none.
+    fn descriptor(&self) -> i32 {
+        match *self.target {
+            Target::Fd(fd) | Target::Attributes(fd) => fd,
+            Target::Stream(stream) => resolve::fileno(stream),
+            _ => -1,
+        }
     }
 
     /// For the settled rule: counts the owner's own changes, and up to which of
     /// them all is synced.
     fn count(&self, region: &Region) {
         let header = &region.header;
-        let file = match *self.target {
-            Target::Fd(fd) | Target::Attributes(fd) => fd,
-            Target::Stream(stream) => resolve::fileno(stream),
-            _ => -1,
-        };
+        let file = self.descriptor();
         if matches!(self.call_rule(), Some(Rule::Sync(_))) {
             // The call has yet to be made; nothing can be forked before it is.
             if file >= 0 && file == LAST_CHANGED.load(Relaxed) {
@@ -135,6 +148,14 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
             family_changed();
         }
     }
+}
+
+/// Does a change mean anything for the section of a process that stands so?
+#[inline(always)]
+pub fn means_something(process: ProcessWord, habits: u32) -> bool {
+    let counts = habits & SETTLED != 0;
+    let begun = process.until_wait() && process.section_open();
+    process.would_begin() || counts || habits & UNTIL_WAIT != 0 && !begun
 }
 
 fn counter() -> Option<&'static AtomicU64> {

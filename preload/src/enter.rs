@@ -4,7 +4,7 @@
 //! the real call. The most frequent changes in the most frequent case do not come
 //! here at all: `arch::x86_64_straight` is [`announce`] and [`give_back`] for them.
 
-use crate::change::Change;
+use crate::change::{Change, means_something};
 use crate::frame::{Frame, Leave};
 use crate::own::{self, region_or_start};
 use crate::place::{self, Target};
@@ -29,6 +29,8 @@ pub const BRACKET: u64 = 1;
 pub enum Begins {
     /// The first change under a lock begins the section.
     Section,
+    /// A fork under a lock begins it, and what locks the parent keeps for life is seen.
+    Child,
     /// This one does not (fsync, a hitching post, a file opened that is there).
     Nothing,
 }
@@ -127,9 +129,13 @@ pub unsafe fn announce(
             // The freezer's membarrier is the other half of this fence.
             compiler_fence(SeqCst);
         }
-        let process = ProcessWord(region.header.process.load(Acquire));
-        let ordinary = !process.would_begin() && HABITS.load(Relaxed) == 0;
-        if barrier.load(Acquire) == 0 && ordinary {
+        if barrier.load(Acquire) == 0 {
+            let process = ProcessWord(region.header.process.load(Acquire));
+            if means_something(process, HABITS.load(Relaxed)) || begins == Begins::Child {
+                let target = target(frame);
+                // SAFETY: as for us.
+                unsafe { change(frame.inner, begins, &target, region) };
+            }
             arch::add_in_place(&slot.word, ThreadWord::GRANT);
             frame.leave = Leave::Idle;
             return BRACKET;
@@ -138,6 +144,16 @@ pub unsafe fn announce(
     let target = target(frame);
     // SAFETY: as for us.
     unsafe { slowly(frame, &At { barrier, region, slot }, before, fd, begins, &target) }
+}
+
+/// With the barrier open: what the change means for the section.
+///
+/// # Safety
+/// As [`announce`].
+#[inline(never)]
+unsafe fn change(call: u16, begins: Begins, target: &Target, region: &Region) {
+    // SAFETY: as for us.
+    Change::new(call, begins, target, |t| unsafe { place::protected(t) }).passes(region);
 }
 
 struct At {

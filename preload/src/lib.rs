@@ -40,6 +40,7 @@ mod exports;
 mod fallback;
 mod frame;
 mod hand_over;
+mod judged;
 mod own;
 mod place;
 mod resolve;

@@ -158,7 +158,9 @@ unsafe fn join() -> bool {
     }
     note_missing_calls();
     locks_after_exec();
-    if HABITS.load(Relaxed) == 0 && !STRONG.load(Relaxed) {
+    // Habits that matter only where a change begins a section, to which that way is no way.
+    let elsewhere = PARKABLE | NEW_FILES | HANDS_OVER;
+    if HABITS.load(Relaxed) & !elsewhere == 0 && !STRONG.load(Relaxed) {
         ORDINARY.store((&raw const *barrier).cast_mut(), Release);
     }
     true

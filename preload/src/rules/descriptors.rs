@@ -28,6 +28,7 @@ pub fn note(flag: u32) {
 /// after it another thread could already have locked a file under the same number.
 /// dup2 may fail and is booked afterwards.
 pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
+    crate::judged::forget();
     if matches!(rule, Rule::Dup | Rule::Dup2) && !children_may_lock() && !LOCKS_SEEN.load(Relaxed) {
         frame.note[0] = 0;
         return BRACKET;

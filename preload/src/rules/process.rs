@@ -39,7 +39,7 @@ pub fn fork(frame: &mut Frame) -> u64 {
         return super::bracket_if(frame.note[0] == 1);
     }
     // SAFETY: no path.
-    unsafe { announce(frame, None, Begins::Section, |_| Target::Anything) };
+    unsafe { announce(frame, None, Begins::Child, |_| Target::Anything) };
     BRACKET
 }
 

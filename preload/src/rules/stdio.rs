@@ -65,6 +65,7 @@ pub fn close(frame: &mut Frame, argument: u8) -> u64 {
     let begins = if writes { Begins::Section } else { Begins::Nothing };
     // SAFETY: no path.
     let action = unsafe { announce(frame, None, begins, |f| Target::Stream(f.arg(argument))) };
+    crate::judged::forget();
     closes_unannounced(frame, action)
 }
 
@@ -86,6 +87,7 @@ pub unsafe fn freopen(frame: &mut Frame) -> u64 {
             }
         })
     };
+    crate::judged::forget();
     closes_unannounced(frame, action)
 }
 
