@@ -223,8 +223,9 @@ pub struct Rest {
 ///
 /// Its owner has everything on record and has left the rest to a child
 /// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
-/// everyone who works for it holds no lock, has done nothing since, and waits: in a call
-/// that may last, or at the barrier.
+/// everyone who works for it has no section of its own, has done nothing since, and
+/// waits: in a call that may last, or at the barrier. (A lock taken meanwhile, a mailbox's
+/// dotlock, guards nothing that is half-done: its holder is held at its next change.)
 /// `unchanged`: the family's count is what it was when all was on record, so that
 /// nobody has changed anything, nor anyone who was born and died unseen.
 /// Whoever wakes is held at its next change like anybody else. The rule trusts
@@ -245,7 +246,7 @@ pub fn settled(
         if gone {
             continue;
         }
-        if p.unknown || p.nonce == 0 && !p.unborn || p.process.locks() > 0 || is_calling(p) {
+        if p.unknown || p.nonce == 0 && !p.unborn || p.in_section() || is_calling(p) {
             return false;
         }
         // Held at the barrier, it can do nothing either.
@@ -462,7 +463,9 @@ mod tests {
         assert!(over(&[owner, Standing { threads: &held, ..helper }], &|_| awake));
         assert!(!over(&[owner, helper], &|_| Rest { family: false, ..quiet }), "after an exec");
         let locking = Standing { process: ProcessWord::default().with_locks(1), ..helper };
-        assert!(!over(&[owner, locking], &|_| quiet));
+        assert!(over(&[owner, locking], &|_| quiet), "it has changed nothing under its lock");
+        let writing = Standing { process: in_section(), ..helper };
+        assert!(!over(&[owner, writing], &|_| quiet));
         let unrecorded = process(1, in_section());
         assert!(!over(&[unrecorded, helper], &|_| quiet));
     }

@@ -129,6 +129,11 @@ fn settled_two() {
 }
 
 #[test]
+fn settled_locks() {
+    holds(SETTLED_LOCKS);
+}
+
+#[test]
 fn settled_grandchild() {
     holds(SETTLED_GRANDCHILD);
 }

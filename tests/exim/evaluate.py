@@ -45,7 +45,7 @@ def busy_mbox(_running, store):
 
 def parts(count, control, restores):
     gated = {"profile": str(PROFILE)}
-    few = max(3, count // 10)
+    few = max(3, count // 20)              # in each order: 20 freezes of 200
     one = trial.Options
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
@@ -54,6 +54,7 @@ def parts(count, control, restores):
         report.Part("bounces", one(count=few, bounces=True, **gated), must="drain"),
         report.Part("slow-data", one(count=few, slow_clients=4, **gated), must="drain"),
         report.Part("slow-remote", one(count=few, remote_delay_s=3.0, **gated), must="drain"),
+        report.Part("hung-remote", one(count=few, remote_hang="DOT", **gated), must="drain"),
         report.Part("busy-mbox", one(count=few, beside=busy_mbox, **gated), must="drain"),
         report.Part("one-mbox", one(count=few, recipients=("b0@local.test",), **gated)),
         report.Part("one-maildir", one(count=few, recipients=("d0@local.test",), **gated)),

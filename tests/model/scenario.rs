@@ -366,6 +366,19 @@ pub const SETTLED_TWO: Scenario = Scenario {
     ..SETTLED
 };
 
+/// The child takes a lock of its own, for which it may sleep before it writes, and another
+/// process wants that lock too.
+pub const SETTLED_LOCKS: Scenario = Scenario {
+    name: "settled section, child with a lock",
+    programs: &[
+        &[Lock(0), Write(2), Sync, Fork(1), Wait, Write(1), Unlock(0)],
+        &[Lock(1), Sleep, Write(0), Unlock(1)],
+        &[Lock(1), Write(3), Unlock(1)],
+    ],
+    procs: &[&[0], &[2]],
+    ..SETTLED
+};
+
 /// The sleeping child has a child of its own that writes and is gone.
 pub const SETTLED_GRANDCHILD: Scenario = Scenario {
     name: "settled section, grandchild",

@@ -28,7 +28,7 @@ def submitters(running, shared):
 
 def parts(count, control, restores):
     gated = {"profile": str(PROFILE)}
-    few = max(3, count // 10)
+    few = max(3, count // 20)              # in each order: 20 freezes of 200
     one = trial.Options
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
