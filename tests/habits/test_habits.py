@@ -1,0 +1,298 @@
+"""Every key of a profile, with a small real program under the real library.
+
+Each rule is seen both ways: with its line, and without it (or just beside what it says), where the
+same program at the same point is in flight.
+"""
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lab import gate as gates  # noqa: E402 (the path comes first)
+
+HERE = Path(__file__).resolve().parent
+
+
+class Puppet:
+    """puppet.c under the name `name`, with the library."""
+
+    def __init__(self, program, gate):
+        self.process = subprocess.Popen([program], env=gate.environment(), text=True, bufsize=1,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def begin(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+
+    def end(self):
+        word, result = self.process.stdout.readline().split()
+        assert word == "ok"
+        return int(result)
+
+    def do(self, *words):
+        self.begin(*words)
+        result = self.end()
+        if result < 0:
+            raise OSError(-result, os.strerror(-result), " ".join(map(str, words)))
+        return result
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+class Habits(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.built = Path(tempfile.mkdtemp(prefix="writegate-habits-"))
+        cls.addClassCleanup(shutil.rmtree, cls.built, ignore_errors=True)
+        subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-o", cls.built / "puppet",
+                        HERE / "puppet.c"], check=True)
+
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+
+    def gate(self, **profile):
+        work = Path(tempfile.mkdtemp(prefix="writegate-habits-"))
+        self.stack.callback(shutil.rmtree, work, ignore_errors=True)
+        self.data = work / "data"
+        self.data.mkdir()
+        self.gated = gates.Gate(work, paths=[self.data], profile={
+            key.replace("_", "-"): value for key, value in profile.items()})
+        # One that is there before the processes are: they read its profile.
+        self.gated.run("exec", "-g", self.gated.name, "--library", str(self.gated.library), "--", "true")
+        return self.gated
+
+    def puppet(self, name="puppet"):
+        program = self.data.parent / name
+        if not program.exists():
+            shutil.copy(self.built / "puppet", program)
+        puppet = Puppet(program, self.gated)
+        self.stack.callback(puppet.close)
+        return puppet
+
+    def file(self, name):
+        return self.data / name
+
+    def freeze(self, command=("true",), drain="400ms"):
+        return self.gated.freeze(command, limit="3s", drain=drain)
+
+    def is_at_rest(self):
+        outcome = self.freeze()
+        self.assertEqual((outcome.exit, outcome.verdict), (0, "CONSISTENT"), outcome.stderr)
+
+    def is_in_flight(self):
+        outcome = self.freeze()
+        self.assertEqual((outcome.exit, outcome.verdict), (75, "NOT_DRAINED"), outcome.line)
+
+    def under_a_lock(self, *words, **profile):
+        """A program that has locked a file and then done this, under this profile."""
+        self.gate(**profile)
+        puppet = self.puppet()
+        puppet.do("lock", self.file("guard"))
+        self.is_at_rest()
+        puppet.do(*(self.file(w[1:]) if str(w).startswith("@") else w for w in words))
+        return puppet
+
+    def test_without_a_profile_a_change_under_a_lock_begins_a_section(self):
+        puppet = self.under_a_lock("write", "@a")
+        self.is_in_flight()
+        puppet.do("unlock")
+        self.is_at_rest()
+
+    def test_lifetime_lock(self):
+        self.under_a_lock("write", "@a", lifetime_lock="guard")
+        self.is_at_rest()
+        self.under_a_lock("write", "@a", lifetime_lock="guards")
+        self.is_in_flight()
+
+    def test_exclude(self):
+        puppet = self.under_a_lock("write", "@a.log", exclude="*.log")
+        self.is_at_rest()
+        puppet.do("write", self.file("a.log.1"))
+        self.is_in_flight()
+
+    def test_parkable(self):
+        puppet = self.under_a_lock("keep", "@m-D", parkable="*-D")
+        puppet.do("put", 50_000)
+        self.is_at_rest()
+        puppet.do("rename", self.file("m-D"), self.file("m-H"))
+        self.is_in_flight()
+
+    def test_what_was_parkable_is_not_when_its_name_or_descriptor_has_become_anothers(self):
+        self.gate(parkable="*-D")
+        puppet = self.puppet()
+        puppet.do("keep", self.file("m-D"))
+        puppet.do("rename", self.file("m-D"), self.file("m-H"))
+        puppet.do("lock", self.file("guard"))
+        puppet.do("put", 10)
+        self.is_in_flight()
+        puppet.do("unlock")
+        puppet.do("create", self.file("o-H"))
+        puppet.do("keep", self.file("n-D"))
+        puppet.do("lock", self.file("guard"))
+        puppet.do("put", 10)
+        self.is_at_rest()
+        puppet.do("drop")
+        # The same descriptor, another file, which is there already.
+        puppet.do("keep", self.file("o-H"))
+        puppet.do("put", 10)
+        self.is_in_flight()
+
+    def test_new_files(self):
+        puppet = self.under_a_lock("create", "@a", new_files="puppet")
+        self.is_at_rest()
+        puppet.do("write", self.file("a"))
+        self.is_in_flight()
+        self.under_a_lock("create", "@a", new_files="puppets")
+        self.is_in_flight()
+
+    def test_record(self):
+        puppet = self.under_a_lock("write", "@a", record="puppet")
+        self.is_in_flight()
+        puppet.do("write", self.file("guard"))
+        self.is_at_rest()
+        puppet.do("write", self.file("a"))
+        self.is_in_flight()
+
+    def test_settled(self):
+        """All on record and synced, then a child that sleeps."""
+        for lines, still in (({"settled": "puppet"}, True), ({}, False)):
+            puppet = self.under_a_lock("keep", "@journal", **lines)
+            puppet.do("put", 10)
+            puppet.do("sync")
+            puppet.do("nap", 2500)
+            self.is_at_rest() if still else self.is_in_flight()
+
+    def test_settled_is_over_with_the_childs_change(self):
+        puppet = self.under_a_lock("keep", "@journal", settled="puppet")
+        puppet.do("put", 10)
+        puppet.do("sync")
+        puppet.do("later", self.file("mail"), 100)
+        deadline = time.monotonic() + 5
+        while not self.file("mail").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.is_in_flight()
+
+    def test_settled_child_that_is_held_has_changed_nothing(self):
+        puppet = self.under_a_lock("keep", "@journal", settled="puppet")
+        puppet.do("put", 10)
+        puppet.do("sync")
+        puppet.do("later", self.file("mail"), 800)
+        # Wakes while the snapshot is taken, and waits.
+        self.assertNotIn("mail", self.seen_by(before="sleep 1.2; "))
+
+    def test_until_wait(self):
+        """Two writes without a lock, and between them work that waits for nothing."""
+        for lines, torn in (({"until_wait": "puppet"}, 0), ({}, 3)):
+            self.gate(**lines)
+            puppet, found = self.puppet(), 0
+            for n in range(3):
+                a, b = self.file(f"a{n}"), self.file(f"b{n}")
+                puppet.begin("both", a, b)
+                while not a.exists():
+                    time.sleep(0.001)
+                names = self.seen_by(drain="2s")
+                found += (a.name in names) != (b.name in names)
+                puppet.end()
+            self.assertEqual(found, torn, lines)
+
+    def seen_by(self, before="", **options):
+        """The names in the data folder while the gate is closed."""
+        seen = self.data.parent / "seen"
+        outcome = self.freeze(["sh", "-c", f"{before}ls {self.data} > {seen}"], **options)
+        self.assertEqual((outcome.exit, outcome.verdict), (0, "CONSISTENT"), outcome.stderr)
+        return seen.read_text().split()
+
+    def test_first(self):
+        """Such a program is waited for while all others still work."""
+        for lines, goes_on in (({"first": "maker"}, True), ({}, False)):
+            self.gate(**lines)
+            maker, other = self.puppet("maker"), self.puppet("other")
+            maker.do("lock", self.file("guard"))
+            maker.do("write", self.file("a"))
+            mark, seen = self.file("other"), self.data.parent / "seen"
+            other.begin("scribble", 2000, mark)
+            threading.Timer(1.0, lambda: maker.do("unlock")).start()
+            outcome = self.freeze(["sh", "-c", f"stat -c %.9Y {mark} > {seen}"], drain="2500ms")
+            self.assertEqual(outcome.exit, 0, outcome.stderr)
+            other.end()
+            closed = outcome.barrier[0] + time.time() - time.monotonic()
+            worked_s = float(seen.read_text()) - closed
+            # Without it only in the openings by which a stuck drain tries to help itself.
+            self.assertTrue(worked_s > 0.5 if goes_on else worked_s < 0.4, (lines, worked_s))
+
+    def listener(self, family=socket.AF_UNIX, name="lmtp"):
+        server = socket.socket(family, socket.SOCK_STREAM)
+        self.stack.callback(server.close)
+        where = str(self.data.parent / name)
+        server.bind(where if family == socket.AF_UNIX else ("127.0.0.1", 0))
+        server.listen()
+        return ("unix", where) if family == socket.AF_UNIX else ("tcp", server.getsockname()[1])
+
+    def sends(self, where, under_lock=True, **profile):
+        self.gate(**profile)
+        puppet = self.puppet()
+        if under_lock:
+            puppet.do("lock", self.file("guard"))
+        puppet.do(*(self.listener() if where == "unix" else
+                    self.listener(socket.AF_INET) if where == "tcp" else [where]))
+        puppet.do("send")
+        return puppet
+
+    def test_hand_over(self):
+        for where in ("unix", "tcp"):
+            with self.subTest(where):
+                self.sends(where)
+                self.is_at_rest()
+                puppet = self.sends(where, hand_over="puppet")
+                self.is_in_flight()
+                puppet.do("unlock")
+                self.is_at_rest()
+
+    def test_hand_over_is_none_without_a_lock_or_to_somebody_without_a_name(self):
+        self.sends("unix", under_lock=False, hand_over="puppet")
+        self.is_at_rest()
+        self.sends("pair", hand_over="puppet")
+        self.is_at_rest()
+
+    def test_hand_over_to(self):
+        self.sends("unix", hand_over="puppet", hand_over_to="*lmtp")
+        self.is_in_flight()
+        self.sends("unix", hand_over="puppet", hand_over_to=["*lmtps", "127.0.0.1:24"])
+        self.is_at_rest()
+        self.sends("tcp", hand_over="puppet", hand_over_to="127.0.0.1:*")
+        self.is_in_flight()
+        self.sends("tcp", hand_over="puppet", hand_over_to="127.0.0.1:24")
+        self.is_at_rest()
+
+    def test_a_new_hand_over_is_held(self):
+        self.gate(hand_over="puppet")
+        puppet = self.puppet()
+        puppet.do(*self.listener())
+        puppet.do("lock", self.file("guard"))
+        seen = self.data.parent / "seen"
+        freeze = self.gated.start_freeze(["sh", "-c", f"echo up > {seen}; sleep 0.5"])
+        while not seen.exists():
+            time.sleep(0.005)
+        begun = time.monotonic()
+        puppet.do("send")
+        self.assertGreater(time.monotonic() - begun, 0.3)
+        freeze.communicate()
+        self.assertEqual(freeze.returncode, 0)
+
+
+if __name__ == "__main__":
+    program = unittest.main(exit=False).result
+    failed = len(program.failures) + len(program.errors)
+    print(f"{program.testsRun - failed} passed, {failed} failed, 0 skipped")
+    sys.exit(bool(failed))
