@@ -187,6 +187,16 @@ class Pop3(load.Client):
         return self.op
 
 
+def open_all(server):
+    """Every mailbox once: sessions that make one at the same time are refused (ALREADYEXISTS) or
+    cut off by Dovecot 2.3.19, gate or none."""
+    for user in server.users:
+        with imaplib.IMAP4("127.0.0.1", server.imap_port, timeout=60) as imap:
+            imap.login(user, PASSWORD)
+            for box in BOXES:
+                imap.select(box)
+
+
 def clients(server, seed, tag, imap=8, lmtp=2, pop3=True, crossing=None):
     """The usual load: sessions spread over the users, deliveries to all of them.
 

@@ -37,6 +37,7 @@ class Rig:
             self.server = stack.enter_context(server.Server(
                 self.fmt, self.mail, self.index, self.work / "run", self.users,
                 env=self.gate.environment({}) if self.gate else None, rotate=self.rotate))
+            load.open_all(self.server)
             clients = load.clients(self.server, self.seed, f"s{self.seed}", self.imap, self.lmtp, self.pop3,
                                    self.crossing)
             if self.extra:
