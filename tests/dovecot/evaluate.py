@@ -45,8 +45,8 @@ def arguments(parser):
     parser.add_argument("--formats", type=lambda s: s.split(","), default=list(server.FORMATS),
                         metavar="FORMAT,...", help="default: all of " + ", ".join(server.FORMATS))
     parser.add_argument("--snapshots", type=int, default=200, help="gated, under full load")
-    parser.add_argument("--control", type=int, default=30, help="without the gate")
-    parser.add_argument("--contention", type=int, default=30, help="gated, everybody uses one account")
+    parser.add_argument("--control", type=int, default=20, help="without the gate")
+    parser.add_argument("--contention", type=int, default=20, help="gated, everybody uses one account")
     parser.add_argument("--slow", type=int, default=20,
                         help="gated, while clients are slow: as many for each of APPEND, LMTP, POP3")
     parser.add_argument("--tools", type=int, default=20, help="gated, with doveadm and dovecot-lda beside")
