@@ -143,7 +143,7 @@ class Trial:
         with load.Load(every, log=self.work / ("load-%d" % number)) as loading:
             self.resumed = time.monotonic()
             for n, order in enumerate(orders):
-                time.sleep(self.random.uniform(0.3, 0.8))
+                time.sleep(self.random.uniform(0.1, 0.5))
                 keep = o.restores > len(self.restored) and n == len(orders) - 1
                 self._snapshot("s%d-%d" % (number, n), order, loading, keep)
                 progress.step("%d bad" % sum(bool(s.finding) for s in self.snapshots))
