@@ -55,7 +55,7 @@ def parts(options, work, lmtp_port):
     return [
         report.Part("control", trial.Options(count=options.control, gated=False, **whole),
                     must="red"),
-        report.Part("load", trial.Options(count=options.count, restores=options.restores and 1,
+        report.Part("load", trial.Options(count=options.count, restores=options.restores,
                                           profile=profile(options.mta, work, lmtp_port), **whole),
                     must="drain"),
     ]

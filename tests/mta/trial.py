@@ -144,7 +144,7 @@ class Trial:
             self.resumed = time.monotonic()
             for n, order in enumerate(orders):
                 time.sleep(self.random.uniform(0.1, 0.5))
-                keep = o.restores > len(self.restored) and n == len(orders) - 1
+                keep = o.restores - len(self.restored) >= len(orders) - n
                 self._snapshot("s%d-%d" % (number, n), order, loading, keep)
                 progress.step("%d bad" % sum(bool(s.finding) for s in self.snapshots))
         self.records += loading.records()
