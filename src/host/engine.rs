@@ -74,11 +74,14 @@ impl Session {
         let mut runs: Vec<Run> = self
             .gates
             .iter()
-            .map(|gate| {
+            .zip(&self.census.gates)
+            .map(|(gate, members)| {
                 let deadline = barrier::new_deadline(gate.page.get(), now, limit_ns);
                 barrier::count_freeze(gate.page.get());
                 let half = drain_until.saturating_sub(now) / 2;
-                let order = barrier::order(gate.page.get(), half);
+                // Where all are held first, nobody is before anybody.
+                let others = members.iter().any(|member| !member.gone && !member.is_first());
+                let order = barrier::order(gate.page.get(), half).filter(|_| others);
                 Run::new(deadline, drain_until, order)
             })
             .collect();

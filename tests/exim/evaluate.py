@@ -1,7 +1,6 @@
 """Exim 4.96 under the gate: spool and store on two volumes, numbered mail conserved."""
 import contextlib
 import fcntl
-import pathlib
 import threading
 import time
 
@@ -44,17 +43,8 @@ def busy_mbox(_running, store):
         thread.join()
 
 
-def for_files(work):
-    """The profile as the guide has it for deliveries to files: without what serves only a delivery
-    to a store behind the same gate (that is evaluated by `chain`)."""
-    target = work / "exim.conf"
-    lines = PROFILE.read_text().splitlines(keepends=True)
-    target.write_text("".join(line for line in lines if not line.startswith(("first", "hand-over"))))
-    return target
-
-
-def parts(count, control, restores, profile):
-    gated = {"profile": str(profile)}
+def parts(count, control, restores):
+    gated = {"profile": str(PROFILE)}
     few = max(3, count // 20)              # in each order: 20 freezes of 200
     one = trial.Options
     return [
@@ -72,6 +62,4 @@ def parts(count, control, restores, profile):
 
 
 def run(options, work):
-    profile = for_files(pathlib.Path(work))
-    return report.run(SERVER, parts(options.count, options.control, options.restores, profile),
-                      options, work)
+    return report.run(SERVER, parts(options.count, options.control, options.restores), options, work)
