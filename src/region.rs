@@ -11,7 +11,7 @@
 //! ```
 
 use crate::locks::{LOCKS, LockEntry};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64};
 
 /// First eight bytes of a region, written last.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"wgregion");
@@ -23,6 +23,9 @@ pub const SLOTS: usize = 2048;
 pub const SLOTS_OFFSET: usize = 4096;
 /// Size of a region in bytes.
 pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
+
+/// Longest path of a dotlock that is kept, in bytes.
+pub const DOTLOCK_PATH: usize = 512 - 164;
 
 /// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
 pub const FLAG_STRONG: u32 = 1;
@@ -88,7 +91,12 @@ pub struct Header {
     /// raises this one in the region of the program's first process. Counted for the
     /// settled rule alone.
     pub family: AtomicU64,
-    _reserved: [u8; 512 - 152],
+    /// The dotlock that it made last: its inode ...
+    pub dotlock_ino: AtomicU64,
+    /// ... and the length of its path; 0: not known, or too long to keep.
+    pub dotlock_len: AtomicU32,
+    /// Absolute, as the process sees it. Read by the freezer while nobody makes one.
+    pub dotlock_path: [AtomicU8; DOTLOCK_PATH],
     /// The locks it holds.
     pub locks: [LockEntry; LOCKS],
 }

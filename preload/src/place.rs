@@ -8,8 +8,10 @@
 use crate::state::{FOR_A_TIME, PROTECTED, settings};
 use crate::sys::{self, AT_FDCWD, Stat};
 use crate::text::{self, Path, program_string};
+use core::sync::atomic::Ordering::{Relaxed, Release};
 use gate::locks::Lock;
 use gate::profile::{self, Key};
+use gate::region::Header;
 
 /// File systems that do not lie on storage: tmpfs, ramfs, proc, sysfs, devpts,
 /// cgroup, cgroup2, debugfs, tracefs, securityfs, pipefs, sockfs, anon_inode,
@@ -139,18 +141,38 @@ unsafe fn name(dir: i32, path: *const u8, special: bool) -> bool {
         sys::stat_at(dir, parent).is_some_and(|stat| by_path(dir, parent, &stat))
             || file.map_or_else(|| is_link(dir, path), |stat| by_path(dir, path, &stat))
     };
+    absolute(dir, text, &mut buffer);
+    buffer.too_long || judge(by_device, buffer.bytes())
+}
+
+/// Makes a name absolute.
+fn absolute(dir: i32, text: &[u8], buffer: &mut Path) {
     buffer.clear();
     if !text.starts_with(b"/") {
         if dir == AT_FDCWD {
             buffer.fill(sys::getcwd);
             buffer.trim_end(0);
         } else {
-            fill_path_of(dir, &mut buffer);
+            fill_path_of(dir, buffer);
         }
         buffer.push(b"/");
     }
     buffer.push(text.strip_prefix(b"./").unwrap_or(text));
-    buffer.too_long || judge(by_device, buffer.bytes())
+}
+
+/// Puts down where a dotlock lies, for the report: it has no descriptor that would tell.
+#[inline(never)]
+pub fn note_dotlock(header: &Header, ino: u64, dir: i32, name: &[u8]) {
+    let mut path = Path::new();
+    absolute(dir, name, &mut path);
+    let bytes = if path.too_long { &[] } else { path.bytes() };
+    let len = if bytes.len() <= header.dotlock_path.len() { bytes.len() } else { 0 };
+    header.dotlock_len.store(0, Release);
+    for (to, from) in header.dotlock_path.iter().zip(bytes) {
+        to.store(*from, Relaxed);
+    }
+    header.dotlock_ino.store(ino, Relaxed);
+    header.dotlock_len.store(len as u32, Release);
 }
 
 /// A symbolic link to nothing: an open makes a file, who knows where.

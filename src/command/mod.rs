@@ -139,7 +139,8 @@ pub fn show(record: &Record, report: Option<&std::path::Path>) {
             ));
         }
         for finding in &gate.findings {
-            let trusted = matches!(finding.kind, Kind::Unchecked | Kind::HeldWithLock);
+            let trusted =
+                matches!(finding.kind, Kind::Unchecked | Kind::HeldWithLock | Kind::Dotlock);
             if !trusted {
                 say(&format!("gate {name}: {finding}"));
             }

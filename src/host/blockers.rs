@@ -5,9 +5,11 @@ use super::census::Member;
 use super::forgive::{calling, path_of, path_of_file};
 use super::procfs;
 use super::sys;
+use gate::locks::{Kind, Lock};
+use gate::region::Header;
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// One process that is in flight, or waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +35,25 @@ pub struct Blocker {
 /// How long a process is remembered by its section, in ms.
 fn age(since: u64) -> Option<f64> {
     (since != 0).then(|| sys::now_ns().saturating_sub(since) as f64 / 1e6)
+}
+
+/// Where a lock's file lies; by number where nobody can tell.
+pub fn path_of_lock(member: &Member, lock: &Lock) -> String {
+    let noted = || member.view.as_ref().and_then(|view| noted_dotlock(view.header(), lock));
+    let path = match lock.kind {
+        Kind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
+        _ => path_of_file(member.pid, lock.dev, lock.ino),
+    };
+    path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev))
+}
+
+/// The path of a dotlock as its maker put it down, if it is the one that it made last.
+fn noted_dotlock(header: &Header, lock: &Lock) -> Option<String> {
+    let len = header.dotlock_len.load(Acquire) as usize;
+    let path = header.dotlock_path.get(..len).filter(|path| !path.is_empty())?;
+    let path: Vec<u8> = path.iter().map(|byte| byte.load(Relaxed)).collect();
+    let same = header.dotlock_ino.load(Relaxed) == lock.ino;
+    same.then(|| String::from_utf8_lossy(&path).into_owned())
 }
 
 /// Everything about one member that keeps the gate open, now.
@@ -66,10 +87,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     let over = [member.settled, member.locks_gone].contains(&Some(process.0));
     if process.section_open() && !over {
         let lock = header.locks.iter().filter_map(|p| p.get()).find(|l| l.counts());
-        let path = lock.and_then(|l| {
-            path_of_file(member.pid, l.dev, l.ino)
-                .or(Some(format!("inode {} on {:#x}", l.ino, l.dev)))
-        });
+        let path = lock.map(|l| path_of_lock(member, &l));
         all.push(Blocker {
             path,
             age_ms: age(header.section_since.load(Acquire)),

@@ -6,6 +6,7 @@ use super::barrier;
 use super::blockers;
 use super::calm;
 use super::census::Census;
+use super::dotlocks;
 use super::forgive;
 use super::gatedir::Gate;
 use super::helper::Helper;
@@ -219,6 +220,7 @@ impl Session {
                 run.outcome = Some(outcome);
                 let members = self.census.gates[at].len();
                 run.drained_words = showing(&run.reading, members, |_| true);
+                run.dotlocks = self.census.alive(at).flat_map(dotlocks::of).collect();
                 run.ended_at = sys::now_ns();
                 Told::Done(run.ended_at)
             }

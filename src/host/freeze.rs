@@ -248,6 +248,7 @@ impl Freeze {
             findings.extend(self.who_passed(at, seen));
         }
         findings.extend(run.map(|run| self.held_with_locks(at, run)).unwrap_or_default());
+        findings.extend(run.map(|run| run.dotlocks.clone()).unwrap_or_default());
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
         let escapes = findings.iter().filter(|f| f.kind == Kind::Escape).count();
         let members = || self.session.census.alive(at);

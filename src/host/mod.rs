@@ -11,6 +11,7 @@
 //! | [`gatedir`] | a gate's directory: control page and lock |
 //! | [`procfs`] | what `/proc` says without another process's `mmap_lock` |
 //! | [`helper`], [`helper_child`] | the process that may hang in our stead |
+//! | [`dotlocks`] | lock files that lie in the snapshot |
 //! | [`in_force`] | the profile in force against its file |
 //! | [`view`] | one process's region, mapped or copied |
 //! | [`census`], [`rescan`] | the gated processes, and who came since |
@@ -30,6 +31,7 @@ pub mod barrier;
 pub mod blockers;
 pub mod calm;
 pub mod census;
+pub mod dotlocks;
 pub mod duration;
 pub mod engine;
 pub mod evidence;

@@ -93,6 +93,8 @@ pub enum Kind {
     Unchecked,
     /// A process was held while it owned a lock: other programs could see that.
     HeldWithLock,
+    /// A process owned a dotlock while the snapshot was taken.
+    Dotlock,
     /// A process died inside a section, before or during the freeze.
     DiedInSection,
 }

@@ -2,6 +2,7 @@
 
 use super::blockers::Blocker;
 use super::pass::Reading;
+use super::report::Finding;
 use super::sys;
 use gate::drain::{Drain, Limits, Order, Outcome, Summary, Told};
 use gate::standing::Given;
@@ -36,6 +37,8 @@ pub struct Run {
     pub waiters: u32,
     /// Who was in flight when draining was given up.
     pub blockers: Vec<Blocker>,
+    /// Lock files that lie in the snapshot.
+    pub dotlocks: Vec<Finding>,
     pub(super) deadline: u64,
     pub(super) drain_until: u64,
     pub(super) raised: bool,
@@ -67,6 +70,7 @@ impl Run {
             admitted: 0,
             waiters: 0,
             blockers: Vec::new(),
+            dotlocks: Vec::new(),
             deadline,
             drain_until,
             raised: false,

@@ -4,7 +4,7 @@
  *   write FILE         opens, appends a line, closes
  *   create FILE        makes it, closes
  *   keep FILE          opens it as a stream and keeps that; put N: N times putc; sync; drop
- *   rename FROM TO
+ *   rename FROM TO, link FROM TO, chdir FOLDER
  *   unix SOCKET, tcp PORT, pair      connects, or makes a pair; send: one byte
  *   nap MS             fork: a child that sleeps and goes; later FILE MS: that writes then
  *   both FILE FILE     writes, computes half a second, waiting for nothing, writes
@@ -99,6 +99,10 @@ static int obey(const char *verb, const char *a, const char *b)
         return fsync(fileno(kept));
     if (!strcmp(verb, "rename"))
         return rename(a, b);
+    if (!strcmp(verb, "link"))
+        return link(a, b);
+    if (!strcmp(verb, "chdir"))
+        return chdir(a);
     if (!strcmp(verb, "unix"))
         return dial_unix(a);
     if (!strcmp(verb, "tcp"))

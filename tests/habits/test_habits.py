@@ -191,6 +191,27 @@ class Habits(unittest.TestCase):
         # Wakes while the snapshot is taken, and waits.
         self.assertNotIn("mail", self.seen_by(before="sleep 1.2; "))
 
+    def test_a_dotlock_that_lies_in_the_snapshot_is_in_the_report(self):
+        """Of a program whose lock file alone is no section: made by exclusive create, or by link."""
+        for make in (["create", "box.lock"], ["link", "post", "box.lock"]):
+            for lines, drains in (({"settled": "puppet"}, True), ({}, False)):
+                with self.subTest(make=make[0], drains=drains):
+                    self.gate(**lines)
+                    puppet = self.puppet()
+                    self.file("post").touch()
+                    puppet.do("chdir", self.data)
+                    puppet.do(*make)
+                    outcome = self.freeze()
+                    where = str(self.file("box.lock"))
+                    if not drains:
+                        self.assertEqual(outcome.verdict, "NOT_DRAINED", outcome.line)
+                        self.assertIn(f"{where}: section open under a lock (Dot)", outcome.stderr)
+                        continue
+                    self.assertEqual(outcome.verdict, "CONSISTENT", outcome.stderr)
+                    found = [f for f in outcome.record["gates"][0]["findings"] if f["kind"] == "dotlock"]
+                    self.assertEqual([(f["pid"], f["path"]) for f in found],
+                                     [(puppet.process.pid, where)])
+
     def test_until_wait(self):
         """Two writes without a lock, and between them work that waits for nothing."""
         for lines, torn in (({"until_wait": "puppet"}, 0), ({}, 3)):

@@ -8,7 +8,7 @@ use super::{directory, path};
 use crate::enter::{Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::own;
-use crate::place::{Target, path_for_life, with_path_of};
+use crate::place::{Target, note_dotlock, path_for_life, with_path_of};
 use crate::resolve;
 use crate::state::{HABITS, LOCKS_LOST, LOCKS_SEEN, Region, SETTLED, region};
 use crate::sys;
@@ -202,13 +202,15 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
     }
     // SAFETY: as for us.
     let stat = unsafe { sys::lstat_at(directory(frame, dir), path(frame, name)) };
+    let place = directory(frame, dir);
     // SAFETY: the call has just succeeded with this path.
     let name = unsafe { program_string(path(frame, name)) };
     if let Some(stat) = stat
         && !name.is_some_and(path_for_life)
         && !is_locked(region, stat.dev, stat.ino)
+        && own_lock_file(region, stat.dev, stat.ino)
     {
-        own_lock_file(region, stat.dev, stat.ino);
+        note_dotlock(&region.header, stat.ino, place, name.unwrap_or(&[]));
     }
 }
 
@@ -231,8 +233,12 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     if fd >= 0
         && let Some(stat) = sys::fstat(fd)
         && !with_path_of(fd, path_for_life)
+        && own_lock_file(region, stat.dev, stat.ino)
     {
-        own_lock_file(region, stat.dev, stat.ino);
+        with_path_of(fd, |path| {
+            note_dotlock(&region.header, stat.ino, sys::AT_FDCWD, path);
+            true
+        });
     }
 }
 
@@ -247,9 +253,10 @@ pub fn locked_by_kernel(region: &'static Region, dev: u64, ino: u64) {
     }
 }
 
-fn own_lock_file(region: &'static Region, dev: u64, ino: u64) {
+/// False: it is not this process's own.
+fn own_lock_file(region: &'static Region, dev: u64, ino: u64) -> bool {
     if own::shares_memory(region) {
-        return;
+        return false;
     }
     LOCKS_SEEN.store(true, Relaxed);
     let since = sys::now();
@@ -276,4 +283,5 @@ fn own_lock_file(region: &'static Region, dev: u64, ino: u64) {
     if HABITS.load(Relaxed) & SETTLED == 0 {
         own::step(region, |word| if word.locks() > 0 { word.dotlock_begun() } else { word });
     }
+    true
 }
