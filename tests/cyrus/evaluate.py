@@ -30,6 +30,8 @@ def arguments(parser):
     parser.add_argument("--contention", type=int, default=200, help="gated, three sessions a user")
     parser.add_argument("--split", type=int, default=100,
                         help="gated, conf and spool on two volumes, snapshotted 0.1 s apart")
+    parser.add_argument("--replicated", type=int, default=30,
+                        help="gated, with sync_client to a second server, and squatter")
     parser.add_argument("--control", type=int, default=50, help="without the gate")
     parser.add_argument("--calls-only", type=int, default=25,
                         help="gated by a gate broken on purpose: it takes no lock for a section")
@@ -53,14 +55,23 @@ def run(options, work):
     record = {"packages": {p: evaluation.package_version(p) for p in ("cyrus-common", "libc6")},
               "load": {"imap": options.imap, "lmtp": options.lmtp, "seed": options.seed}}
 
-    def series(part, label, count, gated, sessions=1, split_s=None, stopped=False, broken=None):
+    def series(part, label, count, gated, sessions=1, split_s=None, stopped=False, broken=None,
+               replicated=False):
         if not (count and evaluation.wanted(options, part)):
             return
         with rig.Rig(_fresh(work, part), gated, options.imap * sessions, options.lmtp, sessions,
-                     seed=options.seed, split_s=split_s, profile=broken) as r, \
+                     seed=options.seed, split_s=split_s, profile=broken,
+                     replicated=replicated) as r, \
                 table.Progress(label, count) as progress:
             s = snapshots.take(r, count, progress, options, stopped=stopped)
+            programs, copied = r.programs(), r.replica_messages()
         kept = record[part] = s.record()
+        if replicated:
+            kept["programs"], kept["replica_messages"] = programs, copied
+            failures.extend(f"{label}: no {name} was running" for name in ("sync_client", "squatter")
+                            if name not in programs)
+            if not copied:
+                failures.append(f"{label}: the replica has no message")
         rows.append(_row(label, s, kept, gated))
         failures.extend(_judge_broken(label, s) if broken else _judge(label, s, kept, gated))
         if gated and not broken:
@@ -83,6 +94,7 @@ def run(options, work):
     series("snapshots", "gated", options.snapshots, True)
     series("contention", "gated, 3 sessions a user", options.contention, True, sessions=3)
     series("split", "gated, two volumes 0.1 s apart", options.split, True, split_s=0.1)
+    series("replicated", "gated, replicated and indexed", options.replicated, True, replicated=True)
     scenario("freezer-killed", "freezer killed", options.freezer_killed, badday.freezer_killed)
     scenario("freezer-stopped", "freezer stopped", options.freezer_stopped, badday.freezer_stopped)
     scenario("back-to-back", "three tools back to back", options.back_to_back,

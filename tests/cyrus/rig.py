@@ -17,13 +17,15 @@ GATE = f"cyrus-{os.getpid()}"                           # two runs at once must 
 
 class Rig:
     def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, split_s=None,
-                 profile=None):
+                 profile=None, replicated=False):
         """gated: run the service under the library. imap counts sessions in all. split_s: conf and
-        spool on two subvolumes that are snapshotted this many seconds apart. profile: of the gate."""
+        spool on two subvolumes that are snapshotted this many seconds apart. profile: of the gate.
+        replicated: to a second server under another gate, and with a search index."""
         self.work, self.gated, self.seed = work, gated, seed
         self.imap, self.lmtp, self.sessions, self.users = imap, lmtp, sessions, users
         self._stack = contextlib.ExitStack()
         self.split_s, self.profile, self.load, self.gate = split_s, profile, None, None
+        self.replicated, self.replica = replicated, None
 
     def __enter__(self):
         with self._stack as stack:
@@ -37,13 +39,35 @@ class Rig:
             if self.gated:
                 self.gate = lab_gate.Gate(self.work, name=GATE, paths=self.subvolumes,
                                           profile=self.profile)
-            self.server = stack.enter_context(
-                server.Server(self.tree, self.work / "run", self.users, self.gate))
+            if self.replicated:
+                # Under a gate of its own: without any it would be an ungated part of the service.
+                folder = self.work / "replica-gate"
+                folder.mkdir(mode=0o755)
+                tree = self.work / "replica"
+                own = lab_gate.Gate(folder, name=GATE + "-replica", paths=[tree])
+                self.replica = stack.enter_context(server.Server(
+                    tree, self.work / "replica-run", self.users, own if self.gated else None))
+            self.server = stack.enter_context(server.Server(
+                self.tree, self.work / "run", self.users, self.gate, replica=self.replica))
             load.populate(self.server, self.seed)
             self.start_load()
             stack.callback(lambda: self.load.stop())
             self._stack = stack.pop_all()
         return self
+
+    def programs(self):
+        """How many processes of which program the server has now."""
+        found = {}
+        for pid in self.server.service.members():
+            with contextlib.suppress(OSError):
+                name = open(f"/proc/{pid}/comm").read().strip()
+                found[name] = found.get(name, 0) + 1
+        return found
+
+    def replica_messages(self):
+        """Message files that the replica has."""
+        spool = self.work / "replica" / "spool"
+        return sum(path.name.rstrip(".").isdigit() for path in spool.rglob("*.")) if self.replica else 0
 
     def start_load(self, warm_up_s=1.0):
         clients = load.make(self.server, self.imap, self.lmtp, self.sessions, self.seed)

@@ -59,12 +59,29 @@ lmtp_downcase_rcpt: yes
 tls_server_cert: disabled
 """
 
+# With a replica (rolling replication by sync_client) and a search index that follows (squatter).
+REPLICATED_CONF = """\
+sync_log: yes
+sync_log_channels: "" squatter
+sync_host: 127.0.0.1
+sync_port: {port}
+sync_authname: cyrus
+sync_password: {password}
+sync_repeat_interval: 1
+search_engine: squat
+"""
+
+REPLICATED_START = """\
+    syncclient cmd="{sync_client} -C {conf} -r"
+    squatter   cmd="{squatter} -C {conf} -R"
+"""
+
 # Each program needs -C of its own: the master does not hand its own down, and they would silently
 # use /etc/imapd.conf.
 CYRUS_CONF = """\
 START {{
     recover  cmd="/usr/lib/cyrus/bin/ctl_cyrusdb -C {conf} -r"
-}}
+{start}}}
 SERVICES {{
     imap  cmd="{imapd} -C {conf}" listen="127.0.0.1:{imap_port}" prefork=2 maxchild=200
     lmtp  cmd="/usr/lib/cyrus/bin/lmtpd -C {conf} -a" listen="127.0.0.1:{lmtp_port}" prefork=1 maxchild=50
@@ -95,8 +112,9 @@ def unavailable():
 class Server:
     password = "writegate"
 
-    def __init__(self, tree, run, users=8, gate=None):
-        self.tree, self.run, self.gate = Path(tree), Path(run), gate
+    def __init__(self, tree, run, users=8, gate=None, replica=None):
+        """replica: another Server, which runs and gets what this one gets."""
+        self.tree, self.run, self.gate, self.replica = Path(tree), Path(run), gate, replica
         self.users = [f"user{i}" for i in range(users)]
         self.imap_port, self.lmtp_port = procs.free_port(), procs.free_port()
         self.service = None
@@ -114,8 +132,16 @@ class Server:
         for folder in ("lock", "proc", "socket"):
             (self.run / folder).mkdir(parents=True, exist_ok=True)
         self.imapd_conf, self.cyrus_conf = self.run / "imapd.conf", self.run / "cyrus.conf"
-        self.imapd_conf.write_text(IMAPD_CONF.format(**names))
-        self.cyrus_conf.write_text(CYRUS_CONF.format(**names))
+        imapd_conf, start = IMAPD_CONF.format(**names), ""
+        if self.replica:
+            imapd_conf += REPLICATED_CONF.format(port=self.replica.imap_port,
+                                                 password=self.password)
+            start = REPLICATED_START.format(
+                conf=self.imapd_conf,
+                sync_client=debs.program("/usr/lib/cyrus/bin/sync_client", "cyrus-replication"),
+                squatter=debs.program("/usr/lib/cyrus/bin/squatter", "cyrus-imapd"))
+        self.imapd_conf.write_text(imapd_conf)
+        self.cyrus_conf.write_text(CYRUS_CONF.format(start=start, **names))
         for name in ["cyrus", *self.users]:
             subprocess.run(["saslpasswd2", "-p", "-c", "-f", str(self.run / "sasldb2"),
                             "-u", "cyrus.test", name],
