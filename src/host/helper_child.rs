@@ -154,7 +154,9 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
         libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
     }
     looked.decided = looked.any_page || libc && !looked.library;
-    if looked.page.is_none() && looked.other_page.is_none() && !looked.decided {
+    // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
+    // auditor's libc long before it maps ours.
+    if looked.page.is_none() && looked.other_page.is_none() {
         looked.page = on_its_way(pid, pages);
     }
     if looked.page.is_none() {
