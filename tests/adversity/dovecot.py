@@ -102,15 +102,18 @@ def limited_volume(work, stack):
 
 
 class Freezes(threading.Thread):
-    """Freezes one after the other, until told to stop."""
+    """Freezes one after the other, until told to stop; the first begins at once."""
 
     def __init__(self, gate):
         super().__init__(daemon=True)
         self.gate, self.end, self.outcomes = gate, threading.Event(), []
 
     def run(self):
-        while not self.end.wait(0.05):
+        # At least one, however short the scenario is.
+        while True:
             self.outcomes.append(self.gate.freeze(["sleep", "0.05"], drain="2s", report=False))
+            if self.end.wait(0.05):
+                return
 
     def stop(self):
         self.end.set()
