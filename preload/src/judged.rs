@@ -3,8 +3,10 @@
 //! A program with habits may write a message a byte at a time (`putc`), and each byte would
 //! be a stat and a look into /proc. So the last answer about a descriptor of a protected file
 //! is kept, until a call closes or replaces any descriptor or renames anything: the library
-//! sees those. A forked child has the same descriptors and the same answer.
+//! sees those. A forked child has the same descriptors and the same answer; one that shares
+//! its parent's memory (vfork) has others, so a program that ever made one keeps nothing.
 
+use crate::state::SHARED_ONCE;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const NOTHING: u64 = 0;
@@ -32,7 +34,7 @@ pub fn is_protected(fd: i32) -> bool {
 
 /// It was found to be protected.
 pub fn protected(fd: i32) {
-    if fd >= 0 && !is_protected(fd) {
+    if fd >= 0 && !is_protected(fd) && !SHARED_ONCE.load(Relaxed) {
         LAST.store(of(fd), Relaxed);
     }
 }

@@ -160,12 +160,16 @@ fn absolute(dir: i32, text: &[u8], buffer: &mut Path) {
     buffer.push(text.strip_prefix(b"./").unwrap_or(text));
 }
 
-/// Puts down where a dotlock lies, for the report: it has no descriptor that would tell.
+/// The same of a dotlock whose name may be relative.
 #[inline(never)]
-pub fn note_dotlock(header: &Header, ino: u64, dir: i32, name: &[u8]) {
+pub fn note_dotlock_name(header: &Header, ino: u64, dir: i32, name: &[u8]) {
     let mut path = Path::new();
     absolute(dir, name, &mut path);
-    let bytes = if path.too_long { &[] } else { path.bytes() };
+    note_dotlock(header, ino, if path.too_long { &[] } else { path.bytes() });
+}
+
+/// Puts down where a dotlock lies, for the report: it has no descriptor that would tell.
+pub fn note_dotlock(header: &Header, ino: u64, bytes: &[u8]) {
     let len = if bytes.len() <= header.dotlock_path.len() { bytes.len() } else { 0 };
     header.dotlock_len.store(0, Release);
     for (to, from) in header.dotlock_path.iter().zip(bytes) {

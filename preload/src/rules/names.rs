@@ -8,7 +8,7 @@ use super::{directory, path};
 use crate::enter::{Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::own;
-use crate::place::{Target, note_dotlock, path_for_life, with_path_of};
+use crate::place::{Target, note_dotlock, note_dotlock_name, path_for_life, with_path_of};
 use crate::resolve;
 use crate::state::{HABITS, LOCKS_LOST, LOCKS_SEEN, Region, SETTLED, region};
 use crate::sys;
@@ -210,7 +210,7 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
         && !is_locked(region, stat.dev, stat.ino)
         && own_lock_file(region, stat.dev, stat.ino)
     {
-        note_dotlock(&region.header, stat.ino, place, name.unwrap_or(&[]));
+        note_dotlock_name(&region.header, stat.ino, place, name.unwrap_or(&[]));
     }
 }
 
@@ -236,7 +236,7 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
         && own_lock_file(region, stat.dev, stat.ino)
     {
         with_path_of(fd, |path| {
-            note_dotlock(&region.header, stat.ino, sys::AT_FDCWD, path);
+            note_dotlock(&region.header, stat.ino, path);
             true
         });
     }

@@ -59,6 +59,7 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
     // its exec.
     if !matches!(super::rule(frame.inner), Some(Rule::Waits)) {
         SHARED_ONCE.store(true, Relaxed);
+        crate::judged::forget();
     }
     if let Some(region) = region()
         && locks_held(region)
