@@ -1,6 +1,4 @@
 """Courier 1.0 with maildrop under the gate: queue and store on two volumes, mail conserved."""
-from pathlib import Path
-
 from mta import report, trial
 
 from . import queuedir, server
@@ -19,14 +17,6 @@ unavailable = report.unavailable
 arguments = report.arguments
 
 
-def unordered(work):
-    """The shipped profile without its order: what locks and single calls alone give."""
-    file = Path(work) / "unordered.conf"
-    file.write_text("".join(line for line in PROFILE.read_text().splitlines(True)
-                            if not line.startswith("first")))
-    return str(file)
-
-
 def parts(work, count, control, restores):
     gated = {"profile": str(PROFILE)}
     few = max(3, count // 10)
@@ -34,7 +24,7 @@ def parts(work, count, control, restores):
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
         report.Part("load", one(count=count, restores=restores, **gated), must="drain"),
-        report.Part("unordered", one(count=count, profile=unordered(work)), must="shown"),
+        report.Part("unordered", one(count=count, profile=report.without_order(PROFILE, work)), must="shown"),
         report.Part("slow-data", one(count=few, slow_clients=4, **gated), must="drain"),
         report.Part("one-mbox", one(count=few, recipients=("b0@local.test",), **gated)),
         report.Part("one-maildir", one(count=few, recipients=("d0@local.test",), **gated)),

@@ -13,8 +13,7 @@ root's /etc/ld.so.preload, and the profile's `program` lines say who is meant.
 import os
 import shutil
 
-from lab import procs
-from mta import root as roots
+from mta import server as base
 
 PACKAGES = ("courier-mta", "courier-base", "maildrop")
 MAILDIR = ("d0", "d1", "d2", "d3")
@@ -38,49 +37,24 @@ exec /usr/sbin/couriertcpd -noidentlookup -nodnslookup -user=courier -group=cour
 """
 
 
-class Courier:
-    def __init__(self, work, queue, store, gate=None, remote=9, name="root"):
-        self.work, self.queue, self.store = work, str(queue), str(store)
-        self.gate, self.remote = gate, remote
-        self.root = roots.Root(PACKAGES, work, name=name, binds=[self.queue, self.store])
-        self.port = procs.free_port()
-        self.service = None
+class Courier(base.Server):
+    PACKAGES, LOG = PACKAGES, "courier.log"
 
-    def __enter__(self):
-        self.root.__enter__()
-        try:
-            self._configure()
-            self.service = roots.Service(self.root.argv("/bin/sh", "/etc/courier/test-start"),
-                                         log=os.path.join(self.work, "courier.log"))
-            self.service.start()
-            procs.wait_for_port(self.port, service=self.service)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        try:
-            if self.service:
-                self.service.stop()
-        finally:
-            self.root.__exit__()
+    def argv(self):
+        return self.root.argv("/bin/sh", "/etc/courier/test-start")
 
     def flush(self):
         """Try everything deferred again, now."""
         self.root.run("/usr/sbin/courier", "flush")
 
-    def _configure(self):
+    def configure(self):
         users = MAILDIR + MAILDROP + MBOX
         for file, line in (("passwd", "{0}:x:{1}:{1}::/home/{0}:/bin/sh\n"),
                            ("group", "{0}:x:{1}:\n"), ("shadow", "{0}:*:19000::::::\n")):
             with open(self.root.inside("/etc/" + file), "a") as out:
                 for n, user in enumerate(users):
                     out.write(line.format(user, 6000 + n))
-        for folder in ("mbox", "maildir"):
-            path = os.path.join(self.store, folder)
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, 0o1777)
+        self.make_boxes()
         for n, user in enumerate(users):
             self._user(user, 6000 + n)
         os.chmod(self.root.inside("/tmp"), 0o1777)

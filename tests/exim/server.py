@@ -14,6 +14,7 @@ import os
 
 from lab import procs
 from mta import root as roots
+from mta import server as base
 
 PACKAGES = ("exim4-daemon-light",)
 MBOX = ("b0", "b1", "b2", "b3")
@@ -93,37 +94,17 @@ begin retry
 """
 
 
-class Exim:
-    def __init__(self, work, spool, store, gate=None, remote=9, name="root", extra="",
-                 routers="", transports="", split=False):
-        self.work, self.spool, self.store = work, str(spool), str(store)
-        self.gate, self.remote, self.extra, self.split = gate, remote, extra, split
+class Exim(base.Server):
+    PACKAGES, LOG = PACKAGES, "exim.out"
+
+    def __init__(self, *args, extra="", routers="", transports="", split=False, **kw):
+        super().__init__(*args, **kw)
+        self.extra, self.split = extra, split
         self.routers, self.transports = routers, transports
-        self.root = roots.Root(PACKAGES, work, name=name, binds=[self.spool, self.store])
-        self.port = procs.free_port()
-        self.service = None
 
-    def __enter__(self):
-        self.root.__enter__()
-        try:
-            self._configure()
-            self.service = roots.Service(
-                # env(1) inside, so that chroot itself does not look for the library outside.
-                self._gated_argv("/usr/sbin/exim4", "-bdf", "-q5s"),
-                env=dict(os.environ), log=os.path.join(self.work, "exim.out"))
-            self.service.start()
-            procs.wait_for_port(self.port, service=self.service)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        try:
-            if self.service:
-                self.service.stop()
-        finally:
-            self.root.__exit__()
+    def argv(self):
+        # env(1) inside, so that chroot itself does not look for the library outside.
+        return self._gated_argv("/usr/sbin/exim4", "-bdf", "-q5s")
 
     def _gated_argv(self, *argv):
         if self.gate:
@@ -144,20 +125,17 @@ class Exim:
         if done.returncode:
             raise RuntimeError("exim -qff: %s" % done.stderr.decode()[-300:])
 
-    def _configure(self):
+    def configure(self):
         environment = ""
         if self.gate:
             environment = "add_environment = LD_PRELOAD=" + roots.LIBRARY_NAME
             self.root.install_library(self.gate)
-        for folder in ("mbox", "maildir"):
-            path = os.path.join(self.store, folder)
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, 0o1777)
-        self.root.run("chown", "Debian-exim:Debian-exim", self.spool)
-        os.chmod(self.spool, 0o750)
+        self.make_boxes()
+        self.root.run("chown", "Debian-exim:Debian-exim", self.queue)
+        os.chmod(self.queue, 0o750)
         self.root.run("install", "-d", "-o", "Debian-exim", "-g", "adm", "/var/log/exim4")
         self.root.write("/etc/exim4/exim4.conf", CONFIG.format(
-            spool=self.spool, store=self.store, port=self.port, remote=self.remote,
+            spool=self.queue, store=self.store, port=self.port, remote=self.remote,
             mbox=":".join(MBOX), maildir=":".join(MAILDIR), environment=environment,
             extra=self.extra, routers=self.routers, transports=self.transports,
             split="true" if self.split else "false"))

@@ -1,6 +1,4 @@
 """OpenSMTPD 6.8 under the gate: queue and store on two volumes, numbered mail conserved."""
-from pathlib import Path
-
 from mta import report, trial
 
 from . import queuedir, server
@@ -26,14 +24,6 @@ unavailable = report.unavailable
 arguments = report.arguments
 
 
-def unordered(work):
-    """The shipped profile without its order: what single calls alone give."""
-    file = Path(work) / "unordered.conf"
-    file.write_text("".join(line for line in PROFILE.read_text().splitlines(True)
-                            if not line.startswith("first")))
-    return str(file)
-
-
 def parts(work, count, control, restores):
     gated = {"profile": str(PROFILE)}
     few = max(3, count // 10)
@@ -41,7 +31,7 @@ def parts(work, count, control, restores):
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
         report.Part("load", one(count=count, restores=restores, **gated), must="drain"),
-        report.Part("unordered", one(count=count, profile=unordered(work)), must="shown"),
+        report.Part("unordered", one(count=count, profile=report.without_order(PROFILE, work)), must="shown"),
         report.Part("mbox-control", one(count=few, gated=False), must="red", server=MBOX),
         report.Part("mbox", one(count=count, **gated), must="drain", server=MBOX),
         report.Part("mbox-crowd-control", one(count=few, gated=False, recipients=mboxes),

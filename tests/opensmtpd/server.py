@@ -13,8 +13,7 @@ say who is meant.
 """
 import os
 
-from lab import procs
-from mta import root as roots
+from mta import server as base
 
 PACKAGES = ("opensmtpd",)
 MBOX = ("b0", "b1", "b2", "b3")
@@ -42,33 +41,15 @@ match from any for domain "remote.test" action "to-remote"
 """
 
 
-class OpenSmtpd:
-    def __init__(self, work, queue, store, gate=None, remote=9, name="root", extra=""):
-        self.work, self.queue, self.store = work, str(queue), str(store)
-        self.gate, self.remote, self.extra = gate, remote, extra
-        self.root = roots.Root(PACKAGES, work, name=name, binds=[self.queue, self.store])
-        self.port = procs.free_port()
-        self.service = None
+class OpenSmtpd(base.Server):
+    PACKAGES, LOG = PACKAGES, "smtpd.log"
 
-    def __enter__(self):
-        self.root.__enter__()
-        try:
-            self._configure()
-            self.service = roots.Service(self.root.argv("/usr/sbin/smtpd", "-d", "-v"),
-                                         log=os.path.join(self.work, "smtpd.log"))
-            self.service.start()
-            procs.wait_for_port(self.port, service=self.service)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def __init__(self, *args, extra="", **kw):
+        super().__init__(*args, **kw)
+        self.extra = extra
 
-    def __exit__(self, *_):
-        try:
-            if self.service:
-                self.service.stop()
-        finally:
-            self.root.__exit__()
+    def argv(self):
+        return self.root.argv("/usr/sbin/smtpd", "-d", "-v")
 
     def log(self):
         return self.service.tail(100_000)
@@ -77,7 +58,7 @@ class OpenSmtpd:
         """Try everything that waits again, now."""
         self.root.run("/usr/sbin/smtpctl", "schedule", "all")
 
-    def _configure(self):
+    def configure(self):
         users = MBOX + MAILDIR + PROGRAM
         with open(self.root.inside("/etc/passwd"), "a") as passwd:
             for n, user in enumerate(users):
@@ -86,10 +67,7 @@ class OpenSmtpd:
             home = self.root.inside("/home/" + user)
             os.makedirs(home, exist_ok=True)
             os.chown(home, 6000 + n, 6000 + n)
-        for folder in ("mbox", "maildir"):
-            path = os.path.join(self.store, folder)
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, 0o1777)
+        self.make_boxes()
         os.chmod(self.queue, 0o711)
         os.chmod(self.root.inside("/tmp"), 0o1777)      # mail.local keeps the message there
         # Both places are compiled in.

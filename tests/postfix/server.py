@@ -13,8 +13,8 @@ The package is installed into an overlay root (mta/root.py), because MTAs exclud
 import contextlib
 import os
 
-from lab import procs
 from mta import root as roots
+from mta import server as base
 
 PACKAGES = ("postfix",)
 VMAIL = 5000
@@ -82,39 +82,20 @@ biff = no
 """
 
 
-class Postfix:
-    def __init__(self, work, queue, store, gate=None, remote=9, name="root", extra="",
-                 transports="", library_dir=None):
-        self.work, self.queue, self.store = work, str(queue), str(store)
-        self.gate, self.remote, self.extra, self.transports = gate, remote, extra, transports
-        binds = [self.queue, self.store]
-        if gate:
-            binds += [str(gate.directory), str(gate.library.parent)]
-        self.root = roots.Root(PACKAGES, work, name=name, binds=binds)
-        self.port = procs.free_port()
-        self.service = None
+class Postfix(base.Server):
+    PACKAGES, LOG = PACKAGES, "postfix.out"
 
-    def __enter__(self):
-        self.root.__enter__()
-        try:
-            self._configure()
-            self.service = roots.Service(self.root.argv("/usr/sbin/postfix", "start-fg"),
-                                         log=os.path.join(self.work, "postfix.out"))
-            self.service.start()
-            procs.wait_for_port(self.port, service=self.service)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def __init__(self, work, queue, store, gate=None, extra="", transports="", **kw):
+        binds = [str(gate.directory), str(gate.library.parent)] if gate else []
+        super().__init__(work, queue, store, gate=gate, binds=binds, **kw)
+        self.extra, self.transports = extra, transports
 
-    def __exit__(self, *_):
-        try:
-            if self.service:
-                with contextlib.suppress(RuntimeError):     # it may not have come up
-                    self.root.run("/usr/sbin/postfix", "stop")
-                self.service.stop()
-        finally:
-            self.root.__exit__()
+    def argv(self):
+        return self.root.argv("/usr/sbin/postfix", "start-fg")
+
+    def before_stop(self):
+        with contextlib.suppress(RuntimeError):     # it may not have come up
+            self.root.run("/usr/sbin/postfix", "stop")
 
     def log(self):
         try:
@@ -132,7 +113,7 @@ class Postfix:
         """Try everything deferred again, now."""
         self.root.run("/usr/sbin/postqueue", "-f")
 
-    def _configure(self):
+    def configure(self):
         self._make_users()
         extra = self.extra
         if self.gate:
@@ -164,10 +145,7 @@ class Postfix:
             if kind == "maildir":
                 self.root.write("/home/%s/.forward" % user, "%s/maildir/%s/\n" % (self.store, user))
                 os.chown(home + "/.forward", 6000 + n, 6000 + n)
-        for folder in ("mbox", "maildir"):
-            path = os.path.join(self.store, folder)
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, 0o1777)
+        self.make_boxes()
 
 
 def environment_line(gate):

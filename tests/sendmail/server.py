@@ -12,8 +12,7 @@ procmail set-user-ID, so the library stands in the root's /etc/ld.so.preload, an
 """
 import os
 
-from lab import procs
-from mta import root as roots
+from mta import server as base
 
 PACKAGES = ("sendmail-bin", "procmail", "m4", "sendmail-cf")
 MBOX = ("b0", "b1", "b2", "b3")
@@ -59,39 +58,17 @@ R$*<@remote.test>$*\t$#relay $@ [127.0.0.1] $: $1<@remote.test>$2
 """
 
 
-class Sendmail:
-    def __init__(self, work, queue, store, gate=None, remote=9, name="root"):
-        self.work, self.queue, self.store = work, str(queue), str(store)
-        self.gate, self.remote = gate, remote
-        self.root = roots.Root(PACKAGES, work, name=name, binds=[self.queue, self.store])
-        self.port = procs.free_port()
-        self.service = None
+class Sendmail(base.Server):
+    PACKAGES, LOG = PACKAGES, "sendmail.log"
 
-    def __enter__(self):
-        self.root.__enter__()
-        try:
-            self._configure()
-            self.service = roots.Service(self.root.argv(SENDMAIL, "-bD", "-q5s"),
-                                         log=os.path.join(self.work, "sendmail.log"))
-            self.service.start()
-            procs.wait_for_port(self.port, service=self.service)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        try:
-            if self.service:
-                self.service.stop()
-        finally:
-            self.root.__exit__()
+    def argv(self):
+        return self.root.argv(SENDMAIL, "-bD", "-q5s")
 
     def flush(self):
         """One queue run, now."""
         self.root.run(SENDMAIL, "-q", timeout=120)
 
-    def _configure(self):
+    def configure(self):
         users = MBOX + MAILDIR
         with open(self.root.inside("/etc/passwd"), "a") as passwd:
             for n, user in enumerate(users):
@@ -104,10 +81,7 @@ class Sendmail:
                                 ":0\n%s/maildir/%s/\n" % (self.store, user))
                 os.chown(home + "/.procmailrc", 6000 + n, 6000 + n)
             os.chown(home, 6000 + n, 6000 + n)
-        for folder in ("mbox", "maildir"):
-            path = os.path.join(self.store, folder)
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, 0o1777)
+        self.make_boxes()
         for n, user in enumerate(MBOX):
             # procmail sleeps a second in every delivery into an empty mbox.
             box = os.path.join(self.store, "mbox", user)
