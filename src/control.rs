@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// First eight bytes of a control page.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"wgcontrl");
 /// Layout version; another number means: not gated, restart the service.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Size of the file and of its mapping, in bytes.
 pub const SIZE: usize = 16 * 1024;
 /// Places for admissions.
@@ -62,7 +62,9 @@ pub struct ControlPage {
     /// The barrier of the programs that the profile holds first (key `first`): raised
     /// some ms before the other, with the same deadline, and lowered with it.
     pub early: AtomicU64,
-    _reserved: [u8; 168],
+    /// That of those among them that hand over (key `hand-over`): raised before both.
+    pub senders: AtomicU64,
+    _reserved: [u8; 160],
     /// Who may pass a closed barrier.
     pub admissions: [Admission; ADMISSIONS],
     _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
@@ -73,6 +75,18 @@ pub struct ControlPage {
 
 const _: () = assert!(core::mem::size_of::<ControlPage>() == SIZE);
 const _: () = assert!(core::mem::offset_of!(ControlPage, admissions) == 256);
+
+/// When a program is held: the order that the profile gives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub enum Rank {
+    /// `first` and `hand-over`: what it has sent, others must be free to take.
+    Sender,
+    /// `first`.
+    First,
+    /// All others.
+    #[default]
+    Last,
+}
 
 /// Why a page cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +114,20 @@ impl ControlPage {
             return Err(BadPage::Boot);
         }
         Ok(())
+    }
+
+    /// The barrier word of such programs.
+    pub fn word(&self, rank: Rank) -> &AtomicU64 {
+        match rank {
+            Rank::Sender => &self.senders,
+            Rank::First => &self.early,
+            Rank::Last => &self.barrier,
+        }
+    }
+
+    /// All three, in the order in which they are raised.
+    pub fn words(&self) -> [&AtomicU64; 3] {
+        [&self.senders, &self.early, &self.barrier]
     }
 
     /// May the region with this nonce, at this lock sequence, pass?

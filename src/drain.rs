@@ -26,6 +26,11 @@
 //!   CloseFirst ─> Fence ─> Pass ─first ones at rest, twice─> Rescan ─> Pass ─calm─> Close ─> ...
 //!                           ^ └─ not yet ─> as below, without openings            (both bounded)
 //! ```
+//!
+//! Those of them that hand something over to other processes are closed for and drained
+//! before that, for the makers may be the ones that must take it.
+
+use crate::control::Rank;
 
 /// What one pass over all regions saw. See [`crate::standing`] for how it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -37,8 +42,10 @@ pub struct Summary {
     pub motion: u64,
     /// Processes in flight.
     pub in_flight: u32,
-    /// Those of them that are held first.
+    /// Those of them that are held first, senders included.
     pub first_in_flight: u32,
+    /// Those that hand over and are held before all.
+    pub senders_in_flight: u32,
     /// Over every word of all others: equal means that none of them has done anything.
     pub stir: u64,
     /// All others have come to rest one by one since the first ones did (the caller's
@@ -68,8 +75,8 @@ pub struct Candidate {
 /// What the caller must do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Ask {
-    /// Store this deadline in the word of those that are held first.
-    CloseFirst(u64),
+    /// Store this deadline in the words of those that are held so early, or earlier.
+    CloseFirst(Rank, u64),
     /// Store this deadline in the barrier word.
     Close(u64),
     /// `membarrier`, so that every entry older than the closing is visible.
@@ -127,9 +134,11 @@ pub struct Limits {
     pub order: Option<Order>,
 }
 
-/// How long the programs that are held first may keep the rest waiting (ns).
+/// Who is held first, and how long they may keep the rest waiting (ns).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Order {
+    /// Senders before the other first ones, or all of these at once.
+    pub from: Rank,
     /// To come to rest themselves.
     pub drain: u64,
     /// Nobody else has done anything for this long: it is calm ([`Summary::at_rest`]
@@ -142,8 +151,8 @@ pub struct Order {
 /// Whom the drain is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum Stage {
-    /// Those that are held first, and until when (ns).
-    First(u64),
+    /// Those that are held so early, or earlier, and until when (ns; 0: yet to be said).
+    First(Rank, u64),
     /// The rest, which is not held yet: what it showed, since when, and until when
     /// that is waited for.
     Calm(Option<(u64, u64, u64)>),
@@ -254,11 +263,15 @@ impl Drain {
     }
 
     fn close(&mut self) -> (Phase, Ask) {
-        if self.limits.order.is_some() {
-            self.stage = Stage::First(0);
-            return (Phase::Closing, Ask::CloseFirst(self.deadline()));
+        match self.limits.order {
+            Some(order) => self.close_first(order.from, 0),
+            None => (Phase::Closing, Ask::Close(self.deadline())),
         }
-        (Phase::Closing, Ask::Close(self.deadline()))
+    }
+
+    fn close_first(&mut self, rank: Rank, until: u64) -> (Phase, Ask) {
+        self.stage = Stage::First(rank, until);
+        (Phase::Closing, Ask::CloseFirst(rank, self.deadline()))
     }
 
     /// The next step.
@@ -271,8 +284,8 @@ impl Drain {
             }
             (Phase::Fencing, Told::Done(now)) => {
                 self.moved_at = now;
-                if let (Stage::First(_), Some(order)) = (self.stage, self.limits.order) {
-                    self.stage = Stage::First(now.saturating_add(order.drain));
+                if let (Stage::First(rank, 0), Some(order)) = (self.stage, self.limits.order) {
+                    self.stage = Stage::First(rank, now.saturating_add(order.drain).max(1));
                 }
                 (Phase::Passing, Ask::Pass)
             }
@@ -323,12 +336,17 @@ impl Drain {
         }
         let in_flight = match self.stage {
             Stage::Calm(since) => return self.await_calm(since, seen, now),
-            Stage::First(until) if now >= until => return self.await_calm(None, seen, now),
+            Stage::First(_, until) if now >= until => return self.await_calm(None, seen, now),
+            // What they had sent was taken, and they have put it down: now the makers.
+            Stage::First(Rank::Sender, until) if seen.senders_in_flight == 0 => {
+                return self.close_first(Rank::First, until);
+            }
+            Stage::First(Rank::Sender, _) => seen.senders_in_flight,
             // Their own calls are over or held: another pass would show the same.
-            Stage::First(_) if seen.first_in_flight == 0 && self.quiet.is_some() => {
+            Stage::First(..) if seen.first_in_flight == 0 && self.quiet.is_some() => {
                 return (Phase::Rescanning, Ask::Rescan);
             }
-            Stage::First(_) => seen.first_in_flight,
+            Stage::First(..) => seen.first_in_flight,
             Stage::All => seen.in_flight,
         };
         if in_flight == 0 && (seen.outstanding == 0 || self.stage != Stage::All) {
@@ -514,13 +532,15 @@ mod tests {
         assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
     }
 
-    const ORDERED: Limits =
-        Limits { order: Some(Order { drain: 100, calm_after: 5, calm_within: 20 }), ..LIMITS };
+    const ORDERED: Limits = Limits {
+        order: Some(Order { from: Rank::First, drain: 100, calm_after: 5, calm_within: 20 }),
+        ..LIMITS
+    };
 
     #[test]
     fn the_first_ones_are_drained_then_the_rest_comes_to_rest_then_all_are_held() {
         let mut drain = Drain::new(ORDERED);
-        assert_eq!(drain.next(Told::Done(0)), Ask::CloseFirst(1000));
+        assert_eq!(drain.next(Told::Done(0)), Ask::CloseFirst(Rank::First, 1000));
         assert_eq!(drain.next(Told::Done(0)), Ask::Fence);
         assert_eq!(drain.next(Told::Done(0)), Ask::Pass);
         let busy = Summary { first_in_flight: 1, in_flight: 4, stir: 1, ..quiet(7) };
@@ -545,6 +565,28 @@ mod tests {
         assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Rescan);
         assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
+    }
+
+    #[test]
+    fn senders_are_drained_before_the_makers_are_held() {
+        let order = Order { from: Rank::Sender, drain: 100, calm_after: 5, calm_within: 20 };
+        let mut drain = Drain::new(Limits { order: Some(order), ..LIMITS });
+        assert_eq!(drain.next(Told::Done(0)), Ask::CloseFirst(Rank::Sender, 1000));
+        assert_eq!(drain.next(Told::Done(0)), Ask::Fence);
+        assert_eq!(drain.next(Told::Done(7)), Ask::Pass);
+        let makers = Summary { first_in_flight: 3, in_flight: 4, ..quiet(7) };
+        let busy = Summary { senders_in_flight: 1, ..makers };
+        assert_eq!(drain.next(Told::Seen(busy, 8)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(9)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(makers, 50)), Ask::CloseFirst(Rank::First, 1000));
+        assert_eq!(drain.next(Told::Done(50)), Ask::Fence);
+        assert_eq!(drain.next(Told::Done(50)), Ask::Pass);
+        // All the first ones together have one time.
+        assert_eq!(drain.next(Told::Seen(makers, 106)), Ask::Pause);
+        while drain.next(Told::Newcomers(0)) != Ask::Pass {}
+        assert_eq!(drain.next(Told::Seen(makers, 107)), Ask::Pause, "not calm yet");
+        assert_eq!(drain.next(Told::Done(112)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(makers, 112)), Ask::Close(1000));
     }
 
     #[test]

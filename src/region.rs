@@ -10,6 +10,7 @@
 //!   page 1.. Slot, one for each thread that ever made a hooked call
 //! ```
 
+use crate::control::Rank;
 use crate::locks::{LOCKS, LockEntry};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64};
 
@@ -46,6 +47,18 @@ pub const FLAG_FOREIGN_CLOCK: u32 = 128;
 
 /// By the profile it is held before all others: it looks at the `early` word.
 pub const FLAG_FIRST: u32 = 256;
+
+/// It is held before these too: it looks at the `senders` word.
+pub const FLAG_SENDER: u32 = 512;
+
+/// When it is held, by its flags.
+pub fn rank(flags: u32) -> Rank {
+    match (flags & FLAG_FIRST != 0, flags & FLAG_SENDER != 0) {
+        (true, true) => Rank::Sender,
+        (true, false) => Rank::First,
+        (false, _) => Rank::Last,
+    }
+}
 
 /// What a process says about itself.
 #[repr(C)]

@@ -4,7 +4,7 @@
 //! [`Standing`]s; [`summarize`] does the rest. No region is believed about any
 //! process but its own.
 
-use crate::control::ANY_SEQUENCE;
+use crate::control::{ANY_SEQUENCE, Rank};
 use crate::drain::{Candidate, Summary};
 use crate::word::{Doing, ProcessWord, ThreadWord};
 
@@ -55,8 +55,8 @@ pub struct Standing<'a> {
     pub overflow_entries: u64,
     /// Index of its parent process in the list, if that is gated too.
     pub parent: Option<usize>,
-    /// It is held before all others, by the profile.
-    pub first: bool,
+    /// When it is held, by the profile.
+    pub rank: Rank,
     /// Its open section counts as over (settled by the profile's rule, or the
     /// kernel says that its locks are gone).
     pub settled: bool,
@@ -300,7 +300,7 @@ pub fn summarize(processes: &[Standing<'_>], given: &[Given]) -> Summary {
         }
         summary.held += p.threads.iter().filter(|t| t.word.doing() == Doing::Held).count() as u32;
         summary.calling += is_calling(p) as u32;
-        if !p.first {
+        if p.rank == Rank::Last {
             summary.stir = mix(mix(summary.stir, p.nonce), p.process.0);
             for thread in p.threads {
                 summary.stir = mix(summary.stir, thread.word.0);
@@ -308,7 +308,8 @@ pub fn summarize(processes: &[Standing<'_>], given: &[Given]) -> Summary {
         }
         if p.in_flight() {
             summary.in_flight += 1;
-            summary.first_in_flight += p.first as u32;
+            summary.senders_in_flight += (p.rank == Rank::Sender) as u32;
+            summary.first_in_flight += (p.rank != Rank::Last) as u32;
             for value in [p.nonce, p.process.0, p.lock_sequence, p.unknown as u64] {
                 summary.motion = mix(summary.motion, value);
             }
@@ -341,7 +342,7 @@ mod tests {
             overflow: 0,
             overflow_entries: 0,
             parent: None,
-            first: false,
+            rank: Rank::Last,
             settled: false,
             unborn: false,
             unknown: false,

@@ -167,6 +167,11 @@ fn a_hand_over_whose_sender_is_not_held_first() {
 }
 
 #[test]
+fn a_sender_and_a_maker_that_takes_from_it_are_held_at_once() {
+    finds(HAND_BACK, Fault::OneRank, ENDS);
+}
+
+#[test]
 fn only_the_first_ones_are_held() {
     finds(FIRST_SETS, Fault::FirstAlone, name(STILL));
 }

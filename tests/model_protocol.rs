@@ -189,6 +189,11 @@ fn hand_over() {
 }
 
 #[test]
+fn hand_back() {
+    holds(HAND_BACK);
+}
+
+#[test]
 fn first_crossed() {
     holds(FIRST_CROSSED);
 }

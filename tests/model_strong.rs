@@ -108,7 +108,7 @@ impl Shared {
             overflow: 0,
             overflow_entries: 0,
             parent: None,
-            first: false,
+            rank: Default::default(),
             settled: false,
             unborn: false,
             unknown: false,

@@ -9,7 +9,8 @@ use crate::enter::Begins;
 use crate::own;
 use crate::place::{self, Target};
 use crate::state::{
-    FAMILY, FAMILY_RECORDED, HABITS, LAST_CHANGED, NEW_FILES, PARKABLE, Region, SETTLED, UNTIL_WAIT,
+    FAMILY, FAMILY_RECORDED, HABITS, HANDED_OVER, HANDS_OVER, LAST_CHANGED, NEW_FILES, PARKABLE,
+    RECORD, Region, SETTLED, UNTIL_WAIT,
 };
 use crate::{judged, resolve, rules, sys};
 use core::sync::atomic::AtomicU64;
@@ -83,6 +84,10 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         }
         if !process.section_open() {
             header.section_since.store(sys::now(), Relaxed);
+        }
+        const BOTH: u32 = HANDS_OVER | RECORD;
+        if habits & BOTH == BOTH && sys::fstat(fd).is_some_and(|stat| stat.is_socket()) {
+            HANDED_OVER.store(header.section_since.load(Relaxed), Relaxed);
         }
         own::step(region, |word| {
             if is_fork {
@@ -199,10 +204,14 @@ pub fn keep_family(parent: *mut Region) -> bool {
 
 /// After a change, in a program whose profile says `record`: a write to the very
 /// file that the section's locks lie on is the record that completes the set. The
-/// section is over; the next change begins another.
+/// section is over; the next change begins another. Not where something was handed over
+/// for several recipients, each with a record of its own: that set ends with its locks.
 pub fn recorded(region: &Region, fd: i32) {
     let process = ProcessWord(region.header.process.load(Acquire));
     if !process.section_open() || process.locks() == 0 {
+        return;
+    }
+    if region.header.section_since.load(Relaxed) == HANDED_OVER.load(Relaxed) {
         return;
     }
     let Some(stat) = sys::fstat(fd) else { return };

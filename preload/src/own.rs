@@ -8,7 +8,7 @@ use crate::{arch, start, sys};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::{Lost, Table};
-use gate::region::{FLAG_FIRST, FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
+use gate::region::{FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
 use gate::word::{ProcessWord, ThreadWord};
 
 /// The region, however early or late it is asked for: starts the library, or
@@ -92,10 +92,8 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
     header.slots.store(SLOTS as u32, Relaxed);
     let pid = sys::pid();
     header.pid.store(pid, Relaxed);
-    let mut flags = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
-    if crate::state::is_first() {
-        flags |= FLAG_FIRST;
-    }
+    let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
+    let flags = strong | crate::state::rank_flags();
     let mut nonce = match parent {
         None => sys::random(),
         // A fork must be cheap: its parent's, the id and the time make it its own.

@@ -14,7 +14,7 @@ use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
 use crate::{own, place};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE, VERSION};
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, Rank, SIZE, VERSION};
 use gate::locks::{Kind, Lock, Table};
 use gate::profile::{self, Index, Key};
 use gate::region::FLAG_CALLS_MISSING;
@@ -144,8 +144,12 @@ unsafe fn join() -> bool {
     // Where the kernel cannot (before 4.14), the hook of fork sees to it; only a
     // raw clone is missed then.
     sys::wipe_on_fork((&raw const WIPED).cast(), core::mem::size_of_val(&WIPED));
-    let early = HABITS.load(Relaxed) & FIRST != 0;
-    let barrier = if early { &control.early } else { &control.barrier };
+    let habits = HABITS.load(Relaxed);
+    let barrier = control.word(match (habits & FIRST != 0, habits & HANDS_OVER != 0) {
+        (true, true) => Rank::Sender,
+        (true, false) => Rank::First,
+        (false, _) => Rank::Last,
+    });
     BARRIER.store((&raw const *barrier).cast_mut(), Release);
     // The habit is in the pointer now: it costs nothing at each call.
     HABITS.fetch_and(!FIRST, Relaxed);

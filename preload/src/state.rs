@@ -6,7 +6,7 @@ use core::sync::atomic::{
 };
 use gate::control::ControlPage;
 use gate::profile::{Index, Key};
-use gate::region::{Header, SLOTS, Slot};
+use gate::region::{FLAG_FIRST, FLAG_SENDER, Header, SLOTS, Slot};
 
 /// A region as it lies in memory.
 #[repr(C)]
@@ -86,6 +86,8 @@ pub const SETTLED: u32 = 8;
 pub static FAMILY: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
 /// What that count was when this process last had everything on record.
 pub static FAMILY_RECORDED: AtomicU64 = AtomicU64::new(0);
+/// When the last section began that something was handed over in, ns.
+pub static HANDED_OVER: AtomicU64 = AtomicU64::new(0);
 /// The descriptor that was changed last, -1 if by name.
 pub static LAST_CHANGED: AtomicI32 = AtomicI32::new(-1);
 
@@ -140,10 +142,17 @@ pub fn barrier() -> Option<&'static AtomicU64> {
     unsafe { BARRIER.load(Ordering::Relaxed).as_ref() }
 }
 
-/// Is this program held before all others?
-pub fn is_first() -> bool {
-    control()
-        .is_some_and(|page| core::ptr::eq(BARRIER.load(Ordering::Relaxed), &raw const page.early))
+/// What its region says about when this program is held.
+pub fn rank_flags() -> u32 {
+    let Some(page) = control() else { return 0 };
+    let barrier = BARRIER.load(Ordering::Relaxed).cast_const();
+    if core::ptr::eq(barrier, &raw const page.senders) {
+        FLAG_FIRST | FLAG_SENDER
+    } else if core::ptr::eq(barrier, &raw const page.early) {
+        FLAG_FIRST
+    } else {
+        0
+    }
 }
 
 /// This process's own region, if it has one.

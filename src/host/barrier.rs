@@ -1,7 +1,7 @@
 //! Raise, lower, wake, admit: all that is ever stored in a control page.
 
 use super::sys;
-use gate::control::{ANY_SEQUENCE, ControlPage};
+use gate::control::{ANY_SEQUENCE, ControlPage, Rank};
 use gate::drain::{Candidate, Order};
 use gate::profile::{self, Key};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -36,11 +36,24 @@ pub fn count_freeze(page: &ControlPage) -> u64 {
 }
 
 /// If the profile names programs that are held before all others: how long these (`drain`)
-/// and then the others may take to come to rest.
-pub fn order(page: &ControlPage, drain: u64) -> Option<Order> {
-    profile::values(page.profile_text(), Key::First).next()?;
+/// and then the others may take to come to rest. `ranks` are those of the processes there are.
+pub fn order(
+    page: &ControlPage,
+    drain: u64,
+    ranks: impl Iterator<Item = Rank> + Clone,
+) -> Option<Order> {
+    let there = |rank| ranks.clone().any(|found| found == rank);
+    // Where all are held first, nobody is before anybody.
+    if !names_first(page) || !there(Rank::Last) {
+        return None;
+    }
+    let from = if there(Rank::Sender) && there(Rank::First) { Rank::Sender } else { Rank::First };
     let calm_within = profile::first_wait(page.profile_text()).unwrap_or(CALM_WITHIN_NS);
-    Some(Order { drain, calm_after: calm_within / 10, calm_within })
+    Some(Order { from, drain, calm_after: calm_within / 10, calm_within })
+}
+
+fn names_first(page: &ControlPage) -> bool {
+    profile::values(page.profile_text(), Key::First).next().is_some()
 }
 
 /// May the others be asked one by one whether they have come to rest? Not where the
@@ -49,19 +62,23 @@ pub fn asks_each(page: &ControlPage) -> bool {
     profile::first_wait(page.profile_text()).is_none()
 }
 
-/// Raises the barrier for those that are held first. `anew`: of a freeze that begins;
-/// an opening keeps the old time.
-pub fn raise_first(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
+/// Raises the barrier for those that are held so early, or earlier. `anew`: of a freeze
+/// that begins; an opening keeps the old time.
+pub fn raise_first(page: &ControlPage, rank: Rank, deadline: u64, now: u64, anew: bool) {
     prepare(page, deadline, now, anew);
-    page.early.store(deadline, SeqCst);
+    page.senders.store(deadline, SeqCst);
+    if rank == Rank::First {
+        page.early.store(deadline, SeqCst);
+    }
     fence(SeqCst);
 }
 
 /// Raises the barrier for all.
 pub fn raise(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
     prepare(page, deadline, now, anew);
-    if order(page, 0).is_some() {
+    if names_first(page) {
         // Up already, but for a profile that was published a moment ago.
+        page.senders.store(deadline, SeqCst);
         page.early.store(deadline, SeqCst);
     }
     page.barrier.store(deadline, SeqCst);
@@ -81,8 +98,9 @@ fn prepare(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
 /// Lowers the barrier, wakes everybody, takes back every admission. The time
 /// after the barrier was down.
 pub fn lower(page: &ControlPage) -> u64 {
-    page.barrier.store(0, SeqCst);
-    page.early.store(0, SeqCst);
+    for word in page.words() {
+        word.store(0, SeqCst);
+    }
     fence(SeqCst);
     let opened_at = sys::now_ns();
     page.opened_at.store(opened_at, Release);
@@ -94,7 +112,7 @@ pub fn lower(page: &ControlPage) -> u64 {
 /// Wakes in steps: one FUTEX_WAKE for 1,000 waiters takes 55 ms, in which the
 /// first ones already run into the rest.
 pub fn wake_all(page: &ControlPage) {
-    for word in [&page.early, &page.barrier] {
+    for word in page.words() {
         for bit in 0..31 {
             sys::futex_wake(word, 1 << bit);
         }
@@ -111,7 +129,7 @@ pub fn admit(page: &ControlPage, candidate: Candidate) -> bool {
     place.lock_sequence.store(candidate.lock_sequence, Release);
     place.nonce.store(candidate.nonce, SeqCst);
     fence(SeqCst);
-    for word in [&page.early, &page.barrier] {
+    for word in page.words() {
         sys::futex_wake(word, 1 << (candidate.nonce % 31));
     }
     true

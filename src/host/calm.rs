@@ -11,6 +11,7 @@
 use super::census::Member;
 use super::forgive;
 use super::run::Run;
+use gate::control::Rank;
 use gate::word::Doing;
 
 /// How often everybody must have come to rest: so many hand over to each other.
@@ -24,7 +25,7 @@ pub const PAUSE_NS: u64 = 200_000;
 /// ended by one pass.
 pub fn reached(members: &[Member], run: &mut Run) -> bool {
     let first = run.rounds == 0;
-    let asked = |m: &Member| !m.gone && !m.foreign && m.is_first() == first;
+    let asked = |m: &Member| !m.gone && !m.foreign && (m.rank() != Rank::Last) == first;
     let mut looks = 0;
     let mut awake = false;
     for (at, member) in members.iter().enumerate().filter(|(_, m)| asked(m)) {

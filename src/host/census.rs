@@ -8,6 +8,7 @@ use super::helper::{Helper, Looked, RegionFound};
 use super::procfs::{self, Stat};
 use super::sys;
 use super::view::View;
+use gate::control::Rank;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -71,11 +72,11 @@ impl Member {
         self.view.as_ref().is_some_and(|view| word(view).section_open())
     }
 
-    /// Is its program held before all others?
-    pub fn is_first(&self) -> bool {
+    /// When is its program held?
+    pub fn rank(&self) -> Rank {
         use std::sync::atomic::Ordering::Acquire;
         let flags = self.view.as_ref().map(|view| view.header().flags.load(Acquire));
-        flags.is_some_and(|flags| flags & gate::region::FLAG_FIRST != 0)
+        flags.map(gate::region::rank).unwrap_or_default()
     }
 
     /// Has it held a lock when it was last seen, and does the kernel still know one?

@@ -5,7 +5,7 @@
 use super::barrier;
 use super::blockers;
 use super::calm;
-use super::census::Census;
+use super::census::{Census, Member};
 use super::dotlocks;
 use super::forgive;
 use super::gatedir::Gate;
@@ -14,7 +14,7 @@ use super::pass::Reading;
 use super::run::{PAUSE_MIN_NS, Run};
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
-use gate::control::ANY_SEQUENCE;
+use gate::control::{ANY_SEQUENCE, Rank};
 use gate::drain::{Ask, Outcome, Summary, Told};
 use gate::standing::{Given, must_revoke, summarize};
 use gate::word::{Doing, ThreadWord};
@@ -80,9 +80,8 @@ impl Session {
                 let deadline = barrier::new_deadline(gate.page.get(), now, limit_ns);
                 barrier::count_freeze(gate.page.get());
                 let half = drain_until.saturating_sub(now) / 2;
-                // Where all are held first, nobody is before anybody.
-                let others = members.iter().any(|member| !member.gone && !member.is_first());
-                let order = barrier::order(gate.page.get(), half).filter(|_| others);
+                let ranks = members.iter().filter(|member| !member.gone).map(Member::rank);
+                let order = barrier::order(gate.page.get(), half, ranks);
                 Run::new(deadline, drain_until, order)
             })
             .collect();
@@ -135,12 +134,12 @@ impl Session {
     fn step(&mut self, at: usize, run: &mut Run) {
         let ask = run.drain.next(run.told);
         run.told = match ask {
-            Ask::CloseFirst(deadline) | Ask::Close(deadline) => {
+            Ask::CloseFirst(_, deadline) | Ask::Close(deadline) => {
                 let now = sys::now_ns();
                 let page = self.gates[at].page.get();
-                if run.drain.holds_first_alone() {
+                if let Ask::CloseFirst(rank, _) = ask {
                     (run.rounds, run.rested) = Default::default();
-                    barrier::raise_first(page, deadline, now, !run.raised);
+                    barrier::raise_first(page, rank, deadline, now, !run.raised);
                 } else {
                     barrier::raise(page, deadline, now, !run.raised);
                 }
@@ -238,7 +237,7 @@ impl Session {
             summary.motion ^= run.activity;
         }
         if run.drain.awaits_calm() {
-            let others = self.census.alive(at).filter(|member| !member.is_first());
+            let others = self.census.alive(at).filter(|member| member.rank() == Rank::Last);
             if others.take(CALM_LOOKS).any(forgive::at_work) {
                 // On its way to a call, between two words.
                 run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -258,8 +257,7 @@ impl Session {
     /// Brings copies up to date; what cannot be read is unknown.
     pub fn refresh(&mut self, at: usize) {
         let members = &mut self.census.gates[at];
-        let copied =
-            |m: &super::census::Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
+        let copied = |m: &Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
         if !members.iter().any(copied) {
             return;
         }

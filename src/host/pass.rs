@@ -2,7 +2,7 @@
 //! `gate::standing` judges.
 
 use super::census::{Member, exec_announced};
-use gate::region::FLAG_FIRST;
+use gate::control::Rank;
 use gate::standing::{LockFile, Standing, Thread};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use std::ops::Range;
@@ -28,7 +28,7 @@ struct Row {
     overflow: u32,
     overflow_entries: u64,
     parent: Option<usize>,
-    first: bool,
+    rank: Rank,
     settled: bool,
     unborn: bool,
     unknown: bool,
@@ -59,7 +59,7 @@ impl Reading {
             overflow: 0,
             overflow_entries: 0,
             parent: member.parent,
-            first: false,
+            rank: Rank::Last,
             settled: false,
             unborn: member.unborn,
             unknown: member.unknown,
@@ -82,7 +82,7 @@ impl Reading {
         }
         row.process = ProcessWord(header.process.load(Acquire));
         row.lock_sequence = header.lock_sequence.load(Acquire);
-        row.first = header.flags.load(Acquire) & FLAG_FIRST != 0;
+        row.rank = gate::region::rank(header.flags.load(Acquire));
         row.overflow = header.overflow.load(Acquire);
         row.overflow_entries = header.overflow_entries.load(Acquire);
         for lock in header.locks.iter().filter_map(|place| place.get()) {
@@ -112,7 +112,7 @@ impl Reading {
             overflow: row.overflow,
             overflow_entries: row.overflow_entries,
             parent: row.parent,
-            first: row.first,
+            rank: row.rank,
             settled: row.settled,
             unborn: row.unborn,
             unknown: row.unknown && !row.gone,

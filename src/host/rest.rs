@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering::Acquire;
 /// A barrier that a dead freezer left up is taken down. True if there was one
 /// that still held somebody.
 pub fn lower_left_behind(page: &ControlPage) -> bool {
-    // It may have died between the two.
-    let barrier = page.barrier.load(Acquire).max(page.early.load(Acquire));
+    // It may have died between two of them.
+    let barrier = page.words().map(|word| word.load(Acquire)).into_iter().max().unwrap_or(0);
     if barrier == 0 {
         return false;
     }

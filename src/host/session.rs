@@ -208,7 +208,7 @@ impl Session {
     pub fn open_all(&self) {
         for gate in &self.gates {
             let page = gate.page.get();
-            if page.barrier.load(Acquire) != 0 || page.early.load(Acquire) != 0 {
+            if page.words().iter().any(|word| word.load(Acquire) != 0) {
                 barrier::lower(page);
             }
         }

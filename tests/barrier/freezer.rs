@@ -184,7 +184,7 @@ impl Freezer {
                 overflow: 0,
                 overflow_entries: 0,
                 parent: parent_of(member),
-                first: false,
+                rank: Default::default(),
                 settled: false,
                 unborn: false,
                 unknown: false,
@@ -324,7 +324,7 @@ impl Freezer {
                 return;
             }
             told = match ask {
-                Ask::CloseFirst(_) => unreachable!("no order here"),
+                Ask::CloseFirst(..) => unreachable!("no order here"),
                 Ask::Close(deadline) => {
                     self.last_deadline = deadline;
                     self.world.control.barrier.store(deadline, SeqCst);

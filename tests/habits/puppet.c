@@ -5,7 +5,7 @@
  *   create FILE        makes it, closes
  *   keep FILE          opens it as a stream and keeps that; put N: N times putc; sync; drop
  *   rename FROM TO, link FROM TO, chdir FOLDER
- *   unix SOCKET, tcp PORT, pair      connects, or makes a pair; send: one byte
+ *   unix SOCKET, tcp PORT, pair      connects, or makes a pair; send or pour (write): one byte
  *   nap MS             fork: a child that sleeps and goes; later FILE MS: that writes then
  *   both FILE FILE     writes, computes half a second, waiting for nothing, writes
  *   scribble MS FILE   writes every 5 ms; the result is how often
@@ -114,6 +114,8 @@ static int obey(const char *verb, const char *a, const char *b)
     }
     if (!strcmp(verb, "send"))
         return (int)send(peer, "x", 1, 0);
+    if (!strcmp(verb, "pour"))
+        return (int)write(peer, "x", 1);
     if (!strcmp(verb, "nap"))
         return in_child(atol(a), NULL);
     if (!strcmp(verb, "later"))

@@ -237,20 +237,40 @@ class Habits(unittest.TestCase):
     def test_first(self):
         """Such a program is waited for while all others still work."""
         for lines, goes_on in (({"first": "maker"}, True), ({}, False)):
-            self.gate(**lines)
-            maker, other = self.puppet("maker"), self.puppet("other")
-            maker.do("lock", self.file("guard"))
-            maker.do("write", self.file("a"))
-            mark, seen = self.file("other"), self.data.parent / "seen"
-            other.begin("scribble", 2000, mark)
-            threading.Timer(1.0, lambda: maker.do("unlock")).start()
-            outcome = self.freeze(["sh", "-c", f"stat -c %.9Y {mark} > {seen}"], drain="2500ms")
-            self.assertEqual(outcome.exit, 0, outcome.stderr)
-            other.end()
-            closed = outcome.barrier[0] + time.time() - time.monotonic()
-            worked_s = float(seen.read_text()) - closed
-            # Without it only in the openings by which a stuck drain tries to help itself.
+            worked_s = self.works_while_a_section_lasts("maker", "other", **lines)
             self.assertTrue(worked_s > 0.5 if goes_on else worked_s < 0.4, (lines, worked_s))
+
+    def test_where_all_are_held_first_nobody_is_before_anybody(self):
+        for others, waits in (([], False), (["rest"], True)):
+            self.gate(first="maker", first_wait="1000ms")
+            for name in ["maker", *others]:
+                self.puppet(name)
+            outcomes = [self.freeze(drain="2500ms") for _ in range(3)]
+            self.assertEqual([o.exit for o in outcomes], [0] * 3, outcomes[0].stderr)
+            # Of those 1000 ms a tenth must be calm.
+            self.assertEqual(min(o.drain_ms for o in outcomes) > 90, waits, outcomes)
+
+    def test_who_hands_over_is_held_before_the_other_first_ones(self):
+        for hand_over, goes_on in (("sender", True), ("nobody", False)):
+            worked_s = self.works_while_a_section_lasts(
+                "sender", "maker", "rest", first=["sender", "maker"], hand_over=hand_over)
+            self.assertTrue(worked_s > 0.5 if goes_on else worked_s < 0.4, (hand_over, worked_s))
+
+    def works_while_a_section_lasts(self, owner, other, *idle, **lines):
+        """How long `other` still writes under a barrier that waits for the owner's section (1 s)."""
+        self.gate(**lines)
+        owner, other, *_ = map(self.puppet, (owner, other, *idle))
+        owner.do("lock", self.file("guard"))
+        owner.do("write", self.file("a"))
+        mark, seen = self.file("other"), self.data.parent / "seen"
+        other.begin("scribble", 2000, mark)
+        threading.Timer(1.0, lambda: owner.do("unlock")).start()
+        outcome = self.freeze(["sh", "-c", f"stat -c %.9Y {mark} > {seen}"], drain="2500ms")
+        self.assertEqual(outcome.exit, 0, outcome.stderr)
+        other.end()
+        closed = outcome.barrier[0] + time.time() - time.monotonic()
+        # Held at once it writes only in the openings by which a stuck drain tries to help itself.
+        return float(seen.read_text()) - closed
 
     def listener(self, family=socket.AF_UNIX, name="lmtp"):
         server = socket.socket(family, socket.SOCK_STREAM)
@@ -260,14 +280,14 @@ class Habits(unittest.TestCase):
         server.listen()
         return ("unix", where) if family == socket.AF_UNIX else ("tcp", server.getsockname()[1])
 
-    def sends(self, where, under_lock=True, **profile):
+    def sends(self, where, under_lock=True, how="send", **profile):
         self.gate(**profile)
         puppet = self.puppet()
         if under_lock:
             puppet.do("lock", self.file("guard"))
         puppet.do(*(self.listener() if where == "unix" else
                     self.listener(socket.AF_INET) if where == "tcp" else [where]))
-        puppet.do("send")
+        puppet.do(how)
         return puppet
 
     def test_hand_over(self):
@@ -279,6 +299,17 @@ class Habits(unittest.TestCase):
                 self.is_in_flight()
                 puppet.do("unlock")
                 self.is_at_rest()
+
+    def test_a_record_does_not_complete_what_was_handed_over(self):
+        for how in ("send", "pour"):
+            puppet = self.sends("unix", how=how, hand_over="puppet", record="puppet")
+            puppet.do("write", self.file("guard"))
+            self.is_in_flight()
+            puppet.do("unlock")
+            self.is_at_rest()
+            puppet.do("lock", self.file("guard"))
+            puppet.do("write", self.file("guard"))
+            self.is_at_rest()
 
     def test_hand_over_is_none_without_a_lock_or_to_somebody_without_a_name(self):
         self.sends("unix", under_lock=False, hand_over="puppet")

@@ -6,7 +6,7 @@
 use super::oracle;
 use super::state::{Freezer, Member, Phase, Row, State, Step, Verdict};
 use super::{Fault, Protocol, TICK};
-use gate::control::ANY_SEQUENCE;
+use gate::control::{ANY_SEQUENCE, Rank};
 use gate::drain::{Ask, Drain, Limits, Order, Outcome, Summary, Thaw, ThawAsk, Told};
 use gate::standing::{Given, LockFile, Rest, Standing, Thread, must_revoke, settled, summarize};
 use gate::word::Doing;
@@ -91,6 +91,11 @@ impl Protocol {
             stuck_after: self.scenario.stuck,
             openings: self.scenario.openings,
             order: (self.scenario.first != 0 && self.fault != Fault::NoOrder).then_some(Order {
+                from: match self.scenario.senders {
+                    0 => Rank::First,
+                    _ if self.fault == Fault::OneRank => Rank::First,
+                    _ => Rank::Sender,
+                },
                 drain: self.scenario.drain,
                 calm_after: if self.scenario.patient { TICK } else { 0 },
                 calm_within: 1 << 38,
@@ -152,8 +157,11 @@ impl Protocol {
 
     fn drain(&self, s: &mut State, ask: Ask) {
         match ask {
-            Ask::CloseFirst(deadline) => {
-                s.early = deadline;
+            Ask::CloseFirst(rank, deadline) => {
+                s.senders = deadline;
+                if rank == Rank::First {
+                    s.early = deadline;
+                }
                 s.last_deadline = deadline;
                 s.freezer.deadline = deadline;
             }
@@ -162,6 +170,7 @@ impl Protocol {
                     s.barrier = deadline;
                 }
                 s.early = deadline;
+                s.senders = deadline;
                 s.last_deadline = deadline;
                 s.freezer.deadline = deadline;
                 s.freezer.list.iter_mut().for_each(|member| member.unborn = false);
@@ -208,6 +217,7 @@ impl Protocol {
             Ask::Open => {
                 s.barrier = 0;
                 s.early = 0;
+                s.senders = 0;
                 let list = s.freezer.list.iter().filter_map(|m| m.region.map(|at| (m.proc, at)));
                 let words = list.flat_map(|(p, at)| {
                     let words = s.regions[at as usize].words.iter().enumerate();
@@ -348,6 +358,7 @@ impl Protocol {
             ThawAsk::Open => {
                 s.barrier = 0;
                 s.early = 0;
+                s.senders = 0;
                 let clock = match self.fault {
                     Fault::FreezerIgnoresLease => 0,
                     Fault::ClockFirst => s.freezer.early_clock,
@@ -442,7 +453,7 @@ impl Reading {
                 overflow: 0,
                 overflow_entries: 0,
                 parent: s.procs[f.list[at].proc as usize].parent.and_then(at_of),
-                first: protocol.scenario.first & 1 << f.list[at].proc != 0,
+                rank: protocol.scenario.rank(f.list[at].proc as usize),
                 settled: row.gone,
                 unborn: false,
                 unknown: false,

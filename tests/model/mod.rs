@@ -74,6 +74,8 @@ pub enum Fault {
     SecondForkTrusted,
     /// Those that are held first are held with all others.
     NoOrder,
+    /// Those that hand over are held with the other first ones.
+    OneRank,
     /// What is handed to another process begins no section.
     SendIsNoChange,
     /// When the first ones have come to rest nobody is held any more.
@@ -120,6 +122,7 @@ impl Model for Protocol {
             time: TICK,
             barrier: 0,
             early: 0,
+            senders: 0,
             last_deadline: 0,
             places: Vec::new(),
             procs: Vec::new(),

@@ -3,6 +3,7 @@
 
 use super::state::Op::{self, *};
 use super::{Set, TICK};
+use gate::control::Rank;
 
 /// A world for the model.
 #[derive(Clone, Debug)]
@@ -36,8 +37,22 @@ pub struct Scenario {
     pub handler: u8,
     /// Processes (bits) that are held before all others.
     pub first: u8,
+    /// Those of them that hand over, and are held before all.
+    pub senders: u8,
     /// The profile's rule for settled sections is in force.
     pub settled: bool,
+}
+
+impl Scenario {
+    /// When this process is held.
+    pub fn rank(&self, process: usize) -> Rank {
+        let is_in = |bits: u8| bits & 1 << process != 0;
+        match (is_in(self.first), is_in(self.senders)) {
+            (true, true) => Rank::Sender,
+            (true, false) => Rank::First,
+            (false, _) => Rank::Last,
+        }
+    }
 }
 
 /// A set that is no single family's.
@@ -65,6 +80,7 @@ const TIMELESS: Scenario = Scenario {
     signals: 0,
     handler: 0,
     first: 0,
+    senders: 0,
     settled: false,
 };
 
@@ -428,6 +444,15 @@ pub const HAND_OVER: Scenario = Scenario {
     sets: &[Set { files: &[0, 1], of: ALL }],
     first: 1,
     ..TIMELESS
+};
+
+/// What is handed over is taken by one that is held first as well (a mail filter that
+/// gives the message back to its own queue).
+pub const HAND_BACK: Scenario = Scenario {
+    name: "a hand-over that a maker takes, both held first",
+    first: 3,
+    senders: 1,
+    ..HAND_OVER
 };
 
 /// The one that is held first has a section that waits for another's lock, and the

@@ -236,6 +236,8 @@ pub struct State {
     pub barrier: u64,
     /// The word of those that are held first.
     pub early: u64,
+    /// The word of those that hand over.
+    pub senders: u64,
     pub last_deadline: u64,
     pub places: Vec<Candidate>,
     pub procs: Vec<Proc>,

@@ -6,7 +6,7 @@
 use super::oracle;
 use super::state::{Interrupted, Op, Proc, Region, State, Step, Thread};
 use super::{Fault, Protocol};
-use gate::control::holds;
+use gate::control::{Rank, holds};
 use gate::entry::{Enclosing, Look, may_pass};
 use gate::word::{Doing, ProcessWord, ThreadWord, recorded_at_fork};
 
@@ -45,7 +45,11 @@ impl Protocol {
 
     /// The word that this process looks at.
     fn barrier(&self, s: &State, p: usize) -> u64 {
-        if self.scenario.first & 1 << p != 0 { s.early } else { s.barrier }
+        match self.scenario.rank(p) {
+            Rank::Sender => s.senders,
+            Rank::First => s.early,
+            Rank::Last => s.barrier,
+        }
     }
 
     fn look(&self, s: &State, p: usize, thread: &mut Thread) -> Look {

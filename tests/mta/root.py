@@ -185,9 +185,7 @@ class Root:
         shutil.copyfile(gate.library, target)
         os.chmod(target, 0o4755)
         self.bind(str(gate.directory), "/run/writegate")
-        profile = gate.profile.read_text() if gate.profile else ""
-        self.write("/etc/writegate/%s.conf" % gate.name,
-                   "".join("path = %s\n" % p for p in gate.paths) + profile)
+        self.write("/etc/writegate/%s.conf" % gate.name, gate.profile.read_text())
 
     def preload_everywhere(self, gate):
         """The library in this root's own /etc/ld.so.preload: the loader then takes it into every
@@ -196,10 +194,7 @@ class Root:
         Set-id programs believe no variable, so the directories stand in the profile; and a library
         that nobody has asked for by name makes no gate, so it is made before the server starts.
         """
-        profile = gate.profile.read_text() if gate.profile else ""
-        gate.profile = gate.work / "everywhere.conf"
-        gate.profile.write_text("".join("path = %s\n" % p for p in gate.paths) + profile)
-        gate.paths = []
+        gate.paths = []                             # they stand in gate.profile
         self.install_library(gate)
         done = gate.run("exec", "-g", gate.name, "--", "/bin/true")
         if done.returncode:

@@ -110,9 +110,9 @@ class Trial:
 
     def _make_gate(self):
         gate = gates.Gate(self.work, paths=[self.queue, self.store])
-        if self.options.profile:
-            gate.profile = self.work / "gate.conf"
-            gate.profile.write_text(Path(self.options.profile).read_text())
+        gate.profile = self.work / "gate.conf"
+        shipped = Path(self.options.profile).read_text() if self.options.profile else ""
+        gate.profile.write_text("".join("path = %s\n" % p for p in gate.paths) + shipped)
         return gate
 
     def run(self):

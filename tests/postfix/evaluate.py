@@ -1,8 +1,12 @@
 """Postfix 3.7 under the gate: queue and store on two volumes, numbered mail conserved."""
-from lab import evaluation                      # noqa: F401 (its interface is what this provides)
+import dataclasses
+import functools
+from pathlib import Path
+
+from lab import procs
 from mta import clients, report, trial
 
-from . import queuefile, server
+from . import filtered, queuefile, server
 
 SUMMARY = __doc__
 
@@ -19,6 +23,21 @@ unavailable = report.unavailable
 arguments = report.arguments
 
 
+# The lines that profiles/postfix.conf has ready for this.
+FILTER = ("hand-over = */postfix/*smtp", "first = */postfix/*smtp", "hand-over-to = 127.0.0.1:%d")
+
+
+def start_filtered(port, work, queue, store, gate, remote_port, name):
+    # A restored server stands beside the first.
+    return filtered.Filtered(work, queue, store, gate=gate, remote=remote_port, name=name,
+                             filter_port=port if name == "root" else None)
+
+
+def with_filter(work, port):
+    path = Path(work) / "filtered.conf"
+    path.write_text(PROFILE.read_text() + "\n".join(FILTER) % port + "\n")
+    return str(path)
+
 
 def submitters(running, shared):
     """Local submission: sendmail, postdrop (set-group-ID), pickup."""
@@ -26,7 +45,9 @@ def submitters(running, shared):
                             think_s=0.05, **shared) for n in range(2)]
 
 
-def parts(count, control, restores):
+def parts(work, count, control, restores):
+    port = procs.free_port()
+    filtering = dataclasses.replace(SERVER, start=functools.partial(start_filtered, port))
     gated = {"profile": str(PROFILE)}
     few = max(3, count // 20)              # in each order: 20 freezes of 200
     one = trial.Options
@@ -38,11 +59,14 @@ def parts(count, control, restores):
         report.Part("slow-remote", one(count=few, remote_delay_s=3.0, **gated), must="drain"),
         report.Part("hung-remote", one(count=few, remote_hang="DOT", **gated), must="drain"),
         report.Part("sendmail", one(count=few, extra_clients=submitters, **gated), must="drain"),
+        report.Part("filter-unnamed", one(count=few, **gated), must="shown", server=filtering),
+        report.Part("filter", one(count=few, profile=with_filter(work, port)), must="drain",
+                    server=filtering),
         report.Part("one-mbox", one(count=few, recipients=("l0@local.test",), **gated)),
         report.Part("one-maildir", one(count=few, recipients=("v2@virtual.test",), **gated)),
     ]
 
 
 def run(options, work):
-    return report.run(SERVER, parts(options.count, options.control, options.restores),
+    return report.run(SERVER, parts(work, options.count, options.control, options.restores),
                       options, work)

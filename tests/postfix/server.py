@@ -85,10 +85,11 @@ biff = no
 class Postfix(base.Server):
     PACKAGES, LOG = PACKAGES, "postfix.out"
 
-    def __init__(self, work, queue, store, gate=None, extra="", transports="", **kw):
+    def __init__(self, work, queue, store, gate=None, extra="", transports="", services="",
+                 **kw):
         binds = [str(gate.directory), str(gate.library.parent)] if gate else []
         super().__init__(work, queue, store, gate=gate, binds=binds, **kw)
-        self.extra, self.transports = extra, transports
+        self.extra, self.transports, self.services = extra, transports, services
 
     def argv(self):
         return self.root.argv("/usr/sbin/postfix", "start-fg")
@@ -123,7 +124,8 @@ class Postfix(base.Server):
             extra += "\n" + environment_line(self.gate)
             # For sendmail's postdrop, which is set-group-ID and not master's child.
             self.root.install_library(self.gate)
-        self.root.write("/etc/postfix/master.cf", MASTER.format(port=self.port))
+        self.root.write("/etc/postfix/master.cf", MASTER.format(port=self.port)
+                        + self.services)
         self.root.write("/etc/postfix/main.cf", MAIN.format(
             queue=self.queue, store=self.store, vmail=VMAIL, remote=self.remote, extra=extra,
             transports=self.transports,
