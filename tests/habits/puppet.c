@@ -1,9 +1,11 @@
 /* Does one thing for each line that it reads, then says "ok RESULT" (or a negative errno).
  *
- *   lock FILE          opens and locks it (flock); unlock
+ *   lock FILE          opens and locks it (flock); unlock; relock: without closing it
  *   write FILE         opens, appends a line, closes
  *   create FILE        makes it, closes
  *   keep FILE          opens it as a stream and keeps that; put N: N times putc; sync; drop
+ *   lend FILE          opens it; a vfork child writes to the kept file under that descriptor; pen:
+ *                      writes to FILE
  *   rename FROM TO, link FROM TO, chdir FOLDER
  *   unix SOCKET, tcp PORT, pair      connects, or makes a pair; send or pour (write): one byte
  *   nap MS             fork: a child that sleeps and goes; later FILE MS: that writes then
@@ -26,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int locked = -1, peer = -1;
+static int locked = -1, peer = -1, lent = -1;
 static FILE *kept;
 
 static long now_ms(void)
@@ -73,6 +75,18 @@ static int in_child(long sleep_ms, const char *path)
     _exit(0);
 }
 
+static int lend(const char *path)
+{
+    lent = open(path, O_WRONLY | O_APPEND);
+    pid_t child = vfork();
+    if (!child) {
+        /* Its descriptors are its own, its memory is not. */
+        dup2(fileno(kept), lent);
+        _exit(write(lent, "x", 1) != 1);
+    }
+    return lent < 0 || child < 0 ? -1 : 0;
+}
+
 static int obey(const char *verb, const char *a, const char *b)
 {
     if (!strcmp(verb, "lock")) {
@@ -81,6 +95,8 @@ static int obey(const char *verb, const char *a, const char *b)
     }
     if (!strcmp(verb, "unlock"))
         return close(locked);
+    if (!strcmp(verb, "relock"))
+        return flock(locked, LOCK_UN) < 0 ? -1 : flock(locked, LOCK_EX);
     if (!strcmp(verb, "write"))
         return append(a);
     if (!strcmp(verb, "create"))
@@ -95,6 +111,10 @@ static int obey(const char *verb, const char *a, const char *b)
     }
     if (!strcmp(verb, "drop"))
         return fclose(kept);
+    if (!strcmp(verb, "lend"))
+        return lend(a);
+    if (!strcmp(verb, "pen"))
+        return (int)write(lent, "x", 1);
     if (!strcmp(verb, "sync"))
         return fsync(fileno(kept));
     if (!strcmp(verb, "rename"))

@@ -148,6 +148,28 @@ class Habits(unittest.TestCase):
         puppet.do("put", 10)
         self.is_in_flight()
 
+    def test_what_was_judged_is_judged_anew_after_a_rename(self):
+        puppet = self.under_a_lock("keep", "@m-D", parkable="*-D")
+        puppet.do("put", 10)
+        self.is_at_rest()
+        puppet.do("rename", self.file("m-D"), self.file("m-H"))
+        puppet.do("relock")
+        self.is_at_rest()
+        puppet.do("put", 10)
+        self.is_in_flight()
+
+    def test_what_a_vfork_child_writes_to_says_nothing_of_its_parents_descriptors(self):
+        # Changes of a settled program are judged with or without a lock.
+        self.gate(parkable="*-D", settled="puppet")
+        puppet = self.puppet()
+        puppet.do("create", self.file("o-H"))
+        puppet.do("keep", self.file("m-D"))
+        puppet.do("lend", self.file("o-H"))
+        puppet.do("lock", self.file("guard"))
+        self.is_at_rest()
+        puppet.do("pen")
+        self.is_in_flight()
+
     def test_new_files(self):
         puppet = self.under_a_lock("create", "@a", new_files="puppet")
         self.is_at_rest()
