@@ -17,6 +17,7 @@
 //! | [`entry`] | what a worker may do when it meets the barrier |
 //! | [`standing`] | what one pass over all regions makes of them: who is in flight, whom to admit |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
+//! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
 //! | [`profile`] | which files, locks and programs count: patterns and their parser |
 //! | [`calls`] | the table of hooked calls, one line each |
 #![no_std]
@@ -33,4 +34,5 @@ pub mod locks;
 pub mod profile;
 pub mod region;
 pub mod standing;
+pub mod thaw;
 pub mod word;

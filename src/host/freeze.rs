@@ -10,8 +10,8 @@ use super::run::Run;
 use super::session::Thawed;
 use super::sys;
 use super::verdict::{Line, Verdict};
-use gate::drain::Broken;
 use gate::region;
+use gate::thaw::Broken;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 

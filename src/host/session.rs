@@ -12,7 +12,8 @@ use super::rest;
 use super::run::Run;
 use super::signals::Signals;
 use super::sys::{self, Membarrier};
-use gate::drain::{Broken, Thaw, ThawAsk, Told};
+use gate::drain::Told;
+use gate::thaw::{Broken, Thaw, ThawAsk};
 use std::sync::atomic::Ordering::Acquire;
 
 /// At the thaw, a thread that seems to pass is given this long to show that it

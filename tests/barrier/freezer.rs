@@ -3,8 +3,9 @@
 use super::Fault;
 use super::world::{ALIVE, FIRST_CHILD, FREE, PAIRS, Random, SETS, World, fence_everybody, now_ns};
 use gate::control::ANY_SEQUENCE;
-use gate::drain::{Ask, Candidate, Drain, Limits, Outcome, Summary, Thaw, ThawAsk, Told};
+use gate::drain::{Ask, Candidate, Drain, Limits, Outcome, Summary, Told};
 use gate::standing::{Given, LockFile, Standing, Thread, must_revoke, summarize};
+use gate::thaw::{Thaw, ThawAsk};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use std::hint::spin_loop;
 use std::ops::Range;
@@ -440,12 +441,12 @@ impl Freezer {
             };
         };
         match held {
-            Err(gate::drain::Broken::Expired) => {
+            Err(gate::thaw::Broken::Expired) => {
                 // Writers went on at the limit, and the verdict says so.
                 self.tally.expired += 1;
                 return;
             }
-            Err(gate::drain::Broken::Moved) => self.tally.noticed += 1,
+            Err(gate::thaw::Broken::Moved) => self.tally.noticed += 1,
             Ok(()) => self.tally.claimed += moved as u64,
         }
         self.tally.held += 1;

@@ -7,8 +7,9 @@ use super::oracle;
 use super::state::{Freezer, Member, Phase, Row, State, Step, Verdict};
 use super::{Fault, Protocol, TICK};
 use gate::control::{ANY_SEQUENCE, Rank};
-use gate::drain::{Ask, Drain, Limits, Order, Outcome, Summary, Thaw, ThawAsk, Told};
+use gate::drain::{Ask, Drain, Limits, Order, Outcome, Summary, Told};
 use gate::standing::{Given, LockFile, Rest, Standing, Thread, must_revoke, settled, summarize};
+use gate::thaw::{Thaw, ThawAsk};
 use gate::word::Doing;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

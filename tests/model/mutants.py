@@ -31,9 +31,9 @@ MUTANTS = [
     ("standing.rs", "Some(at) if childs => !works_for_a_section(at, processes),", "Some(_) if childs => false,"),
     ("drain.rs", "if self.quiet == Some(seen.digest) {", "if self.quiet.is_some() || seen.digest != 1 {"),
     ("drain.rs", "(Phase::Rescanning, Told::Newcomers(0)) => {", "(Phase::Rescanning, Told::Newcomers(_)) => {"),
-    ("drain.rs", "if before_opening.digest != drained.digest || before_opening.calling != 0 {",
+    ("thaw.rs", "if before_opening.digest != drained.digest || before_opening.calling != 0 {",
      "if before_opening.calling != 0 {"),
-    ("drain.rs", "if opened_at >= deadline {", "if opened_at > deadline + 1000 {"),
+    ("thaw.rs", "if opened_at >= deadline {", "if opened_at > deadline + 1000 {"),
     ("entry.rs", "(process.section_open() && !process.recorded())", "process.section_open()"),
     ("entry.rs", "if now >= self.until {", "if false {"),
 ]

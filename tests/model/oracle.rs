@@ -3,7 +3,7 @@
 
 use super::state::{FILES, Phase, State, Verdict};
 use super::{Protocol, Set};
-use gate::drain::Broken;
+use gate::thaw::Broken;
 
 /// A verdict CONSISTENT on a torn snapshot.
 pub const WHOLE: u8 = 1;

@@ -2,9 +2,10 @@
 //! freezer share, the kernel's part (locks, processes, clock, files), and how far
 //! everybody has got.
 
-use gate::drain::{Broken, Candidate, Drain, Summary, Thaw};
+use gate::drain::{Candidate, Drain, Summary};
 use gate::entry::Patience;
 use gate::standing::Given;
+use gate::thaw::{Broken, Thaw};
 use gate::word::{ProcessWord, ThreadWord};
 
 /// Most files, locks of a scenario.
@@ -175,7 +176,7 @@ pub enum Phase {
     /// Drained: the snapshot is being taken.
     Snapshot,
     /// Does what the thaw asked for.
-    Thawing(gate::drain::ThawAsk),
+    Thawing(gate::thaw::ThawAsk),
     /// No more freezes.
     Finished,
 }

@@ -1,0 +1,139 @@
+//! The end of a freeze: did it hold until the barrier was down?
+
+use crate::drain::{Summary, Told};
+
+/// How a freeze may be judged once its barrier is down.
+///
+/// `opened_at` was read *after* the barrier went down: a clock read before could
+/// be in time while the lowering was not.
+///
+/// Of the last pass only those who passed count. Sections are as they were: one
+/// begins by passing, and one that counted as over at the drain (settled) may
+/// look otherwise by now without anybody having changed a thing.
+pub fn held_to_the_end(
+    drained: Summary,
+    before_opening: Summary,
+    deadline: u64,
+    opened_at: u64,
+) -> Result<(), Broken> {
+    if opened_at >= deadline {
+        return Err(Broken::Expired);
+    }
+    if before_opening.digest != drained.digest || before_opening.calling != 0 {
+        return Err(Broken::Moved);
+    }
+    Ok(())
+}
+
+/// The end of a drained freeze: a last pass, the opening, *then* the clock.
+///
+/// ```text
+///   Pass ─nobody calls─> Open ─> Done
+///    ^ └─ someone does ─> Pause
+///    └──────────────────────┘
+/// ```
+///
+/// A thread that has just announced itself and not yet retracted looks like one
+/// that passed: it is given a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Thaw {
+    drained: Summary,
+    deadline: u64,
+    give_up: u64,
+    phase: ThawPhase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+enum ThawPhase {
+    Begin,
+    Passing,
+    Pausing,
+    Opening(Summary),
+    Over(Result<(), Broken>),
+}
+
+/// What the caller must do next for a [`Thaw`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum ThawAsk {
+    /// Look at every word of every region that was looked at for the drain.
+    Pass,
+    /// Wait a moment.
+    Pause,
+    /// Store 0 in the barrier word with a full fence, wake all, *then* read the clock.
+    Open,
+    /// The end.
+    Done(Result<(), Broken>),
+}
+
+impl Thaw {
+    /// Ends the freeze that drained with `drained` under `deadline`; threads that
+    /// seem to pass are looked at again until `give_up` (ns).
+    pub fn new(drained: Summary, deadline: u64, give_up: u64) -> Self {
+        Thaw { drained, deadline, give_up: give_up.min(deadline), phase: ThawPhase::Begin }
+    }
+
+    /// The next step.
+    pub fn next(&mut self, told: Told) -> ThawAsk {
+        let (phase, ask) = match (self.phase, told) {
+            (ThawPhase::Passing, Told::Seen(seen, now)) => {
+                if seen.calling != 0 && now < self.give_up {
+                    (ThawPhase::Pausing, ThawAsk::Pause)
+                } else {
+                    (ThawPhase::Opening(seen), ThawAsk::Open)
+                }
+            }
+            (ThawPhase::Opening(seen), Told::Done(opened_at)) => {
+                let result = held_to_the_end(self.drained, seen, self.deadline, opened_at);
+                (ThawPhase::Over(result), ThawAsk::Done(result))
+            }
+            (ThawPhase::Over(result), _) => (self.phase, ThawAsk::Done(result)),
+            (ThawPhase::Opening(_), _) => (self.phase, ThawAsk::Open),
+            (ThawPhase::Begin | ThawPhase::Passing | ThawPhase::Pausing, _) => {
+                (ThawPhase::Passing, ThawAsk::Pass)
+            }
+        };
+        self.phase = phase;
+        ask
+    }
+}
+
+/// Why a drained freeze did not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Broken {
+    /// The limit passed before the barrier was lowered.
+    Expired,
+    /// Some word had moved: somebody passed.
+    Moved,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quiet(digest: u64) -> Summary {
+        Summary { digest, motion: digest, ..Summary::default() }
+    }
+
+    #[test]
+    fn the_clock_is_judged_after_the_opening() {
+        assert_eq!(held_to_the_end(quiet(1), quiet(1), 1000, 999), Ok(()));
+        assert_eq!(held_to_the_end(quiet(1), quiet(1), 1000, 1000), Err(Broken::Expired));
+        assert_eq!(held_to_the_end(quiet(1), quiet(2), 1000, 10), Err(Broken::Moved));
+        let calling = Summary { calling: 1, ..quiet(1) };
+        assert_eq!(held_to_the_end(quiet(1), calling, 1000, 10), Err(Broken::Moved));
+    }
+
+    #[test]
+    fn one_who_just_announced_itself_gets_a_moment_and_no_more() {
+        let calling = Summary { calling: 1, ..quiet(1) };
+        let mut thaw = Thaw::new(quiet(1), 1000, 20);
+        assert_eq!(thaw.next(Told::Done(0)), ThawAsk::Pass);
+        assert_eq!(thaw.next(Told::Seen(calling, 1)), ThawAsk::Pause);
+        assert_eq!(thaw.next(Told::Done(2)), ThawAsk::Pass);
+        let mut slow = thaw;
+        assert_eq!(thaw.next(Told::Seen(quiet(1), 3)), ThawAsk::Open);
+        assert_eq!(thaw.next(Told::Done(4)), ThawAsk::Done(Ok(())));
+        assert_eq!(slow.next(Told::Seen(calling, 20)), ThawAsk::Open);
+        assert_eq!(slow.next(Told::Done(21)), ThawAsk::Done(Err(Broken::Moved)));
+    }
+}
