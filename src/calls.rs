@@ -328,10 +328,10 @@ macro_rules! for_each_call {
             call fflush [fflush_unlocked _IO_fflush] (Flush(0)) "what was buffered";
             call _flushlbf [_IO_flush_all_linebuffered] (AllStreams) "what was buffered";
             call _IO_flush_all [] (AllStreams) "what was buffered";
-            call fseek [] (Stream(0)) "what was buffered";
-            call fseeko [fseeko64] (Stream(0)) "what was buffered";
-            call rewind [] (Stream(0)) "what was buffered";
-            call fsetpos [fsetpos64 _IO_fsetpos _IO_fsetpos64] (Stream(0)) "what was buffered";
+            call fseek [] (StreamRead(0)) "what was buffered";
+            call fseeko [fseeko64] (StreamRead(0)) "what was buffered";
+            call rewind [] (StreamRead(0)) "what was buffered";
+            call fsetpos [fsetpos64 _IO_fsetpos _IO_fsetpos64] (StreamRead(0)) "what was buffered";
             call _IO_seekoff [] (Stream(0)) "what was buffered";
             call _IO_seekpos [] (Stream(0)) "what was buffered";
             call _IO_do_write [] (Stream(0)) "what was buffered";

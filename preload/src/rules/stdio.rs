@@ -38,8 +38,12 @@ pub fn output(frame: &mut Frame, stdout: bool) -> u64 {
     unsafe { announce(frame, None, Begins::Section, |_| Target::Stream(resolve::variable(helper))) }
 }
 
-/// fflush: one stream, or all.
+/// fflush: one stream, or all. One that has nothing to write changes nothing.
 pub fn flush(frame: &mut Frame, argument: u8) -> u64 {
+    let stream = frame.arg(argument);
+    if stream != 0 && !resolve::has_pending(stream) {
+        return PASS;
+    }
     // SAFETY: no path.
     unsafe {
         announce(frame, None, Begins::Section, |f| match f.arg(argument) {
@@ -56,15 +60,17 @@ pub fn last(frame: &mut Frame) -> u64 {
     PASS
 }
 
-/// fclose: flushes, then closes, which ends locks.
+/// fclose: flushes, then closes, which ends locks. To close what was only read, or has been
+/// flushed, writes nothing, and must not wait: somebody may wait for that process's end.
 pub fn close(frame: &mut Frame, argument: u8) -> u64 {
     let stream = frame.arg(argument);
     note_file(frame, stream);
-    // Closing what was only read writes nothing.
-    let writes = stream != 0 && resolve::has_pending(stream);
-    let begins = if writes { Begins::Section } else { Begins::Nothing };
-    // SAFETY: no path.
-    let action = unsafe { announce(frame, None, begins, |f| Target::Stream(f.arg(argument))) };
+    let action = if stream != 0 && resolve::has_pending(stream) {
+        // SAFETY: no path.
+        unsafe { announce(frame, None, Begins::Section, |f| Target::Stream(f.arg(argument))) }
+    } else {
+        PASS
+    };
     crate::judged::forget();
     closes_unannounced(frame, action)
 }
