@@ -127,6 +127,14 @@ def healthy_set_up_is_green(b):
     assert "\x1b[" not in done.stdout, "colours although it is no terminal"
 
 
+def forked_child_that_has_done_nothing(b):
+    """It maps its parent's region and none of its own until its first change (authdaemond's workers)."""
+    parent = b.start(compiled(b, text="#include <unistd.h>\nint main(void){fork();for(;;)pause();}\n"))
+    child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
+    code, row = b.about(child)
+    assert (code, row["state"], row["cause"]) == (0, "gated", "gated"), (code, row)
+
+
 def nobody_there(b):
     code, found, error = b.doctor("-g", "mail")
     assert code == 69 and not found["trusted"], (code, found)

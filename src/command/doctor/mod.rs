@@ -279,6 +279,7 @@ impl Page {
                     RegionSeen::Good(header.flags.load(Relaxed), names)
                 }
                 (None, Some(error)) => RegionSeen::Denied(error),
+                (None, None) if member.unborn => RegionSeen::Unborn,
                 (None, None) => RegionSeen::None,
             };
             self.regions.insert(member.pid, seen);

@@ -73,6 +73,8 @@ pub enum RegionSeen {
     Denied(i32),
     /// It shares its parent's memory, and so its region (vfork).
     Shared,
+    /// Forked, and nothing changed since: it makes a region of its own with its first change.
+    Unborn,
 }
 
 /// A finding without gaps.
@@ -172,7 +174,7 @@ fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
             }
             good
         }
-        Some(RegionSeen::Shared) => judged(State::Gated, "gated", "", ""),
+        Some(RegionSeen::Shared | RegionSeen::Unborn) => judged(State::Gated, "gated", "", ""),
         Some(RegionSeen::Denied(error)) => {
             let what = std::io::Error::from_raw_os_error(*error);
             judged(
