@@ -19,8 +19,9 @@
 //!
 //! Where a profile names programs that are held `first`, each `Close` has a prelude:
 //! close for those alone, drain them, then wait until everybody else has come to rest
-//! (whoever has an answer of theirs puts down what follows from it). Nothing is
-//! promised by that; what counts is seen after the `Close` for all.
+//! (whoever has an answer of theirs puts down what follows from it). If that is not bounded
+//! ([`Order`]), all news of theirs has been acted on by then ([`crate::rest`]); else nothing is
+//! promised by it. What counts is seen after the `Close` for all.
 //!
 //! ```text
 //!   CloseFirst ─> Fence ─> Pass ─first ones at rest, twice─> Rescan ─> Pass ─calm─> Close ─> ...
@@ -49,7 +50,7 @@ pub struct Summary {
     /// Over every word of all others: equal means that none of them has done anything.
     pub stir: u64,
     /// All others have come to rest one by one since the first ones did (the caller's
-    /// judgement: no word shows that somebody is on its way to a call).
+    /// judgement, by [`crate::rest`]: no word shows that somebody is on its way to a call).
     pub at_rest: bool,
     /// Processes inside a call, or about to be.
     pub calling: u32,
@@ -134,7 +135,8 @@ pub struct Limits {
     pub order: Option<Order>,
 }
 
-/// Who is held first, and how long they may keep the rest waiting (ns).
+/// Who is held first, and how long they may keep the rest waiting (ns; `u64::MAX`: as long
+/// as it takes, [`Summary::at_rest`], or the drain has failed).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Order {
     /// Senders before the other first ones, or all of these at once.
@@ -499,6 +501,34 @@ mod tests {
         assert_eq!(drain.next(Told::Done(5)), Ask::Pass);
         let rested = Summary { stir: 2, at_rest: true, ..done };
         assert_eq!(drain.next(Told::Seen(rested, 6)), Ask::Close(1000));
+    }
+
+    #[test]
+    fn without_a_time_for_it_only_rest_lets_the_others_be_held() {
+        let order = Order {
+            from: Rank::First,
+            drain: u64::MAX,
+            calm_after: u64::MAX,
+            calm_within: u64::MAX,
+        };
+        let mut drain = Drain::new(Limits { order: Some(order), ..LIMITS });
+        for _ in 0..3 {
+            drain.next(Told::Done(0));
+        }
+        let busy = Summary { first_in_flight: 1, in_flight: 4, ..quiet(7) };
+        assert_eq!(drain.next(Told::Seen(busy, 590)), Ask::Pause, "the first ones first");
+        assert_eq!(drain.next(Told::Done(590)), Ask::Pass);
+        let done = Summary { first_in_flight: 0, ..busy };
+        assert_eq!(drain.next(Told::Seen(done, 591)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(done, 591)), Ask::Rescan);
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        let mut late = drain;
+        assert_eq!(drain.next(Told::Seen(done, 599)), Ask::Pause, "though nobody moved");
+        assert_eq!(drain.next(Told::Done(599)), Ask::Pass);
+        let rested = Summary { at_rest: true, ..done };
+        assert_eq!(drain.next(Told::Seen(rested, 599)), Ask::Close(1000));
+        assert_eq!(late.next(Told::Seen(done, 600)), Ask::Open, "or not at all");
+        assert_eq!(late.next(Told::Done(600)), Ask::Done(Outcome::NotDrained));
     }
 
     #[test]

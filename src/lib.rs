@@ -18,6 +18,7 @@
 //! | [`standing`] | what one pass over all regions makes of them: who is in flight, whom to admit |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
 //! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
+//! | [`rest`] | when those who are not held yet have acted on what the first ones did |
 //! | [`profile`] | which files, locks and programs count: patterns and their parser |
 //! | [`calls`] | the table of hooked calls, one line each |
 #![no_std]
@@ -33,6 +34,7 @@ pub mod entry;
 pub mod locks;
 pub mod profile;
 pub mod region;
+pub mod rest;
 pub mod standing;
 pub mod thaw;
 pub mod word;

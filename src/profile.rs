@@ -17,8 +17,10 @@
 //! | `settled` | program pattern | a section whose record is synced counts as over while its process waits |
 //! | `record` | program pattern | writing to the file that the lock lies on completes the set: the section is over |
 //! | `first` | program pattern | held some ms before all others: makers of sets that travel by message |
-//! | `first-wait` | milliseconds (`200ms`) | how long the others may take after that to come to rest; 20 ms if not given |
+//! | `first-wait` | milliseconds (`200ms`) | the others are held when each has been seen to wait, at the latest after so long; not given: a bounded guess, 20 ms |
+//! | | `rest` | the same without the time: until then the freeze is not drained |
 //! | `until-wait` | program pattern | sections last until the process waits |
+//! | `until-exit` | program pattern | sections last until the process ends |
 //! | `hand-over` | program pattern | what it sends, under a lock, to another process of this machine is a change |
 //! | `hand-over-to` | pattern | only to such addresses: a socket's path, `127.0.0.1:24`, `[::1]:24`; none given: all |
 //!
@@ -50,6 +52,8 @@ pub enum Key {
     FirstWait,
     /// `until-wait`
     UntilWait,
+    /// `until-exit`
+    UntilExit,
     /// `hand-over`
     HandOver,
     /// `hand-over-to`
@@ -57,7 +61,7 @@ pub enum Key {
 }
 
 /// All keys with their names.
-pub const KEYS: [(&str, Key); 13] = [
+pub const KEYS: [(&str, Key); 14] = [
     ("path", Key::Path),
     ("exclude", Key::Exclude),
     ("lifetime-lock", Key::LifetimeLock),
@@ -69,6 +73,7 @@ pub const KEYS: [(&str, Key); 13] = [
     ("first", Key::First),
     ("first-wait", Key::FirstWait),
     ("until-wait", Key::UntilWait),
+    ("until-exit", Key::UntilExit),
     ("hand-over", Key::HandOver),
     ("hand-over-to", Key::HandOverTo),
 ];
@@ -137,8 +142,8 @@ pub fn check(text: &str) -> Result<(), Wrong> {
         if key == Key::Path && !value.starts_with('/') {
             return wrong(value, "a protected directory must be an absolute path");
         }
-        if key == Key::FirstWait && milliseconds(value).is_none() {
-            return wrong(value, "expected 1ms to 1000ms");
+        if key == Key::FirstWait && first_wait_of(value).is_none() {
+            return wrong(value, "expected 1ms to 1000ms, or rest");
         }
         if key != Key::Program && value.bytes().all(|c| matches!(c, b'*' | b'?' | b'/')) {
             return wrong(value, "this matches everything, so nothing would be protected");
@@ -152,9 +157,25 @@ fn milliseconds(value: &str) -> Option<u64> {
     value.strip_suffix("ms")?.parse().ok().filter(|ms| (1..=1000).contains(ms))
 }
 
-/// How long the others may take to come to rest after those that are held `first` (ns).
-pub fn first_wait(text: &str) -> Option<u64> {
-    values(text, Key::FirstWait).find_map(milliseconds).map(|ms| ms * 1_000_000)
+/// How the others are waited for after those that are held `first`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstWait {
+    /// For so long at most (ns).
+    AtMost(u64),
+    /// Until each of them has been seen at rest.
+    Rest,
+}
+
+fn first_wait_of(value: &str) -> Option<FirstWait> {
+    if value == "rest" {
+        return Some(FirstWait::Rest);
+    }
+    milliseconds(value).map(|ms| FirstWait::AtMost(ms * 1_000_000))
+}
+
+/// The value of `first-wait`, if one is given.
+pub fn first_wait(text: &str) -> Option<FirstWait> {
+    values(text, Key::FirstWait).find_map(first_wait_of)
 }
 
 fn key_of(name: &str) -> Option<Key> {
@@ -298,9 +319,12 @@ mod tests {
         for wait in ["200", "0ms", "1001ms", "-1ms", "1s", "ms"] {
             assert!(check(&std::format!("first-wait = {wait}")).is_err(), "{wait}");
         }
-        assert_eq!(check("first-wait = 200ms"), Ok(()));
-        assert_eq!(first_wait("first = x\nfirst-wait = 200ms # why"), Some(200_000_000));
-        assert_eq!(first_wait("first = x"), None);
+        assert_eq!(check("first-wait = 200ms\nfirst-wait = rest"), Ok(()));
+        let given = |text| first_wait(text);
+        let at_most = FirstWait::AtMost(200_000_000);
+        assert_eq!(given("first = x\nfirst-wait = 200ms # why"), Some(at_most));
+        assert_eq!(given("first-wait = rest"), Some(FirstWait::Rest));
+        assert_eq!(given("first = x"), None);
         for all in ["exclude = *", "exclude = /*", "lifetime-lock = **", "parkable = ?*"] {
             assert!(check(all).is_err(), "{all}");
         }

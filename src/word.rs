@@ -197,6 +197,7 @@ const SECTION: u64 = 1 << 16;
 const UNTIL_WAIT: u64 = 1 << 17;
 const DOTLOCK_ONLY: u64 = 1 << 18;
 const RECORDED: u64 = 1 << 19;
+const UNTIL_EXIT: u64 = 1 << 20;
 
 impl ProcessWord {
     #[inline(always)]
@@ -212,7 +213,7 @@ impl ProcessWord {
         let mut low = self.0 & !LOCKS_MASK | count as u64;
         if count == 0 {
             low &= !(DOTLOCK_ONLY | RECORDED);
-            if low & UNTIL_WAIT == 0 {
+            if low & (UNTIL_WAIT | UNTIL_EXIT) == 0 {
                 low &= !SECTION;
             }
         }
@@ -249,16 +250,21 @@ impl ProcessWord {
         self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_WAIT)
     }
 
+    /// A change by a program whose sections last until it ends: only its death closes this one.
+    pub fn until_exit_begun(self) -> Self {
+        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_EXIT)
+    }
+
     /// The record that completes the set was written: the section is over, though
     /// its lock is still held (a profile's rule).
     pub fn record_written(self) -> Self {
-        self.next(self.0 & !(SECTION | UNTIL_WAIT | DOTLOCK_ONLY | RECORDED))
+        self.next(self.0 & !(SECTION | UNTIL_WAIT | UNTIL_EXIT | DOTLOCK_ONLY | RECORDED))
     }
 
     /// Such a program is about to wait: its section is over unless locks hold it.
     pub fn waits(self) -> Self {
         let mut low = self.0 & !UNTIL_WAIT;
-        if self.locks() == 0 {
+        if self.locks() == 0 && !self.until_exit() {
             low &= !SECTION;
         }
         self.next(low)
@@ -284,6 +290,11 @@ impl ProcessWord {
     /// Does the section last until the process waits?
     pub fn until_wait(self) -> bool {
         self.0 & UNTIL_WAIT != 0
+    }
+
+    /// Does the section last until the process ends?
+    pub fn until_exit(self) -> bool {
+        self.0 & UNTIL_EXIT != 0
     }
 
     /// Is everything that was changed in this section on record, synced, and the
@@ -419,5 +430,12 @@ mod tests {
         assert!(word.section_open() && !word.waits().section_open());
         assert!(word.with_locks(1).waits().section_open());
         assert!(word.with_locks(1).with_locks(0).section_open());
+    }
+
+    #[test]
+    fn until_exit_neither_a_wait_nor_the_last_lock_ends_it() {
+        let word = ProcessWord::default().until_exit_begun();
+        assert!(word.waits().section_open() && !word.until_wait());
+        assert!(word.with_locks(1).waits().with_locks(0).section_open());
     }
 }

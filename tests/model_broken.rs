@@ -175,3 +175,18 @@ fn a_sender_and_a_maker_that_takes_from_it_are_held_at_once() {
 fn only_the_first_ones_are_held() {
     finds(FIRST_SETS, Fault::FirstAlone, name(STILL));
 }
+
+#[test]
+fn an_agent_whose_section_ends_with_its_call() {
+    finds(AGENT, Fault::EndsWithCall, name(WHOLE));
+}
+
+#[test]
+fn nobody_is_waited_for_after_the_first_ones() {
+    finds(AGENT, Fault::NoRest, name(WHOLE));
+}
+
+#[test]
+fn news_that_goes_through_one_hand_more() {
+    finds(AGENT, Fault::OneHandLess, name(WHOLE));
+}

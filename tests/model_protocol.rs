@@ -202,3 +202,8 @@ fn first_crossed() {
 fn first_sets() {
     holds(FIRST_SETS);
 }
+
+#[test]
+fn agent() {
+    holds(AGENT);
+}

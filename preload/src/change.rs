@@ -3,14 +3,14 @@
 //! The first change under a lock opens the section, before it is made and while
 //! the thread's word still announces it. A profile may add habits of a program:
 //! files whose making, or whose writing, begins nothing; sections that last until
-//! the process waits; a count of changes and syncs for the settled rule.
+//! the process waits, or ends; a count of changes and syncs for the settled rule.
 
 use crate::enter::Begins;
 use crate::own;
 use crate::place::{self, Target};
 use crate::state::{
     FAMILY, FAMILY_RECORDED, HABITS, HANDED_OVER, HANDS_OVER, LAST_CHANGED, NEW_FILES, PARKABLE,
-    RECORD, Region, SETTLED, UNTIL_WAIT,
+    RECORD, Region, SETTLED, UNTIL_EXIT, UNTIL_WAIT,
 };
 use crate::{judged, resolve, rules, sys};
 use core::sync::atomic::AtomicU64;
@@ -92,6 +92,9 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
         own::step(region, |word| {
             if is_fork {
                 if word.locks() > 0 { word.forked(recorded) } else { word }
+            } else if habits & UNTIL_EXIT != 0 {
+                // Nothing but its death ends it: whoever waits for that finishes the set.
+                if word.until_exit() { word } else { word.until_exit_begun() }
             } else if habits & UNTIL_WAIT != 0 {
                 // Also under a lock: what follows its release belongs to the set.
                 if word.until_wait() && word.section_open() {
@@ -159,8 +162,9 @@ impl<'a, F: Fn(&Target) -> bool> Change<'a, F> {
 #[inline(always)]
 pub fn means_something(process: ProcessWord, habits: u32) -> bool {
     let counts = habits & SETTLED != 0;
-    let begun = process.until_wait() && process.section_open();
-    process.would_begin() || counts || habits & UNTIL_WAIT != 0 && !begun
+    let begun = (process.until_wait() || process.until_exit()) && process.section_open();
+    let lasts = habits & (UNTIL_WAIT | UNTIL_EXIT) != 0;
+    process.would_begin() || counts || lasts && !begun
 }
 
 fn counter() -> Option<&'static AtomicU64> {

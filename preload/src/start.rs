@@ -8,7 +8,7 @@ use crate::resolve::{self, HELPERS, auxiliary};
 use crate::state::{
     BARRIER, BORN_UNDER, CONTROL, FAMILY, FIRST, GATED, HABITS, HANDS_OVER, LOCKS_SEEN, MODE,
     NEW_FILES, ORDINARY, PARKABLE, RECORD, SETTLED, STARTING, STRONG, Settings, UNGATED, UNREADY,
-    UNTIL_WAIT, WIPED, settings_mut,
+    UNTIL_EXIT, UNTIL_WAIT, WIPED, settings_mut,
 };
 use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
@@ -364,9 +364,10 @@ fn is_the_command() -> bool {
 }
 
 /// Keys that name programs, and what they mean.
-const HABIT_KEYS: [(Key, u32); 6] = [
+const HABIT_KEYS: [(Key, u32); 7] = [
     (Key::First, FIRST),
     (Key::UntilWait, UNTIL_WAIT),
+    (Key::UntilExit, UNTIL_EXIT),
     (Key::NewFiles, NEW_FILES),
     (Key::Settled, SETTLED),
     (Key::Record, RECORD),

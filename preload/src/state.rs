@@ -69,6 +69,8 @@ pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
 pub static HABITS: AtomicU32 = AtomicU32::new(0);
 /// Sections last until the process waits.
 pub const UNTIL_WAIT: u32 = 1;
+/// Sections last until the process ends.
+pub const UNTIL_EXIT: u32 = 128;
 /// What is sent to another process of this machine, under a lock, is a change.
 pub const HANDS_OVER: u32 = 64;
 /// Creating a file begins no section.

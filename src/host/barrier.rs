@@ -3,7 +3,7 @@
 use super::sys;
 use gate::control::{ANY_SEQUENCE, ControlPage, Rank};
 use gate::drain::{Candidate, Order};
-use gate::profile::{self, Key};
+use gate::profile::{self, FirstWait, Key};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
 
@@ -48,18 +48,24 @@ pub fn order(
         return None;
     }
     let from = if there(Rank::Sender) && there(Rank::First) { Rank::Sender } else { Rank::First };
-    let calm_within = profile::first_wait(page.profile_text()).unwrap_or(CALM_WITHIN_NS);
-    Some(Order { from, drain, calm_after: calm_within / 10, calm_within })
+    // Where the profile says how long, nobody is taken for calm because he has not moved:
+    // on a busy processor that says nothing. And the first ones end, or the drain fails.
+    let ended = |calm_within| Order { from, drain: u64::MAX, calm_after: u64::MAX, calm_within };
+    let guessed = |calm_within| Order { from, drain, calm_after: calm_within / 10, calm_within };
+    Some(match first_wait(page) {
+        Some(FirstWait::Rest) => ended(u64::MAX),
+        Some(FirstWait::AtMost(ns)) => ended(ns),
+        None => guessed(CALM_WITHIN_NS),
+    })
 }
 
 fn names_first(page: &ControlPage) -> bool {
     profile::values(page.profile_text(), Key::First).next().is_some()
 }
 
-/// May the others be asked one by one whether they have come to rest? Not where the
-/// profile says how long they take: their messages may go through many hands.
-pub fn asks_each(page: &ControlPage) -> bool {
-    profile::first_wait(page.profile_text()).is_none()
+/// How the others are waited for, by the profile.
+pub fn first_wait(page: &ControlPage) -> Option<FirstWait> {
+    profile::first_wait(page.profile_text())
 }
 
 /// Raises the barrier for those that are held so early, or earlier. `anew`: of a freeze

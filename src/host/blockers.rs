@@ -58,16 +58,7 @@ fn noted_dotlock(header: &Header, lock: &Lock) -> Option<String> {
 
 /// Everything about one member that keeps the gate open, now.
 pub fn of(member: &Member) -> Vec<Blocker> {
-    let blank = |why: String| Blocker {
-        pid: member.pid,
-        program: member.stat.comm.clone(),
-        uid: procfs::uid(member.pid),
-        state: "in-flight".into(),
-        call: None,
-        path: None,
-        why,
-        age_ms: None,
-    };
+    let blank = |why: String| blank(member, why);
     let Some(view) = member.view.as_ref() else {
         let why = match member.denied {
             Some(error) => format!(
@@ -93,6 +84,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
             age_ms: age(header.section_since.load(Acquire)),
             ..blank(match lock {
                 Some(lock) => format!("section open under a lock ({:?})", lock.kind),
+                None if process.until_exit() => "section lasts until the process ends".into(),
                 None if process.until_wait() => "section lasts until the process waits".into(),
                 None => "section open, no lock known".into(),
             })
@@ -112,6 +104,24 @@ pub fn of(member: &Member) -> Vec<Blocker> {
         all.push(blank("threads without a place of their own are in flight".into()));
     }
     all
+}
+
+fn blank(member: &Member, why: String) -> Blocker {
+    Blocker {
+        pid: member.pid,
+        program: member.stat.comm.clone(),
+        uid: procfs::uid(member.pid),
+        state: "in-flight".into(),
+        call: None,
+        path: None,
+        why,
+        age_ms: None,
+    }
+}
+
+/// One that was asked whether it has come to rest ([`super::calm`]), and has not.
+pub fn restless(member: &Member) -> Blocker {
+    blank(member, "has not been seen to wait since those that are held first had ended".into())
 }
 
 /// Threads of one member that wait, at the barrier or for a lock.

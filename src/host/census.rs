@@ -63,13 +63,14 @@ impl Member {
         self.view.as_ref().map_or(0, count)
     }
 
-    /// Does its region show an open section?
-    pub fn in_section(&self) -> bool {
+    /// Does its region show an open section that its death cuts?
+    fn is_cut_by_death(&self) -> bool {
         let word = |view: &View| {
             let word = view.header().process.load(std::sync::atomic::Ordering::Acquire);
             gate::word::ProcessWord(word)
         };
-        self.view.as_ref().is_some_and(|view| word(view).section_open())
+        let cut = |word: gate::word::ProcessWord| word.section_open() && !word.until_exit();
+        self.view.as_ref().is_some_and(|view| cut(word(view)))
     }
 
     /// When is its program held?
@@ -368,7 +369,7 @@ impl Census {
                 if dead {
                     let member = &mut members[*at];
                     member.gone = true;
-                    if member.in_section() {
+                    if member.is_cut_by_death() {
                         self.died.push((gate, member.pid, member.stat.comm.clone()));
                     }
                 }

@@ -4,7 +4,7 @@
 
 use super::barrier;
 use super::blockers;
-use super::calm;
+use super::calm::{self, Rest};
 use super::census::{Census, Member};
 use super::dotlocks;
 use super::forgive;
@@ -198,6 +198,9 @@ impl Session {
                 if sys::now_ns() >= run.drain_until {
                     // Given up: seen now, for once opened they go on.
                     run.blockers = self.census.alive(at).flat_map(blockers::of).collect();
+                    if run.drain.awaits_calm() {
+                        run.blockers = calm::restless(&self.census.gates[at], run);
+                    }
                 }
                 run.held_at_opening = held(&run.reading, self.census.gates[at].len());
                 barrier::lower(self.gates[at].page.get());
@@ -243,8 +246,11 @@ impl Session {
                 run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
             }
             summary.stir ^= run.activity;
-            summary.at_rest = barrier::asks_each(self.gates[at].page.get())
-                && calm::reached(&self.census.gates[at], run);
+            let members = &self.census.gates[at];
+            summary.at_rest = match barrier::first_wait(self.gates[at].page.get()) {
+                None => calm::reached(members, run, Rest::Seen),
+                Some(_) => calm::reached(members, run, Rest::Waits),
+            };
         }
         if summary.motion != run.last.motion {
             run.moved_at = sys::now_ns();

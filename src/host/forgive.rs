@@ -126,7 +126,7 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     let view = member.view.as_ref()?;
     let header = view.header();
     let word = gate::word::ProcessWord(header.process.load(Acquire));
-    if !word.section_open() || word.until_wait() {
+    if !word.section_open() || word.until_wait() || word.until_exit() {
         return None;
     }
     let mut listed = header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).peekable();

@@ -65,6 +65,53 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// Calls in which a thread sleeps until somebody tells it something.
+const WAITS_FOR_OTHERS: [i64; 23] = [
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_select,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_pause,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_futex,
+    libc::SYS_msgrcv,
+    libc::SYS_mq_timedreceive,
+];
+
+/// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
+/// passed)? Also if it is dead.
+pub fn waits_for_others(pid: i32, clock: bool) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).all(|tid: i32| {
+        let of = format!("{pid}/task/{tid}");
+        let state = fs::read_to_string(format!("/proc/{of}/stat")).ok();
+        match state.and_then(|text| parse_stat(&text)).map(|stat| stat.state) {
+            Some('S') => {}
+            // On a processor, at the disk, stopped.
+            Some(state) => return matches!(state, 'Z' | 'X'),
+            None => return true,
+        }
+        let sleeps = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
+        syscall_fd(pid, tid).is_some_and(|(call, _)| {
+            WAITS_FOR_OTHERS.contains(&call) || clock && sleeps.contains(&call)
+        })
+    })
+}
+
 /// Does the kernel know a write lock of this process, on a file that it has open?
 pub fn holds_a_write_lock(pid: i32) -> bool {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
@@ -195,7 +242,9 @@ mod tests {
         assert_eq!(innermost_pid(&me.to_string()), Some(me));
         let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
         assert!(children(me).contains(&(child.id() as i32)));
+        assert!(!waits_for_others(child.id() as i32, false), "for the clock");
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(!waits_for_others(me, true) && waits_for_others(child.id() as i32, false));
     }
 }

@@ -5,6 +5,7 @@ use super::pass::Reading;
 use super::report::Finding;
 use super::sys;
 use gate::drain::{Drain, Limits, Order, Outcome, Summary, Told};
+use gate::rest::Rounds;
 use gate::standing::Given;
 use std::collections::HashSet;
 
@@ -47,7 +48,7 @@ pub struct Run {
     pub(super) born_next: u64,
     pub(super) activity: u64,
     pub(super) moved_at: u64,
-    pub(super) rounds: u32,
+    pub(super) rounds: Rounds,
     pub(super) rested: HashSet<usize>,
     pub(super) held_at_opening: Vec<(usize, usize, u64)>,
     /// Every thread's word (member, slot, word) as the last pass before the snapshot
@@ -79,7 +80,7 @@ impl Run {
             born_next: 0,
             activity: 0,
             moved_at: 0,
-            rounds: 0,
+            rounds: Rounds::default(),
             rested: HashSet::new(),
             held_at_opening: Vec::new(),
             drained_words: Vec::new(),

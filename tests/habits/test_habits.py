@@ -263,14 +263,18 @@ class Habits(unittest.TestCase):
             self.assertTrue(worked_s > 0.5 if goes_on else worked_s < 0.4, (lines, worked_s))
 
     def test_where_all_are_held_first_nobody_is_before_anybody(self):
-        for others, waits in (([], False), (["rest"], True)):
+        """Nobody is waited for who would have to come to rest."""
+        for names, waits in (("maker", False), ("maker rest", True)):
             self.gate(first="maker", first_wait="1000ms")
-            for name in ["maker", *others]:
-                self.puppet(name)
-            outcomes = [self.freeze(drain="2500ms") for _ in range(3)]
-            self.assertEqual([o.exit for o in outcomes], [0] * 3, outcomes[0].stderr)
-            # Of those 1000 ms a tenth must be calm.
-            self.assertEqual(min(o.drain_ms for o in outcomes) > 90, waits, outcomes)
+            *_, last = [self.puppet(name) for name in names.split()]
+            last.begin("both", self.file("a"), self.file("b"))
+            while not self.file("a").exists():
+                time.sleep(0.001)
+            outcome = self.freeze(drain="2500ms")
+            self.assertEqual(outcome.exit, 0, outcome.stderr)
+            # It works for half a second, and is held at its next write or waited for.
+            self.assertEqual(outcome.drain_ms > 250, waits, outcome)
+            last.end()
 
     def test_who_hands_over_is_held_before_the_other_first_ones(self):
         for hand_over, goes_on in (("sender", True), ("nobody", False)):
@@ -293,6 +297,53 @@ class Habits(unittest.TestCase):
         closed = outcome.barrier[0] + time.time() - time.monotonic()
         # Held at once it writes only in the openings by which a stuck drain tries to help itself.
         return float(seen.read_text()) - closed
+    def with_agent(self, n, drain="2s", slow=""):
+        """What is seen of a delivery while the gate is closed: the agent writes a, works, writes b and
+        exits; its parent hears of the exit and puts down a record. `slow`: a shell between the two."""
+        a, b = self.file(f"a{n}"), self.file(f"b{n}")
+        agent = self.data.parent / "agent"
+        if not agent.exists():
+            shutil.copy(self.built / "puppet", agent)
+        if slow:
+            shell = self.data.parent / f"shell{n}"
+            shell.write_text(f"#!/bin/sh\n{agent} $*\n{slow}\n")
+            shell.chmod(0o755)
+            agent = shell
+        parent = self.puppet("parent")
+        parent.begin("agent", agent, a, b)
+        while not a.exists():
+            time.sleep(0.001)
+        names = self.seen_by(drain=drain)
+        parent.end()
+        return [name in names for name in (a.name, b.name, b.name + ".record")]
+
+    def test_until_exit(self):
+        """The record lies in a snapshot if what was delivered does, and nothing is half delivered."""
+        self.gate(first="agent", until_exit="agent", first_wait="rest")
+        for n in range(3):
+            self.assertEqual(self.with_agent(n), [True] * 3)
+        # Without the key it is held between its two writes, without the rest its parent.
+        self.gate(first="agent", first_wait="rest")
+        self.assertEqual(self.with_agent(3), [True, False, False])
+
+    def test_first_wait_rest_waits_for_programs_outside_the_gate_too(self):
+        """A shell between agent and parent, which works (a loop, no sleep) before it ends."""
+        work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
+        programs = ["agent", "parent", "true"]
+        self.gate(program=programs, first="agent", until_exit="agent", first_wait="rest")
+        self.assertEqual(self.with_agent(0, slow=work), [True] * 3)
+
+    def test_first_wait_rest_is_not_drained_while_somebody_works(self):
+        for lines, verdict in (({"first_wait": "rest"}, "NOT_DRAINED"), ({"first_wait": "50ms"}, "CONSISTENT")):
+            self.gate(first="agent", **lines)
+            self.puppet("agent")
+            other = self.puppet("other")
+            other.begin("both", self.file("a"), self.file("b"))
+            outcome = self.freeze(drain="250ms")
+            self.assertEqual(outcome.verdict, verdict, outcome.stderr)
+            if verdict == "NOT_DRAINED":
+                self.assertIn("(other): has not been seen to wait", outcome.stderr)
+            other.end()
 
     def listener(self, family=socket.AF_UNIX, name="lmtp"):
         server = socket.socket(family, socket.SOCK_STREAM)

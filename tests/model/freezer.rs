@@ -32,7 +32,7 @@ impl Protocol {
     /// Would its next pass read what the last one read, and learn nothing?
     pub fn would_reread(&self, s: &State) -> bool {
         matches!(s.freezer.phase, Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass))
-            && s.freezer.stale == Some(readable(s))
+            && s.freezer.stale == Some(self.readable(s))
     }
 
     /// The thread whose word is read next.
@@ -86,21 +86,27 @@ impl Protocol {
             s.places.clear();
         }
         let deadline = (time + limit).max(s.last_deadline + 1);
+        let from = match self.scenario.senders {
+            0 => Rank::First,
+            _ if self.fault == Fault::OneRank => Rank::First,
+            _ => Rank::Sender,
+        };
+        let order = if self.scenario.hands == 0 || self.fault == Fault::NoRest {
+            Order {
+                from,
+                drain: self.scenario.drain,
+                calm_after: if self.scenario.patient { TICK } else { 0 },
+                calm_within: 1 << 38,
+            }
+        } else {
+            Order { from, drain: u64::MAX, calm_after: u64::MAX, calm_within: u64::MAX }
+        };
         let limits = Limits {
             deadline,
             drain_until: time + self.scenario.drain,
             stuck_after: self.scenario.stuck,
             openings: self.scenario.openings,
-            order: (self.scenario.first != 0 && self.fault != Fault::NoOrder).then_some(Order {
-                from: match self.scenario.senders {
-                    0 => Rank::First,
-                    _ if self.fault == Fault::OneRank => Rank::First,
-                    _ => Rank::Sender,
-                },
-                drain: self.scenario.drain,
-                calm_after: if self.scenario.patient { TICK } else { 0 },
-                calm_within: 1 << 38,
-            }),
+            order: (self.scenario.first != 0 && self.fault != Fault::NoOrder).then_some(order),
         };
         let mut drain = Drain::new(limits);
         let f = &mut s.freezer;
@@ -165,6 +171,7 @@ impl Protocol {
                 }
                 s.last_deadline = deadline;
                 s.freezer.deadline = deadline;
+                (s.freezer.rested, s.freezer.rounds) = Default::default();
             }
             Ask::Close(deadline) => {
                 if self.fault != Fault::FirstAlone {
@@ -271,9 +278,11 @@ impl Protocol {
     }
 
     fn read_one(&self, s: &mut State, at: usize, member: Member, which: usize) {
+        let asleep = self.scenario.hands > 0 && self.is_asleep(s, member.proc as usize);
         let (rows, procs, regions) = (&mut s.freezer.rows, &s.procs, &s.regions);
         let (proc, row) = (&procs[member.proc as usize], &mut rows[at]);
         row.gone |= !proc.alive;
+        row.asleep |= !proc.alive;
         let Some(region) = member.region.map(|at| &regions[at as usize]) else { return };
         if let Some(word) = region.words.get(which) {
             row.words.push(*word);
@@ -282,6 +291,7 @@ impl Protocol {
         row.process = region.process;
         row.lock_sequence = region.lock_sequence;
         row.holds = region.holds;
+        row.asleep = asleep;
         row.waits = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
         row.family = !region.after_exec;
     }
@@ -326,12 +336,16 @@ impl Protocol {
             s.freezer.given.retain(|g| g != one);
             s.places.retain(|place| *place != one.candidate);
         }
+        let rounds = s.freezer.rounds;
+        if s.freezer.drain.is_some_and(|drain| drain.awaits_calm()) && self.scenario.hands > 0 {
+            seen.at_rest = self.has_come_to_rest(s);
+        }
         s.freezer.last = seen;
         let told = Told::Seen(seen, s.time);
         if let Some(mut thaw) = s.freezer.thaw {
             let mut ask = thaw.next(told);
             if ask == ThawAsk::Pause {
-                s.freezer.stale = fresh.then(|| readable(s));
+                s.freezer.stale = fresh.then(|| self.readable(s));
                 ask = thaw.next(Told::Done(s.time));
             }
             s.freezer.early_clock = s.time;
@@ -343,14 +357,44 @@ impl Protocol {
             let quiet = seen.in_flight == 0 && seen.outstanding == 0;
             let calm = s.freezer.drain.is_some_and(|drain| drain.awaits_calm());
             let again = !quiet && s.freezer.phase == Phase::Draining(Ask::Rescan);
-            let waits = calm && s.freezer.phase == Phase::Draining(Ask::Pass);
+            let same = s.freezer.rounds == rounds;
+            let waits = calm && same && s.freezer.phase == Phase::Draining(Ask::Pass);
             if fresh && (again || waits) {
-                s.freezer.stale = Some(readable(s));
+                s.freezer.stale = Some(self.readable(s));
             }
         }
         if !matches!(s.freezer.phase, Phase::Draining(Ask::Revoke)) {
             s.freezer.rows.clear();
         }
+    }
+
+    /// Has the news of the first ones gone through all hands, by the pass just read?
+    fn has_come_to_rest(&self, s: &mut State) -> bool {
+        let f = &mut s.freezer;
+        let hands = self.scenario.hands - (self.fault == Fault::OneHandLess) as u32;
+        let mut all = true;
+        for (at, member) in f.list.iter().enumerate() {
+            f.rested |= (f.rows[at].asleep as u8) << at;
+            let asked = f.rounds.asks(self.scenario.rank(member.proc as usize) != Rank::Last);
+            all &= !asked || f.rested & 1 << at != 0;
+        }
+        if all {
+            f.rounds.next();
+            f.rested = 0;
+        }
+        f.rounds.are_over(hands)
+    }
+
+    /// All that a pass reads and a decision depends on.
+    fn readable(&self, s: &State) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (s.time, &s.regions, s.family).hash(&mut hasher);
+        for (p, proc) in s.procs.iter().enumerate() {
+            let sleeps = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
+            let asleep = self.scenario.hands > 0 && self.is_asleep(s, p);
+            (proc.alive, proc.region, sleeps, asleep).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn thaw(&self, s: &mut State, ask: ThawAsk) {
@@ -393,17 +437,6 @@ impl Protocol {
     pub fn kill_freezer(&self, s: &mut State) {
         self.over(s, Verdict::None);
     }
-}
-
-/// All that a pass reads and a decision depends on.
-fn readable(s: &State) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (s.time, &s.regions, s.family).hash(&mut hasher);
-    for proc in &s.procs {
-        let sleeps = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
-        (proc.alive, proc.region, sleeps).hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 /// The rows of a pass, in the form that `gate::standing` wants.

@@ -80,6 +80,12 @@ pub enum Fault {
     SendIsNoChange,
     /// When the first ones have come to rest nobody is held any more.
     FirstAlone,
+    /// An agent's section ends with its call.
+    EndsWithCall,
+    /// When the first ones have come to rest all are held.
+    NoRest,
+    /// News is taken to go through one hand less.
+    OneHandLess,
     /// What a child's child changes is not counted.
     GrandchildUncounted,
     /// What counts as settled is judged before a pause, and kept for that word.

@@ -39,6 +39,10 @@ pub struct Scenario {
     pub first: u8,
     /// Those of them that hand over, and are held before all.
     pub senders: u8,
+    /// Processes (bits) whose sections last until they end.
+    pub until_exit: u8,
+    /// The others are held when each has been seen at rest, so many times; 0: in time.
+    pub hands: u32,
     /// The profile's rule for settled sections is in force.
     pub settled: bool,
 }
@@ -81,6 +85,8 @@ const TIMELESS: Scenario = Scenario {
     handler: 0,
     first: 0,
     senders: 0,
+    until_exit: 0,
+    hands: 0,
     settled: false,
 };
 
@@ -429,6 +435,25 @@ pub const FIRST_MESSAGE: Scenario = Scenario {
     drain: 30 * TICK,
     until: 50 * TICK,
     patient: true,
+    ..TIMELESS
+};
+
+/// A set that is begun by a delivery agent, who tells by its exit, and finished by those
+/// who hear of it, through several hands and no lock: its parent (a client's child that
+/// merely waits), that one's parent, which records, and another process by message.
+pub const AGENT: Scenario = Scenario {
+    name: "a set by exit and by message, its maker held first",
+    programs: &[
+        &[Fork(1), Wait, Write(2)],
+        &[Fork(2), Wait],
+        &[Write(0), Write(1)],
+        &[Await(2), Write(3)],
+    ],
+    procs: &[&[0], &[3]],
+    sets: &[Set { files: &[0, 2, 3], of: ALL }],
+    first: 0b1100,
+    until_exit: 0b1000,
+    hands: 2,
     ..TIMELESS
 };
 

@@ -4,6 +4,7 @@
 
 use gate::drain::{Candidate, Drain, Summary};
 use gate::entry::Patience;
+use gate::rest::Rounds;
 use gate::standing::Given;
 use gate::thaw::{Broken, Thaw};
 use gate::word::{ProcessWord, ThreadWord};
@@ -161,6 +162,8 @@ pub struct Row {
     pub gone: bool,
     pub waits: bool,
     pub family: bool,
+    /// In a call that waits for others.
+    pub asleep: bool,
 }
 
 /// Where the freezer is.
@@ -212,6 +215,9 @@ pub struct Freezer {
     /// The summary of the last complete pass.
     pub last: Summary,
     pub drained: Summary,
+    /// Who has been seen at rest in this round (bits of the list).
+    pub rested: u8,
+    pub rounds: Rounds,
     /// Sections that were found settled, with their words (the broken variant's).
     pub settled: Vec<(u8, ProcessWord)>,
     /// A clock read before the lowering (the broken variant's).

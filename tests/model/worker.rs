@@ -43,6 +43,18 @@ impl Protocol {
         }
     }
 
+    /// Does this process sleep until others have done something?
+    pub fn is_asleep(&self, s: &State, p: usize) -> bool {
+        let proc = &s.procs[p];
+        let sleeps = |t: usize| {
+            let thread = &proc.threads[t];
+            let waits = matches!(self.op(thread), Some(Op::Wait | Op::Await(_)));
+            let waits = waits && thread.step == Step::Next && !self.can_step(s, p, t);
+            waits || thread.step == Step::Held || self.is_over(thread) && proc.parent.is_none()
+        };
+        !proc.alive || proc.region.is_some() && (0..proc.threads.len()).all(sleeps)
+    }
+
     /// The word that this process looks at.
     fn barrier(&self, s: &State, p: usize) -> u64 {
         match self.scenario.rank(p) {
@@ -285,6 +297,13 @@ impl Protocol {
                         region.family_synced,
                     );
                 Some(if recorded { |word| word.forked(true) } else { |word| word.forked(false) })
+            }
+            Op::Write(_)
+                if self.scenario.until_exit & 1 << p != 0
+                    && self.fault != Fault::EndsWithCall
+                    && !region.process.section_open() =>
+            {
+                Some(ProcessWord::until_exit_begun)
             }
             Op::Write(_) | Op::Send(_) | Op::Exec if region.process.would_begin() => {
                 Some(ProcessWord::section_begun)

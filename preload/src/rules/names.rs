@@ -5,6 +5,7 @@
 //! its owner in flight, because it also lies in the snapshot.
 
 use super::{directory, path};
+use crate::change::means_something;
 use crate::enter::{Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::own;
@@ -42,7 +43,7 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         frame.note[0] = (name == Some(LockName::Lock) && exclusive) as u64 * MAKES_LOCK;
         let begins = if frame.note[0] != 0 || name == Some(LockName::HitchingPost) {
             Begins::Nothing
-        } else if flags & O_TRUNC == 0 && under_lock() && sys::stat_at(dir, path).is_some() {
+        } else if flags & O_TRUNC == 0 && may_begin() && sys::stat_at(dir, path).is_some() {
             // Only opened: whatever is written to it later is the change.
             Begins::Nothing
         } else {
@@ -52,8 +53,10 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
     }
 }
 
-fn under_lock() -> bool {
-    region().is_some_and(|r| ProcessWord(r.header.process.load(Acquire)).would_begin())
+/// Would a change now begin a section?
+fn may_begin() -> bool {
+    let process = |r: &Region| ProcessWord(r.header.process.load(Acquire));
+    region().is_some_and(|r| means_something(process(r), HABITS.load(Relaxed)))
 }
 
 /// # Safety

@@ -124,7 +124,7 @@ pub fn unknown(site: &Site, root: &Path, unit: &str, with: &With<'_>) -> Result<
     let name = unit.trim_end_matches(".service");
     let profile = "# writegate profile. Nothing is known about this service; keys, one value a line: path,\n\
                    # exclude, lifetime-lock, program, parkable, new-files, settled, record, until-wait,\n\
-                   # first, first-wait, hand-over, hand-over-to.\n\
+                   # until-exit, first, first-wait, hand-over, hand-over-to.\n\
                    # Protected directories, if not every file system on storage is meant:\n\
                    # path = /srv/data\n";
     let mut plan = common(site, name, with, profile)?;
