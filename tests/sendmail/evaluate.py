@@ -10,7 +10,14 @@ def start(work, queue, store, gate, remote_port, name):
     return server.Sendmail(work, queue, store, gate=gate, remote=remote_port, name=name)
 
 
+def start_brisk(work, queue, store, gate, remote_port, name):
+    """A procmail that finds an mbox locked sleeps one second instead of eight."""
+    return server.Sendmail(work, queue, store, gate=gate, remote=remote_port, name=name,
+                           procmailrc="LOCKSLEEP=1\n")
+
+
 SERVER = trial.Server("sendmail", start, queuefiles.read, server.RECIPIENTS, "b0@local.test")
+BRISK = trial.Server("sendmail", start_brisk, queuefiles.read, server.RECIPIENTS, "b0@local.test")
 PROFILE = report.PROFILES / "sendmail.conf"
 
 unavailable = report.unavailable
@@ -34,6 +41,8 @@ def parts(count, control, restores):
         report.Part("mbox", one(count=count, recipients=boxes, smtp_clients=1, most=1,
                                 batch=1000, **gated),
                     must="shown"),
+        report.Part("mbox-locksleep", one(count=count, recipients=boxes, smtp_clients=1, most=1,
+                                          batch=1000, **gated), server=BRISK),
         report.Part("mbox-crowd", one(count=few, recipients=boxes, **gated), must="shown"),
         report.Part("slow-data", one(count=few, recipients=maildirs, slow_clients=4, **gated)),
         report.Part("slow-remote", one(count=few, recipients=maildirs, remote_delay_s=0.5, **gated),

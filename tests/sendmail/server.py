@@ -61,6 +61,10 @@ R$*<@remote.test>$*\t$#relay $@ [127.0.0.1] $: $1<@remote.test>$2
 class Sendmail(base.Server):
     PACKAGES, LOG = PACKAGES, "sendmail.log"
 
+    def __init__(self, *args, procmailrc="", **kw):
+        super().__init__(*args, **kw)
+        self.procmailrc = procmailrc            # for all users
+
     def argv(self):
         return self.root.argv(SENDMAIL, "-bD", "-q5s")
 
@@ -81,6 +85,7 @@ class Sendmail(base.Server):
                                 ":0\n%s/maildir/%s/\n" % (self.store, user))
                 os.chown(home + "/.procmailrc", 6000 + n, 6000 + n)
             os.chown(home, 6000 + n, 6000 + n)
+        self.root.write("/etc/procmailrc", self.procmailrc)
         self.make_boxes()
         for n, user in enumerate(MBOX):
             # procmail sleeps a second in every delivery into an empty mbox.
