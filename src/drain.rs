@@ -4,9 +4,10 @@
 //! [`Drain::next`] asks for and tells it what came of it:
 //!
 //! ```text
-//!   Close ─> Fence ─> Pass ──quiet twice, same digest──> Rescan ──no newcomer──> Done(Drained)
-//!              ^       │ ^                                  │
-//!              │       │ └──────────── newcomers ───────────┘
+//!   Close ─> Fence ─> Pass ──quiet twice, same digest──> Rescan ─no newcomer─> Pass ─the same─> Done(Drained)
+//!              ^       │ ^                                  │                    │
+//!              │       │ └──────────── newcomers ───────────┘                    │
+//!              │       │ └──────────────────────── not the same ─────────────────┘
 //!              │       ├─ blocked behind someone held ─> Admit ─┐
 //!              │       ├─ owner of an admitted child done ─> Revoke ─> Pass
 //!              │       ├─ nothing moves, someone is held ─> Open ─> AwaitMoved ─> Close
@@ -15,7 +16,8 @@
 //! ```
 //!
 //! Every `Close` is followed by a `Fence`, and what was seen before it counts
-//! for nothing.
+//! for nothing. The last pass comes after the listing: what a process has changed that
+//! was born and died without being listed is counted by then ([`crate::standing::settled`]).
 //!
 //! Where a profile names programs that are held `first`, each `Close` has a prelude:
 //! close for those alone, drain them, then wait until everybody else has come to rest
@@ -187,6 +189,8 @@ pub struct Drain {
     stage: Stage,
     /// The digest of the pass before, if that one was quiet and since the fence.
     quiet: Option<u64>,
+    /// Since that pass everybody was listed, and nobody was new.
+    listed: bool,
     /// For telling "stuck": what those in flight showed, and since when it has
     /// not changed.
     motion: Option<u64>,
@@ -216,7 +220,8 @@ impl Drain {
         // When it last moved matters only for another opening.
         let may_open = self.openings < self.limits.openings;
         let moved_at = if may_open { self.moved_at } else { 0 };
-        (self.limits, self.phase, self.stage, self.quiet, self.motion, moved_at, self.openings)
+        let quiet = (self.quiet, self.listed);
+        (self.limits, self.phase, self.stage, quiet, self.motion, moved_at, self.openings)
     }
 
     /// A drain that has yet to begin.
@@ -226,6 +231,7 @@ impl Drain {
             phase: Phase::Begin,
             stage: Stage::All,
             quiet: None,
+            listed: false,
             motion: None,
             moved_at: 0,
             openings: 0,
@@ -281,7 +287,7 @@ impl Drain {
         let (phase, ask) = match (self.phase, told) {
             (Phase::Begin, _) => self.close(),
             (Phase::Closing, _) => {
-                self.quiet = None;
+                (self.quiet, self.listed) = (None, false);
                 (Phase::Fencing, Ask::Fence)
             }
             (Phase::Fencing, Told::Done(now)) => {
@@ -297,10 +303,11 @@ impl Drain {
                 (Phase::Passing, Ask::Pass)
             }
             (Phase::Rescanning, Told::Newcomers(0)) => {
-                (Phase::Over(Outcome::Drained), Ask::Done(Outcome::Drained))
+                self.listed = true;
+                (Phase::Passing, Ask::Pass)
             }
             (Phase::Rescanning, _) => {
-                self.quiet = None;
+                (self.quiet, self.listed) = (None, false);
                 (Phase::Passing, Ask::Pass)
             }
             (Phase::Pausing, _) => (Phase::Passing, Ask::Pass),
@@ -353,12 +360,15 @@ impl Drain {
         };
         if in_flight == 0 && (seen.outstanding == 0 || self.stage != Stage::All) {
             if self.quiet == Some(seen.digest) {
+                if self.listed {
+                    return (Phase::Over(Outcome::Drained), Ask::Done(Outcome::Drained));
+                }
                 return (Phase::Rescanning, Ask::Rescan);
             }
-            self.quiet = Some(seen.digest);
+            (self.quiet, self.listed) = (Some(seen.digest), false);
             return (Phase::Passing, Ask::Pass);
         }
-        self.quiet = None;
+        (self.quiet, self.listed) = (None, false);
         if seen.revocable {
             return (Phase::Pausing, Ask::Revoke);
         }
@@ -427,7 +437,25 @@ mod tests {
         assert_eq!(drain.next(Told::Newcomers(1)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(9), 4)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(9), 5)), Ask::Rescan);
-        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(9), 6)), Ask::Done(Outcome::Drained));
+    }
+
+    #[test]
+    fn what_the_pass_after_the_listing_sees_decides() {
+        let mut drain = Drain::new(LIMITS);
+        to_first_pass(&mut drain);
+        assert_eq!(drain.next(Told::Seen(quiet(7), 1)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(7), 2)), Ask::Rescan);
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        let unsettled = Summary { in_flight: 1, motion: 3, ..quiet(7) };
+        assert_eq!(drain.next(Told::Seen(unsettled, 3)), Ask::Pause);
+        assert_eq!(drain.next(Told::Done(4)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(8), 4)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(8), 5)), Ask::Rescan, "listed anew");
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(9), 6)), Ask::Pass, "somebody passed");
+        assert_eq!(drain.next(Told::Seen(quiet(9), 7)), Ask::Rescan);
     }
 
     const ORDERED: Limits = Limits {
@@ -462,7 +490,8 @@ mod tests {
         assert_eq!(drain.next(Told::Done(13)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Pass);
         assert_eq!(drain.next(Told::Seen(quiet(7), 14)), Ask::Rescan);
-        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Done(Outcome::Drained));
+        assert_eq!(drain.next(Told::Newcomers(0)), Ask::Pass);
+        assert_eq!(drain.next(Told::Seen(quiet(7), 15)), Ask::Done(Outcome::Drained));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`Standing`]s; [`summarize`] does the rest. No region is believed about any
 //! process but its own.
 
+use crate::calls::{Rule, TABLE};
 use crate::control::{ANY_SEQUENCE, Rank};
 use crate::drain::{Candidate, Summary};
 use crate::word::{Doing, ProcessWord, ThreadWord};
@@ -224,12 +225,17 @@ pub struct Rest {
 /// Its owner has everything on record and has left the rest to a child
 /// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
 /// everyone who works for it has no section of its own, has done nothing since, and
-/// waits: in a call that may last, or at the barrier. (A lock taken meanwhile, a mailbox's
+/// waits: in a call that may last, or at the barrier, where an unborn child will be held. (A lock taken meanwhile, a mailbox's
 /// dotlock, guards nothing that is half-done: its holder is held at its next change.)
 /// `unchanged`: the family's count is what it was when all was on record, so that
 /// nobody has changed anything, nor anyone who was born and died unseen.
-/// Whoever wakes is held at its next change like anybody else. The rule trusts
-/// that the record comes first: not for servers that record later.
+/// Whoever wakes is held at its next change like anybody else. An owner that is itself held
+/// where it would fork the next child needs no such helper: with nothing changed since, the
+/// set is as complete as it was at the fork before. The rule trusts that the record comes
+/// first: not for servers that record later.
+///
+/// A child that was born and died between two listings is known by the family's count alone:
+/// what decides is a pass after the last listing ([`crate::drain`]).
 pub fn settled(
     at: usize,
     processes: &[Standing<'_>],
@@ -249,13 +255,23 @@ pub fn settled(
         if p.unknown || p.nonce == 0 && !p.unborn || p.in_section() || is_calling(p) {
             return false;
         }
-        // Held at the barrier, it can do nothing either.
-        if !(waits || p.held()) || !family {
+        // Held at the barrier, it can do nothing either; nor before its first entry, which is.
+        let unborn = p.nonce == 0 && p.unborn;
+        if !(waits || p.held() || unborn) || !family {
             return false;
         }
         helpers += 1;
     }
-    helpers > 0
+    helpers > 0 || forks_next(&processes[at])
+}
+
+/// Is it held at a fork, and nowhere else?
+fn forks_next(p: &Standing<'_>) -> bool {
+    let is_fork = |t: &Thread| {
+        let rule = TABLE.get(t.word.call() as usize).and_then(|info| info.rule);
+        matches!(rule, Some(Rule::Fork))
+    };
+    p.held() && p.threads.iter().all(|t| t.word.doing() != Doing::Held || is_fork(t))
 }
 
 /// Is `owner` an ancestor of `at`?
@@ -329,6 +345,7 @@ pub fn summarize(processes: &[Standing<'_>], given: &[Given]) -> Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::Call;
 
     const LOCK: LockFile = LockFile { dev: 1, ino: 7 };
 
@@ -462,6 +479,11 @@ mod tests {
         assert!(!over(&[owner, helper], &|_| awake));
         let held = [thread(Doing::Held, None)];
         assert!(over(&[owner, Standing { threads: &held, ..helper }], &|_| awake));
+        let unborn =
+            Standing { parent: Some(0), unborn: true, ..process(0, ProcessWord::default()) };
+        assert!(over(&[owner, unborn], &|_| awake), "it will be held");
+        let lost = Standing { unborn: false, ..unborn };
+        assert!(!over(&[owner, lost], &|_| quiet), "who knows what it is");
         assert!(!over(&[owner, helper], &|_| Rest { family: false, ..quiet }), "after an exec");
         let locking = Standing { process: ProcessWord::default().with_locks(1), ..helper };
         assert!(over(&[owner, locking], &|_| quiet), "it has changed nothing under its lock");
@@ -469,6 +491,25 @@ mod tests {
         assert!(!over(&[owner, writing], &|_| quiet));
         let unrecorded = process(1, in_section());
         assert!(!over(&[unrecorded, helper], &|_| quiet));
+    }
+
+    #[test]
+    fn an_owner_held_before_its_next_child_needs_none_that_waits() {
+        let held_at = |call: Call| Thread {
+            word: ThreadWord::default().enter(Doing::Held, call as u16, None),
+            waits_for: None,
+            forgiven: false,
+        };
+        let word = in_section().forked(true);
+        let over = |threads: &[Thread], unchanged| {
+            let owner = Standing { threads, ..process(1, word) };
+            settled(0, &[owner], unchanged, |_| Rest::default())
+        };
+        assert!(over(&[held_at(Call::fork)], true));
+        assert!(!over(&[held_at(Call::fork)], false), "its last child has done something");
+        assert!(!over(&[held_at(Call::write)], true), "it is about to record");
+        assert!(!over(&[held_at(Call::fork), held_at(Call::write)], true));
+        assert!(!over(&[thread(Doing::Idle, None)], true), "on its way, who knows where to");
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn a_new_image_that_forgets_its_section() {
 }
 
 #[test]
-fn a_new_image_that_is_no_newcomer() {
+fn a_new_image_that_is_not_looked_up() {
     finds(EXEC_FIRST, Fault::NewImageIsOld, name(STILL));
 }
 
@@ -144,6 +144,21 @@ fn a_grandchild_whose_changes_are_not_counted() {
 #[test]
 fn a_settled_judgement_that_is_older_than_a_revocation() {
     finds(SETTLED_ADMITTED, Fault::SettledKept, name(WHOLE));
+}
+
+#[test]
+fn an_owner_that_is_held_before_its_next_child_and_has_not_recorded_the_last() {
+    finds(SETTLED_NEXT, Fault::HeldForkTrusted, name(WHOLE));
+}
+
+#[test]
+fn a_child_that_becomes_another_program_unseen() {
+    finds(SETTLED_NEXT_EXEC, Fault::ExecUncounted, name(WHOLE));
+}
+
+#[test]
+fn a_listing_that_ends_a_drain_without_another_pass() {
+    finds(SETTLED_LATE, Fault::ListedIsDrained, name(WHOLE));
 }
 
 #[test]

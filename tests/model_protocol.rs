@@ -129,6 +129,21 @@ fn settled_two() {
 }
 
 #[test]
+fn settled_late() {
+    holds(SETTLED_LATE);
+}
+
+#[test]
+fn settled_next() {
+    holds(SETTLED_NEXT);
+}
+
+#[test]
+fn settled_next_exec() {
+    holds(SETTLED_NEXT_EXEC);
+}
+
+#[test]
 fn settled_locks() {
     holds(SETTLED_LOCKS);
 }

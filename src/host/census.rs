@@ -111,6 +111,8 @@ pub enum Kind {
     Other,
     /// A kernel thread: never anything else.
     Kernel,
+    /// Dead, and nobody has waited for it: under this start time never anything else.
+    Dead,
 }
 
 /// A process that was looked at.
@@ -204,6 +206,9 @@ impl Census {
                 self.seen.insert(pid, Seen { start, image, kind: Kind::Kernel });
             } else if stat.state != 'Z' && stat.state != 'X' {
                 before.insert(pid, (stat, handle));
+            } else if self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
+                // Where nobody waits for orphans there are hundreds.
+                self.seen.insert(pid, Seen { start, image, kind: Kind::Dead });
             }
         }
         let asked: Vec<i32> = before.keys().copied().collect();

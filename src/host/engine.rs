@@ -80,7 +80,7 @@ impl Session {
                 let deadline = barrier::new_deadline(gate.page.get(), now, limit_ns);
                 barrier::count_freeze(gate.page.get());
                 let half = drain_until.saturating_sub(now) / 2;
-                let ranks = members.iter().filter(|member| !member.gone).map(Member::rank);
+                let ranks = members.iter().filter(|member| shows_rank(member)).map(Member::rank);
                 let order = barrier::order(gate.page.get(), half, ranks);
                 Run::new(deadline, drain_until, order)
             })
@@ -294,7 +294,9 @@ impl Session {
                 .view
                 .as_ref()
                 .map(|v| v.header().process.load(std::sync::atomic::Ordering::Acquire));
-            let section = view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
+            // One that counts as over is waited for by nobody.
+            let section = view != member.settled
+                && view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
             if quiet_ns > BORN_AFTER_NS && (section || calls) {
                 busy |= forgive::at_work(member);
                 if member.locks_gone != view {
@@ -369,6 +371,12 @@ impl Session {
             sys::sleep_ns(200_000);
         }
     }
+}
+
+/// Does it show when it is held? A child without a region of its own has its parent's
+/// program, or is on its way to one that shows when it is there.
+fn shows_rank(member: &Member) -> bool {
+    !member.gone && member.view.is_some()
 }
 
 /// Is this process stopped (SIGSTOP, a debugger)? It cannot move.

@@ -314,11 +314,17 @@ impl Freezer {
         let mut pauses = 0;
         for turn in 0.. {
             let mut ask = drain.next(told);
-            if let (Fault::OnePass, Ask::Pass, Told::Seen(seen, _)) = (self.fault, ask, told)
+            // Neither a second one before the listing, nor one after it.
+            let again = match (self.fault, ask, told) {
+                (Fault::OnePass, Ask::Pass, Told::Seen(seen, _)) => Some(seen),
+                (Fault::OnePass, Ask::Pass, Told::Newcomers(0)) => Some(drained),
+                _ => None,
+            };
+            if let Some(seen) = again
                 && seen.in_flight == 0
                 && seen.outstanding == 0
             {
-                ask = drain.next(told);
+                ask = drain.next(Told::Seen(seen, now_ns()));
             }
             if turn == die_at {
                 self.tally.abandoned += 1;

@@ -10,6 +10,7 @@
  *   unix SOCKET, tcp PORT, pair      connects, or makes a pair; send or pour (write): one byte
  *   nap MS             fork: a child that sleeps and goes; later FILE MS: that writes then
  *   agent PROGRAM A B  runs PROGRAM both A B and writes to B.record when it has exited
+ *   shell FILE         fork: a child that becomes a shell, which writes, and is waited for
  *   both FILE FILE     writes, computes half a second, waiting for nothing, writes
  *   scribble MS FILE   writes every 5 ms; the result is how often
  *
@@ -89,6 +90,19 @@ static int lend(const char *path)
     return lent < 0 || child < 0 ? -1 : 0;
 }
 
+static int by_shell(const char *path)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", "echo line >> \"$0\"", path, NULL);
+        _exit(1);
+    }
+    /* Nobody's status is kept: this waits until there is no child. */
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return child < 0 ? -1 : 0;
+}
+
 /* The child's exit is all that its parent hears of what it did. */
 static int with_agent(const char *program, const char *a, const char *b)
 {
@@ -161,6 +175,8 @@ static int obey(const char *verb, const char *a, const char *b, const char *c)
         return in_child(atol(a), NULL);
     if (!strcmp(verb, "later"))
         return in_child(atol(b), a);
+    if (!strcmp(verb, "shell"))
+        return by_shell(a);
     if (!strcmp(verb, "both")) {
         if (append(a) < 0)
             return -1;

@@ -213,6 +213,36 @@ class Habits(unittest.TestCase):
         # Wakes while the snapshot is taken, and waits.
         self.assertNotIn("mail", self.seen_by(before="sleep 1.2; "))
 
+    def forks_during_a_drain(self, puppet):
+        """It is about to fork another child when the barrier has been up for a while."""
+        freeze = self.gated.start_freeze(["true"], limit="3s", drain="2s")
+        time.sleep(0.5)
+        puppet.begin("nap", 10)
+        out, err = freeze.communicate(timeout=20)
+        self.assertEqual(puppet.end(), 0)
+        return gates.parse(out), err
+
+    def test_settled_owner_that_is_held_before_its_next_child_is_not_let_in(self):
+        puppet = self.under_a_lock("keep", "@journal", settled="puppet")
+        puppet.do("put", 10)
+        puppet.do("sync")
+        puppet.do("nap", 10)
+        time.sleep(0.3)
+        # No child is left: its record may be what comes next.
+        self.is_in_flight()
+        said, err = self.forks_during_a_drain(puppet)
+        self.assertEqual((said["verdict"], said["admitted"]), ("CONSISTENT", "0"), err)
+
+    def test_a_child_that_becomes_another_program_at_once_is_trusted_with_nothing(self):
+        """What that program changes is counted nowhere, and its parent may have to record it."""
+        puppet = self.under_a_lock("keep", "@journal", settled="puppet")
+        puppet.do("put", 10)
+        puppet.do("sync")
+        puppet.do("shell", self.file("mail"))
+        self.assertTrue(self.file("mail").exists())
+        said, err = self.forks_during_a_drain(puppet)
+        self.assertEqual(said["verdict"], "NOT_DRAINED", err)
+
     def test_a_dotlock_that_lies_in_the_snapshot_is_in_the_report(self):
         """Of a program whose lock file alone is no section: made by exclusive create, or by link."""
         for make in (["create", "box.lock"], ["link", "post", "box.lock"]):
@@ -344,6 +374,11 @@ class Habits(unittest.TestCase):
             self.assertEqual(outcome.verdict, verdict, outcome.stderr)
             if verdict == "NOT_DRAINED":
                 self.assertIn("(other): has not been seen to wait", outcome.stderr)
+
+    def test_a_child_that_shows_no_program_yet_is_none_of_the_others(self):
+        self.gate(first="maker", first_wait="1000ms")
+        self.puppet("maker").do("nap", 4000)
+        self.assertLess(min(self.freeze().drain_ms for _ in range(3)), 90)
 
     def listener(self, family=socket.AF_UNIX, name="lmtp"):
         server = socket.socket(family, socket.SOCK_STREAM)

@@ -122,13 +122,14 @@ impl Protocol {
     fn rescan(&self, s: &mut State) -> u32 {
         let mut newcomers = 0;
         for (at, proc) in s.procs.iter().enumerate().filter(|(_, proc)| proc.alive) {
-            let unborn = s.barrier != 0 && proc.region.is_none() && !proc.execed;
+            let unborn = proc.region.is_none() && !proc.execed;
             let now = Member { proc: at as u8, region: proc.region, unborn };
             match s.freezer.list.iter_mut().find(|member| member.proc == now.proc) {
                 Some(member) if *member == now => {}
+                Some(member) if self.fault == Fault::NewImageIsOld && member.region.is_some() => {}
                 Some(member) => {
                     *member = now;
-                    newcomers += (self.fault != Fault::NewImageIsOld) as u32;
+                    newcomers += 1;
                 }
                 None => {
                     s.freezer.list.push(now);
@@ -148,10 +149,14 @@ impl Protocol {
         {
             ask = drain.next(told);
         }
+        let believes = matches!(self.fault, Fault::ListedIsDrained | Fault::OnePass);
+        if believes && (ask, told) == (Ask::Pass, Told::Newcomers(0)) && quiet(s.freezer.last) {
+            ask = drain.next(Told::Seen(s.freezer.last, s.time));
+        }
         if ask == Ask::Pause {
             if self.fault == Fault::SettledKept && self.scenario.settled {
                 let found: Vec<_> = Reading::of(self, s).judge(self, s, |standings| {
-                    let over = (0..standings.len()).filter(|&at| is_settled(s, at, standings));
+                    let over = (0..standings.len()).filter(|&at| self.is_settled(s, at, standings));
                     over.map(|at| (s.freezer.list[at].proc, standings[at].process)).collect()
                 });
                 s.freezer.settled = found;
@@ -181,7 +186,6 @@ impl Protocol {
                 s.senders = deadline;
                 s.last_deadline = deadline;
                 s.freezer.deadline = deadline;
-                s.freezer.list.iter_mut().for_each(|member| member.unborn = false);
             }
             Ask::Fence => {
                 let after_opening = s.freezer.drain.is_some_and(|drain| drain.openings() > 0);
@@ -283,6 +287,7 @@ impl Protocol {
         let (proc, row) = (&procs[member.proc as usize], &mut rows[at]);
         row.gone |= !proc.alive;
         row.asleep |= !proc.alive;
+        row.family = member.unborn;
         let Some(region) = member.region.map(|at| &regions[at as usize]) else { return };
         if let Some(word) = region.words.get(which) {
             row.words.push(*word);
@@ -489,7 +494,7 @@ impl Reading {
                 parent: s.procs[f.list[at].proc as usize].parent.and_then(at_of),
                 rank: protocol.scenario.rank(f.list[at].proc as usize),
                 settled: row.gone,
-                unborn: false,
+                unborn: f.list[at].unborn,
                 unknown: false,
             })
             .collect();
@@ -498,7 +503,7 @@ impl Reading {
                 standings[at].settled = if protocol.fault == Fault::SettledKept {
                     f.settled.contains(&(f.list[at].proc, standings[at].process))
                 } else {
-                    is_settled(s, at, &standings)
+                    protocol.is_settled(s, at, &standings)
                 };
             }
         }
@@ -506,13 +511,16 @@ impl Reading {
     }
 }
 
-/// Does the section of this member count as over, by the pass that was just read?
-fn is_settled(s: &State, at: usize, standings: &[Standing<'_>]) -> bool {
-    let f = &s.freezer;
-    let region = f.list[at].region.map(|at| &s.regions[at as usize]);
-    let unchanged = region.is_some_and(|region| region.family_at_fork == s.family);
-    settled(at, standings, unchanged, |at: usize| {
-        let row = &f.rows[at];
-        Rest { waits: row.waits, family: row.family, gone: row.gone }
-    })
+impl Protocol {
+    /// Does the section of this member count as over, by the pass that was just read?
+    fn is_settled(&self, s: &State, at: usize, standings: &[Standing<'_>]) -> bool {
+        let f = &s.freezer;
+        let region = f.list[at].region.map(|at| &s.regions[at as usize]);
+        let held = self.fault == Fault::HeldForkTrusted && standings[at].held();
+        let unchanged = held || region.is_some_and(|region| region.family_at_fork == s.family);
+        settled(at, standings, unchanged, |at: usize| {
+            let row = &f.rows[at];
+            Rest { waits: row.waits, family: row.family, gone: row.gone }
+        })
+    }
 }

@@ -90,6 +90,12 @@ pub enum Fault {
     GrandchildUncounted,
     /// What counts as settled is judged before a pause, and kept for that word.
     SettledKept,
+    /// An owner that is held at its next fork counts as settled, whatever its last child did.
+    HeldForkTrusted,
+    /// What becomes another program leaves the family unseen.
+    ExecUncounted,
+    /// When nobody new is found, what was seen before the listing is believed.
+    ListedIsDrained,
 }
 
 /// A scenario under a fault.

@@ -388,6 +388,39 @@ pub const SETTLED_TWO: Scenario = Scenario {
     ..SETTLED
 };
 
+/// The other way round: who writes is forked while the first one sleeps, perhaps after the
+/// freezer has made its list, and may be gone before it looks again.
+pub const SETTLED_LATE: Scenario = Scenario {
+    name: "settled section, a second child that nobody sees",
+    programs: &[&[Lock(0), Fork(2), Fork(1), Wait, Write(1), Unlock(0)], &[Write(0)], &[Sleep]],
+    prelude: &[2],
+    buffer: 1,
+    ..SETTLED
+};
+
+/// One child after the other, and each record before the next.
+pub const SETTLED_NEXT: Scenario = Scenario {
+    name: "settled section, held before the next child",
+    programs: &[
+        &[Lock(0), Fork(1), Wait, Fork(2), Wait, Write(1), Unlock(0)],
+        &[Write(0)],
+        &[Sleep],
+    ],
+    prelude: &[1],
+    ..SETTLED
+};
+
+/// The first child becomes another program at once, as one that pipes to a delivery agent.
+pub const SETTLED_NEXT_EXEC: Scenario = Scenario {
+    name: "settled section, another program before the next child",
+    programs: &[
+        &[Lock(0), Fork(1), Wait, Fork(2), Wait, Write(1), Unlock(0)],
+        &[Exec, Write(0)],
+        &[Sleep],
+    ],
+    ..SETTLED_NEXT
+};
+
 /// The child takes a lock of its own, for which it may sleep before it writes, and another
 /// process wants that lock too.
 pub const SETTLED_LOCKS: Scenario = Scenario {

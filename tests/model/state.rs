@@ -147,8 +147,8 @@ pub struct Region {
 pub struct Member {
     pub proc: u8,
     pub region: Option<u8>,
-    /// Looked at since the last closing, and found to have done nothing since it
-    /// was forked (`Standing::unborn`).
+    /// Had done nothing since it was forked when it was last looked at, which is done
+    /// again before a drain is believed (`Standing::unborn`).
     pub unborn: bool,
 }
 

@@ -6,9 +6,15 @@
 use super::oracle;
 use super::state::{Interrupted, Op, Proc, Region, State, Step, Thread};
 use super::{Fault, Protocol};
+use gate::calls::Call;
 use gate::control::{Rank, holds};
 use gate::entry::{Enclosing, Look, may_pass};
 use gate::word::{Doing, ProcessWord, ThreadWord, recorded_at_fork};
+
+/// The number of the call that an op stands for: a fork is told from the others.
+fn number(op: Op) -> u16 {
+    if matches!(op, Op::Fork(_)) { Call::fork as u16 } else { Call::write as u16 }
+}
 
 impl Protocol {
     /// What this thread is at.
@@ -170,7 +176,7 @@ impl Protocol {
                 if self.fault == Fault::RawAfterHeld {
                     return self.passes(s, p, t);
                 }
-                self.store(s, p, t, own.enter(Doing::Asking, 1, None), None);
+                self.store(s, p, t, own.enter(Doing::Asking, number(op), None), None);
                 s.procs[p].threads[t].step = Step::Announced;
             }
             Step::Passing => {
@@ -207,7 +213,7 @@ impl Protocol {
 
     fn begin(&self, s: &mut State, p: usize, t: usize, op: Op, own: ThreadWord) {
         if self.is_entry(s.region_of(p).expect("it runs"), op) {
-            self.store(s, p, t, own.enter(Doing::Asking, 1, None), None);
+            self.store(s, p, t, own.enter(Doing::Asking, number(op), None), None);
             s.procs[p].threads[t].step = Step::Announced;
             return;
         }
@@ -335,7 +341,9 @@ impl Protocol {
                 s.regions[region].changes += 1;
                 let uncounted = self.fault == Fault::GrandchildUncounted
                     && s.procs[p].parent.is_some_and(|up| s.procs[up as usize].parent.is_some());
-                s.family += (self.scenario.settled && !uncounted) as u64;
+                // Another program has a count of its own.
+                let counted = !uncounted && !s.regions[region].after_exec;
+                s.family += (self.scenario.settled && counted) as u64;
                 oracle::changed(s);
             }
             Op::Send(message) => s.files[message as usize] += 1,
@@ -357,7 +365,8 @@ impl Protocol {
                 });
             }
             Op::Exec => {
-                s.family += self.scenario.settled as u64;
+                let counted = self.scenario.settled && self.fault != Fault::ExecUncounted;
+                s.family += counted as u64;
                 self.flush_all(s, p, t);
                 let proc = &mut s.procs[p];
                 proc.region = None;

@@ -72,6 +72,15 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
     PASS
 }
 
+/// A child without a region of its own makes this call: what becomes another program by it
+/// changes things that are counted nowhere.
+pub fn leaves_family(call: u16) {
+    let rule = super::rule(call);
+    if matches!(rule, Some(Rule::Exec | Rule::ExecList | Rule::Vfork | Rule::Clone | Rule::Waits)) {
+        crate::change::family_changed();
+    }
+}
+
 /// Takes an announcement back before the call.
 pub fn let_go(frame: &mut Frame) {
     if let Some(region) = region() {
