@@ -26,10 +26,16 @@ pub fn region_or_start() -> Option<&'static Region> {
     crate::state::region().or_else(|| adopt(None))
 }
 
-/// Makes the region of a freshly executed program.
+/// Makes the region of a freshly executed program. It is none for the freezer, and the
+/// process in flight, until it [`show`]s what the program has brought along.
 pub fn make() -> bool {
     let Some(region) = fill(None) else { return false };
     publish(region)
+}
+
+/// From now on the freezer believes it.
+pub fn show(region: &Region) {
+    region.header.magic.store(MAGIC, Release);
 }
 
 /// Gives a forked child a region of its own, at its first entry: a child that only
@@ -66,6 +72,8 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
             slot.word.store(word, Relaxed);
         }
     }
+    // SAFETY: fresh memory that nobody else knows.
+    show(unsafe { &*fresh });
     let at = LAST_REGION.load(Acquire);
     let moved = crate::change::keep_family(at)
         && sys::move_mapping(fresh.cast(), gate::region::SIZE, at.cast());
@@ -130,7 +138,6 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
     }
     header.flags.store(flags, Relaxed);
     header.nonce.store(if nonce == 0 { 1 } else { nonce }, Relaxed);
-    header.magic.store(MAGIC, Release);
     Some(at)
 }
 

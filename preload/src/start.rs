@@ -162,6 +162,11 @@ unsafe fn join() -> bool {
     }
     note_missing_calls();
     locks_after_exec();
+    // Not before: a process that loses its processor in between would look like one that
+    // holds no lock, and its set, begun before the exec, like none.
+    if let Some(region) = crate::state::region() {
+        own::show(region);
+    }
     // Habits that matter only where a change begins a section, to which that way is no way.
     let elsewhere = PARKABLE | NEW_FILES | HANDS_OVER;
     if HABITS.load(Relaxed) & !elsewhere == 0 && !STRONG.load(Relaxed) {
