@@ -28,13 +28,15 @@ pub fn held_to_the_end(
 /// The end of a drained freeze: a last pass, the opening, *then* the clock.
 ///
 /// ```text
-///   Pass ─nobody calls─> Open ─> Done
-///    ^ └─ someone does ─> Pause
-///    └──────────────────────┘
+///   Fence ─> Pass ─nobody calls─> Open ─> Done
+///             ^ └─ someone does ─> Pause
+///             └──────────────────────┘
 /// ```
 ///
-/// A thread that has just announced itself and not yet retracted looks like one
-/// that passed: it is given a moment.
+/// After the fence a thread that asks was not let pass while the snapshot was made
+/// ([`crate::word::ThreadWord::not_let_pass`]). Where the fence does not reach, one that has just
+/// announced itself and not yet retracted looks like one that passed: it is given a
+/// moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Thaw {
     drained: Summary,
@@ -46,6 +48,7 @@ pub struct Thaw {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum ThawPhase {
     Begin,
+    Fencing,
     Passing,
     Pausing,
     Opening(Summary),
@@ -55,6 +58,8 @@ enum ThawPhase {
 /// What the caller must do next for a [`Thaw`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum ThawAsk {
+    /// `membarrier`: whoever was let pass before shows it.
+    Fence,
     /// Look at every word of every region that was looked at for the drain.
     Pass,
     /// Wait a moment.
@@ -88,7 +93,8 @@ impl Thaw {
             }
             (ThawPhase::Over(result), _) => (self.phase, ThawAsk::Done(result)),
             (ThawPhase::Opening(_), _) => (self.phase, ThawAsk::Open),
-            (ThawPhase::Begin | ThawPhase::Passing | ThawPhase::Pausing, _) => {
+            (ThawPhase::Begin, _) => (ThawPhase::Fencing, ThawAsk::Fence),
+            (ThawPhase::Fencing | ThawPhase::Passing | ThawPhase::Pausing, _) => {
                 (ThawPhase::Passing, ThawAsk::Pass)
             }
         };
@@ -127,6 +133,7 @@ mod tests {
     fn one_who_just_announced_itself_gets_a_moment_and_no_more() {
         let calling = Summary { calling: 1, ..quiet(1) };
         let mut thaw = Thaw::new(quiet(1), 1000, 20);
+        assert_eq!(thaw.next(Told::Done(0)), ThawAsk::Fence);
         assert_eq!(thaw.next(Told::Done(0)), ThawAsk::Pass);
         assert_eq!(thaw.next(Told::Seen(calling, 1)), ThawAsk::Pause);
         assert_eq!(thaw.next(Told::Done(2)), ThawAsk::Pass);

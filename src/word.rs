@@ -99,6 +99,15 @@ impl ThreadWord {
         ThreadWord(sequence << SEQUENCE_SHIFT | low).show(doing)
     }
 
+    /// This word as the last pass of a freeze counts it, read after a fence: whoever
+    /// asks has not been let pass so far, and the snapshot is made.
+    ///
+    /// Without the fence it may have been let pass, have changed something, and its
+    /// store of that not be visible.
+    pub fn not_let_pass(self) -> Self {
+        if self.doing() == Doing::Asking { self.retract(Doing::Held) } else { self }
+    }
+
     /// What lay around this call is shown again, under the number that has come
     /// since: a number that fell back could hide what was done in between.
     #[inline(always)]
@@ -373,6 +382,17 @@ mod tests {
             first.enter(Doing::Call, 1, None).retract(Doing::Idle),
             first.show(Doing::Idle).enter(Doing::Idle, 1, None)
         );
+    }
+
+    #[test]
+    fn whoever_asks_has_done_nothing_yet() {
+        let idle = ThreadWord::default().enter(Doing::Asking, 1, None).leave();
+        let asks = idle.enter(Doing::Asking, 2, Some(3));
+        assert_eq!(asks.not_let_pass(), asks.retract(Doing::Held));
+        assert_eq!(asks.not_let_pass().sequence(), idle.sequence());
+        for word in [idle, asks.show(Doing::Call), asks.retract(Doing::Held), asks.leave()] {
+            assert_eq!(word.not_let_pass(), word);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod model;
 
 use model::Fault;
-use model::oracle::{BOUND, ENDS, LEASE, STILL, WHOLE, name};
+use model::oracle::{ALARM, BOUND, ENDS, LEASE, STILL, WHOLE, name};
 use model::run::finds;
 use model::scenario::*;
 
@@ -24,6 +24,16 @@ fn no_fence_and_a_torn_snapshot() {
 #[test]
 fn no_fence_after_an_opening() {
     finds(REOPENED, Fault::NoFenceAfterOpening, name(STILL));
+}
+
+#[test]
+fn no_fence_at_the_thaw() {
+    finds(OVERDUE, Fault::NoFenceAtThaw, name(WHOLE));
+}
+
+#[test]
+fn who_asks_at_the_thaw_taken_for_one_that_passed() {
+    finds(SINGLE, Fault::AskingHasPassed, name(ALARM));
 }
 
 #[test]

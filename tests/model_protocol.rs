@@ -109,6 +109,11 @@ fn back_to_back() {
 }
 
 #[test]
+fn overdue() {
+    holds(OVERDUE);
+}
+
+#[test]
 fn given_up() {
     holds(GIVEN_UP);
 }

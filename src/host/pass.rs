@@ -14,6 +14,8 @@ pub struct Reading {
     /// At the thaw a word that says "exec" is the past of an image that is gone, or
     /// of one that changes nothing on its way out: no call.
     pub exec_is_past: bool,
+    /// At the thaw, after a fence, who asks has not been let pass so far.
+    pub asking_is_waiting: bool,
     threads: Vec<Thread>,
     holds: Vec<LockFile>,
     rows: Vec<Row>,
@@ -78,6 +80,11 @@ impl Reading {
             let forgiven = super::forgive::calling(word) && member.forgives(at, word.0);
             let mut thread = Thread { word, waits_for, forgiven };
             thread.forgiven |= self.exec_is_past && in_exec(&thread);
+            // The fence does not reach everybody; and what was forgiven at the drain was
+            // counted as it is.
+            if self.asking_is_waiting && !thread.forgiven && !view.strong() {
+                thread.word = word.not_let_pass();
+            }
             self.threads.push(thread);
         }
         row.process = ProcessWord(header.process.load(Acquire));

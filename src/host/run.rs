@@ -92,9 +92,11 @@ impl Run {
         self.drain.deadline()
     }
 
-    /// From now on only those count who passed.
-    pub fn at_thaw(&mut self) {
+    /// From now on only those count who passed. `fenced`: whoever had passed by now
+    /// shows it.
+    pub fn at_thaw(&mut self, fenced: bool) {
         self.reading.exec_is_past = true;
+        self.reading.asking_is_waiting = fenced;
     }
 
     /// The last pass, as it was read.

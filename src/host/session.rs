@@ -175,11 +175,14 @@ impl Session {
         let mut ends = Vec::new();
         for (at, run) in runs.iter_mut().enumerate() {
             let give_up = sys::now_ns() + LAST_LOOK_NS;
-            run.at_thaw();
             let mut thaw = Thaw::new(run.last, run.deadline(), give_up);
             let mut told = Told::Done(sys::now_ns());
             loop {
                 told = match thaw.next(told) {
+                    ThawAsk::Fence => {
+                        run.at_thaw(self.membarrier.fence());
+                        Told::Done(sys::now_ns())
+                    }
                     ThawAsk::Pass => {
                         let seen = self.pass(at, run);
                         Told::Seen(seen, sys::now_ns())

@@ -214,6 +214,17 @@ int main(int argc, char **argv) {
         ready();
         for (;;)
             pause();
+    } else if (strcmp(mode, "slow-to-ask") == 0) {
+        /* Finds the barrier closed, and is given no processor between announcing and
+         * taking that back. */
+        ready();
+        while (*BARRIER == 0)
+            pause_ms(0.2);
+        pause_ms(atof(argument));
+        uint64_t asks = word(*WORD(0), ASKING, 1, -1);
+        atomic_store(WORD(0), asks);
+        for (;;)
+            pause();
     } else if (strcmp(mode, "stuck-thread-gone") == 0) {
         enter(1, open(argument, O_CREAT | O_RDWR, 0644));
         *TID(0) = 1 << 22;

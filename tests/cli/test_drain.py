@@ -49,6 +49,10 @@ class Drain(unittest.TestCase):
         blocker = said.record["gates"][0]["blockers"][0]
         self.assertEqual((blocker["pid"], blocker["path"]), (worker.pid, str(path)))
 
+    def test_one_that_asks_when_the_snapshot_is_made_has_changed_nothing(self):
+        self.rig.worker("slow-to-ask", "80")
+        self.drains(escaped=0)
+
     def test_a_call_on_a_socket_is_forgiven(self):
         self.rig.worker("socket")
         self.drains()

@@ -10,7 +10,7 @@ use gate::control::{ANY_SEQUENCE, Rank};
 use gate::drain::{Ask, Drain, Limits, Order, Outcome, Summary, Told};
 use gate::standing::{Given, LockFile, Rest, Standing, Thread, must_revoke, settled, summarize};
 use gate::thaw::{Thaw, ThawAsk};
-use gate::word::Doing;
+use gate::word::{Doing, ThreadWord};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 impl Protocol {
@@ -71,7 +71,8 @@ impl Protocol {
             Phase::Reading => self.read(s),
             Phase::Snapshot => {
                 let f = &mut s.freezer;
-                let mut thaw = Thaw::new(f.drained, f.deadline, u64::MAX);
+                // Without patience: what an asking thread shows must not need any.
+                let mut thaw = Thaw::new(f.drained, f.deadline, 0);
                 f.phase = Phase::Thawing(thaw.next(Told::Done(s.time)));
                 f.thaw = Some(thaw);
             }
@@ -348,11 +349,7 @@ impl Protocol {
         s.freezer.last = seen;
         let told = Told::Seen(seen, s.time);
         if let Some(mut thaw) = s.freezer.thaw {
-            let mut ask = thaw.next(told);
-            if ask == ThawAsk::Pause {
-                s.freezer.stale = fresh.then(|| self.readable(s));
-                ask = thaw.next(Told::Done(s.time));
-            }
+            let ask = thaw.next(told);
             s.freezer.early_clock = s.time;
             s.freezer.thaw = Some(thaw);
             s.freezer.phase = Phase::Thawing(ask);
@@ -404,6 +401,14 @@ impl Protocol {
 
     fn thaw(&self, s: &mut State, ask: ThawAsk) {
         match ask {
+            ThawAsk::Fence => {
+                if ![Fault::NoFence, Fault::NoFenceAtThaw].contains(&self.fault) {
+                    self.fence(s);
+                }
+                let mut thaw = s.freezer.thaw.expect("it thaws");
+                s.freezer.phase = Phase::Thawing(thaw.next(Told::Done(s.time)));
+                s.freezer.thaw = Some(thaw);
+            }
             ThawAsk::Pass => self.drain(s, Ask::Pass),
             ThawAsk::Open => {
                 s.barrier = 0;
@@ -419,7 +424,7 @@ impl Protocol {
                 let verdict = result.map_or_else(Verdict::Broken, |()| Verdict::Consistent);
                 self.end(s, verdict);
             }
-            ThawAsk::Pause | ThawAsk::Done(_) => unreachable!("merged"),
+            ThawAsk::Pause | ThawAsk::Done(_) => unreachable!("no patience; merged"),
         }
     }
 
@@ -451,11 +456,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(_: &Protocol, s: &State) -> Reading {
+    fn of(protocol: &Protocol, s: &State) -> Reading {
+        let thaws = s.freezer.thaw.is_some() && protocol.fault != Fault::AskingHasPassed;
         let file = |lock: u8| LockFile { dev: 1, ino: lock as u64 };
         let rows = &s.freezer.rows;
-        let thread = |row: &Row, (word, waits): &(_, Option<u8>)| Thread {
-            word: *word,
+        let thread = |row: &Row, (word, waits): &(ThreadWord, Option<u8>)| Thread {
+            word: if thaws { word.not_let_pass() } else { *word },
             waits_for: waits.map(file),
             forgiven: row.gone,
         };

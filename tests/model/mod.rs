@@ -46,6 +46,9 @@ pub enum Fault {
     None,
     NoFence,
     NoFenceAfterOpening,
+    NoFenceAtThaw,
+    /// At the thaw, who asks counts as one that was let pass.
+    AskingHasPassed,
     OnePass,
     PlainPassing,
     ChildTrusts,

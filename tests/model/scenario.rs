@@ -340,6 +340,11 @@ pub const BACK_TO_BACK: Scenario = Scenario {
     ..TORN_PAIR
 };
 
+/// A call that has waited as long as it may passes the next barrier, and its word need
+/// not show that when the snapshot is made.
+pub const OVERDUE: Scenario =
+    Scenario { name: "a call whose bound is reached", freezes: 2, buffer: 3, ..BACK_TO_BACK };
+
 /// A drain that cannot end in time is given up, honestly, and all goes on.
 pub const GIVEN_UP: Scenario = Scenario {
     name: "a drain that is given up",
