@@ -94,12 +94,17 @@ pub struct Given {
     pub candidate: Candidate,
 }
 
+impl Given {
+    /// Is it this process's, and does it still hold?
+    pub fn holds_for(&self, p: &Standing<'_>) -> bool {
+        let Candidate { nonce, lock_sequence } = self.candidate;
+        p.nonce == nonce && (lock_sequence == ANY_SEQUENCE || lock_sequence == p.lock_sequence)
+    }
+}
+
 /// Does a given admission still hold?
 fn outstanding(given: &Given, processes: &[Standing<'_>]) -> bool {
-    let Candidate { nonce, lock_sequence } = given.candidate;
-    processes.iter().any(|p| {
-        p.nonce == nonce && (lock_sequence == ANY_SEQUENCE || lock_sequence == p.lock_sequence)
-    })
+    processes.iter().any(|p| given.holds_for(p))
 }
 
 /// Is some ancestor's section open: is this process a child that works for it?

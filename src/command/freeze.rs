@@ -205,7 +205,7 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
     }
     let about = about(&freeze);
     let started = sys::now_ns();
-    let child = match wrapped::start(&args.command, &about, freeze.session.nice) {
+    let child = match wrapped::start(&args.command, &about, freeze.session.pace) {
         Ok(child) => child,
         Err(fault) => {
             freeze.thaw();
@@ -244,9 +244,9 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
         None if record.verdict == Verdict::Expired || exit == 0 => record.verdict.code(),
         None => exit,
     };
-    let nice = freeze.session.nice;
+    let pace = freeze.session.pace;
     drop(freeze);
-    sys::set_nice(nice);
+    pace.resume();
     if untrusted {
         on_untrusted(args, record.verdict, &about);
     }
@@ -267,7 +267,7 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
     }
     let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
     let started = sys::now_ns();
-    let status = wrapped::start(&args.command, &about, freeze.session.nice)?.wait();
+    let status = wrapped::start(&args.command, &about, freeze.session.pace)?.wait();
     let exit = wrapped::code(status.map_err(|e| Fault::io("cannot wait for the command", &e))?);
     let command = CommandRecord {
         argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),

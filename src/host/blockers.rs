@@ -2,6 +2,7 @@
 //! path, lock, age.
 
 use super::census::Member;
+use super::duration::show_ms;
 use super::forgive::{calling, path_of, path_of_file};
 use super::procfs;
 use super::sys;
@@ -20,7 +21,7 @@ pub struct Blocker {
     pub program: String,
     /// Effective user.
     pub uid: Option<u32>,
-    /// `in-flight`, `held`, `waits-for-lock`.
+    /// `in-flight`, `admitted`, `ended`, `held`, `waits-for-lock`.
     pub state: String,
     /// The call it is in, if it is in one.
     pub call: Option<String>,
@@ -56,10 +57,45 @@ fn noted_dotlock(header: &Header, lock: &Lock) -> Option<String> {
     same.then(|| String::from_utf8_lossy(&path).into_owned())
 }
 
+/// A member that a pass has just seen in flight: named also if it has ended meanwhile.
+pub fn of_one_in_flight(member: &Member) -> Vec<Blocker> {
+    let now = of(member);
+    if !now.is_empty() {
+        return now;
+    }
+    vec![Blocker { state: ENDED.into(), ..blank(member, "was in flight, and ended since".into()) }]
+}
+
+/// A member that was let past the barrier and has not done yet what it was let in for.
+pub fn let_in(member: &Member) -> Blocker {
+    let why = "was let in, for somebody in flight waited for it, and is not done";
+    Blocker { state: "admitted".into(), ..blank(member, why.into()) }
+}
+
+/// State of a blocker that was gone when the drain was given up.
+const ENDED: &str = "ended";
+
+/// Whom to name when a drain is given up: those that are in flight then, or else those
+/// that were `ago_ns` before.
+pub fn named(now: Vec<Blocker>, before: &[Blocker], ago_ns: u64) -> Vec<Blocker> {
+    if !now.is_empty() {
+        return now;
+    }
+    let ended = |blocker: &Blocker| Blocker {
+        state: ENDED.into(),
+        why: format!("{}; ended since (seen {} before)", blocker.why, show_ms(ago_ns)),
+        ..blocker.clone()
+    };
+    before.iter().map(ended).collect()
+}
+
 /// Everything about one member that keeps the gate open, now.
 pub fn of(member: &Member) -> Vec<Blocker> {
     let blank = |why: String| blank(member, why);
     let Some(view) = member.view.as_ref() else {
+        if member.unborn {
+            return Vec::new();
+        }
         let why = match member.denied {
             Some(error) => format!(
                 "its region may not be read ({}): run as root on the host",
@@ -168,5 +204,33 @@ impl std::fmt::Display for Blocker {
             write!(f, ", for {age:.0} ms")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_ended_since_is_named_where_nobody_else_is() {
+        let blocker = |pid| Blocker {
+            pid,
+            program: "imap".into(),
+            uid: None,
+            state: "in-flight".into(),
+            call: None,
+            path: Some("/mail/inbox".into()),
+            why: "section open under a lock (Posix)".into(),
+            age_ms: Some(7.0),
+        };
+        let (now, before) = ([blocker(1)], [blocker(2)]);
+        assert_eq!(named(now.to_vec(), &before, 0)[0].pid, 1);
+        let ended = &named(Vec::new(), &before, 2_000_000)[0];
+        assert_eq!((ended.pid, ended.state.as_str()), (2, ENDED));
+        assert_eq!(
+            ended.to_string(),
+            "pid 2 (imap) /mail/inbox: section open under a lock (Posix); ended since (seen \
+             2.0ms before), for 7 ms"
+        );
     }
 }

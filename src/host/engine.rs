@@ -3,7 +3,7 @@
 //! Several gates are drained side by side: all or none.
 
 use super::barrier;
-use super::blockers;
+use super::blockers::{self, Blocker};
 use super::calm::{self, Rest};
 use super::census::{Census, Member};
 use super::dotlocks;
@@ -13,16 +13,20 @@ use super::helper::Helper;
 use super::pass::Reading;
 use super::run::{PAUSE_MIN_NS, Run};
 use super::signals::Signals;
-use super::sys::{self, Membarrier};
+use super::sys::{self, Membarrier, Pace};
 use gate::control::{ANY_SEQUENCE, Rank};
 use gate::drain::{Ask, Outcome, Summary, Told};
-use gate::standing::{Given, must_revoke, summarize};
+use gate::standing::{Given, Standing, must_revoke, summarize};
 use gate::word::{Doing, ThreadWord};
 
 /// Longest pause between two passes.
 const PAUSE_MAX_NS: u64 = 1_000_000;
 /// How long an opening waits for those it let go.
 const MOVED_WITHIN_NS: u64 = 500_000_000;
+/// Who is in flight is put down with its locks and paths once it has not moved for so
+/// long, and whatever moves in the last moments of a drain.
+const NAMED_AFTER_NS: u64 = 15_000_000;
+const NAMED_BEFORE_NS: u64 = 100_000_000;
 /// Who is not held yet is asked one by one whether it is at work: so many at most.
 const CALM_LOOKS: usize = 200;
 /// Looks for newborns everywhere while nothing moves: from this on ...
@@ -42,8 +46,8 @@ pub struct Session {
     pub membarrier: Membarrier,
     /// What may interrupt.
     pub signals: Signals,
-    /// The nice value that we were started with.
-    pub nice: i32,
+    /// How urgently we were run when we were started.
+    pub pace: Pace,
     /// When the last of the gates' locks was ours.
     pub locked_at: u64,
 }
@@ -195,9 +199,12 @@ impl Session {
                 Told::Done(sys::now_ns())
             }
             Ask::Open => {
-                if sys::now_ns() >= run.drain_until {
-                    // Given up: seen now, for once opened they go on.
-                    run.blockers = self.census.alive(at).flat_map(blockers::of).collect();
+                // Given up, or will be before a pass is made again: seen now, for once
+                // opened they go on.
+                if sys::now_ns() + MOVED_WITHIN_NS >= run.drain_until {
+                    self.census.bury();
+                    let now = self.in_flight(at, run);
+                    run.blockers = blockers::named(now, &run.named, sys::now_ns() - run.named_at);
                     if run.drain.awaits_calm() {
                         run.blockers = calm::restless(&self.census.gates[at], run);
                     }
@@ -212,6 +219,7 @@ impl Session {
                 Told::Done(sys::now_ns())
             }
             Ask::Pause => {
+                self.name_those_in_flight(at, run);
                 self.between_passes(at, run);
                 let awaits_calm = run.drain.awaits_calm();
                 sys::sleep_ns(if awaits_calm { calm::PAUSE_NS } else { run.pause_ns });
@@ -308,6 +316,41 @@ impl Session {
             run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
         }
         self.census.look_again(&mut self.helper, at);
+    }
+
+    /// Puts down who is in flight while it can be seen what they hold: whoever ends in
+    /// the last moment is named all the same.
+    fn name_those_in_flight(&self, at: usize, run: &mut Run) {
+        let now = sys::now_ns();
+        let late = now + NAMED_BEFORE_NS >= run.drain_until;
+        let stuck = now.saturating_sub(run.moved_at) >= NAMED_AFTER_NS;
+        if run.named_motion == run.last.motion {
+            run.named_at = now;
+            return;
+        }
+        if !(late || stuck) {
+            return;
+        }
+        run.named_motion = run.last.motion;
+        let named = self.in_flight(at, run);
+        if !named.is_empty() {
+            (run.named, run.named_at) = (named, now);
+        }
+    }
+
+    /// Who was in flight in the pass that was just read, or let in for somebody who was.
+    fn in_flight(&self, at: usize, run: &Run) -> Vec<Blocker> {
+        let standings = run.reading.standings();
+        let members = self.census.gates[at].iter().zip(&standings);
+        let let_in = |p: &Standing| run.given.iter().any(|given| given.holds_for(p));
+        members
+            .filter(|(m, _)| !m.gone && !m.foreign)
+            .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
+                (true, _) => blockers::of_one_in_flight(member),
+                (false, true) => vec![blockers::let_in(member)],
+                (false, false) => Vec::new(),
+            })
+            .collect()
     }
 
     /// Finds the words that mean nothing: calls on sockets, dead threads.

@@ -9,6 +9,7 @@ use super::procfs;
 use super::sys::{self, Mapping};
 use gate::region::{self, BadRegion, Header, SIZE};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -118,7 +119,38 @@ pub fn own_page(address: u64) -> Option<PageId> {
     Some(PageId { dev: line.dev.into(), ino: line.ino, path: line.path.into() })
 }
 
+/// How often, and how far apart, a process that holds a lock is looked at in the middle
+/// of an exec.
+const IN_EXEC_LOOKS: usize = 300;
+const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
+
+/// A look at one image of a process.
+///
+/// In the middle of an exec there is a moment in which neither the old image is there any
+/// more nor anything of the new one: no mappings, no environment. On a busy machine it
+/// lasts (160 ms were seen), and a look at it tells nothing. If the process holds a write
+/// lock, its set may be half-done, and it is looked at again.
 fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+    let stat = || procfs::stat(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
+    for _ in 0..IN_EXEC_LOOKS {
+        let before = stat();
+        let (looked, fd) = look_once(pid, pages, copied);
+        // Where that may not be seen, its mappings may not either.
+        if looked.page.is_some() || looked.error.is_some() {
+            return (looked, fd);
+        }
+        let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
+        let whole = before.in_place && after.in_place && before.image == after.image;
+        if whole || !procfs::holds_a_write_lock(pid) {
+            return (looked, fd);
+        }
+        sys::sleep_ns(IN_EXEC_PAUSE_NS);
+    }
+    // On its way to whichever gate.
+    (Looked { pid, page: Some(0), ..Looked::default() }, None)
+}
+
+fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
     copied.retain(|c| c.pid != pid);
     let mut looked = Looked { pid, ..Looked::default() };
     // Paths need not be UTF-8.
@@ -196,14 +228,8 @@ fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option
 /// Asked of everybody on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
 fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
-    let described = describe(pid);
-    let value = |name: &str| {
-        described
-            .environ
-            .iter()
-            .find(|(known, _)| known.as_str() == name)
-            .map(|(_, value)| value.as_str())
-    };
+    let environ = environ(pid);
+    let value = |name: &str| environ.get(name).map(String::as_str);
     if !value("LD_PRELOAD")?.contains("libwritegate") {
         return None;
     }
@@ -283,19 +309,21 @@ fn refresh(copy: &Copied) -> bool {
 }
 
 fn describe(pid: i32) -> Described {
-    let strings = |name: &str| -> Vec<String> {
-        let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        let parts = bytes.split(|b| *b == 0).filter(|part| !part.is_empty());
-        parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
-    };
+    Described { pid, cmdline: strings(pid, "cmdline"), environ: environ(pid) }
+}
+
+/// What matters of its environment.
+fn environ(pid: i32) -> BTreeMap<String, String> {
     let ours = |name: &str| name.starts_with("WRITEGATE_") || name == "LD_PRELOAD";
-    let environ = strings("environ");
-    let pairs = environ.iter().filter_map(|v| v.split_once('=')).filter(|(name, _)| ours(name));
-    Described {
-        pid,
-        cmdline: strings("cmdline"),
-        environ: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
-    }
+    let all = strings(pid, "environ");
+    let pairs = all.iter().filter_map(|v| v.split_once('=')).filter(|(name, _)| ours(name));
+    pairs.map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn strings(pid: i32, name: &str) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let parts = bytes.split(|b| *b == 0).filter(|part| !part.is_empty());
+    parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub struct Stat {
     pub image: u64,
     /// A kernel thread (PF_KTHREAD).
     pub kernel: bool,
+    /// Its arguments and its environment are in place: no exec is under way (false also
+    /// where we may not see it).
+    pub in_place: bool,
 }
 
 /// `/proc/PID/stat`.
@@ -39,6 +42,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let flags: u64 = fields.nth(4)?.parse().ok()?;
     let start = fields.nth(12)?.parse().ok()?;
     let image = fields.nth(5)?.parse().ok()?;
+    let arguments: u64 = fields.nth(19)?.parse().ok()?;
     Some(Stat {
         comm: text[open + 1..close].into(),
         state,
@@ -46,6 +50,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         start,
         image,
         kernel: flags & 0x0020_0000 != 0,
+        in_place: arguments != 0,
     })
 }
 
@@ -213,10 +218,12 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_brackets_and_spaces() {
-        let text = "12 (a) b) S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1 2 3 4 5 6666 0";
+        let text = "12 (a) b) S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1 2 3 4 5 6666 0 \
+                    0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 2 3 48 49 50 51 0";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.comm.as_str(), stat.state, stat.ppid), ("a) b", 'S', 7));
         assert_eq!((stat.start, stat.image, stat.kernel), (999, 6666, false));
+        assert!(stat.in_place && !parse_stat(&text.replace(" 48 ", " 0 ")).unwrap().in_place);
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
         let me = std::process::id() as i32;
         assert!(pids().contains(&me));
         let stat = stat(me).unwrap();
-        assert!(stat.start > 0 && stat.image > 0 && !stat.kernel);
+        assert!(stat.start > 0 && stat.image > 0 && !stat.kernel && stat.in_place);
         assert_eq!(innermost_pid(&me.to_string()), Some(me));
         let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
         assert!(children(me).contains(&(child.id() as i32)));

@@ -26,14 +26,17 @@ impl Census {
     /// those whom somebody in flight may wait for, also forked children that had done
     /// nothing yet. Born behind a closed barrier they wait, and else are nobody's business.
     pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
+            // Who was looked at in the first round was so after the closing: whatever it
+            // becomes from then on waits.
+            let first = round == 0;
             let born_before = procfs::last_pid();
-            let pids = procfs::pids();
-            let look: Vec<i32> =
-                pids.into_iter().filter(|pid| self.must_look(*pid, images, seeking)).collect();
+            let mut look = procfs::pids();
+            look.retain(|pid| self.must_look(*pid, first && images, first && seeking));
             self.look(helper, &look);
-            // A parent that forked and died while we listed would hide its child.
-            if procfs::last_pid() == born_before {
+            // A parent that forked and died while we listed would hide its child. (Who
+            // seeks asks again anyway.)
+            if seeking || procfs::last_pid() == born_before {
                 break;
             }
         }

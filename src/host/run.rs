@@ -38,6 +38,11 @@ pub struct Run {
     pub waiters: u32,
     /// Who was in flight when draining was given up.
     pub blockers: Vec<Blocker>,
+    /// Who was in flight when that was last put down, and when it was.
+    pub(super) named: Vec<Blocker>,
+    pub(super) named_at: u64,
+    /// What those in flight showed then.
+    pub(super) named_motion: u64,
     /// Lock files that lie in the snapshot.
     pub dotlocks: Vec<Finding>,
     pub(super) deadline: u64,
@@ -71,6 +76,9 @@ impl Run {
             admitted: 0,
             waiters: 0,
             blockers: Vec::new(),
+            named: Vec::new(),
+            named_at: 0,
+            named_motion: 0,
             dotlocks: Vec::new(),
             deadline,
             drain_until,

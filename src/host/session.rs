@@ -11,7 +11,7 @@ use super::in_force;
 use super::rest;
 use super::run::Run;
 use super::signals::Signals;
-use super::sys::{self, Membarrier};
+use super::sys::{self, Membarrier, Pace};
 use gate::drain::Told;
 use gate::thaw::{Broken, Thaw, ThawAsk};
 use std::sync::atomic::Ordering::Acquire;
@@ -19,9 +19,6 @@ use std::sync::atomic::Ordering::Acquire;
 /// At the thaw, a thread that seems to pass is given this long to show that it
 /// only announced itself and retracts.
 const LAST_LOOK_NS: u64 = 20_000_000;
-
-/// The freezer's nice value while it works.
-const HURRY: i32 = -15;
 
 /// How a drained gate's freeze ended.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +64,8 @@ impl Session {
         // One order for all freezers, or two of them wait for each other.
         names.sort();
         names.dedup();
-        // Held writers wait for us, also on a busy machine. Without the right to, as is.
-        let nice = sys::nice();
-        sys::set_nice(nice.min(HURRY));
+        let pace = Pace::now();
+        pace.hurry();
         let mut signals = Signals::block()?;
         let mut gates = Vec::new();
         for name in &names {
@@ -102,7 +98,7 @@ impl Session {
             helper,
             membarrier: Membarrier::find(),
             signals,
-            nice,
+            pace,
             locked_at,
         };
         session.somebody_is_there()?;

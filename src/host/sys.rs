@@ -237,16 +237,48 @@ pub fn kill(pid: i32, signal: i32) -> bool {
     unsafe { libc::kill(pid, signal) == 0 }
 }
 
-/// Our nice value.
-pub fn nice() -> i32 {
-    // SAFETY: takes numbers only.
-    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+/// How urgently the kernel runs us: policy, real-time priority, nice value.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    policy: i32,
+    priority: i32,
+    nice: i32,
 }
 
-/// Sets our nice value, where we may.
-pub fn set_nice(value: i32) {
-    // SAFETY: takes numbers only.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+/// The nice value of whoever is in a hurry and may not be real-time.
+const HURRY: i32 = -15;
+
+impl Pace {
+    /// As we are run now.
+    pub fn now() -> Pace {
+        let mut priority: libc::c_int = 0;
+        // SAFETY: numbers only, but for the one that the kernel writes.
+        unsafe {
+            let policy = libc::syscall(libc::SYS_sched_getscheduler, 0) as i32;
+            libc::syscall(libc::SYS_sched_getparam, 0, &mut priority);
+            Pace { policy, priority, nice: libc::getpriority(libc::PRIO_PROCESS, 0) }
+        }
+    }
+
+    /// Held writers wait for us, also on a busy machine: before all that is not
+    /// real-time itself, where we may, else by a nice value, else as we are.
+    pub fn hurry(self) {
+        let nice = self.nice.min(HURRY);
+        let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+        if ordinary.contains(&self.policy) {
+            Pace { policy: libc::SCHED_RR, priority: 1, nice }.resume();
+        }
+    }
+
+    /// As it was. Only system calls are made: it may stand between fork and exec.
+    pub fn resume(self) {
+        // SAFETY: numbers only, but for the one that the kernel reads. The call itself,
+        // for musl's function of that name does nothing.
+        unsafe {
+            libc::syscall(libc::SYS_sched_setscheduler, 0, self.policy, &self.priority);
+            libc::setpriority(libc::PRIO_PROCESS, 0, self.nice);
+        }
+    }
 }
 
 /// Rows and columns of the terminal that stdout is.

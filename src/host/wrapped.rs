@@ -6,7 +6,7 @@ use super::engine::Session;
 use super::evidence::Evidence;
 use super::fault::{self, Fault, Result};
 use super::signals;
-use super::sys;
+use super::sys::{self, Pace};
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -66,8 +66,8 @@ pub fn check(command: &[OsString]) -> Result<()> {
     Err(Fault::new(code, what))
 }
 
-/// Starts it, with the nice value that we were started with.
-pub fn start(command: &[OsString], about: &About, nice: i32) -> Result<Child> {
+/// Starts it, as urgent as we were when we were started.
+pub fn start(command: &[OsString], about: &About, pace: Pace) -> Result<Child> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Fault::new(fault::USAGE, "no command given"))?;
     let mut run = Command::new(program);
@@ -81,10 +81,10 @@ pub fn start(command: &[OsString], about: &About, nice: i32) -> Result<Child> {
             None => run.env_remove("LD_PRELOAD"),
         };
     }
-    // SAFETY: only sigprocmask and setpriority are called between fork and exec.
+    // SAFETY: only system calls are made between fork and exec.
     unsafe {
         run.pre_exec(move || {
-            sys::set_nice(nice);
+            pace.resume();
             signals::unblock_in_child()
         })
     };

@@ -6,6 +6,7 @@ same program at the same point is in flight.
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -263,6 +264,26 @@ class Habits(unittest.TestCase):
                     found = [f for f in outcome.record["gates"][0]["findings"] if f["kind"] == "dotlock"]
                     self.assertEqual([(f["pid"], f["path"]) for f in found],
                                      [(puppet.process.pid, where)])
+
+    def test_who_kept_the_gate_from_draining_is_named_though_it_has_ended(self):
+        """The freezer comes too late to see it: stopped while the section ends, or its program."""
+        for end in (lambda p: p.do("unlock"), lambda p: p.close()):
+            with self.subTest():
+                puppet = self.under_a_lock("write", "@a")
+                self.puppet()                            # somebody stays
+                freezer = self.gated.start_freeze(["true"], limit="10s", drain="1s")
+                page = self.gated.directory / self.gated.name / "control"
+                while not int.from_bytes(page.read_bytes()[32:40], "little"):
+                    time.sleep(0.002)
+                time.sleep(0.4)
+                freezer.send_signal(signal.SIGSTOP)
+                end(puppet)
+                time.sleep(0.8)
+                freezer.send_signal(signal.SIGCONT)
+                out, err = freezer.communicate(timeout=20)
+                self.assertEqual(freezer.returncode, 75, out + err)
+                self.assertRegex(err, rf"pid {puppet.process.pid} \(puppet\) .*guard: section open under a lock "
+                                      r"\(Flock\); ended since")
 
     def test_until_wait(self):
         """Two writes without a lock, and between them work that waits for nothing."""
