@@ -289,7 +289,11 @@ impl Protocol {
         row.gone |= !proc.alive;
         row.asleep |= !proc.alive;
         row.family = member.unborn;
-        let Some(region) = member.region.map(|at| &regions[at as usize]) else { return };
+        let Some(region) = member.region.map(|at| &regions[at as usize]) else {
+            // Whether it sleeps says the kernel, also where it has shown no region yet.
+            row.asleep |= asleep;
+            return;
+        };
         if let Some(word) = region.words.get(which) {
             row.words.push(*word);
             return;
