@@ -1,8 +1,6 @@
 """scripts/demo cyrus: Debian's Cyrus, loaded, snapshotted without and with the gate."""
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 from lab import table
 from lab import volume
@@ -13,33 +11,7 @@ def unavailable():
     """Why it cannot run here, or None. Installs what is missing from Debian, where it may."""
     if os.geteuid() != 0:
         return "needs root: it mounts a btrfs image and runs Cyrus as its own user"
-    _install()
     return server.unavailable() or volume.unavailable()
-
-
-def _install():
-    """apt-get install, but never at the cost of another package (dovecot-imapd conflicts): then
-    the server's programs are unpacked beside it (lab/debs.py)."""
-    wanted = {"/usr/lib/cyrus/bin/imapd": "cyrus-imapd", "/usr/lib/cyrus/bin/lmtpd": "cyrus-common",
-              "/usr/sbin/saslpasswd2": "sasl2-bin", "/usr/bin/btrfs": "btrfs-progs"}
-    missing = [package for path, package in wanted.items() if not os.path.exists(path)]
-    if not missing or not os.path.exists("/usr/bin/apt-get"):
-        return
-    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
-        _apt("update")
-    for package in missing:
-        print(f"installing {package}", file=sys.stderr, flush=True)
-        done = _apt("install", "-y", "--no-remove", "--no-install-recommends", package)
-        if done.returncode:
-            print(f"{package} is not installed ({done.stderr.strip().splitlines()[-1:]}); "
-                  "its programs are unpacked for this demo alone", file=sys.stderr, flush=True)
-
-
-def _apt(*arguments):
-    # RUNLEVEL=1: where no systemd runs, Debian's scripts then do not start the installed server.
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    return subprocess.run(["apt-get", "-q", *arguments], env=env, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
 
 
 def run(options, work):

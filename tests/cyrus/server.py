@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from lab import debs, procs
@@ -94,12 +95,30 @@ EVENTS {{
 """
 
 
+def install():
+    """What can stand beside any other server here is installed, where it may be; at the cost of
+    another package nothing is. imapd's package conflicts with Dovecot's: see lab/debs.py."""
+    wanted = {MASTER: "cyrus-common", "/usr/sbin/saslpasswd2": "sasl2-bin"}
+    missing = [package for path, package in wanted.items() if not os.path.exists(path)]
+    if not missing or not shutil.which("apt-get"):
+        return
+    # RUNLEVEL=1: where no systemd runs, Debian's scripts then do not start the installed server.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    print("installing", *missing, file=sys.stderr, flush=True)
+    for command in (["update"], ["install", "-y", "--no-remove", "--no-install-recommends", *missing]):
+        done = subprocess.run(["apt-get", "-q", *command], env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=500)
+        if done.returncode:
+            print("apt-get %s: %s" % (command[0], done.stderr.strip()), file=sys.stderr, flush=True)
+
+
 def unavailable():
-    """Why Cyrus cannot be run here, or None."""
+    """Why Cyrus cannot be run here, or None. Installs what is missing, where it may."""
     if os.geteuid() != 0:
         return "Cyrus needs root"
+    install()
     if not Path(MASTER).exists():
-        return "Cyrus is not installed (apt-get install cyrus-common cyrus-admin sasl2-bin)"
+        return "Cyrus is not installed (apt-get install cyrus-common sasl2-bin)"
     try:
         debs.program("/usr/lib/cyrus/bin/imapd", "cyrus-imapd")
     except OSError as wrong:
