@@ -230,8 +230,9 @@ pub struct Rest {
 /// Its owner has everything on record and has left the rest to a child
 /// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
 /// everyone who works for it has no section of its own, has done nothing since, and
-/// waits: in a call that may last, or at the barrier, where an unborn child will be held. (A lock taken meanwhile, a mailbox's
-/// dotlock, guards nothing that is half-done: its holder is held at its next change.)
+/// waits: in a call that may last, or at the barrier, where an unborn child will be held. (A
+/// lock taken meanwhile, a mailbox's dotlock, guards nothing that is half-done: its holder is
+/// held at its next change.)
 /// `unchanged`: the family's count is what it was when all was on record, so that
 /// nobody has changed anything, nor anyone who was born and died unseen.
 /// Whoever wakes is held at its next change like anybody else. An owner that is itself held
