@@ -8,6 +8,7 @@ Runs in a process of its own, so that its slowness is not the harness's.
 import json
 import multiprocessing
 import os
+import smtplib
 import socket
 import tempfile
 import threading
@@ -16,14 +17,12 @@ import time
 from . import message
 
 
-class Remote:
-    def __init__(self, delay_s=0.0, hang_at=None):
-        """hang_at: "DATA" or "DOT": never answer there (until the client gives up)."""
-        self.delay_s, self.hang_at = delay_s, hang_at
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+class Peer:
+    """An SMTP server on loopback, in a process of its own; `_talk` is what it says."""
+
+    def __init__(self, port=0):
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port = self._listener.getsockname()[1]
-        fd, self._log = tempfile.mkstemp(prefix="writegate-remote-")
-        os.close(fd)
 
     def __enter__(self):
         self._process = multiprocessing.get_context("fork").Process(target=self._serve,
@@ -35,17 +34,6 @@ class Remote:
         self._process.kill()
         self._process.join()
         self._listener.close()
-        os.unlink(self._log)
-
-    def taken(self):
-        """{(number, user): [CLOCK_MONOTONIC of each 250]}."""
-        found = {}
-        with open(self._log) as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    r = json.loads(line)
-                    found.setdefault((r["number"], r["user"]), []).append(r["time"])
-        return found
 
     def _serve(self):
         parent = os.getppid()
@@ -62,10 +50,33 @@ class Remote:
     def _session(self, connection):
         try:
             self._talk(connection, connection.makefile("rb"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, smtplib.SMTPException):
             pass
         finally:
             connection.close()
+
+
+class Remote(Peer):
+    def __init__(self, delay_s=0.0, hang_at=None):
+        """hang_at: "DATA" or "DOT": never answer there (until the client gives up)."""
+        super().__init__()
+        self.delay_s, self.hang_at = delay_s, hang_at
+        fd, self._log = tempfile.mkstemp(prefix="writegate-remote-")
+        os.close(fd)
+
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        os.unlink(self._log)
+
+    def taken(self):
+        """{(number, user): [CLOCK_MONOTONIC of each 250]}."""
+        found = {}
+        with open(self._log) as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    r = json.loads(line)
+                    found.setdefault((r["number"], r["user"]), []).append(r["time"])
+        return found
 
     def _talk(self, connection, lines):
         rcpts = []

@@ -5,14 +5,10 @@
 The filter keeps nothing: it answers 250 to the final dot when the second smtpd has done so. It is a
 process of its own and not gated, as a filter under another unit is.
 """
-import multiprocessing
-import os
 import smtplib
-import socket
-import threading
-import time
 
 from lab import procs
+from mta import remote
 
 from . import server
 
@@ -23,42 +19,12 @@ MASTER = """\
 MAIN = "content_filter = smtp:[127.0.0.1]:{filter}"
 
 
-class Filter:
+class Filter(remote.Peer):
     """An SMTP server that hands each message on before it says that it has it."""
 
     def __init__(self, onward_port, port):
-        self.onward_port, self.port = onward_port, port
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
-
-    def __enter__(self):
-        self._process = multiprocessing.get_context("fork").Process(target=self._serve,
-                                                                    daemon=True)
-        self._process.start()
-        return self
-
-    def __exit__(self, *_):
-        self._process.kill()
-        self._process.join()
-        self._listener.close()
-
-    def _serve(self):
-        parent = os.getppid()
-
-        def watch():
-            while os.getppid() == parent:
-                time.sleep(0.5)
-            os._exit(0)
-        threading.Thread(target=watch, daemon=True).start()
-        while True:
-            connection, _ = self._listener.accept()
-            threading.Thread(target=self._session, args=(connection,), daemon=True).start()
-
-    def _session(self, connection):
-        with connection:
-            try:
-                self._talk(connection, connection.makefile("rb"))
-            except (OSError, ValueError, smtplib.SMTPException):
-                pass                            # Postfix keeps the message and comes again
+        super().__init__(port)
+        self.onward_port = onward_port
 
     def _talk(self, connection, lines):
         def say(text):
