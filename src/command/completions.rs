@@ -1,7 +1,7 @@
 //! `writegate completions SHELL`: made from the same definitions as `--help`.
 
 use super::print;
-use crate::host::fault::Result;
+use crate::outcome::fault::Result;
 
 /// Print a shell's completions
 #[derive(clap::Args)]

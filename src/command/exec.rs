@@ -1,8 +1,8 @@
 //! `writegate exec`: runs a program gated: a daemon, `doveadm`, `reconstruct`.
 
-use crate::host::fault::{self, CONFIG, Fault, Result};
-use crate::host::gatedir::{self, Gate};
-use crate::host::wrapped::preload_without_us;
+use crate::freeze::wrapped::preload_without_us;
+use crate::gatedir::{self, Gate};
+use crate::outcome::fault::{self, CONFIG, Fault, Result};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

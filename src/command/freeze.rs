@@ -6,17 +6,17 @@
 //! and the report may lie on the very disk whose writers are held.
 
 use super::{gates, print, say, show};
-use crate::host::duration;
-use crate::host::engine::Ended;
-use crate::host::fault::{self, Fault, Result};
-use crate::host::freeze::{Freeze, Options, Require};
-use crate::host::keeper::{self, Told};
-use crate::host::report::{CommandRecord, Moment, Record};
-use crate::host::sys;
-use crate::host::syslog;
-use crate::host::token::Token;
-use crate::host::verdict::Verdict;
-use crate::host::wrapped::{self, About, End};
+use crate::drive::engine::Ended;
+use crate::duration;
+use crate::freeze::keeper::{self, Told};
+use crate::freeze::token::Token;
+use crate::freeze::wrapped::{self, About, End};
+use crate::freeze::{Freeze, Options, Require};
+use crate::linux::sys;
+use crate::outcome::fault::{self, Fault, Result};
+use crate::outcome::report::{CommandRecord, Moment, Record};
+use crate::outcome::syslog;
+use crate::outcome::verdict::Verdict;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

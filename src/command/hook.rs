@@ -3,7 +3,7 @@
 //! stands in their first lines.
 
 use super::print;
-use crate::host::fault::{Fault, Result, USAGE};
+use crate::outcome::fault::{Fault, Result, USAGE};
 
 /// Print the hook for a backup or snapshot tool; without a name, list them
 #[derive(clap::Args)]

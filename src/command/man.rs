@@ -1,7 +1,7 @@
 //! `writegate man`: the manual pages, made from the same definitions as `--help`.
 
 use super::print;
-use crate::host::fault::{Fault, Result};
+use crate::outcome::fault::{Fault, Result};
 use clap::Command;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<u8> {
         return write_all(&root, Path::new(name));
     }
     Err(Fault::new(
-        crate::host::fault::USAGE,
+        crate::outcome::fault::USAGE,
         format!("`{name}` is neither a subcommand nor a directory that exists"),
     ))
 }

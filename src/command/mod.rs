@@ -11,9 +11,9 @@ mod setup;
 mod status;
 mod thaw;
 
-use crate::host::fault::{self, Result};
-use crate::host::report::{Kind, Record};
-use crate::host::verdict::Verdict;
+use crate::outcome::fault::{self, Result};
+use crate::outcome::report::{Kind, Record};
+use crate::outcome::verdict::Verdict;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -93,7 +93,7 @@ fn leave_the_gate() {
     }
     let mut again = std::process::Command::new("/proc/self/exe");
     again.args(std::env::args_os().skip(1));
-    match crate::host::wrapped::preload_without_us(&preload) {
+    match crate::freeze::wrapped::preload_without_us(&preload) {
         Some(others) => again.env("LD_PRELOAD", others),
         None => again.env_remove("LD_PRELOAD"),
     };

@@ -2,10 +2,10 @@
 //! what a freeze would cost here, before one is needed.
 
 use super::{gates, print, say};
-use crate::host::duration::{self, show_ms};
-use crate::host::engine::Ended;
-use crate::host::fault::{self, Fault, Result};
-use crate::host::freeze::{Freeze, Options};
+use crate::drive::engine::Ended;
+use crate::duration::{self, show_ms};
+use crate::freeze::{Freeze, Options};
+use crate::outcome::fault::{self, Fault, Result};
 use std::io::IsTerminal;
 use std::time::Duration;
 

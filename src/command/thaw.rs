@@ -4,11 +4,14 @@
 //! configuration is gone. It may come twice, late, or never.
 
 use super::{print, say, show};
-use crate::host::fault::{Fault, PERMISSION, Result, TOKEN};
-use crate::host::gatedir::{self, Gate};
-use crate::host::token::Token;
-use crate::host::verdict::{Line, Verdict};
-use crate::host::{barrier, keeper, sys, syslog};
+use crate::drive::barrier;
+use crate::freeze::keeper;
+use crate::freeze::token::Token;
+use crate::gatedir::{self, Gate};
+use crate::linux::sys;
+use crate::outcome::fault::{Fault, PERMISSION, Result, TOKEN};
+use crate::outcome::syslog;
+use crate::outcome::verdict::{Line, Verdict};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 

@@ -35,7 +35,7 @@ pub fn run<T: Serialize + DeserializeOwned>(
     }
     let bytes = read_until(File::from(out), Instant::now() + patience);
     // Either it has ended, or it is stuck in the kernel: never wait for that.
-    crate::host::sys::kill(pid, libc::SIGKILL);
+    crate::linux::sys::kill(pid, libc::SIGKILL);
     // SAFETY: the status is not asked for.
     unsafe {
         libc::waitpid(pid, std::ptr::null_mut(), if bytes.is_some() { 0 } else { libc::WNOHANG })
@@ -48,7 +48,7 @@ fn read_until(mut from: File, until: Instant) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let left = until.saturating_duration_since(Instant::now()).as_millis() as i32;
-        if !crate::host::sys::wait_readable(&[from.as_raw_fd()], left) {
+        if !crate::linux::sys::wait_readable(&[from.as_raw_fd()], left) {
             return None;
         }
         let mut part = [0; 65536];

@@ -2,7 +2,7 @@
 //! `apart`); what it means is decided in `reason`.
 
 use super::elf::{self, Image};
-use crate::host::procfs;
+use crate::linux::procfs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -199,7 +199,7 @@ fn started_ns(ticks: u64) -> u64 {
     // SAFETY: takes a number only.
     let rate = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
     let age = since_boot.saturating_sub(ticks * (1_000_000_000 / rate));
-    crate::host::sys::wall_ns().saturating_sub(age)
+    crate::linux::sys::wall_ns().saturating_sub(age)
 }
 
 /// The libraries that LD_PRELOAD names and that are ours.

@@ -21,13 +21,13 @@ mod show;
 pub mod unit;
 mod unloaded;
 
-use crate::host::census::Kind;
-use crate::host::evidence::{coverage, places::Places, writers};
-use crate::host::fault::{self, Fault, Result};
-use crate::host::freeze::Options;
-use crate::host::gatedir::{self, Gate};
-use crate::host::helper_child::own_page;
-use crate::host::session::look_around;
+use crate::census::Kind;
+use crate::evidence::{coverage, places::Places, writers};
+use crate::freeze::Options;
+use crate::freeze::session::look_around;
+use crate::gatedir::{self, Gate};
+use crate::linux::helper_child::own_page;
+use crate::outcome::fault::{self, Fault, Result};
 use facts::Facts;
 use reason::{Around, Judgement, RegionSeen, State};
 use select::Target;
@@ -216,7 +216,7 @@ fn ns(seconds: i64, ns: i64) -> u64 {
 
 fn facts_of(pid: i32, control: &Path) -> Facts {
     apart::run(PATIENCE, || facts::of(pid, control)).unwrap_or_else(|| {
-        let stat = crate::host::procfs::stat(pid);
+        let stat = crate::linux::procfs::stat(pid);
         Facts {
             pid,
             program: stat.map(|s| s.comm).unwrap_or_default(),

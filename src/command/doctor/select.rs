@@ -1,8 +1,8 @@
 //! Which processes a service consists of.
 
 use super::reason::RegionSeen;
-use crate::host::fault::{Fault, NOBODY, Result};
-use crate::host::procfs;
+use crate::linux::procfs;
+use crate::outcome::fault::{Fault, NOBODY, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::plan::{Change, Site};
 use super::servers::{Plan, With};
-use crate::host::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 
 const MAIN: &str = "/etc/dovecot/dovecot.conf";
 const OURS: &str = "/etc/dovecot/conf.d/99-writegate.conf";

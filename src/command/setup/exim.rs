@@ -4,7 +4,7 @@
 use super::block;
 use super::plan::{Change, Site};
 use super::servers::{Plan, With};
-use crate::host::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 
 /// Adds the setting.
 pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {

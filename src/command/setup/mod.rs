@@ -16,8 +16,8 @@ mod postfix;
 mod servers;
 
 use super::{print, say};
-use crate::host::fault::{CONFIG, Fault, Result, USAGE};
-use crate::host::gatedir;
+use crate::gatedir;
+use crate::outcome::fault::{CONFIG, Fault, Result, USAGE};
 use plan::Site;
 use servers::{Plan, SERVERS, With};
 use std::path::{Path, PathBuf};

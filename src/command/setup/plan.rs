@@ -6,7 +6,7 @@
 //! block is taken out of it.
 
 use super::{block, diff};
-use crate::host::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;

@@ -3,7 +3,7 @@
 use super::block;
 use super::plan::{Change, Site};
 use super::servers::{Plan, With};
-use crate::host::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 
 const MAIN: &str = "/etc/postfix/main.cf";
 /// `postconf -d import_environment` of 3.7, where it cannot be asked.

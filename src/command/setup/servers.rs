@@ -3,7 +3,7 @@
 use super::plan::{Change, Site};
 use super::{block, dovecot, exim, postfix};
 use crate::command::doctor::unit;
-use crate::host::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 use std::path::Path;
 
 /// A server that we know.

@@ -5,13 +5,14 @@ mod table;
 mod watch;
 
 use super::print;
-use crate::host::blockers::{self, Blocker};
-use crate::host::duration;
-use crate::host::evidence::coverage;
-use crate::host::fault::Result;
-use crate::host::gatedir::{self, Gate};
-use crate::host::session::look_around;
-use crate::host::{stats, sys};
+use crate::census::blockers::{self, Blocker};
+use crate::duration;
+use crate::evidence::coverage;
+use crate::freeze::session::look_around;
+use crate::gatedir::stats;
+use crate::gatedir::{self, Gate};
+use crate::linux::sys;
+use crate::outcome::fault::Result;
 use prom::Figures;
 use serde::Serialize;
 use std::path::Path;
@@ -160,7 +161,7 @@ fn state(name: &str) -> Result<State> {
             Shown {
                 pid: member.pid,
                 program: member.stat.comm.clone(),
-                uid: crate::host::procfs::uid(member.pid),
+                uid: crate::linux::procfs::uid(member.pid),
                 parent: member.parent.map(|at| census.gates[0][at].pid),
                 state,
                 threads: view

@@ -1,7 +1,7 @@
 //! `writegate status --prom`: Prometheus' text format, fit for the node exporter's
 //! textfile collector.
 
-use crate::host::stats::{BOUNDS_MS, Histogram, Stats};
+use crate::gatedir::stats::{BOUNDS_MS, Histogram, Stats};
 use std::fmt::Write;
 
 /// What is known of one gate.

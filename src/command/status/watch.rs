@@ -6,9 +6,10 @@
 
 use super::table::{self, Paint};
 use super::{State, all, no_gates};
-use crate::host::fault::{Fault, Result, USAGE};
-use crate::host::signals::Signals;
-use crate::host::{duration, sys};
+use crate::duration;
+use crate::linux::signals::Signals;
+use crate::linux::sys;
+use crate::outcome::fault::{Fault, Result, USAGE};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 

@@ -1,0 +1,236 @@
+//! Who keeps a gate from draining, in words that help: process, program, call,
+//! path, lock, age.
+
+use crate::census::Member;
+use crate::census::forgive::{calling, path_of, path_of_file};
+use crate::duration::show_ms;
+use crate::linux::procfs;
+use crate::linux::sys;
+use gate::locks::{Kind, Lock};
+use gate::region::Header;
+use gate::word::{Doing, ProcessWord, ThreadWord};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// One process that is in flight, or waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Blocker {
+    /// Process.
+    pub pid: i32,
+    /// Its program, as the kernel names it.
+    pub program: String,
+    /// Effective user.
+    pub uid: Option<u32>,
+    /// `in-flight`, `admitted`, `ended`, `held`, `waits-for-lock`.
+    pub state: String,
+    /// The call it is in, if it is in one.
+    pub call: Option<String>,
+    /// The file of that call, or the lock that keeps its section open.
+    pub path: Option<String>,
+    /// Why it counts.
+    pub why: String,
+    /// How long, ms.
+    pub age_ms: Option<f64>,
+}
+
+/// How long a process is remembered by its section, in ms.
+fn age(since: u64) -> Option<f64> {
+    (since != 0).then(|| sys::now_ns().saturating_sub(since) as f64 / 1e6)
+}
+
+/// Where a lock's file lies; by number where nobody can tell.
+pub fn path_of_lock(member: &Member, lock: &Lock) -> String {
+    let noted = || member.view.as_ref().and_then(|view| noted_dotlock(view.header(), lock));
+    let path = match lock.kind {
+        Kind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
+        _ => path_of_file(member.pid, lock.dev, lock.ino),
+    };
+    path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev))
+}
+
+/// The path of a dotlock as its maker put it down, if it is the one that it made last.
+fn noted_dotlock(header: &Header, lock: &Lock) -> Option<String> {
+    let len = header.dotlock_len.load(Acquire) as usize;
+    let path = header.dotlock_path.get(..len).filter(|path| !path.is_empty())?;
+    let path: Vec<u8> = path.iter().map(|byte| byte.load(Relaxed)).collect();
+    let same = header.dotlock_ino.load(Relaxed) == lock.ino;
+    same.then(|| String::from_utf8_lossy(&path).into_owned())
+}
+
+/// A member that a pass has just seen in flight: named also if it has ended meanwhile.
+pub fn of_one_in_flight(member: &Member) -> Vec<Blocker> {
+    let now = of(member);
+    if !now.is_empty() {
+        return now;
+    }
+    vec![Blocker { state: ENDED.into(), ..blank(member, "was in flight, and ended since".into()) }]
+}
+
+/// A member that was let past the barrier and has not done yet what it was let in for.
+pub fn let_in(member: &Member) -> Blocker {
+    let why = "was let in, for somebody in flight waited for it, and is not done";
+    Blocker { state: "admitted".into(), ..blank(member, why.into()) }
+}
+
+/// State of a blocker that was gone when the drain was given up.
+const ENDED: &str = "ended";
+
+/// Whom to name when a drain is given up: those that are in flight then, or else those
+/// that were `ago_ns` before.
+pub fn named(now: Vec<Blocker>, before: &[Blocker], ago_ns: u64) -> Vec<Blocker> {
+    if !now.is_empty() {
+        return now;
+    }
+    let ended = |blocker: &Blocker| Blocker {
+        state: ENDED.into(),
+        why: format!("{}; ended since (seen {} before)", blocker.why, show_ms(ago_ns)),
+        ..blocker.clone()
+    };
+    before.iter().map(ended).collect()
+}
+
+/// Everything about one member that keeps the gate open, now.
+pub fn of(member: &Member) -> Vec<Blocker> {
+    let blank = |why: String| blank(member, why);
+    let Some(view) = member.view.as_ref() else {
+        if member.unborn {
+            return Vec::new();
+        }
+        let why = match member.denied {
+            Some(error) => format!(
+                "its region may not be read ({}): run as root on the host",
+                std::io::Error::from_raw_os_error(error)
+            ),
+            None => "maps the control page and shows no region of its own".into(),
+        };
+        return vec![blank(why)];
+    };
+    let mut all = Vec::new();
+    if member.unknown {
+        all.push(blank("is becoming another program (exec)".into()));
+    }
+    let header = view.header();
+    let process = ProcessWord(header.process.load(Acquire));
+    let over = [member.settled, member.locks_gone].contains(&Some(process.0));
+    if process.section_open() && !over {
+        let lock = header.locks.iter().filter_map(|p| p.get()).find(|l| l.counts());
+        let path = lock.map(|l| path_of_lock(member, &l));
+        all.push(Blocker {
+            path,
+            age_ms: age(header.section_since.load(Acquire)),
+            ..blank(match lock {
+                Some(lock) => format!("section open under a lock ({:?})", lock.kind),
+                None if process.until_exit() => "section lasts until the process ends".into(),
+                None if process.until_wait() => "section lasts until the process waits".into(),
+                None => "section open, no lock known".into(),
+            })
+        });
+    }
+    for (at, slot) in view.slots().iter().enumerate() {
+        let word = ThreadWord(slot.word.load(Acquire));
+        if calling(word) && !member.forgives(at, word.0) {
+            all.push(Blocker {
+                call: Some(gate::calls::name(word.call()).into()),
+                path: word.fd().and_then(|fd| path_of(member.pid, fd)),
+                ..blank("inside a call that changes files".into())
+            });
+        }
+    }
+    if header.overflow.load(Acquire) > 0 {
+        all.push(blank("threads without a place of their own are in flight".into()));
+    }
+    all
+}
+
+fn blank(member: &Member, why: String) -> Blocker {
+    Blocker {
+        pid: member.pid,
+        program: member.stat.comm.clone(),
+        uid: procfs::uid(member.pid),
+        state: "in-flight".into(),
+        call: None,
+        path: None,
+        why,
+        age_ms: None,
+    }
+}
+
+/// One that was asked whether it has come to rest ([`crate::drive::calm`]), and has not.
+pub fn restless(member: &Member) -> Blocker {
+    blank(member, "has not been seen to wait since those that are held first had ended".into())
+}
+
+/// Threads of one member that wait, at the barrier or for a lock.
+pub fn waiting(member: &Member) -> Vec<Blocker> {
+    let Some(view) = member.view.as_ref() else { return Vec::new() };
+    let mut all = Vec::new();
+    for slot in view.slots() {
+        let word = ThreadWord(slot.word.load(Acquire));
+        let (state, why, path) = match word.doing() {
+            Doing::Held => {
+                ("held", "waits at the barrier", word.fd().and_then(|fd| path_of(member.pid, fd)))
+            }
+            Doing::LockWait => {
+                let (dev, ino) = (slot.wait_dev.load(Acquire), slot.wait_ino.load(Acquire));
+                ("waits-for-lock", "waits for a lock", path_of_file(member.pid, dev, ino))
+            }
+            _ => continue,
+        };
+        all.push(Blocker {
+            pid: member.pid,
+            program: member.stat.comm.clone(),
+            uid: procfs::uid(member.pid),
+            state: state.into(),
+            call: Some(gate::calls::name(word.call()).into()),
+            path,
+            why: why.into(),
+            age_ms: age(slot.since.load(Acquire)),
+        });
+    }
+    all
+}
+
+impl std::fmt::Display for Blocker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {} ({})", self.pid, self.program)?;
+        if let Some(call) = &self.call {
+            write!(f, " in {call}")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, " {path}")?;
+        }
+        write!(f, ": {}", self.why)?;
+        if let Some(age) = self.age_ms {
+            write!(f, ", for {age:.0} ms")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_ended_since_is_named_where_nobody_else_is() {
+        let blocker = |pid| Blocker {
+            pid,
+            program: "imap".into(),
+            uid: None,
+            state: "in-flight".into(),
+            call: None,
+            path: Some("/mail/inbox".into()),
+            why: "section open under a lock (Posix)".into(),
+            age_ms: Some(7.0),
+        };
+        let (now, before) = ([blocker(1)], [blocker(2)]);
+        assert_eq!(named(now.to_vec(), &before, 0)[0].pid, 1);
+        let ended = &named(Vec::new(), &before, 2_000_000)[0];
+        assert_eq!((ended.pid, ended.state.as_str()), (2, ENDED));
+        assert_eq!(
+            ended.to_string(),
+            "pid 2 (imap) /mail/inbox: section open under a lock (Posix); ended since (seen \
+             2.0ms before), for 7 ms"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Who came since the census was made.
+//!
+//! Two questions. *Is everybody still who he was?* asked once after every closing:
+//! a process that was none of ours may have become one by exec before the barrier
+//! went up, and a member may have become another image. *Who was born?* asked
+//! before a drain is believed, and while it makes no headway: a child that waits
+//! may be what its parent waits for.
+
+use crate::census::{Census, Kind};
+use crate::linux::helper::Helper;
+use crate::linux::procfs;
+
+/// How often a listing is repeated because somebody was born meanwhile.
+const ROUNDS: usize = 2;
+/// How far below the owner of a section the one may be who works for it.
+const GENERATIONS: usize = 3;
+
+impl Census {
+    /// Everybody, for the first time.
+    pub fn scan(&mut self, helper: &mut Helper) {
+        self.rescan(helper, false, false);
+        self.newcomers.fill(0);
+    }
+
+    /// Takes in who is new; with `images`, also who has become something else; `seeking`
+    /// those whom somebody in flight may wait for, also forked children that had done
+    /// nothing yet. Born behind a closed barrier they wait, and else are nobody's business.
+    pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
+        for round in 0..ROUNDS {
+            // Who was looked at in the first round was so after the closing: whatever it
+            // becomes from then on waits.
+            let first = round == 0;
+            let born_before = procfs::last_pid();
+            let mut look = procfs::pids();
+            look.retain(|pid| self.must_look(*pid, first && images, first && seeking));
+            self.look(helper, &look);
+            // A parent that forked and died while we listed would hide its child. (Who
+            // seeks asks again anyway.)
+            if seeking || procfs::last_pid() == born_before {
+                break;
+            }
+        }
+    }
+
+    fn must_look(&self, pid: i32, images: bool, seeking: bool) -> bool {
+        if self.ours.contains(&pid) {
+            return false;
+        }
+        let Some(seen) = self.seen.get(&pid) else { return true };
+        match seen.kind {
+            Kind::Kernel => false,
+            Kind::Sharing => true,
+            // It may have passed our constructor before the closing, or in an opening.
+            Kind::Undecided => images || seeking,
+            // Without a region of its own yet, or on its way to another image.
+            Kind::Member(gate, at)
+                if self.gates[gate][at].nonce == 0 || self.gates[gate][at].unknown =>
+            {
+                let member = &self.gates[gate][at];
+                !member.gone && (images || seeking || !member.unborn)
+            }
+            _ => {
+                images
+                    && procfs::stat(pid)
+                        .is_some_and(|now| now.start != seen.start || now.image != seen.image)
+            }
+        }
+    }
+
+    /// Looks anew at members of a gate without a region, or in exec.
+    pub fn look_again(&mut self, helper: &mut Helper, gate: usize) {
+        let again =
+            |m: &&crate::census::Member| !m.gone && (m.nonce == 0 && !m.unborn || m.unknown);
+        let pids: Vec<i32> = self.gates[gate].iter().filter(again).map(|m| m.pid).collect();
+        if !pids.is_empty() {
+            self.look(helper, &pids);
+        }
+    }
+
+    /// Takes in the children of open sections, which somebody in flight may wait for, and
+    /// theirs: a listing of all processes costs some ms, and is made for the end.
+    pub fn look_for_children(&mut self, helper: &mut Helper, gate: usize, owners: &[usize]) {
+        let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();
+        for _ in 0..GENERATIONS {
+            let children: Vec<i32> = parents.into_iter().flat_map(procfs::children).collect();
+            let new: Vec<i32> =
+                children.iter().copied().filter(|pid| self.must_look(*pid, false, true)).collect();
+            if !new.is_empty() {
+                self.look(helper, &new);
+            }
+            parents = children;
+        }
+    }
+
+    /// How many newcomers a gate has that it was not told of.
+    pub fn take_newcomers(&mut self, gate: usize) -> u32 {
+        std::mem::take(&mut self.newcomers[gate])
+    }
+}

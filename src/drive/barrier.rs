@@ -1,0 +1,164 @@
+//! Raise, lower, wake, admit: all that is ever stored in a control page.
+
+use crate::linux::sys;
+use gate::control::{ANY_SEQUENCE, ControlPage, Rank};
+use gate::drain::{Candidate, Order};
+use gate::profile::{self, FirstWait, Key};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
+
+/// Low bits of a deadline that only tell generations apart: 2^20 ns is 1 ms.
+const UNIQUE_BITS: u32 = 20;
+/// How many deadlines one freeze may use: a drain's openings take one each.
+const PER_FREEZE: u32 = 4;
+
+/// How long the others may take to come to rest after those that are held first, if the
+/// profile does not say.
+const CALM_WITHIN_NS: u64 = 20_000_000;
+
+/// A deadline at most `limit_ns` from now that was never used before.
+///
+/// The deadline is the generation too. A limit shorter than the one before it can
+/// give a deadline *below* the highest used, so uniqueness cannot come from its
+/// size: the low bits carry the number of the freeze.
+pub fn new_deadline(page: &ControlPage, now: u64, limit_ns: u64) -> u64 {
+    let mask = (1u64 << UNIQUE_BITS) - 1;
+    let number = page.freezes.load(Acquire).wrapping_add(1) << PER_FREEZE & mask;
+    let rounded = now.saturating_add(limit_ns) & !mask;
+    // Rounding down may cost a millisecond, but never the whole of a short limit.
+    let deadline = if limit_ns > 4 << UNIQUE_BITS { rounded - mask - 1 } else { rounded };
+    (deadline | number).max(1)
+}
+
+/// Counts a freeze; its number.
+pub fn count_freeze(page: &ControlPage) -> u64 {
+    page.freezes.fetch_add(1, SeqCst) + 1
+}
+
+/// If the profile names programs that are held before all others: how long these (`drain`)
+/// and then the others may take to come to rest. `ranks` are those of the processes there are.
+pub fn order(
+    page: &ControlPage,
+    drain: u64,
+    ranks: impl Iterator<Item = Rank> + Clone,
+) -> Option<Order> {
+    let there = |rank| ranks.clone().any(|found| found == rank);
+    // Where all are held first, nobody is before anybody.
+    if !names_first(page) || !there(Rank::Last) {
+        return None;
+    }
+    let from = if there(Rank::Sender) && there(Rank::First) { Rank::Sender } else { Rank::First };
+    // Where the profile says how long, nobody is taken for calm because he has not moved:
+    // on a busy processor that says nothing. And the first ones end, or the drain fails.
+    let ended = |calm_within| Order { from, drain: u64::MAX, calm_after: u64::MAX, calm_within };
+    let guessed = |calm_within| Order { from, drain, calm_after: calm_within / 10, calm_within };
+    Some(match first_wait(page) {
+        Some(FirstWait::Rest) => ended(u64::MAX),
+        Some(FirstWait::AtMost(ns)) => ended(ns),
+        None => guessed(CALM_WITHIN_NS),
+    })
+}
+
+fn names_first(page: &ControlPage) -> bool {
+    profile::values(page.profile_text(), Key::First).next().is_some()
+}
+
+/// How the others are waited for, by the profile.
+pub fn first_wait(page: &ControlPage) -> Option<FirstWait> {
+    profile::first_wait(page.profile_text())
+}
+
+/// Raises the barrier for those that are held so early, or earlier. `anew`: of a freeze
+/// that begins; an opening keeps the old time.
+pub fn raise_first(page: &ControlPage, rank: Rank, deadline: u64, now: u64, anew: bool) {
+    prepare(page, deadline, now, anew);
+    page.senders.store(deadline, SeqCst);
+    if rank == Rank::First {
+        page.early.store(deadline, SeqCst);
+    }
+    fence(SeqCst);
+}
+
+/// Raises the barrier for all.
+pub fn raise(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
+    prepare(page, deadline, now, anew);
+    if names_first(page) {
+        // Up already, but for a profile that was published a moment ago.
+        page.senders.store(deadline, SeqCst);
+        page.early.store(deadline, SeqCst);
+    }
+    page.barrier.store(deadline, SeqCst);
+    fence(SeqCst);
+}
+
+fn prepare(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
+    if anew {
+        // A freezer that was killed has left its admissions behind.
+        clear_admissions(page);
+        page.closed_at.store(now, Release);
+    }
+    page.opened_at.store(0, Release);
+    page.last_deadline.fetch_max(deadline, SeqCst);
+}
+
+/// Lowers the barrier, wakes everybody, takes back every admission. The time
+/// after the barrier was down.
+pub fn lower(page: &ControlPage) -> u64 {
+    for word in page.words() {
+        word.store(0, SeqCst);
+    }
+    fence(SeqCst);
+    let opened_at = sys::now_ns();
+    page.opened_at.store(opened_at, Release);
+    wake_all(page);
+    clear_admissions(page);
+    opened_at
+}
+
+/// Wakes in steps: one FUTEX_WAKE for 1,000 waiters takes 55 ms, in which the
+/// first ones already run into the rest.
+pub fn wake_all(page: &ControlPage) {
+    for word in page.words() {
+        for bit in 0..31 {
+            sys::futex_wake(word, 1 << bit);
+        }
+        // Who sleeps without a bit of his own.
+        sys::futex_wake(word, 1 << 31);
+    }
+}
+
+/// Lets one region pass and wakes it. False: all places are taken.
+pub fn admit(page: &ControlPage, candidate: Candidate) -> bool {
+    let free = page.admissions.iter().find(|place| place.nonce.load(Relaxed) == 0);
+    let Some(place) = free else { return false };
+    // The nonce last: it is what workers look for.
+    place.lock_sequence.store(candidate.lock_sequence, Release);
+    place.nonce.store(candidate.nonce, SeqCst);
+    fence(SeqCst);
+    for word in page.words() {
+        sys::futex_wake(word, 1 << (candidate.nonce % 31));
+    }
+    true
+}
+
+/// Takes back the admission of a child whose owner is done.
+pub fn revoke(page: &ControlPage, candidate: Candidate) {
+    for place in &page.admissions {
+        if place.nonce.load(Relaxed) == candidate.nonce
+            && place.lock_sequence.load(Relaxed) == candidate.lock_sequence
+        {
+            place.nonce.store(0, SeqCst);
+            place.lock_sequence.store(ANY_SEQUENCE - 1, Release);
+        }
+    }
+    fence(SeqCst);
+}
+
+/// Takes back all.
+pub fn clear_admissions(page: &ControlPage) {
+    for place in &page.admissions {
+        place.nonce.store(0, Release);
+        place.lock_sequence.store(0, Release);
+    }
+    fence(SeqCst);
+}

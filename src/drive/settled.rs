@@ -1,0 +1,85 @@
+//! Sections that count as over by the profile's `settled` rule: the owner has
+//! everything on record, synced, and left the rest to a child that waits and has
+//! done nothing. The rule itself is `gate::standing::settled`; here is what it asks.
+
+use crate::census::Member;
+use crate::drive::pass::Reading;
+use crate::linux::procfs;
+use gate::standing::{self, Rest};
+use gate::word::ProcessWord;
+use std::sync::atomic::Ordering::Acquire;
+
+/// Calls that may wait a second or more.
+const WAITS: [i64; 13] = [
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_select,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_connect,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_recvfrom,
+    libc::SYS_pause,
+];
+
+/// Marks, in the pass that has just been read, whose open sections count as over.
+///
+/// Judged anew in every pass, and good for that pass alone: a judgement made before a
+/// revocation (and its fence) would outlive the child that it was about, while the
+/// owner, held at its own record, still shows the same word.
+pub fn judge(members: &mut [Member], reading: &mut Reading) {
+    members.iter_mut().for_each(|member| member.settled = None);
+    let recorded = |word: ProcessWord| word.section_open() && word.recorded();
+    let standings = reading.standings();
+    if !standings.iter().any(|p| recorded(p.process)) {
+        return;
+    }
+    let over: Vec<usize> = (0..members.len())
+        .filter(|&at| !members[at].gone && recorded(standings[at].process))
+        .filter(|&at| {
+            let unchanged = unchanged(members, at);
+            standing::settled(at, &standings, unchanged, |other| rest(&members[other]))
+        })
+        .collect();
+    for at in over {
+        // Only for the word that was judged: the next step of the owner has another.
+        members[at].settled = reading.settle(at).map(|word| word.0);
+    }
+}
+
+/// Has nobody of this owner's family changed anything since the owner had all on
+/// record? The count lies in the region of the program's first process, which
+/// outlives that in our mapping.
+fn unchanged(members: &[Member], owner: usize) -> bool {
+    let header = |at: usize| members[at].view.as_ref().map(|view| view.header());
+    let Some(recorded) = header(owner).map(|h| h.family_at_fork.load(Acquire)) else {
+        return false;
+    };
+    let mut at = owner;
+    // A list that lies about ancestry must not make us walk for ever.
+    for _ in 0..members.len() {
+        let Some(known) = header(at) else { return false };
+        let told = known.parent_nonce.load(Acquire);
+        if told == 0 {
+            return known.family.load(Acquire) == recorded;
+        }
+        match members[at].parent {
+            Some(parent) if members[parent].nonce == told => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn rest(member: &Member) -> Rest {
+    let call = procfs::syscall_fd(member.pid, member.pid).map(|(number, _)| number);
+    let family = match &member.view {
+        Some(view) => view.header().parent_nonce.load(Acquire) != 0,
+        None => member.unborn,
+    };
+    Rest { waits: call.is_some_and(|call| WAITS.contains(&call)), family, gone: member.gone }
+}

@@ -1,0 +1,137 @@
+//! Who ought to be gated and is not; and what a gated process can do past the gate.
+
+use crate::census::{Census, Kind as Seen};
+use crate::linux::procfs;
+use crate::outcome::report::{Finding, Kind};
+use gate::region;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Programs that say nothing about which service runs them.
+const COMMON: [&str; 14] = [
+    "sh", "bash", "dash", "busybox", "env", "perl", "python", "ruby", "php", "sleep", "cat",
+    "tail", "sudo", "tini",
+];
+
+/// A process that the gate does not cover.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ungated {
+    /// Process.
+    pub pid: i32,
+    /// Start time and image: it must still be the same when it is asked again.
+    pub same: (u64, u64),
+    /// Its name.
+    pub program: String,
+    /// Why it ought to be gated.
+    pub why: &'static str,
+}
+
+/// Our own ancestors and descendants are not the service's.
+pub fn is_kin(pid: i32, census: &Census) -> bool {
+    let me = std::process::id() as i32;
+    let climbs_to = |mut from: i32, to: &dyn Fn(i32) -> bool| {
+        for _ in 0..64 {
+            if to(from) {
+                return true;
+            }
+            match procfs::stat(from) {
+                Some(stat) if stat.ppid > 1 => from = stat.ppid,
+                _ => return false,
+            }
+        }
+        false
+    };
+    climbs_to(pid, &|at| census.ours.contains(&at)) || climbs_to(me, &|at| at == pid)
+}
+
+/// What tells a service's processes from others: its members, their units and programs.
+#[derive(Debug, Default)]
+pub struct Service {
+    members: HashSet<i32>,
+    units: HashSet<String>,
+    programs: HashSet<PathBuf>,
+}
+
+impl Service {
+    /// Of the members of a gate.
+    pub fn of(census: &Census, at: usize) -> Service {
+        let mut service = Service::default();
+        for member in census.alive(at) {
+            service.members.insert(member.pid);
+            let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
+            service.units.extend(unit);
+            service.programs.extend(procfs::exe(member.pid).filter(|exe| !is_common(exe)));
+        }
+        service
+    }
+
+    /// Why this process, which is not gated, ought to be; None: it ought not.
+    pub fn claims(&self, pid: i32, parent: i32) -> Option<&'static str> {
+        let in_unit = || procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit));
+        let same_program = || procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe));
+        if self.members.contains(&parent) {
+            Some("was started by a gated process and is not gated itself")
+        } else if in_unit() {
+            Some("runs in the same unit and is not gated")
+        } else if same_program() {
+            Some("runs the same program and is not gated: not restarted since?")
+        } else {
+            None
+        }
+    }
+}
+
+/// Everybody who belongs to the service of a gate and is not gated.
+pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
+    let service = Service::of(census, at);
+    let mut found = Vec::new();
+    for (&pid, seen) in &census.seen {
+        if seen.kind != Seen::Other || census.elsewhere.contains(&pid) {
+            continue;
+        }
+        let Some(stat) = procfs::stat(pid) else { continue };
+        if stat.start != seen.start || matches!(stat.state, 'Z' | 'X') {
+            continue;
+        }
+        let Some(why) = service.claims(pid, stat.ppid) else { continue };
+        if !is_kin(pid, census) {
+            found.push(Ungated { pid, same: (stat.start, stat.image), program: stat.comm, why });
+        }
+    }
+    found
+}
+
+fn is_common(exe: &Path) -> bool {
+    let name = exe.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    COMMON.contains(&plain)
+}
+
+/// What gated processes admit that they can do past the gate.
+pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
+    let ways = [
+        (
+            region::FLAG_MAPS_SHARED,
+            "has mapped a protected file shared and writable: stores cannot be held",
+        ),
+        (region::FLAG_AIO, "has used aio, whose helper threads write past the gate"),
+        (region::FLAG_IO_URING, "has set up an io_uring, which writes past the gate"),
+        (region::FLAG_LOCKS_UNKNOWN, "has held more locks at once than its region can show"),
+    ];
+    let mut found = Vec::new();
+    for member in census.alive(at) {
+        let Some(view) = &member.view else { continue };
+        let flags = view.header().flags.load(Relaxed);
+        for (_, what) in ways.iter().filter(|(flag, _)| flags & flag != 0) {
+            found.push(Finding {
+                kind: Kind::Uncovered,
+                pid: Some(member.pid),
+                program: Some(member.stat.comm.clone()),
+                path: None,
+                what: (*what).into(),
+            });
+        }
+    }
+    found
+}
