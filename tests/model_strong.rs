@@ -8,9 +8,11 @@
 //! loom takes SeqCst *accesses* for AcqRel; where the library uses a locked
 //! instruction as a fence, a fence stands here.
 
-use gate::drain::{Ask, Drain, Limits, Outcome, Summary, Told};
+use gate::drain::{Action, Answer, Drain, Limits, Outcome};
 use gate::entry::{Enclosing, Look, Patience, may_pass};
-use gate::standing::{Standing, Thread, summarize};
+use gate::summary::Summary;
+use gate::summary::summarize;
+use gate::view::{ProcessView, ThreadView};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -94,12 +96,12 @@ impl Shared {
     }
 
     fn pass(&self) -> Summary {
-        let thread = [Thread {
+        let thread = [ThreadView {
             word: ThreadWord(self.word.load(Acquire)),
             waits_for: None,
-            forgiven: false,
+            disregarded: false,
         }];
-        let process = Standing {
+        let process = ProcessView {
             nonce: 1,
             process: ProcessWord(self.process.load(Acquire)),
             lock_sequence: 0,
@@ -110,7 +112,7 @@ impl Shared {
             parent: None,
             rank: Default::default(),
             settled: false,
-            unborn: false,
+            fresh_fork: false,
             unknown: false,
         };
         summarize(&[process], &[])
@@ -126,26 +128,26 @@ impl Shared {
             order: None,
         };
         let mut drain = Drain::new(limits);
-        let mut told = Told::Done(0);
+        let mut answer = Answer::Done(0);
         loop {
-            told = match drain.next(told) {
-                Ask::Close(deadline) => {
+            answer = match drain.next(answer) {
+                Action::Close(deadline) => {
                     self.barrier.store(deadline, Release);
-                    Told::Done(0)
+                    Answer::Done(0)
                 }
-                Ask::Fence => {
+                Action::Fence => {
                     if without != Without::FreezersFence {
                         fence(SeqCst);
                     }
-                    Told::Done(0)
+                    Answer::Done(0)
                 }
-                Ask::Pass => Told::Seen(self.pass(), 0),
-                Ask::Rescan => Told::Newcomers(0),
-                Ask::Pause => {
+                Action::Pass => Answer::Seen(self.pass(), 0),
+                Action::Rescan => Answer::Newcomers(0),
+                Action::Pause => {
                     loom::thread::yield_now();
-                    Told::Done(0)
+                    Answer::Done(0)
                 }
-                Ask::Done(outcome) => {
+                Action::Done(outcome) => {
                     assert_eq!(outcome, Outcome::Drained);
                     break;
                 }

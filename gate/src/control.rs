@@ -23,7 +23,7 @@ pub const BOUND_MAX_NS: u64 = 60_000_000_000;
 
 /// One permission to pass the closed barrier.
 #[repr(C)]
-pub struct Admission {
+pub struct AdmissionSlot {
     /// Nonce of the region that may pass; 0: place is free.
     pub nonce: AtomicU64,
     /// The lock sequence for which it holds, or [`ANY_SEQUENCE`].
@@ -61,12 +61,12 @@ pub struct ControlPage {
     _pad: [u8; 4],
     /// The barrier of the programs that the profile holds first (key `first`): raised
     /// some ms before the other, with the same deadline, and lowered with it.
-    pub early: AtomicU64,
+    pub barrier_first: AtomicU64,
     /// That of those among them that hand over (key `hand-over`): raised before both.
-    pub senders: AtomicU64,
+    pub barrier_senders: AtomicU64,
     _reserved: [u8; 160],
     /// Who may pass a closed barrier.
-    pub admissions: [Admission; ADMISSIONS],
+    pub admissions: [AdmissionSlot; ADMISSIONS],
     _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
     /// The profile's text ([`crate::profile`]), as it was when the page was made
     /// or last published. Read by a process once, when it is first gated.
@@ -119,15 +119,15 @@ impl ControlPage {
     /// The barrier word of such programs.
     pub fn word(&self, rank: Rank) -> &AtomicU64 {
         match rank {
-            Rank::Sender => &self.senders,
-            Rank::First => &self.early,
+            Rank::Sender => &self.barrier_senders,
+            Rank::First => &self.barrier_first,
             Rank::Last => &self.barrier,
         }
     }
 
     /// All three, in the order in which they are raised.
     pub fn words(&self) -> [&AtomicU64; 3] {
-        [&self.senders, &self.early, &self.barrier]
+        [&self.barrier_senders, &self.barrier_first, &self.barrier]
     }
 
     /// May the region with this nonce, at this lock sequence, pass?

@@ -15,10 +15,13 @@
 //! | [`region`] | what one process announces about itself |
 //! | [`locks`] | the locks a process holds, and when its section is over |
 //! | [`entry`] | what a worker may do when it meets the barrier |
-//! | [`standing`] | what one pass over all regions makes of them: who is in flight, whom to admit |
+//! | [`view`] | one process and its threads, as a pass of the freezer saw them |
+//! | [`summary`] | what one pass makes of all of them: who is in flight, whether anybody passed |
+//! | [`admission`] | whom to let pass a closed barrier, and when to take that back |
+//! | [`settled`] | sections that count as over although their locks are held |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
 //! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
-//! | [`rest`] | when those who are not held yet have acted on what the first ones did |
+//! | [`quiesce`] | when those who are not held yet have acted on what the first ones did |
 //! | [`profile`] | which files, locks and programs count: patterns and their parser |
 //! | [`calls`] | the table of hooked calls, one line each |
 #![no_std]
@@ -27,14 +30,17 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod calls;
 pub mod control;
 pub mod drain;
 pub mod entry;
 pub mod locks;
 pub mod profile;
+pub mod quiesce;
 pub mod region;
-pub mod rest;
-pub mod standing;
+pub mod settled;
+pub mod summary;
 pub mod thaw;
+pub mod view;
 pub mod word;

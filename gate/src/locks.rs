@@ -6,9 +6,9 @@
 //!
 //! | kind | belongs to | ends at |
 //! |---|---|---|
-//! | [`Kind::Posix`] | process and inode | unlock of the range; first close of *any* descriptor of the inode |
-//! | [`Kind::Flock`], [`Kind::Ofd`] | open file description | unlock; last close of the description |
-//! | [`Kind::Dot`] | a file with a lock-like name | its unlink, or rename over its target |
+//! | [`LockKind::Posix`] | process and inode | unlock of the range; first close of *any* descriptor of the inode |
+//! | [`LockKind::Flock`], [`LockKind::Ofd`] | open file description | unlock; last close of the description |
+//! | [`LockKind::Dot`] | a file with a lock-like name | its unlink, or rename over its target |
 
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ pub const LOCKS: usize = 64;
 /// What kind of lock an entry is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Kind {
+pub enum LockKind {
     /// fcntl F_SETLK, lockf.
     Posix = 1,
     /// flock.
@@ -65,7 +65,7 @@ const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lock {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: LockKind,
     /// `GUARDS | JUDGED | FOR_LIFE | INHERITED`.
     pub flags: u32,
     /// Descriptor it was taken on (-1: none).
@@ -99,10 +99,10 @@ impl LockEntry {
             return None;
         }
         let kind = match state >> 24 {
-            1 => Kind::Posix,
-            2 => Kind::Flock,
-            3 => Kind::Ofd,
-            4 => Kind::Dot,
+            1 => LockKind::Posix,
+            2 => LockKind::Flock,
+            3 => LockKind::Ofd,
+            4 => LockKind::Dot,
             _ => return None,
         };
         Some(Lock {
@@ -156,7 +156,7 @@ impl LockEntry {
 /// The table was full: a lock is held that is not in it.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lost(pub bool);
+pub struct TableFull(pub bool);
 
 /// The table, wherever it lies.
 ///
@@ -176,7 +176,7 @@ impl<'a> Table<'a> {
     /// each open file description once, however many descriptors it has.
     pub fn count(self) -> u16 {
         let first_of_group = |at: usize, lock: &Lock| {
-            matches!(lock.kind, Kind::Posix | Kind::Dot)
+            matches!(lock.kind, LockKind::Posix | LockKind::Dot)
                 || !self.0[..at].iter().filter_map(LockEntry::get).any(|other| {
                     other.counts() && other.kind == lock.kind && other.group == lock.group
                 })
@@ -191,8 +191,8 @@ impl<'a> Table<'a> {
         self.locks().next().is_none()
     }
 
-    fn add(self, lock: &Lock) -> Lost {
-        Lost(!self.0.iter().any(|place| place.claim(lock)))
+    fn add(self, lock: &Lock) -> TableFull {
+        TableFull(!self.0.iter().any(|place| place.claim(lock)))
     }
 
     fn remove(self, gone: impl Fn(&Lock) -> bool) {
@@ -204,13 +204,13 @@ impl<'a> Table<'a> {
     }
 
     /// fcntl or lockf has set (`Some(guards)`) or removed (`None`) a lock on a range.
-    pub fn posix(self, what: Option<bool>, lock: Lock) -> Lost {
+    pub fn posix_lock(self, what: Option<bool>, lock: Lock) -> TableFull {
         let Lock { dev, ino, start, end, .. } = lock;
         let mut lost = false;
         for place in self.0 {
             let Some(held) = place.get() else { continue };
             let apart = held.start > end || start > held.end;
-            if held.kind != Kind::Posix || held.dev != dev || held.ino != ino || apart {
+            if held.kind != LockKind::Posix || held.dev != dev || held.ino != ino || apart {
                 continue;
             }
             // What is left of it on either side stays.
@@ -224,9 +224,9 @@ impl<'a> Table<'a> {
         }
         if let Some(guards) = what {
             let flags = if guards { GUARDS } else { 0 };
-            lost |= self.add(&Lock { kind: Kind::Posix, flags, ..lock }).0;
+            lost |= self.add(&Lock { kind: LockKind::Posix, flags, ..lock }).0;
         }
-        Lost(lost)
+        TableFull(lost)
     }
 
     /// flock, or an OFD lock on a range, was set or removed through `lock.fd`.
@@ -234,18 +234,19 @@ impl<'a> Table<'a> {
     /// OFD ranges are kept as they were given; unlocking more than was locked
     /// ends them, unlocking a part of one does not (the section then lasts until
     /// the close, which is the safe side).
-    pub fn described(self, what: Option<bool>, lock: Lock) -> Lost {
+    pub fn description_lock(self, what: Option<bool>, lock: Lock) -> TableFull {
         let same_kind = |held: &Lock| held.kind == lock.kind;
         let group = self.locks().filter(same_kind).find(|held| held.fd == lock.fd);
         let group = group.map(|held| held.group);
         let covered = |held: &Lock| {
             same_kind(held)
                 && group == Some(held.group)
-                && (held.kind == Kind::Flock || (lock.start <= held.start && held.end <= lock.end))
+                && (held.kind == LockKind::Flock
+                    || (lock.start <= held.start && held.end <= lock.end))
         };
         let Some(guards) = what else {
             self.remove(covered);
-            return Lost(false);
+            return TableFull(false);
         };
         let mut known = false;
         for place in self.0 {
@@ -256,7 +257,7 @@ impl<'a> Table<'a> {
             }
         }
         if known {
-            return Lost(false);
+            return TableFull(false);
         }
         let highest = self.locks().map(|held| held.group).max().unwrap_or(0);
         let group = group.unwrap_or(highest.wrapping_add(1));
@@ -265,39 +266,39 @@ impl<'a> Table<'a> {
     }
 
     /// A lock file was made.
-    pub fn dotlock(self, lock: Lock) -> Lost {
-        self.add(&Lock { kind: Kind::Dot, flags: GUARDS | JUDGED, fd: -1, ..lock })
+    pub fn dotlock(self, lock: Lock) -> TableFull {
+        self.add(&Lock { kind: LockKind::Dot, flags: GUARDS | JUDGED, fd: -1, ..lock })
     }
 
     /// A lock file is gone from under its name.
     pub fn dotlock_gone(self, dev: u64, ino: u64) {
-        self.remove(|held| held.kind == Kind::Dot && held.dev == dev && held.ino == ino);
+        self.remove(|held| held.kind == LockKind::Dot && held.dev == dev && held.ino == ino);
     }
 
     /// `new` is now another descriptor of what `old` is.
-    pub fn duplicated(self, old: i32, new: i32) -> Lost {
+    pub fn duplicated(self, old: i32, new: i32) -> TableFull {
         let mut lost = false;
         for held in self.locks() {
-            if held.fd == old && matches!(held.kind, Kind::Flock | Kind::Ofd) {
+            if held.fd == old && matches!(held.kind, LockKind::Flock | LockKind::Ofd) {
                 lost |= self.add(&Lock { fd: new, ..held }).0;
             }
         }
-        Lost(lost)
+        TableFull(lost)
     }
 
     /// A descriptor was closed; `file` is what it was (device, inode), where
     /// that is known.
     pub fn closed(self, fd: i32, file: Option<(u64, u64)>) {
         self.remove(|held| match (held.kind, file) {
-            (Kind::Posix, Some(file)) => (held.dev, held.ino) == file,
-            (Kind::Dot, _) => false,
+            (LockKind::Posix, Some(file)) => (held.dev, held.ino) == file,
+            (LockKind::Dot, _) => false,
             _ => held.fd == fd,
         });
     }
 
     /// All descriptors from `first` to `last` were closed.
     pub fn closed_range(self, first: i32, last: i32) {
-        self.remove(|held| held.kind != Kind::Dot && (first..=last).contains(&held.fd));
+        self.remove(|held| held.kind != LockKind::Dot && (first..=last).contains(&held.fd));
     }
 
     /// Compares counting locks with the patterns of locks held for life, once each.
@@ -314,7 +315,7 @@ impl<'a> Table<'a> {
     pub fn exclude(self, mut for_life: impl FnMut(&Lock) -> bool) {
         for place in self.0 {
             let Some(lock) = place.get() else { continue };
-            if lock.counts() && lock.kind != Kind::Dot && for_life(&lock) {
+            if lock.counts() && lock.kind != LockKind::Dot && for_life(&lock) {
                 place.flag(JUDGED | FOR_LIFE);
             }
         }
@@ -324,7 +325,8 @@ impl<'a> Table<'a> {
     /// took them.
     pub fn inherited(self, fd: i32) {
         for place in self.0 {
-            let came = |lock: &Lock| lock.fd == fd && matches!(lock.kind, Kind::Flock | Kind::Ofd);
+            let came =
+                |lock: &Lock| lock.fd == fd && matches!(lock.kind, LockKind::Flock | LockKind::Ofd);
             if place.get().is_some_and(|lock| came(&lock)) {
                 place.flag(INHERITED);
             }
@@ -333,14 +335,14 @@ impl<'a> Table<'a> {
 
     /// Takes over, in a child, the flock and OFD locks that came with the fork.
     /// They are its parent's: they give the child no right to pass.
-    pub fn inherit(self, parent: Table<'_>) -> Lost {
+    pub fn inherit(self, parent: Table<'_>) -> TableFull {
         let mut lost = false;
         for lock in parent.locks() {
-            if matches!(lock.kind, Kind::Flock | Kind::Ofd) {
+            if matches!(lock.kind, LockKind::Flock | LockKind::Ofd) {
                 lost |= self.add(&Lock { flags: lock.flags | INHERITED, ..lock }).0;
             }
         }
-        Lost(lost)
+        TableFull(lost)
     }
 }
 
@@ -353,7 +355,7 @@ mod tests {
         unsafe { std::boxed::Box::new_zeroed().assume_init() }
     }
 
-    fn lock(kind: Kind, fd: i32, ino: u64, start: u64, end: u64) -> Lock {
+    fn lock(kind: LockKind, fd: i32, ino: u64, start: u64, end: u64) -> Lock {
         Lock { kind, flags: 0, fd, group: 0, dev: 1, ino, start, end, since: 0 }
     }
 
@@ -363,12 +365,12 @@ mod tests {
     fn a_partial_unlock_ends_nothing_while_a_range_is_left() {
         let table = table();
         let t = Table(&table);
-        assert_eq!(t.posix(Some(true), lock(Kind::Posix, 3, 7, 0, 99)), Lost(false));
-        assert_eq!(t.posix(None, lock(Kind::Posix, 3, 7, 40, 59)), Lost(false));
+        assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, 99)), TableFull(false));
+        assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 7, 40, 59)), TableFull(false));
         assert_eq!(t.count(), 2, "two pieces are left");
-        assert_eq!(t.posix(None, lock(Kind::Posix, 3, 7, 0, 39)), Lost(false));
+        assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 7, 0, 39)), TableFull(false));
         assert_eq!(t.count(), 1);
-        assert_eq!(t.posix(None, lock(Kind::Posix, 3, 7, 0, ALL)), Lost(false));
+        assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 7, 0, ALL)), TableFull(false));
         assert!(t.is_empty());
     }
 
@@ -376,8 +378,8 @@ mod tests {
     fn downgrading_to_a_read_lock_ends_the_guard() {
         let table = table();
         let t = Table(&table);
-        let _ = t.posix(Some(true), lock(Kind::Posix, 3, 7, 0, ALL));
-        let _ = t.posix(Some(false), lock(Kind::Posix, 3, 7, 0, ALL));
+        let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+        let _ = t.posix_lock(Some(false), lock(LockKind::Posix, 3, 7, 0, ALL));
         assert_eq!(t.count(), 0);
         assert_eq!(t.locks().count(), 1, "the read lock is still known, for waiters");
     }
@@ -386,7 +388,7 @@ mod tests {
     fn posix_locks_end_at_the_first_close_of_any_descriptor_of_the_file() {
         let table = table();
         let t = Table(&table);
-        let _ = t.posix(Some(true), lock(Kind::Posix, 3, 7, 0, ALL));
+        let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
         t.closed(9, Some((1, 8)));
         assert_eq!(t.count(), 1);
         t.closed(9, Some((1, 7)));
@@ -397,7 +399,7 @@ mod tests {
     fn flock_ends_at_the_last_close_of_the_description() {
         let table = table();
         let t = Table(&table);
-        let _ = t.described(Some(true), lock(Kind::Flock, 3, 7, 0, ALL));
+        let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
         let _ = t.duplicated(3, 5);
         assert_eq!(t.count(), 1);
         t.closed(3, Some((1, 7)));
@@ -410,9 +412,9 @@ mod tests {
     fn unlocking_through_one_descriptor_unlocks_its_duplicates() {
         let table = table();
         let t = Table(&table);
-        let _ = t.described(Some(true), lock(Kind::Flock, 3, 7, 0, ALL));
+        let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
         let _ = t.duplicated(3, 5);
-        let _ = t.described(None, lock(Kind::Flock, 5, 7, 0, ALL));
+        let _ = t.description_lock(None, lock(LockKind::Flock, 5, 7, 0, ALL));
         assert!(t.is_empty());
     }
 
@@ -420,8 +422,8 @@ mod tests {
     fn two_descriptions_of_one_file_are_two_locks() {
         let table = table();
         let t = Table(&table);
-        let _ = t.described(Some(true), lock(Kind::Ofd, 3, 7, 0, 9));
-        let _ = t.described(Some(true), lock(Kind::Ofd, 4, 7, 10, 19));
+        let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 3, 7, 0, 9));
+        let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 4, 7, 10, 19));
         assert_eq!(t.count(), 2);
         t.closed(3, None);
         assert_eq!(t.count(), 1);
@@ -431,12 +433,12 @@ mod tests {
     fn two_ranges_of_one_description_are_one_until_both_are_gone() {
         let table = table();
         let t = Table(&table);
-        let _ = t.described(Some(true), lock(Kind::Ofd, 3, 7, 0, 9));
-        let _ = t.described(Some(true), lock(Kind::Ofd, 3, 7, 10, 19));
+        let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 3, 7, 0, 9));
+        let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 3, 7, 10, 19));
         assert_eq!(t.count(), 1);
-        let _ = t.described(None, lock(Kind::Ofd, 3, 7, 0, 9));
+        let _ = t.description_lock(None, lock(LockKind::Ofd, 3, 7, 0, 9));
         assert_eq!(t.count(), 1);
-        let _ = t.described(None, lock(Kind::Ofd, 3, 7, 0, ALL));
+        let _ = t.description_lock(None, lock(LockKind::Ofd, 3, 7, 0, ALL));
         assert_eq!(t.count(), 0);
     }
 
@@ -444,14 +446,14 @@ mod tests {
     fn converting_a_lock_counts_it_once_and_keeps_its_duplicates() {
         let table = table();
         let t = Table(&table);
-        let _ = t.described(Some(true), lock(Kind::Flock, 3, 7, 0, ALL));
+        let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
         let _ = t.duplicated(3, 5);
-        let _ = t.described(Some(false), lock(Kind::Flock, 3, 7, 0, ALL));
+        let _ = t.description_lock(Some(false), lock(LockKind::Flock, 3, 7, 0, ALL));
         assert_eq!(t.count(), 0);
-        let _ = t.described(Some(true), lock(Kind::Flock, 3, 7, 0, ALL));
+        let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
         t.closed(3, None);
-        let _ = t.posix(Some(true), lock(Kind::Posix, 3, 7, 0, ALL));
-        let _ = t.posix(Some(true), lock(Kind::Posix, 3, 7, 0, ALL));
+        let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+        let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
         assert_eq!(t.count(), 2);
     }
 
@@ -459,8 +461,8 @@ mod tests {
     fn a_lock_for_life_stops_counting_once_judged() {
         let table = table();
         let t = Table(&table);
-        let _ = t.posix(Some(true), lock(Kind::Posix, 3, 7, 0, ALL));
-        let _ = t.posix(Some(true), lock(Kind::Posix, 4, 8, 0, ALL));
+        let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+        let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 4, 8, 0, ALL));
         t.judge(|lock| lock.ino == 7);
         t.judge(|_| panic!("judged once only"));
         assert_eq!(t.count(), 1);
@@ -472,8 +474,8 @@ mod tests {
     fn inherited_locks_do_not_count_for_the_child() {
         let (parent, child) = (table(), table());
         let p = Table(&parent);
-        let _ = p.described(Some(true), lock(Kind::Flock, 3, 7, 0, ALL));
-        let _ = p.posix(Some(true), lock(Kind::Posix, 4, 8, 0, ALL));
+        let _ = p.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+        let _ = p.posix_lock(Some(true), lock(LockKind::Posix, 4, 8, 0, ALL));
         let c = Table(&child);
         let _ = c.inherit(p);
         assert_eq!(c.locks().count(), 1, "POSIX locks are not inherited");
@@ -484,7 +486,7 @@ mod tests {
     fn a_dotlock_ends_by_its_inode() {
         let table = table();
         let t = Table(&table);
-        let _ = t.dotlock(lock(Kind::Dot, -1, 7, 0, ALL));
+        let _ = t.dotlock(lock(LockKind::Dot, -1, 7, 0, ALL));
         t.dotlock_gone(1, 8);
         assert_eq!(t.count(), 1, "somebody stole the name");
         t.dotlock_gone(1, 7);
@@ -496,8 +498,14 @@ mod tests {
         let table = table();
         let t = Table(&table);
         for n in 0..LOCKS as u64 {
-            assert_eq!(t.posix(Some(true), lock(Kind::Posix, 3, n, 0, ALL)), Lost(false));
+            assert_eq!(
+                t.posix_lock(Some(true), lock(LockKind::Posix, 3, n, 0, ALL)),
+                TableFull(false)
+            );
         }
-        assert_eq!(t.posix(Some(true), lock(Kind::Posix, 3, 999, 0, ALL)), Lost(true));
+        assert_eq!(
+            t.posix_lock(Some(true), lock(LockKind::Posix, 3, 999, 0, ALL)),
+            TableFull(true)
+        );
     }
 }

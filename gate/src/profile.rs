@@ -163,12 +163,12 @@ pub enum FirstWait {
     /// For so long at most (ns).
     AtMost(u64),
     /// Until each of them has been seen at rest.
-    Rest,
+    Quiesced,
 }
 
 fn first_wait_of(value: &str) -> Option<FirstWait> {
     if value == "rest" {
-        return Some(FirstWait::Rest);
+        return Some(FirstWait::Quiesced);
     }
     milliseconds(value).map(|ms| FirstWait::AtMost(ms * 1_000_000))
 }
@@ -323,7 +323,7 @@ mod tests {
         let given = |text| first_wait(text);
         let at_most = FirstWait::AtMost(200_000_000);
         assert_eq!(given("first = x\nfirst-wait = 200ms # why"), Some(at_most));
-        assert_eq!(given("first-wait = rest"), Some(FirstWait::Rest));
+        assert_eq!(given("first-wait = rest"), Some(FirstWait::Quiesced));
         assert_eq!(given("first = x"), None);
         for all in ["exclude = *", "exclude = /*", "lifetime-lock = **", "parkable = ?*"] {
             assert!(check(all).is_err(), "{all}");

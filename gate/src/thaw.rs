@@ -1,6 +1,7 @@
 //! The end of a freeze: did it hold until the barrier was down?
 
-use crate::drain::{Summary, Told};
+use crate::drain::Answer;
+use crate::summary::Summary;
 
 /// How a freeze may be judged once its barrier is down.
 ///
@@ -57,7 +58,7 @@ enum ThawPhase {
 
 /// What the caller must do next for a [`Thaw`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum ThawAsk {
+pub enum ThawAction {
     /// `membarrier`: whoever was let pass before shows it.
     Fence,
     /// Look at every word of every region that was looked at for the drain.
@@ -78,24 +79,24 @@ impl Thaw {
     }
 
     /// The next step.
-    pub fn next(&mut self, told: Told) -> ThawAsk {
-        let (phase, ask) = match (self.phase, told) {
-            (ThawPhase::Passing, Told::Seen(seen, now)) => {
+    pub fn next(&mut self, answer: Answer) -> ThawAction {
+        let (phase, ask) = match (self.phase, answer) {
+            (ThawPhase::Passing, Answer::Seen(seen, now)) => {
                 if seen.calling != 0 && now < self.give_up {
-                    (ThawPhase::Pausing, ThawAsk::Pause)
+                    (ThawPhase::Pausing, ThawAction::Pause)
                 } else {
-                    (ThawPhase::Opening(seen), ThawAsk::Open)
+                    (ThawPhase::Opening(seen), ThawAction::Open)
                 }
             }
-            (ThawPhase::Opening(seen), Told::Done(opened_at)) => {
+            (ThawPhase::Opening(seen), Answer::Done(opened_at)) => {
                 let result = held_to_the_end(self.drained, seen, self.deadline, opened_at);
-                (ThawPhase::Over(result), ThawAsk::Done(result))
+                (ThawPhase::Over(result), ThawAction::Done(result))
             }
-            (ThawPhase::Over(result), _) => (self.phase, ThawAsk::Done(result)),
-            (ThawPhase::Opening(_), _) => (self.phase, ThawAsk::Open),
-            (ThawPhase::Begin, _) => (ThawPhase::Fencing, ThawAsk::Fence),
+            (ThawPhase::Over(result), _) => (self.phase, ThawAction::Done(result)),
+            (ThawPhase::Opening(_), _) => (self.phase, ThawAction::Open),
+            (ThawPhase::Begin, _) => (ThawPhase::Fencing, ThawAction::Fence),
             (ThawPhase::Fencing | ThawPhase::Passing | ThawPhase::Pausing, _) => {
-                (ThawPhase::Passing, ThawAsk::Pass)
+                (ThawPhase::Passing, ThawAction::Pass)
             }
         };
         self.phase = phase;
@@ -116,31 +117,31 @@ pub enum Broken {
 mod tests {
     use super::*;
 
-    fn quiet(digest: u64) -> Summary {
-        Summary { digest, motion: digest, ..Summary::default() }
+    fn idle(digest: u64) -> Summary {
+        Summary { digest, stuck_digest: digest, ..Summary::default() }
     }
 
     #[test]
     fn the_clock_is_judged_after_the_opening() {
-        assert_eq!(held_to_the_end(quiet(1), quiet(1), 1000, 999), Ok(()));
-        assert_eq!(held_to_the_end(quiet(1), quiet(1), 1000, 1000), Err(Broken::Expired));
-        assert_eq!(held_to_the_end(quiet(1), quiet(2), 1000, 10), Err(Broken::Moved));
-        let calling = Summary { calling: 1, ..quiet(1) };
-        assert_eq!(held_to_the_end(quiet(1), calling, 1000, 10), Err(Broken::Moved));
+        assert_eq!(held_to_the_end(idle(1), idle(1), 1000, 999), Ok(()));
+        assert_eq!(held_to_the_end(idle(1), idle(1), 1000, 1000), Err(Broken::Expired));
+        assert_eq!(held_to_the_end(idle(1), idle(2), 1000, 10), Err(Broken::Moved));
+        let calling = Summary { calling: 1, ..idle(1) };
+        assert_eq!(held_to_the_end(idle(1), calling, 1000, 10), Err(Broken::Moved));
     }
 
     #[test]
     fn one_who_just_announced_itself_gets_a_moment_and_no_more() {
-        let calling = Summary { calling: 1, ..quiet(1) };
-        let mut thaw = Thaw::new(quiet(1), 1000, 20);
-        assert_eq!(thaw.next(Told::Done(0)), ThawAsk::Fence);
-        assert_eq!(thaw.next(Told::Done(0)), ThawAsk::Pass);
-        assert_eq!(thaw.next(Told::Seen(calling, 1)), ThawAsk::Pause);
-        assert_eq!(thaw.next(Told::Done(2)), ThawAsk::Pass);
+        let calling = Summary { calling: 1, ..idle(1) };
+        let mut thaw = Thaw::new(idle(1), 1000, 20);
+        assert_eq!(thaw.next(Answer::Done(0)), ThawAction::Fence);
+        assert_eq!(thaw.next(Answer::Done(0)), ThawAction::Pass);
+        assert_eq!(thaw.next(Answer::Seen(calling, 1)), ThawAction::Pause);
+        assert_eq!(thaw.next(Answer::Done(2)), ThawAction::Pass);
         let mut slow = thaw;
-        assert_eq!(thaw.next(Told::Seen(quiet(1), 3)), ThawAsk::Open);
-        assert_eq!(thaw.next(Told::Done(4)), ThawAsk::Done(Ok(())));
-        assert_eq!(slow.next(Told::Seen(calling, 20)), ThawAsk::Open);
-        assert_eq!(slow.next(Told::Done(21)), ThawAsk::Done(Err(Broken::Moved)));
+        assert_eq!(thaw.next(Answer::Seen(idle(1), 3)), ThawAction::Open);
+        assert_eq!(thaw.next(Answer::Done(4)), ThawAction::Done(Ok(())));
+        assert_eq!(slow.next(Answer::Seen(calling, 20)), ThawAction::Open);
+        assert_eq!(slow.next(Answer::Done(21)), ThawAction::Done(Err(Broken::Moved)));
     }
 }

@@ -240,7 +240,7 @@ impl ProcessWord {
     ///
     /// `recorded`: see [`recorded_at_fork`]; the owner gives up its right to
     /// pass until its next change, so that the freezer may count the section as
-    /// over ([`crate::standing::settled`]).
+    /// over ([`crate::settled::settled`]).
     pub fn forked(self, recorded: bool) -> Self {
         let begun = self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION;
         self.next(if recorded { begun | RECORDED } else { begun })

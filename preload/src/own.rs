@@ -7,7 +7,7 @@ use crate::state::{
 use crate::{arch, start, sys};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use gate::locks::{Lost, Table};
+use gate::locks::{Table, TableFull};
 use gate::region::{FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
 use gate::word::{ProcessWord, ThreadWord};
 
@@ -115,7 +115,7 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
         nonce ^= old.nonce.load(Relaxed).rotate_left(17);
         header.parent_nonce.store(old.nonce.load(Relaxed), Relaxed);
         let table = Table(&header.locks);
-        let Lost(lost) = table.inherit(Table(&old.locks));
+        let TableFull(lost) = table.inherit(Table(&old.locks));
         LOCKS_LOST.store(lost, Relaxed);
         // What the parent has locked since, and what was closed here before the
         // first entry, did not come along.

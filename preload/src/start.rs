@@ -15,7 +15,7 @@ use crate::text::{self, Path, c_string};
 use crate::{own, place};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, Rank, SIZE, VERSION};
-use gate::locks::{Kind, Lock, Table};
+use gate::locks::{Lock, LockKind, Table};
 use gate::profile::{self, Index, Key};
 use gate::region::FLAG_CALLS_MISSING;
 
@@ -533,9 +533,9 @@ fn locks_of(fd: i32, came: Came) {
         let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
         let lock = Lock {
             kind: match kind {
-                b"POSIX" if came == Came::OverExec => Kind::Posix,
-                b"FLOCK" => Kind::Flock,
-                b"OFDLCK" => Kind::Ofd,
+                b"POSIX" if came == Came::OverExec => LockKind::Posix,
+                b"FLOCK" => LockKind::Flock,
+                b"OFDLCK" => LockKind::Ofd,
                 _ => continue,
             },
             flags: 0,
@@ -548,14 +548,15 @@ fn locks_of(fd: i32, came: Came) {
             since: sys::now(),
         };
         LOCKS_SEEN.store(true, Relaxed);
-        let writes = mode == b"WRITE" || lock.kind == Kind::Flock && sys::file_flags(fd) & 3 > 0;
+        let writes =
+            mode == b"WRITE" || lock.kind == LockKind::Flock && sys::file_flags(fd) & 3 > 0;
         let table = Table(&region.header.locks);
-        let gate::locks::Lost(lost) = match lock.kind {
-            Kind::Posix => table.posix(Some(writes), lock),
+        let gate::locks::TableFull(lost) = match lock.kind {
+            LockKind::Posix => table.posix_lock(Some(writes), lock),
             _ => {
                 // Taken by another process: it came with the descriptor, and its
                 // owner is the one who took it, if that lives.
-                let lost = table.described(Some(writes), lock);
+                let lost = table.description_lock(Some(writes), lock);
                 let owner = number(pid);
                 let others = owner != sys::pid() as u64 && owner != u64::MAX;
                 if others && came == Came::OverExec {

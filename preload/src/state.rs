@@ -148,9 +148,9 @@ pub fn barrier() -> Option<&'static AtomicU64> {
 pub fn rank_flags() -> u32 {
     let Some(page) = control() else { return 0 };
     let barrier = BARRIER.load(Ordering::Relaxed).cast_const();
-    if core::ptr::eq(barrier, &raw const page.senders) {
+    if core::ptr::eq(barrier, &raw const page.barrier_senders) {
         FLAG_FIRST | FLAG_SENDER
-    } else if core::ptr::eq(barrier, &raw const page.early) {
+    } else if core::ptr::eq(barrier, &raw const page.barrier_first) {
         FLAG_FIRST
     } else {
         0

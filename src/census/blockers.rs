@@ -2,11 +2,11 @@
 //! path, lock, age.
 
 use crate::census::Member;
-use crate::census::forgive::{calling, path_of, path_of_file};
+use crate::census::disregard::{calling, path_of, path_of_file};
 use crate::duration::show_ms;
 use crate::linux::procfs;
 use crate::linux::sys;
-use gate::locks::{Kind, Lock};
+use gate::locks::{Lock, LockKind};
 use gate::region::Header;
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ fn age(since: u64) -> Option<f64> {
 pub fn path_of_lock(member: &Member, lock: &Lock) -> String {
     let noted = || member.view.as_ref().and_then(|view| noted_dotlock(view.header(), lock));
     let path = match lock.kind {
-        Kind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
+        LockKind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
         _ => path_of_file(member.pid, lock.dev, lock.ino),
     };
     path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev))
@@ -93,7 +93,7 @@ pub fn named(now: Vec<Blocker>, before: &[Blocker], ago_ns: u64) -> Vec<Blocker>
 pub fn of(member: &Member) -> Vec<Blocker> {
     let blank = |why: String| blank(member, why);
     let Some(view) = member.view.as_ref() else {
-        if member.unborn {
+        if member.fresh_fork {
             return Vec::new();
         }
         let why = match member.denied {
@@ -128,7 +128,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     }
     for (at, slot) in view.slots().iter().enumerate() {
         let word = ThreadWord(slot.word.load(Acquire));
-        if calling(word) && !member.forgives(at, word.0) {
+        if calling(word) && !member.disregards(at, word.0) {
             all.push(Blocker {
                 call: Some(gate::calls::name(word.call()).into()),
                 path: word.fd().and_then(|fd| path_of(member.pid, fd)),
@@ -155,7 +155,7 @@ fn blank(member: &Member, why: String) -> Blocker {
     }
 }
 
-/// One that was asked whether it has come to rest ([`crate::drive::calm`]), and has not.
+/// One that was asked whether it has come to rest ([`crate::drive::quiesce`]), and has not.
 pub fn restless(member: &Member) -> Blocker {
     blank(member, "has not been seen to wait since those that are held first had ended".into())
 }

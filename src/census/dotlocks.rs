@@ -3,16 +3,16 @@
 
 use crate::census::Member;
 use crate::census::blockers::path_of_lock;
-use crate::outcome::report::{Finding, Kind};
+use crate::outcome::report::{Finding, FindingKind};
 use gate::locks;
 
 /// Those that this member owns now.
 pub fn of(member: &Member) -> Vec<Finding> {
     let Some(view) = member.view.as_ref() else { return Vec::new() };
     let held = view.header().locks.iter().filter_map(|place| place.get());
-    held.filter(|lock| lock.kind == locks::Kind::Dot)
+    held.filter(|lock| lock.kind == locks::LockKind::Dot)
         .map(|lock| Finding {
-            kind: Kind::Dotlock,
+            kind: FindingKind::Dotlock,
             pid: Some(member.pid),
             program: Some(member.stat.comm.clone()),
             path: Some(path_of_lock(member, &lock)),

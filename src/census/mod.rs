@@ -5,12 +5,12 @@
 //! and shows no region of its own is in flight until it does.
 
 pub mod blockers;
+pub mod disregard;
 pub mod dotlocks;
-pub mod forgive;
+pub mod region;
 pub mod rescan;
-pub mod view;
 
-use crate::census::view::View;
+use crate::census::region::MappedRegion;
 use crate::linux::helper::{Helper, Looked, RegionFound};
 use crate::linux::procfs::{self, Stat};
 use crate::linux::sys;
@@ -28,7 +28,7 @@ pub struct Member {
     /// Becomes readable when it is dead.
     pub pidfd: Option<OwnedFd>,
     /// Its region; none: not yet, or it may not be read.
-    pub view: Option<View>,
+    pub view: Option<MappedRegion>,
     /// Why there is no region, if the kernel said so.
     pub denied: Option<i32>,
     /// The region's nonce; 0: no region.
@@ -38,15 +38,15 @@ pub struct Member {
     /// Index of its parent among the members of its gate.
     pub parent: Option<usize>,
     /// Forked, and no entry made since it was last looked at.
-    pub unborn: bool,
+    pub fresh_fork: bool,
     /// It is dead, or has left the gate by exec.
     pub gone: bool,
     /// Of a user who is not waited for (`--users`): reported only.
-    pub foreign: bool,
+    pub outsider: bool,
     /// About to become something else: in flight until looked up anew.
     pub unknown: bool,
     /// Slots whose word means nothing, with that very word.
-    pub forgiven: Vec<(usize, u64)>,
+    pub disregarded: Vec<(usize, u64)>,
     /// The process word for which the kernel says that the locks are gone.
     pub locks_gone: Option<u64>,
     /// The process word whose section counted as over in the last pass, by the
@@ -65,13 +65,14 @@ impl Member {
 
     /// See [`gate::region::Header::overdue`].
     pub fn overdue(&self) -> u64 {
-        let count = |view: &View| view.header().overdue.load(std::sync::atomic::Ordering::Relaxed);
+        let count =
+            |view: &MappedRegion| view.header().overdue.load(std::sync::atomic::Ordering::Relaxed);
         self.view.as_ref().map_or(0, count)
     }
 
     /// Does its region show an open section that its death cuts?
     fn is_cut_by_death(&self) -> bool {
-        let word = |view: &View| {
+        let word = |view: &MappedRegion| {
             let word = view.header().process.load(std::sync::atomic::Ordering::Acquire);
             gate::word::ProcessWord(word)
         };
@@ -98,14 +99,14 @@ impl Member {
     }
 
     /// Has a word of this slot been found to mean nothing?
-    pub fn forgives(&self, slot: usize, word: u64) -> bool {
-        self.forgiven.contains(&(slot, word))
+    pub fn disregards(&self, slot: usize, word: u64) -> bool {
+        self.disregarded.contains(&(slot, word))
     }
 }
 
 /// What a process was when it was last looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum ProcessKind {
     /// Member of this gate, at this place.
     Member(usize, usize),
     /// Shares its parent's memory: may become something of its own any moment.
@@ -129,12 +130,12 @@ pub struct Seen {
     /// Image.
     pub image: u64,
     /// What it was.
-    pub kind: Kind,
+    pub kind: ProcessKind,
 }
 
 /// A process that ought to be gated and is not, and why.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub struct Deaf {
+pub struct Detached {
     /// Process.
     pub pid: i32,
     /// Its name.
@@ -153,7 +154,7 @@ pub struct Census {
     /// Everything that was looked at.
     pub seen: HashMap<i32, Seen>,
     /// Have the library loaded and hear no gate of ours.
-    pub deaf: HashMap<i32, Deaf>,
+    pub detached: HashMap<i32, Detached>,
     /// Could not be looked into because we may not.
     pub denied: HashSet<i32>,
     /// Newcomers by gate that the drain has not been told of yet.
@@ -180,17 +181,17 @@ impl Census {
 
     /// Members of a gate that are still there.
     pub fn alive(&self, gate: usize) -> impl Iterator<Item = &Member> {
-        self.gates[gate].iter().filter(|m| !m.gone && !m.foreign)
+        self.gates[gate].iter().filter(|m| !m.gone && !m.outsider)
     }
 
     /// Members of a gate that are not waited for.
-    pub fn foreign(&self, gate: usize) -> impl Iterator<Item = &Member> {
-        self.gates[gate].iter().filter(|m| !m.gone && m.foreign)
+    pub fn outsider(&self, gate: usize) -> impl Iterator<Item = &Member> {
+        self.gates[gate].iter().filter(|m| !m.gone && m.outsider)
     }
 
     /// Anyone may map a control page and never be idle: who is not of the users
     /// that were named is reported, never waited for.
-    fn is_foreign(&self, pid: i32) -> bool {
+    fn is_outsider(&self, pid: i32) -> bool {
         let Some(users) = &self.users else { return false };
         crate::linux::procfs::uid(pid).is_none_or(|uid| uid != 0 && !users.contains(&uid))
     }
@@ -209,12 +210,12 @@ impl Census {
             let Some(stat) = procfs::stat(pid) else { continue };
             let (start, image) = (stat.start, stat.image);
             if stat.kernel {
-                self.seen.insert(pid, Seen { start, image, kind: Kind::Kernel });
+                self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Kernel });
             } else if stat.state != 'Z' && stat.state != 'X' {
                 before.insert(pid, (stat, handle));
             } else if self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
                 // Where nobody waits for orphans there are hundreds.
-                self.seen.insert(pid, Seen { start, image, kind: Kind::Dead });
+                self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
             }
         }
         let asked: Vec<i32> = before.keys().copied().collect();
@@ -238,7 +239,7 @@ impl Census {
         let pid = looked.pid;
         let (start, image) = (stat.start, stat.image);
         self.denied.remove(&pid);
-        self.deaf.remove(&pid);
+        self.detached.remove(&pid);
         self.elsewhere.remove(&pid);
         if looked.any_page && looked.page.is_none() && looked.other_page.is_none() {
             self.elsewhere.insert(pid);
@@ -247,15 +248,17 @@ impl Census {
             self.denied.insert(pid);
         }
         let old = match self.seen.get(&pid) {
-            Some(&Seen { kind: Kind::Member(gate, at), start: then, .. }) if then == start => {
+            Some(&Seen { kind: ProcessKind::Member(gate, at), start: then, .. })
+                if then == start =>
+            {
                 Some((gate, at))
             }
             _ => None,
         };
         let Some(gate) = looked.page else {
             if looked.other_page.is_some() || looked.library {
-                let deaf = Deaf { pid, comm: stat.comm, old_page: looked.other_page };
-                self.deaf.insert(pid, deaf);
+                let detached = Detached { pid, comm: stat.comm, old_page: looked.other_page };
+                self.detached.insert(pid, detached);
             }
             if let Some((gate, at)) = old
                 && self.gates[gate][at].execs_under_a_lock()
@@ -263,7 +266,7 @@ impl Census {
                 // Between exec and our constructor it maps nothing of ours, and holds
                 // its lock: its set is half-done until it shows.
                 self.gates[gate][at].unknown = true;
-                let kind = Kind::Member(gate, at);
+                let kind = ProcessKind::Member(gate, at);
                 self.seen.insert(pid, Seen { start, image, kind });
                 return;
             }
@@ -271,19 +274,20 @@ impl Census {
                 self.gates[gate][at].gone = true;
                 self.newcomers[gate] += 1;
             }
-            let kind = if looked.decided { Kind::Other } else { Kind::Undecided };
+            let kind = if looked.decided { ProcessKind::Other } else { ProcessKind::Undecided };
             self.seen.insert(pid, Seen { start, image, kind });
             return;
         };
         if looked.region == RegionFound::Shared {
-            self.seen.insert(pid, Seen { start, image, kind: Kind::Sharing });
+            self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Sharing });
             return;
         }
         let copied = looked.region == RegionFound::Copied;
-        let view = fd.and_then(|fd| View::new(&fd, copied).ok());
-        let nonce = view.as_ref().map_or(0, View::nonce);
-        let told_parent =
-            |view: &View| view.header().parent_nonce.load(std::sync::atomic::Ordering::Relaxed);
+        let view = fd.and_then(|fd| MappedRegion::new(&fd, copied).ok());
+        let nonce = view.as_ref().map_or(0, MappedRegion::nonce);
+        let told_parent = |view: &MappedRegion| {
+            view.header().parent_nonce.load(std::sync::atomic::Ordering::Relaxed)
+        };
         let denied = match looked.region {
             RegionFound::Denied(error) => Some(error),
             _ => None,
@@ -297,11 +301,11 @@ impl Census {
             view,
             denied,
             parent: None,
-            unborn: looked.region == RegionFound::Unborn,
+            fresh_fork: looked.region == RegionFound::Unborn,
             gone: false,
-            foreign: self.is_foreign(pid),
+            outsider: self.is_outsider(pid),
             unknown: false,
-            forgiven: Vec::new(),
+            disregarded: Vec::new(),
             locks_gone: None,
             settled: None,
             overdue_before: 0,
@@ -320,7 +324,7 @@ impl Census {
                 // A child that had done nothing is a newcomer once it has.
                 // One with another region shows other numbers than the passes saw:
                 // they count for nothing, and are made again.
-                if old.unborn && !member.unborn || old.nonce != member.nonce {
+                if old.fresh_fork && !member.fresh_fork || old.nonce != member.nonce {
                     self.newcomers[gate] += 1;
                 }
                 *old = member;
@@ -335,7 +339,7 @@ impl Census {
                 self.gates[gate].len() - 1
             }
         };
-        self.seen.insert(pid, Seen { start, image, kind: Kind::Member(gate, place) });
+        self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Member(gate, place) });
     }
 
     /// Finds everybody's parent: by what the region says, else by the kernel.
@@ -365,7 +369,7 @@ impl Census {
     }
 
     /// Notes who has died. True if somebody has.
-    pub fn bury(&mut self) -> bool {
+    pub fn remove_dead(&mut self) -> bool {
         let mut some = false;
         for (gate, members) in self.gates.iter_mut().enumerate() {
             let watched: Vec<(usize, i32)> = members
@@ -404,6 +408,6 @@ pub fn exec_announced(member: &Member) -> bool {
     view.slots().iter().any(|slot| {
         let word = ThreadWord(slot.word.load(std::sync::atomic::Ordering::Acquire));
         let rule = TABLE.get(word.call() as usize).and_then(|info| info.rule);
-        crate::census::forgive::calling(word) && matches!(rule, Some(Rule::Exec | Rule::ExecList))
+        crate::census::disregard::calling(word) && matches!(rule, Some(Rule::Exec | Rule::ExecList))
     })
 }

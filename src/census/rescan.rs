@@ -6,7 +6,7 @@
 //! before a drain is believed, and while it makes no headway: a child that waits
 //! may be what its parent waits for.
 
-use crate::census::{Census, Kind};
+use crate::census::{Census, ProcessKind};
 use crate::linux::helper::Helper;
 use crate::linux::procfs;
 
@@ -48,16 +48,16 @@ impl Census {
         }
         let Some(seen) = self.seen.get(&pid) else { return true };
         match seen.kind {
-            Kind::Kernel => false,
-            Kind::Sharing => true,
+            ProcessKind::Kernel => false,
+            ProcessKind::Sharing => true,
             // It may have passed our constructor before the closing, or in an opening.
-            Kind::Undecided => images || seeking,
+            ProcessKind::Undecided => images || seeking,
             // Without a region of its own yet, or on its way to another image.
-            Kind::Member(gate, at)
+            ProcessKind::Member(gate, at)
                 if self.gates[gate][at].nonce == 0 || self.gates[gate][at].unknown =>
             {
                 let member = &self.gates[gate][at];
-                !member.gone && (images || seeking || !member.unborn)
+                !member.gone && (images || seeking || !member.fresh_fork)
             }
             _ => {
                 images
@@ -70,7 +70,7 @@ impl Census {
     /// Looks anew at members of a gate without a region, or in exec.
     pub fn look_again(&mut self, helper: &mut Helper, gate: usize) {
         let again =
-            |m: &&crate::census::Member| !m.gone && (m.nonce == 0 && !m.unborn || m.unknown);
+            |m: &&crate::census::Member| !m.gone && (m.nonce == 0 && !m.fresh_fork || m.unknown);
         let pids: Vec<i32> = self.gates[gate].iter().filter(again).map(|m| m.pid).collect();
         if !pids.is_empty() {
             self.look(helper, &pids);

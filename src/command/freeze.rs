@@ -8,7 +8,7 @@
 use super::{gates, print, say, show};
 use crate::drive::engine::Ended;
 use crate::duration;
-use crate::freeze::keeper::{self, Told};
+use crate::freeze::keeper::{self, Started};
 use crate::freeze::token::Token;
 use crate::freeze::wrapped::{self, About, End};
 use crate::freeze::{Freeze, Options, Require};
@@ -163,7 +163,7 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
     }
     let told = keeper::start(options)?;
     match &told {
-        Told::Frozen { token, notes } => {
+        Started::Frozen { token, notes } => {
             // Nothing but the token on stdout: scripts take it from there. This is a
             // pipe or a terminal; a file on the frozen disk would hold nothing up but us.
             print(token);
@@ -171,8 +171,8 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
                 say(note);
             }
         }
-        Told::Not(record) => show(record, args.report.as_deref()),
-        Told::Failed { code, message } => return Err(Fault::new(*code, message)),
+        Started::Not(record) => show(record, args.report.as_deref()),
+        Started::Failed { code, message } => return Err(Fault::new(*code, message)),
     }
     Ok(keeper::code(&told))
 }

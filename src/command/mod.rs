@@ -12,7 +12,7 @@ mod status;
 mod thaw;
 
 use crate::outcome::fault::{self, Result};
-use crate::outcome::report::{Kind, Record};
+use crate::outcome::report::{FindingKind, Record};
 use crate::outcome::verdict::Verdict;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -139,8 +139,10 @@ pub fn show(record: &Record, report: Option<&std::path::Path>) {
             ));
         }
         for finding in &gate.findings {
-            let trusted =
-                matches!(finding.kind, Kind::Unchecked | Kind::HeldWithLock | Kind::Dotlock);
+            let trusted = matches!(
+                finding.kind,
+                FindingKind::Unchecked | FindingKind::HeldWithLock | FindingKind::Dotlock
+            );
             if !trusted {
                 say(&format!("gate {name}: {finding}"));
             }

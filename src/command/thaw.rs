@@ -11,7 +11,7 @@ use crate::gatedir::{self, Gate};
 use crate::linux::sys;
 use crate::outcome::fault::{Fault, PERMISSION, Result, TOKEN};
 use crate::outcome::syslog;
-use crate::outcome::verdict::{Line, Verdict};
+use crate::outcome::verdict::{Verdict, VerdictLine};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -87,10 +87,10 @@ fn without_keeper(token: &Token) -> Result<u8> {
             let closed = page.closed_at.load(Acquire);
             let opened = barrier::lower(page);
             let verdict = if opened >= *deadline { Verdict::Expired } else { Verdict::Unproven };
-            let line = Line {
+            let line = VerdictLine {
                 generation: page.freezes.load(Acquire),
                 held_ns: opened.saturating_sub(closed),
-                ..Line::unmeasured(name.clone(), verdict)
+                ..VerdictLine::unmeasured(name.clone(), verdict)
             };
             print(&line.to_string());
             syslog::line(&line, verdict.code());

@@ -1,8 +1,9 @@
 //! Raise, lower, wake, admit: all that is ever stored in a control page.
 
 use crate::linux::sys;
+use gate::admission::Admission;
 use gate::control::{ANY_SEQUENCE, ControlPage, Rank};
-use gate::drain::{Candidate, Order};
+use gate::drain::Order;
 use gate::profile::{self, FirstWait, Key};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -50,10 +51,20 @@ pub fn order(
     let from = if there(Rank::Sender) && there(Rank::First) { Rank::Sender } else { Rank::First };
     // Where the profile says how long, nobody is taken for calm because he has not moved:
     // on a busy processor that says nothing. And the first ones end, or the drain fails.
-    let ended = |calm_within| Order { from, drain: u64::MAX, calm_after: u64::MAX, calm_within };
-    let guessed = |calm_within| Order { from, drain, calm_after: calm_within / 10, calm_within };
+    let ended = |quiesced_within| Order {
+        from,
+        drain: u64::MAX,
+        quiesced_after: u64::MAX,
+        quiesced_within,
+    };
+    let guessed = |quiesced_within| Order {
+        from,
+        drain,
+        quiesced_after: quiesced_within / 10,
+        quiesced_within,
+    };
     Some(match first_wait(page) {
-        Some(FirstWait::Rest) => ended(u64::MAX),
+        Some(FirstWait::Quiesced) => ended(u64::MAX),
         Some(FirstWait::AtMost(ns)) => ended(ns),
         None => guessed(CALM_WITHIN_NS),
     })
@@ -68,13 +79,13 @@ pub fn first_wait(page: &ControlPage) -> Option<FirstWait> {
     profile::first_wait(page.profile_text())
 }
 
-/// Raises the barrier for those that are held so early, or earlier. `anew`: of a freeze
+/// Raises the barrier for those that are held so barrier_first, or earlier. `anew`: of a freeze
 /// that begins; an opening keeps the old time.
 pub fn raise_first(page: &ControlPage, rank: Rank, deadline: u64, now: u64, anew: bool) {
     prepare(page, deadline, now, anew);
-    page.senders.store(deadline, SeqCst);
+    page.barrier_senders.store(deadline, SeqCst);
     if rank == Rank::First {
-        page.early.store(deadline, SeqCst);
+        page.barrier_first.store(deadline, SeqCst);
     }
     fence(SeqCst);
 }
@@ -84,8 +95,8 @@ pub fn raise(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
     prepare(page, deadline, now, anew);
     if names_first(page) {
         // Up already, but for a profile that was published a moment ago.
-        page.senders.store(deadline, SeqCst);
-        page.early.store(deadline, SeqCst);
+        page.barrier_senders.store(deadline, SeqCst);
+        page.barrier_first.store(deadline, SeqCst);
     }
     page.barrier.store(deadline, SeqCst);
     fence(SeqCst);
@@ -128,7 +139,7 @@ pub fn wake_all(page: &ControlPage) {
 }
 
 /// Lets one region pass and wakes it. False: all places are taken.
-pub fn admit(page: &ControlPage, candidate: Candidate) -> bool {
+pub fn admit(page: &ControlPage, candidate: Admission) -> bool {
     let free = page.admissions.iter().find(|place| place.nonce.load(Relaxed) == 0);
     let Some(place) = free else { return false };
     // The nonce last: it is what workers look for.
@@ -142,7 +153,7 @@ pub fn admit(page: &ControlPage, candidate: Candidate) -> bool {
 }
 
 /// Takes back the admission of a child whose owner is done.
-pub fn revoke(page: &ControlPage, candidate: Candidate) {
+pub fn revoke(page: &ControlPage, candidate: Admission) {
     for place in &page.admissions {
         if place.nonce.load(Relaxed) == candidate.nonce
             && place.lock_sequence.load(Relaxed) == candidate.lock_sequence

@@ -3,20 +3,23 @@
 //! Several gates are drained side by side: all or none.
 
 use crate::census::blockers::{self, Blocker};
+use crate::census::disregard;
 use crate::census::dotlocks;
-use crate::census::forgive;
 use crate::census::{Census, Member};
 use crate::drive::barrier;
-use crate::drive::calm::{self, Rest};
 use crate::drive::pass::Reading;
+use crate::drive::quiesce;
 use crate::drive::run::{PAUSE_MIN_NS, Run};
 use crate::gatedir::Gate;
 use crate::linux::helper::Helper;
 use crate::linux::signals::Signals;
 use crate::linux::sys::{self, Membarrier, Pace};
+use gate::admission::{Grant, must_revoke};
 use gate::control::{ANY_SEQUENCE, Rank};
-use gate::drain::{Ask, Outcome, Summary, Told};
-use gate::standing::{Given, Standing, must_revoke, summarize};
+use gate::drain::{Action, Answer, Outcome};
+use gate::summary::Summary;
+use gate::summary::summarize;
+use gate::view::ProcessView;
 use gate::word::{Doing, ThreadWord};
 
 /// Longest pause between two passes.
@@ -27,8 +30,6 @@ const MOVED_WITHIN_NS: u64 = 500_000_000;
 /// long, and whatever moves in the last moments of a drain.
 const NAMED_AFTER_NS: u64 = 15_000_000;
 const NAMED_BEFORE_NS: u64 = 100_000_000;
-/// Who is not held yet is asked one by one whether it is at work: so many at most.
-const CALM_LOOKS: usize = 200;
 /// Looks for newborns everywhere while nothing moves: from this on ...
 const BORN_AFTER_NS: u64 = 2_000_000;
 /// ... and then less often: children of open sections are asked for in every pause.
@@ -136,12 +137,12 @@ impl Session {
 
     /// One thing that the drain of gate `at` asks for.
     fn step(&mut self, at: usize, run: &mut Run) {
-        let ask = run.drain.next(run.told);
-        run.told = match ask {
-            Ask::CloseFirst(_, deadline) | Ask::Close(deadline) => {
+        let ask = run.drain.next(run.answer);
+        run.answer = match ask {
+            Action::CloseFirst(_, deadline) | Action::Close(deadline) => {
                 let now = sys::now_ns();
                 let page = self.gates[at].page.get();
-                if let Ask::CloseFirst(rank, _) = ask {
+                if let Action::CloseFirst(rank, _) = ask {
                     (run.rounds, run.rested) = Default::default();
                     barrier::raise_first(page, rank, deadline, now, !run.raised);
                 } else {
@@ -152,21 +153,21 @@ impl Session {
                 }
                 run.raised = true;
                 run.images_checked = false;
-                Told::Done(now)
+                Answer::Done(now)
             }
-            Ask::Fence => {
+            Action::Fence => {
                 self.membarrier.fence();
                 let now = sys::now_ns();
                 run.pause_ns = PAUSE_MIN_NS;
                 run.moved_at = now;
                 run.born_next = now + BORN_AFTER_NS;
-                Told::Done(now)
+                Answer::Done(now)
             }
-            Ask::Pass => {
+            Action::Pass => {
                 let summary = self.pass(at, run);
-                Told::Seen(summary, sys::now_ns())
+                Answer::Seen(summary, sys::now_ns())
             }
-            Ask::Rescan => {
+            Action::Rescan => {
                 let quiet = run.last.in_flight == 0 && run.last.outstanding == 0;
                 // While somebody is in flight it only helps to find whom he waits
                 // for: not at every pause. Before a drain is believed it decides.
@@ -174,65 +175,65 @@ impl Session {
                 if quiet || early || sys::now_ns() >= run.born_next {
                     self.look_for_newborns(run, !quiet);
                 }
-                Told::Newcomers(self.census.take_newcomers(at))
+                Answer::Newcomers(self.census.take_newcomers(at))
             }
-            Ask::Admit(candidate) => {
+            Action::Admit(candidate) => {
                 let page = self.gates[at].page.get();
                 self.forget_ended(at, run);
                 if barrier::admit(page, candidate) {
-                    run.given.push(Given { candidate });
+                    run.given.push(Grant { candidate });
                 }
                 sys::sleep_ns(PAUSE_MIN_NS);
-                Told::Done(sys::now_ns())
+                Answer::Done(sys::now_ns())
             }
-            Ask::Revoke => {
-                let standings = run.reading.standings();
+            Action::Revoke => {
+                let views = run.reading.views();
                 let page = self.gates[at].page.get();
                 run.given.retain(|given| {
-                    let back = must_revoke(given, &standings);
+                    let back = must_revoke(given, &views);
                     if back {
                         barrier::revoke(page, given.candidate);
                     }
                     !back
                 });
                 self.membarrier.fence();
-                Told::Done(sys::now_ns())
+                Answer::Done(sys::now_ns())
             }
-            Ask::Open => {
-                // Given up, or will be before a pass is made again: seen now, for once
+            Action::Open => {
+                // Grant up, or will be before a pass is made again: seen now, for once
                 // opened they go on.
                 if sys::now_ns() + MOVED_WITHIN_NS >= run.drain_until {
-                    self.census.bury();
+                    self.census.remove_dead();
                     let now = self.in_flight(at, run);
                     run.blockers = blockers::named(now, &run.named, sys::now_ns() - run.named_at);
-                    if run.drain.awaits_calm() {
-                        run.blockers = calm::restless(&self.census.gates[at], run);
+                    if run.drain.awaits_quiesced() {
+                        run.blockers = quiesce::restless(&self.census.gates[at], run);
                     }
                 }
                 run.held_at_opening = held(&run.reading, self.census.gates[at].len());
                 barrier::lower(self.gates[at].page.get());
                 run.given.clear();
-                Told::Done(sys::now_ns())
+                Answer::Done(sys::now_ns())
             }
-            Ask::AwaitMoved => {
+            Action::AwaitMoved => {
                 self.await_moved(at, run);
-                Told::Done(sys::now_ns())
+                Answer::Done(sys::now_ns())
             }
-            Ask::Pause => {
+            Action::Pause => {
                 self.name_those_in_flight(at, run);
                 self.between_passes(at, run);
-                let awaits_calm = run.drain.awaits_calm();
-                sys::sleep_ns(if awaits_calm { calm::PAUSE_NS } else { run.pause_ns });
+                let awaits_quiesced = run.drain.awaits_quiesced();
+                sys::sleep_ns(if awaits_quiesced { quiesce::PAUSE_NS } else { run.pause_ns });
                 run.pause_ns = (run.pause_ns * 3 / 2).min(PAUSE_MAX_NS);
-                Told::Done(sys::now_ns())
+                Answer::Done(sys::now_ns())
             }
-            Ask::Done(outcome) => {
+            Action::Done(outcome) => {
                 run.outcome = Some(outcome);
                 let members = self.census.gates[at].len();
                 run.drained_words = showing(&run.reading, members, |_| true);
                 run.dotlocks = self.census.alive(at).flat_map(dotlocks::of).collect();
                 run.ended_at = sys::now_ns();
-                Told::Done(run.ended_at)
+                Answer::Done(run.ended_at)
             }
         };
     }
@@ -242,25 +243,25 @@ impl Session {
         self.refresh(at);
         run.reading.read(&mut self.census.gates[at]);
         crate::drive::settled::judge(&mut self.census.gates[at], &mut run.reading);
-        let mut summary = summarize(&run.reading.standings(), &run.given);
+        let mut summary = summarize(&run.reading.views(), &run.given);
         if summary.in_flight > 0 {
             // Work on a slow disk moves no word, and is no deadlock.
-            summary.motion ^= run.activity;
+            summary.stuck_digest ^= run.activity;
         }
-        if run.drain.awaits_calm() {
+        if run.drain.awaits_quiesced() {
             let others = self.census.alive(at).filter(|member| member.rank() == Rank::Last);
-            if others.take(CALM_LOOKS).any(forgive::at_work) {
+            if others.take(quiesce::LOOKS).any(disregard::at_work) {
                 // On its way to a call, between two words.
                 run.activity = run.activity.wrapping_add(0x9e37_79b9_7f4a_7c15);
             }
-            summary.stir ^= run.activity;
+            summary.others ^= run.activity;
             let members = &self.census.gates[at];
-            summary.at_rest = match barrier::first_wait(self.gates[at].page.get()) {
-                None => calm::reached(members, run, Rest::Seen),
-                Some(_) => calm::reached(members, run, Rest::Waits),
+            summary.quiesced = match barrier::first_wait(self.gates[at].page.get()) {
+                None => quiesce::reached(members, run, quiesce::Evidence::Seen),
+                Some(_) => quiesce::reached(members, run, quiesce::Evidence::Waits),
             };
         }
-        if summary.motion != run.last.motion {
+        if summary.stuck_digest != run.last.stuck_digest {
             run.moved_at = sys::now_ns();
         }
         run.waiters = run.waiters.max(summary.held);
@@ -286,17 +287,17 @@ impl Session {
 
     /// What is done while waiting: who died, what means nothing, who was born.
     fn between_passes(&mut self, at: usize, run: &mut Run) {
-        self.census.bury();
+        self.census.remove_dead();
         let owners = run.reading.open_sections();
         self.census.look_for_children(&mut self.helper, at, &owners);
-        self.forgive_sleepers(at, run);
+        self.disregard_sleepers(at, run);
         let now = sys::now_ns();
         let mut busy = false;
         for (place, member) in self.census.gates[at].iter_mut().enumerate() {
             if member.gone || member.view.is_none() {
                 continue;
             }
-            let calls = !forgive::stuck_slots(member, run.reading.threads_of(place)).is_empty();
+            let calls = !disregard::stuck_slots(member, run.reading.threads_of(place)).is_empty();
             let quiet_ns = now.saturating_sub(run.moved_at);
             let view = member
                 .view
@@ -306,9 +307,9 @@ impl Session {
             let section = view != member.settled
                 && view.is_some_and(|w| gate::word::ProcessWord(w).section_open());
             if quiet_ns > BORN_AFTER_NS && (section || calls) {
-                busy |= forgive::at_work(member);
+                busy |= disregard::at_work(member);
                 if member.locks_gone != view {
-                    member.locks_gone = forgive::locks_are_gone(member);
+                    member.locks_gone = disregard::locks_are_gone(member);
                 }
             }
         }
@@ -324,14 +325,14 @@ impl Session {
         let now = sys::now_ns();
         let late = now + NAMED_BEFORE_NS >= run.drain_until;
         let stuck = now.saturating_sub(run.moved_at) >= NAMED_AFTER_NS;
-        if run.named_motion == run.last.motion {
+        if run.named_motion == run.last.stuck_digest {
             run.named_at = now;
             return;
         }
         if !(late || stuck) {
             return;
         }
-        run.named_motion = run.last.motion;
+        run.named_motion = run.last.stuck_digest;
         let named = self.in_flight(at, run);
         if !named.is_empty() {
             (run.named, run.named_at) = (named, now);
@@ -340,11 +341,11 @@ impl Session {
 
     /// Who was in flight in the pass that was just read, or let in for somebody who was.
     fn in_flight(&self, at: usize, run: &Run) -> Vec<Blocker> {
-        let standings = run.reading.standings();
-        let members = self.census.gates[at].iter().zip(&standings);
-        let let_in = |p: &Standing| run.given.iter().any(|given| given.holds_for(p));
+        let views = run.reading.views();
+        let members = self.census.gates[at].iter().zip(&views);
+        let let_in = |p: &ProcessView| run.given.iter().any(|given| given.holds_for(p));
         members
-            .filter(|(m, _)| !m.gone && !m.foreign)
+            .filter(|(m, _)| !m.gone && !m.outsider)
             .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
                 (true, _) => blockers::of_one_in_flight(member),
                 (false, true) => vec![blockers::let_in(member)],
@@ -354,12 +355,12 @@ impl Session {
     }
 
     /// Finds the words that mean nothing: calls on sockets, dead threads.
-    pub fn forgive_sleepers(&mut self, at: usize, run: &Run) {
+    pub fn disregard_sleepers(&mut self, at: usize, run: &Run) {
         for (place, member) in self.census.gates[at].iter_mut().enumerate() {
             if !member.gone {
-                let stuck = forgive::stuck_slots(member, run.reading.threads_of(place));
+                let stuck = disregard::stuck_slots(member, run.reading.threads_of(place));
                 if !stuck.is_empty() {
-                    forgive::forgive(member, &stuck);
+                    disregard::disregard(member, &stuck);
                 }
             }
         }
@@ -377,13 +378,11 @@ impl Session {
     /// Forgets admissions that have ended by themselves, so that their places are free.
     fn forget_ended(&self, at: usize, run: &mut Run) {
         let page = self.gates[at].page.get();
-        let standings = run.reading.standings();
+        let views = run.reading.views();
         run.given.retain(|given| {
             let c = given.candidate;
             let ended = c.lock_sequence != ANY_SEQUENCE
-                && !standings
-                    .iter()
-                    .any(|p| p.nonce == c.nonce && p.lock_sequence == c.lock_sequence);
+                && !views.iter().any(|p| p.nonce == c.nonce && p.lock_sequence == c.lock_sequence);
             if ended {
                 barrier::revoke(page, c);
             }
@@ -395,7 +394,7 @@ impl Session {
     fn await_moved(&mut self, at: usize, run: &mut Run) {
         let until = sys::now_ns() + MOVED_WITHIN_NS;
         loop {
-            self.census.bury();
+            self.census.remove_dead();
             self.refresh(at);
             let members = &self.census.gates[at];
             run.held_at_opening.retain(|(place, slot, word)| {

@@ -1,9 +1,9 @@
 //! One pass: every word of every region of a gate, made into what
-//! `gate::standing` judges.
+//! `gate::summary` judges.
 
 use crate::census::{Member, exec_announced};
 use gate::control::Rank;
-use gate::standing::{LockFile, Standing, Thread};
+use gate::view::{LockFile, ProcessView, ThreadView};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Acquire;
@@ -16,7 +16,7 @@ pub struct Reading {
     pub exec_is_past: bool,
     /// At the thaw, after a fence, who asks has not been let pass so far.
     pub asking_is_waiting: bool,
-    threads: Vec<Thread>,
+    threads: Vec<ThreadView>,
     holds: Vec<LockFile>,
     rows: Vec<Row>,
 }
@@ -32,7 +32,7 @@ struct Row {
     parent: Option<usize>,
     rank: Rank,
     settled: bool,
-    unborn: bool,
+    fresh_fork: bool,
     unknown: bool,
     gone: bool,
 }
@@ -63,11 +63,11 @@ impl Reading {
             parent: member.parent,
             rank: Rank::Last,
             settled: false,
-            unborn: member.unborn,
+            fresh_fork: member.fresh_fork,
             unknown: member.unknown,
-            gone: member.gone || member.foreign,
+            gone: member.gone || member.outsider,
         };
-        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.foreign) else {
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.outsider) else {
             return row;
         };
         let header = view.header();
@@ -77,12 +77,13 @@ impl Reading {
                 dev: slot.wait_dev.load(Acquire),
                 ino: slot.wait_ino.load(Acquire),
             });
-            let forgiven = crate::census::forgive::calling(word) && member.forgives(at, word.0);
-            let mut thread = Thread { word, waits_for, forgiven };
-            thread.forgiven |= self.exec_is_past && in_exec(&thread);
-            // The fence does not reach everybody; and what was forgiven at the drain was
+            let disregarded =
+                crate::census::disregard::calling(word) && member.disregards(at, word.0);
+            let mut thread = ThreadView { word, waits_for, disregarded };
+            thread.disregarded |= self.exec_is_past && in_exec(&thread);
+            // The fence does not reach everybody; and what was disregarded at the drain was
             // counted as it is.
-            if self.asking_is_waiting && !thread.forgiven && !view.strong() {
+            if self.asking_is_waiting && !thread.disregarded && !view.strong() {
                 thread.word = word.not_let_pass();
             }
             self.threads.push(thread);
@@ -107,9 +108,9 @@ impl Reading {
         row
     }
 
-    /// As `gate::standing` wants it; places as in the census.
-    pub fn standings(&self) -> Vec<Standing<'_>> {
-        let standing = |row: &Row| Standing {
+    /// As `gate::summary` wants it; places as in the census.
+    pub fn views(&self) -> Vec<ProcessView<'_>> {
+        let standing = |row: &Row| ProcessView {
             // The dead are nobody's business, but their children's ancestry.
             nonce: if row.gone { row.nonce.max(1) } else { row.nonce },
             process: row.process,
@@ -121,7 +122,7 @@ impl Reading {
             parent: row.parent,
             rank: row.rank,
             settled: row.settled,
-            unborn: row.unborn,
+            fresh_fork: row.fresh_fork,
             unknown: row.unknown && !row.gone,
         };
         self.rows.iter().map(standing).collect()
@@ -146,14 +147,14 @@ impl Reading {
     }
 
     /// Slots of a member, as read.
-    pub fn threads_of(&self, member: usize) -> &[Thread] {
+    pub fn threads_of(&self, member: usize) -> &[ThreadView] {
         self.rows.get(member).map_or(&[], |row| &self.threads[row.threads.clone()])
     }
 }
 
-fn in_exec(thread: &Thread) -> bool {
+fn in_exec(thread: &ThreadView) -> bool {
     use gate::calls::{Rule, TABLE};
     let rule = TABLE.get(thread.word.call() as usize).and_then(|info| info.rule);
-    crate::census::forgive::calling(thread.word)
+    crate::census::disregard::calling(thread.word)
         && matches!(rule, Some(Rule::Exec | Rule::ExecList))
 }

@@ -67,9 +67,9 @@ impl Session {
                 return Some(quiet);
             }
             sys::sleep_ns(BETWEEN_NS.min(until.saturating_sub(now)));
-            self.census.bury();
+            self.census.remove_dead();
             for (at, run) in runs.iter().enumerate() {
-                self.forgive_sleepers(at, run);
+                self.disregard_sleepers(at, run);
                 self.census.look_again(&mut self.helper, at);
             }
         }
@@ -80,7 +80,7 @@ impl Session {
         let mut quiet = Quiet::default();
         for (at, run) in runs.iter_mut().enumerate() {
             self.pass(at, run);
-            for process in run.reading().standings() {
+            for process in run.reading().views() {
                 let calls = process.threads.iter().filter(|t| t.is_calling()).count() as u32;
                 quiet.calls += calls + process.overflow;
                 // In flight without a call: a section, or one that cannot be read.

@@ -4,9 +4,10 @@ use crate::census::blockers::Blocker;
 use crate::drive::pass::Reading;
 use crate::linux::sys;
 use crate::outcome::report::Finding;
-use gate::drain::{Drain, Limits, Order, Outcome, Summary, Told};
-use gate::rest::Rounds;
-use gate::standing::Given;
+use gate::admission::Grant;
+use gate::drain::{Answer, Drain, Limits, Order, Outcome};
+use gate::quiesce::Rounds;
+use gate::summary::Summary;
 use std::collections::HashSet;
 
 /// Nothing moves for this long: something in flight waits for something held.
@@ -19,9 +20,9 @@ pub(super) const PAUSE_MIN_NS: u64 = 100_000;
 /// One gate's drain, and what is remembered of it.
 pub struct Run {
     pub(super) drain: Drain,
-    pub(super) told: Told,
+    pub(super) answer: Answer,
     pub(super) reading: Reading,
-    pub(super) given: Vec<Given>,
+    pub(super) given: Vec<Grant>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// The last pass.
@@ -65,7 +66,7 @@ impl Run {
     pub(super) fn new(deadline: u64, drain_until: u64, order: Option<Order>) -> Run {
         Run {
             drain: Drain::new(limits(deadline, drain_until, order)),
-            told: Told::Done(0),
+            answer: Answer::Done(0),
             reading: Reading::default(),
             given: Vec::new(),
             outcome: None,
@@ -120,7 +121,7 @@ impl Run {
         // Behind a barrier that is up there is no order any more.
         self.drain = Drain::new(limits(self.deadline, self.drain_until, None));
         self.outcome = None;
-        self.told = Told::Done(sys::now_ns());
+        self.answer = Answer::Done(sys::now_ns());
     }
 }
 

@@ -1,11 +1,11 @@
 //! Sections that count as over by the profile's `settled` rule: the owner has
 //! everything on record, synced, and left the rest to a child that waits and has
-//! done nothing. The rule itself is `gate::standing::settled`; here is what it asks.
+//! done nothing. The rule itself is `gate::settled`; here is what it asks.
 
 use crate::census::Member;
 use crate::drive::pass::Reading;
 use crate::linux::procfs;
-use gate::standing::{self, Rest};
+use gate::settled::{self, HelperState};
 use gate::word::ProcessWord;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -34,15 +34,15 @@ const WAITS: [i64; 13] = [
 pub fn judge(members: &mut [Member], reading: &mut Reading) {
     members.iter_mut().for_each(|member| member.settled = None);
     let recorded = |word: ProcessWord| word.section_open() && word.recorded();
-    let standings = reading.standings();
-    if !standings.iter().any(|p| recorded(p.process)) {
+    let views = reading.views();
+    if !views.iter().any(|p| recorded(p.process)) {
         return;
     }
     let over: Vec<usize> = (0..members.len())
-        .filter(|&at| !members[at].gone && recorded(standings[at].process))
+        .filter(|&at| !members[at].gone && recorded(views[at].process))
         .filter(|&at| {
             let unchanged = unchanged(members, at);
-            standing::settled(at, &standings, unchanged, |other| rest(&members[other]))
+            settled::settled(at, &views, unchanged, |other| helper_state(&members[other]))
         })
         .collect();
     for at in over {
@@ -75,11 +75,11 @@ fn unchanged(members: &[Member], owner: usize) -> bool {
     false
 }
 
-fn rest(member: &Member) -> Rest {
+fn helper_state(member: &Member) -> HelperState {
     let call = procfs::syscall_fd(member.pid, member.pid).map(|(number, _)| number);
     let family = match &member.view {
         Some(view) => view.header().parent_nonce.load(Acquire) != 0,
-        None => member.unborn,
+        None => member.fresh_fork,
     };
-    Rest { waits: call.is_some_and(|call| WAITS.contains(&call)), family, gone: member.gone }
+    HelperState { waits: call.is_some_and(|call| WAITS.contains(&call)), family, gone: member.gone }
 }

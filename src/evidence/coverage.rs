@@ -1,8 +1,8 @@
 //! Who ought to be gated and is not; and what a gated process can do past the gate.
 
-use crate::census::{Census, Kind as Seen};
+use crate::census::{Census, ProcessKind as Seen};
 use crate::linux::procfs;
-use crate::outcome::report::{Finding, Kind};
+use crate::outcome::report::{Finding, FindingKind};
 use gate::region;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
         let flags = view.header().flags.load(Relaxed);
         for (_, what) in ways.iter().filter(|(flag, _)| flags & flag != 0) {
             found.push(Finding {
-                kind: Kind::Uncovered,
+                kind: FindingKind::Uncovered,
                 pid: Some(member.pid),
                 program: Some(member.stat.comm.clone()),
                 path: None,

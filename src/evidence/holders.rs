@@ -1,18 +1,18 @@
 //! Who belongs to the service, is not gated, and holds a write lock when all others
 //! are drained: what it changes under that lock may be half-done.
 //!
-//! Seen as a false CONSISTENT (tests/faults): a process that was deaf, its control page
+//! Seen as a false CONSISTENT (tests/faults): a process that was detached, its control page
 //! having been replaced under it, became another program under a lock. Between exec
 //! and our constructor nobody knows it, and when the constructor has run, the drain
 //! is over.
 
 use super::coverage::{self, Service};
-use crate::census::view::View;
-use crate::census::{Census, Kind as Seen};
+use crate::census::region::MappedRegion;
+use crate::census::{Census, ProcessKind as Seen};
 use crate::linux::helper::{Helper, RegionFound};
 use crate::linux::procfs;
 use crate::linux::sys;
-use crate::outcome::report::{Finding, Kind};
+use crate::outcome::report::{Finding, FindingKind};
 use std::collections::HashSet;
 
 /// Asks the kernel for all locks at once.
@@ -36,7 +36,8 @@ fn is_gated_at_rest(helper: &mut Helper, pid: i32) -> bool {
     loop {
         let mut looked = helper.look(&[pid]);
         let Some((looked, fd)) = looked.pop() else { return false };
-        let view = fd.and_then(|fd| View::new(&fd, looked.region == RegionFound::Copied).ok());
+        let view =
+            fd.and_then(|fd| MappedRegion::new(&fd, looked.region == RegionFound::Copied).ok());
         if let Some(view) = view {
             let process = view.header().process.load(std::sync::atomic::Ordering::Acquire);
             return looked.page.is_some() && !gate::word::ProcessWord(process).section_open();
@@ -68,7 +69,7 @@ fn judge(census: &Census, service: &Service, pid: i32, file: &str) -> Option<Fin
         return None;
     }
     Some(Finding {
-        kind: Kind::UngatedWriter,
+        kind: FindingKind::UngatedWriter,
         pid: Some(pid),
         program: Some(stat.comm),
         path: None,

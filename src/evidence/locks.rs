@@ -6,7 +6,7 @@
 
 use crate::census::Member;
 use crate::linux::sys;
-use crate::outcome::report::{Finding, Kind};
+use crate::outcome::report::{Finding, FindingKind};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
@@ -53,7 +53,7 @@ fn look(member: &Member) -> Option<Vec<Finding>> {
         }
         let path = fs::read_link(&fd).ok().map(|p| p.to_string_lossy().into_owned());
         found.push(Finding {
-            kind: Kind::Uncovered,
+            kind: FindingKind::Uncovered,
             pid: Some(pid),
             program: Some(member.stat.comm.clone()),
             path,

@@ -21,7 +21,7 @@ use crate::drive::engine::Session;
 use crate::freeze::{Options, Require};
 use crate::linux::procfs;
 use crate::linux::sys;
-use crate::outcome::report::{Finding, Kind, Record};
+use crate::outcome::report::{Finding, FindingKind, Record};
 use crate::outcome::verdict::{Coverage, Verdict};
 use coverage::{Service, Ungated};
 use places::Places;
@@ -51,7 +51,7 @@ pub struct Evidence {
     flushed: bool,
 }
 
-fn finding(kind: Kind, what: impl Into<String>) -> Finding {
+fn finding(kind: FindingKind, what: impl Into<String>) -> Finding {
     Finding { kind, pid: None, program: None, path: None, what: what.into() }
 }
 
@@ -76,7 +76,7 @@ impl Evidence {
             evidence.services.push(Service::of(&session.census, at));
             if evidence.places[at].dirs.is_empty() {
                 evidence.findings[at].push(finding(
-                    Kind::Unchecked,
+                    FindingKind::Unchecked,
                     "no protected directory is named (--paths, the profile's `path`, \
                      WRITEGATE_PATHS): changes past the gate cannot be watched for",
                 ));
@@ -97,7 +97,7 @@ impl Evidence {
 
     /// Writers that were known before anything was held, of any gate.
     pub fn known_writers(&self) -> bool {
-        self.findings.iter().flatten().any(|f| f.kind == Kind::UngatedWriter)
+        self.findings.iter().flatten().any(|f| f.kind == FindingKind::UngatedWriter)
     }
 
     /// A process on its way from exec to our constructor has its files open already
@@ -116,13 +116,13 @@ impl Evidence {
             session.census.look(&mut session.helper, &pids);
         }
         let mut new = writers::ungated_writers(&session.census, &self.places[at]);
-        for deaf in session.census.deaf.values().filter(|d| d.old_page == Some(at)) {
+        for detached in session.census.detached.values().filter(|d| d.old_page == Some(at)) {
             new.push(Finding {
-                pid: Some(deaf.pid),
-                program: Some(deaf.comm.clone()),
+                pid: Some(detached.pid),
+                program: Some(detached.comm.clone()),
                 ..finding(
-                    Kind::UngatedWriter,
-                    "maps a control page of this gate that was replaced: deaf until restarted",
+                    FindingKind::UngatedWriter,
+                    "maps a control page of this gate that was replaced: detached until restarted",
                 )
             });
         }
@@ -164,7 +164,7 @@ impl Evidence {
             if let Err(what) = flushed {
                 let text = format!("--sync failed, the snapshot may lack data: {what}");
                 for findings in &mut self.findings {
-                    findings.push(finding(Kind::Uncovered, text.clone()));
+                    findings.push(finding(FindingKind::Uncovered, text.clone()));
                 }
             }
         }
@@ -248,14 +248,14 @@ impl Evidence {
                 self.findings[at].push(Finding {
                     pid: Some(still.pid),
                     program: Some(still.program.clone()),
-                    ..finding(Kind::Uncovered, still.why)
+                    ..finding(FindingKind::Uncovered, still.why)
                 });
             }
             self.findings[at].extend(coverage::ways_past(&session.census, at));
             self.note_gaps(session, at);
             if session.gates[at].was_replaced() {
                 self.findings[at].push(finding(
-                    Kind::UngatedWriter,
+                    FindingKind::UngatedWriter,
                     "the gate's control page was replaced during the freeze: who started since \
                      does not hear this one",
                 ));
@@ -275,12 +275,12 @@ impl Evidence {
                 pid: Some(change.pid),
                 program: change.program.clone().or(Some("gone since".into())),
                 path: Some(change.path.to_string_lossy().into_owned()),
-                ..finding(Kind::Escape, "changed a protected file while the gate was closed")
+                ..finding(FindingKind::Escape, "changed a protected file while the gate was closed")
             })
             .collect();
         self.findings[at].extend(escapes);
         for blind in &self.watch.blind {
-            self.findings[at].push(finding(Kind::Unchecked, blind.0.clone()));
+            self.findings[at].push(finding(FindingKind::Unchecked, blind.0.clone()));
         }
     }
 
@@ -291,14 +291,14 @@ impl Evidence {
                 "locks of {} processes: the command was too quick",
                 members - self.locks_asked[at]
             );
-            self.findings[at].push(finding(Kind::Unchecked, text));
+            self.findings[at].push(finding(FindingKind::Unchecked, text));
         }
         for pid in &session.helper.dark {
             self.findings[at].push(Finding {
                 pid: Some(*pid),
                 program: procfs::stat(*pid).map(|s| s.comm),
                 ..finding(
-                    Kind::Unchecked,
+                    FindingKind::Unchecked,
                     "cannot be looked into: it hangs in the kernel (a dead disk or network mount?)",
                 )
             });
@@ -308,14 +308,14 @@ impl Evidence {
                 "{} processes may not be looked into by this user",
                 session.census.denied.len()
             );
-            self.findings[at].push(finding(Kind::Unchecked, text));
+            self.findings[at].push(finding(FindingKind::Unchecked, text));
         }
-        for member in session.census.foreign(at) {
+        for member in session.census.outsider(at) {
             self.findings[at].push(Finding {
                 pid: Some(member.pid),
                 program: Some(member.stat.comm.clone()),
                 ..finding(
-                    Kind::Uncovered,
+                    FindingKind::Uncovered,
                     "maps the control page and is of none of --users: not waited for",
                 )
             });
@@ -325,7 +325,7 @@ impl Evidence {
                 pid: Some(pid),
                 program: Some(program),
                 ..finding(
-                    Kind::DiedInSection,
+                    FindingKind::DiedInSection,
                     "died inside a section: what it left is for the server's own recovery",
                 )
             });
@@ -340,8 +340,8 @@ impl Evidence {
     /// The verdict that the findings allow a gate whose barrier held.
     pub fn verdict(&self, gate: usize, options: &Options) -> Verdict {
         let findings = self.findings(gate);
-        let has = |kind: Kind| findings.iter().any(|f| f.kind == kind);
-        if has(Kind::Escape) {
+        let has = |kind: FindingKind| findings.iter().any(|f| f.kind == kind);
+        if has(FindingKind::Escape) {
             return Verdict::Escaped;
         }
         let missing = options.require.iter().any(|required| match required {
@@ -351,7 +351,11 @@ impl Evidence {
             Require::Quiet => false,
             Require::Coverage => Record::coverage(&findings) != Coverage::Full,
         });
-        if has(Kind::UngatedWriter) || missing { Verdict::Ungated } else { Verdict::Consistent }
+        if has(FindingKind::UngatedWriter) || missing {
+            Verdict::Ungated
+        } else {
+            Verdict::Consistent
+        }
     }
 }
 

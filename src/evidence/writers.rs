@@ -2,8 +2,8 @@
 
 use super::coverage::is_kin;
 use super::places::Places;
-use crate::census::{Census, Kind as Seen};
-use crate::outcome::report::{Finding, Kind};
+use crate::census::{Census, ProcessKind as Seen};
+use crate::outcome::report::{Finding, FindingKind};
 use std::fs;
 
 /// Finds them; each process and file once.
@@ -28,7 +28,7 @@ pub fn ungated_writers(census: &Census, places: &Places) -> Vec<Finding> {
                 continue;
             }
             found.push(Finding {
-                kind: Kind::UngatedWriter,
+                kind: FindingKind::UngatedWriter,
                 pid: Some(pid),
                 program: crate::linux::procfs::stat(pid).map(|s| s.comm),
                 path: Some(path),

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// What the keeper tells the `freeze` that started it.
 #[derive(Serialize, Deserialize)]
-pub enum Told {
+pub enum Started {
     /// It stands: here is the token.
     Frozen {
         /// Token.
@@ -65,7 +65,7 @@ pub fn last_path(gate_dir: &Path) -> PathBuf {
 }
 
 /// Starts a keeper and waits for what it says.
-pub fn start(options: Options) -> Result<Told> {
+pub fn start(options: Options) -> Result<Started> {
     let (mut ours, theirs) = UnixStream::pair()
         .map_err(|e| Fault::new(CONFIG, format!("no socket for the keeper: {e}")))?;
     // SAFETY: nothing else runs in this process; the child uses its own copy.
@@ -114,14 +114,14 @@ fn stand_apart(link: RawFd) {
     }
 }
 
-fn tell(mut link: UnixStream, told: &Told) -> bool {
+fn tell(mut link: UnixStream, told: &Started) -> bool {
     let text = serde_json::to_vec(told).unwrap_or_default();
     link.write_all(&text).is_ok()
 }
 
 /// The keeper's life.
 fn keep(options: Options, link: UnixStream) {
-    let failed = |fault: Fault| Told::Failed { code: fault.code, message: fault.message };
+    let failed = |fault: Fault| Started::Failed { code: fault.code, message: fault.message };
     let (asked, asked_at) = (options.clone(), sys::now_ns());
     let mut freeze = match Freeze::prepare(options) {
         Ok(freeze) => freeze,
@@ -129,7 +129,7 @@ fn keep(options: Options, link: UnixStream) {
             let told = match Freeze::never_begun(&asked, asked_at, &fault) {
                 Some(record) => {
                     syslog::freeze(&record);
-                    Told::Not(Box::new(record))
+                    Started::Not(Box::new(record))
                 }
                 None => failed(fault),
             };
@@ -157,7 +157,7 @@ fn keep(options: Options, link: UnixStream) {
         };
         let record = freeze.record_all(verdict, None);
         syslog::freeze(&record);
-        tell(link, &Told::Not(Box::new(record)));
+        tell(link, &Started::Not(Box::new(record)));
         return;
     }
     let token = Token {
@@ -165,7 +165,7 @@ fn keep(options: Options, link: UnixStream) {
         deadlines: freeze.runs.iter().map(crate::drive::run::Run::deadline).collect(),
         nonce: Token::fresh_nonce(),
     };
-    let frozen = Told::Frozen { token: token.to_string(), notes: freeze.notes.clone() };
+    let frozen = Started::Frozen { token: token.to_string(), notes: freeze.notes.clone() };
     if !tell(link, &frozen) {
         // Nobody is left who could ever thaw: hold nobody for nothing.
         freeze.thaw();
@@ -242,7 +242,7 @@ fn wait_for_thaw(
     }
 }
 
-/// Does this caller show the token? Told so if not.
+/// Does this caller show the token? Started so if not.
 fn asks_for(mut stream: UnixStream, token: &Token) -> Option<UnixStream> {
     stream.set_nonblocking(false).ok()?;
     // Whoever says nothing must not keep the gate closed.
@@ -276,11 +276,11 @@ pub fn last(dir: &Path, token: &Token) -> Option<Last> {
 }
 
 /// The exit code of a keeper's answer.
-pub fn code(told: &Told) -> u8 {
+pub fn code(told: &Started) -> u8 {
     match told {
-        Told::Frozen { .. } => 0,
-        Told::Not(record) if record.verdict == Verdict::Interrupted => 128 + libc::SIGTERM as u8,
-        Told::Not(_) => fault::NOT_DRAINED,
-        Told::Failed { code, .. } => *code,
+        Started::Frozen { .. } => 0,
+        Started::Not(record) if record.verdict == Verdict::Interrupted => 128 + libc::SIGTERM as u8,
+        Started::Not(_) => fault::NOT_DRAINED,
+        Started::Failed { code, .. } => *code,
     }
 }

@@ -14,9 +14,9 @@ use crate::freeze::session::Thawed;
 use crate::linux::sys;
 use crate::outcome::fault::{Fault, Result};
 use crate::outcome::report::{
-    CommandRecord, Finding, GateRecord, Kind, Moment, Process, Record, SCHEMA,
+    CommandRecord, Finding, FindingKind, GateRecord, Moment, Process, Record, SCHEMA,
 };
-use crate::outcome::verdict::{Line, Verdict};
+use crate::outcome::verdict::{Verdict, VerdictLine};
 use gate::region;
 use gate::thaw::Broken;
 use std::path::PathBuf;
@@ -111,7 +111,7 @@ impl Freeze {
         let Options { limit_ns, drain_ns, retries, .. } = self.options;
         loop {
             self.evidence.before_closing(&self.options);
-            if !self.session.rest(limit_ns) {
+            if !self.session.cool_down(limit_ns) {
                 let signal = self.session.signals.came().unwrap_or(libc::SIGTERM);
                 return Ended::Interrupted(signal);
             }
@@ -251,16 +251,16 @@ impl Freeze {
         let opened_at = if opened_at == 0 { ended_at } else { opened_at };
         let mut findings = self.evidence.findings(at);
         if verdict == Verdict::Escaped {
-            let seen = findings.iter().any(|f| f.kind == Kind::Escape);
+            let seen = findings.iter().any(|f| f.kind == FindingKind::Escape);
             findings.extend(self.who_passed(at, seen));
         }
         findings.extend(run.map(|run| self.held_with_locks(at, run)).unwrap_or_default());
         findings.extend(run.map(|run| run.dotlocks.clone()).unwrap_or_default());
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
-        let escapes = findings.iter().filter(|f| f.kind == Kind::Escape).count();
+        let escapes = findings.iter().filter(|f| f.kind == FindingKind::Escape).count();
         let members = || self.session.census.alive(at);
         GateRecord {
-            line: Line {
+            line: VerdictLine {
                 gate: gate.name.clone(),
                 verdict,
                 coverage: Record::coverage(&findings),
@@ -299,7 +299,7 @@ impl Freeze {
         members
             .filter(|(place, m)| !m.gone && held(*place) && run.reading().holds_of(*place) > 0)
             .map(|(place, m)| Finding {
-                kind: Kind::HeldWithLock,
+                kind: FindingKind::HeldWithLock,
                 pid: Some(m.pid),
                 program: Some(m.stat.comm.clone()),
                 path: None,
@@ -321,7 +321,7 @@ impl Freeze {
             (None, None) => (None, "by whom cannot be told".into()),
         };
         Some(Finding {
-            kind: Kind::Escape,
+            kind: FindingKind::Escape,
             pid: member.map(|m| m.pid),
             program: member.map(|m| m.stat.comm.clone()),
             path: None,
@@ -368,7 +368,7 @@ fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
 impl GateRecord {
     fn never_begun(gate: String, verdict: Verdict) -> GateRecord {
         GateRecord {
-            line: Line::unmeasured(gate, verdict),
+            line: VerdictLine::unmeasured(gate, verdict),
             deadline: 0,
             closed: Moment::default(),
             drained: Moment::default(),

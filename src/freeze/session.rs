@@ -2,8 +2,8 @@
 
 use crate::census::Census;
 use crate::drive::barrier;
+use crate::drive::cooldown;
 use crate::drive::engine::Session;
-use crate::drive::rest;
 use crate::drive::run::Run;
 use crate::gatedir::Gate;
 use crate::gatedir::in_force;
@@ -12,8 +12,8 @@ use crate::linux::helper_child::own_page;
 use crate::linux::signals::Signals;
 use crate::linux::sys::{self, Membarrier, Pace};
 use crate::outcome::fault::{CONFIG, Fault, NOBODY, PERMISSION, Result};
-use gate::drain::Told;
-use gate::thaw::{Broken, Thaw, ThawAsk};
+use gate::drain::Answer;
+use gate::thaw::{Broken, Thaw, ThawAction};
 use std::sync::atomic::Ordering::Acquire;
 
 /// At the thaw, a thread that seems to pass is given this long to show that it
@@ -84,7 +84,7 @@ impl Session {
         }
         let locked_at = sys::now_ns();
         for gate in &gates {
-            if rest::lower_left_behind(gate.page.get()) {
+            if cooldown::lower_left_behind(gate.page.get()) {
                 note(format!(
                     "gate {}: the freezer before this one died with the barrier up; it is lowered",
                     gate.name
@@ -112,9 +112,9 @@ impl Session {
             if self.census.alive(at).next().is_some() {
                 continue;
             }
-            let deaf: Vec<String> = self
+            let detached: Vec<String> = self
                 .census
-                .deaf
+                .detached
                 .values()
                 .filter(|d| d.old_page == Some(at))
                 .take(5)
@@ -125,10 +125,10 @@ impl Session {
                 gate.name,
                 gate.dir.join("control").display()
             );
-            if !deaf.is_empty() {
+            if !detached.is_empty() {
                 why += &format!(
                     ". These map a page of it that was replaced since: {}; restart them",
-                    deaf.join(", ")
+                    detached.join(", ")
                 );
             }
             if self.census.denied.len() > self.census.seen.len() / 2 {
@@ -172,31 +172,31 @@ impl Session {
         for (at, run) in runs.iter_mut().enumerate() {
             let give_up = sys::now_ns() + LAST_LOOK_NS;
             let mut thaw = Thaw::new(run.last, run.deadline(), give_up);
-            let mut told = Told::Done(sys::now_ns());
+            let mut answer = Answer::Done(sys::now_ns());
             loop {
-                told = match thaw.next(told) {
-                    ThawAsk::Fence => {
+                answer = match thaw.next(answer) {
+                    ThawAction::Fence => {
                         run.at_thaw(self.membarrier.fence());
-                        Told::Done(sys::now_ns())
+                        Answer::Done(sys::now_ns())
                     }
-                    ThawAsk::Pass => {
+                    ThawAction::Pass => {
                         let seen = self.pass(at, run);
-                        Told::Seen(seen, sys::now_ns())
+                        Answer::Seen(seen, sys::now_ns())
                     }
-                    ThawAsk::Pause => {
+                    ThawAction::Pause => {
                         sys::sleep_ns(100_000);
-                        self.forgive_sleepers(at, run);
-                        Told::Done(sys::now_ns())
+                        self.disregard_sleepers(at, run);
+                        Answer::Done(sys::now_ns())
                     }
-                    ThawAsk::Open | ThawAsk::Done(_) => break,
+                    ThawAction::Open | ThawAction::Done(_) => break,
                 };
             }
             ends.push(thaw);
         }
         let lower = |(gate, mut thaw): (&Gate, Thaw)| {
             let opened_at = barrier::lower(gate.page.get());
-            let held = match thaw.next(Told::Done(opened_at)) {
-                ThawAsk::Done(held) => held,
+            let held = match thaw.next(Answer::Done(opened_at)) {
+                ThawAction::Done(held) => held,
                 _ => Err(Broken::Moved),
             };
             Thawed { opened_at, held }

@@ -301,7 +301,7 @@ fn create_page(dir: &Path, profile: &str) -> Result<()> {
         file.write_all(&bytes)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
         // A link, not a rename: a page that another has made meanwhile may
-        // already be mapped by a service, and replacing it would leave that deaf.
+        // already be mapped by a service, and replacing it would leave that detached.
         match fs::hard_link(&temporary, &path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             done => done,

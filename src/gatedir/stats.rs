@@ -3,7 +3,7 @@
 //! Written after the thaw, by the freezer that holds the gate's lock; lost with
 //! the gate's directory at a reboot, as counters are.
 
-use crate::outcome::verdict::Line;
+use crate::outcome::verdict::VerdictLine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,7 +48,7 @@ pub fn read(dir: &Path) -> Stats {
 }
 
 /// Adds one freeze. Not worth a message if it cannot be written.
-pub fn add(dir: &Path, line: &Line) {
+pub fn add(dir: &Path, line: &VerdictLine) {
     let mut stats = read(dir);
     *stats.verdicts.entry(line.verdict.name().into()).or_default() += 1;
     if line.verdict.had_drained() {

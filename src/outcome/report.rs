@@ -7,7 +7,7 @@
 use crate::census::blockers::Blocker;
 use crate::drive::quiet::Quiet;
 use crate::outcome::fault::{Fault, Result};
-use crate::outcome::verdict::{Coverage, Line, Verdict};
+use crate::outcome::verdict::{Coverage, Verdict, VerdictLine};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -51,7 +51,7 @@ pub struct Process {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// `escape`, `ungated-writer`, `uncovered`, `unchecked`, `held-with-lock`.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The process, if there is one.
     pub pid: Option<i32>,
     /// Its program.
@@ -82,7 +82,7 @@ impl std::fmt::Display for Finding {
 /// What a finding means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FindingKind {
     /// A protected file changed while the gate was closed.
     Escape,
     /// A process that is not gated has a protected file open for writing.
@@ -104,7 +104,7 @@ pub enum Kind {
 pub struct GateRecord {
     /// What the line shows.
     #[serde(flatten)]
-    pub line: Line,
+    pub line: VerdictLine,
     /// The barrier word: absolute deadline, CLOCK_MONOTONIC ns.
     pub deadline: u64,
     /// Barrier raised.
@@ -199,7 +199,8 @@ impl Record {
 
     /// The coverage that findings leave.
     pub fn coverage(findings: &[Finding]) -> Coverage {
-        let covered = |f: &Finding| !matches!(f.kind, Kind::Uncovered | Kind::UngatedWriter);
+        let covered =
+            |f: &Finding| !matches!(f.kind, FindingKind::Uncovered | FindingKind::UngatedWriter);
         if findings.iter().all(covered) { Coverage::Full } else { Coverage::Partial }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::outcome::fault::Fault;
 use crate::outcome::report::Record;
-use crate::outcome::verdict::{Line, Verdict};
+use crate::outcome::verdict::{Verdict, VerdictLine};
 use std::ffi::OsString;
 use std::os::unix::net::UnixDatagram;
 
@@ -24,7 +24,7 @@ pub fn freeze(record: &Record) {
 }
 
 /// Says what became of one gate.
-pub fn line(line: &Line, exit: u8) {
+pub fn line(line: &VerdictLine, exit: u8) {
     let text = line.to_string();
     let text = text.strip_prefix("writegate: ").unwrap_or(&text);
     send(severity(line.verdict), &format!("{text} exit={exit}"));

@@ -107,7 +107,7 @@ impl Coverage {
 
 /// The line for one gate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Line {
+pub struct VerdictLine {
     /// The gate's name.
     pub gate: String,
     /// What may be claimed.
@@ -135,10 +135,10 @@ pub struct Line {
     pub quiet: Option<bool>,
 }
 
-impl Line {
+impl VerdictLine {
     /// Of a freeze of which nothing was measured.
-    pub fn unmeasured(gate: String, verdict: Verdict) -> Line {
-        Line {
+    pub fn unmeasured(gate: String, verdict: Verdict) -> VerdictLine {
+        VerdictLine {
             gate,
             verdict,
             coverage: Coverage::None,
@@ -155,7 +155,7 @@ impl Line {
     }
 }
 
-impl std::fmt::Display for Line {
+impl std::fmt::Display for VerdictLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,

@@ -2,10 +2,14 @@
 
 use super::Fault;
 use super::world::{ALIVE, FIRST_CHILD, FREE, PAIRS, Random, SETS, World, fence_everybody, now_ns};
+use gate::admission::Admission;
+use gate::admission::{Grant, must_revoke};
 use gate::control::ANY_SEQUENCE;
-use gate::drain::{Ask, Candidate, Drain, Limits, Outcome, Summary, Told};
-use gate::standing::{Given, LockFile, Standing, Thread, must_revoke, summarize};
-use gate::thaw::{Thaw, ThawAsk};
+use gate::drain::{Action, Answer, Drain, Limits, Outcome};
+use gate::summary::Summary;
+use gate::summary::summarize;
+use gate::thaw::{Thaw, ThawAction};
+use gate::view::{LockFile, ProcessView, ThreadView};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use std::hint::spin_loop;
 use std::ops::Range;
@@ -27,7 +31,7 @@ pub struct Tally {
     pub not_drained: u64,
     /// The limit passed first.
     pub expired: u64,
-    /// Given up in the middle, as by SIGKILL, the barrier left up.
+    /// Grant up in the middle, as by SIGKILL, the barrier left up.
     pub abandoned: u64,
     /// Openings and admissions.
     pub openings: u64,
@@ -74,7 +78,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn at_rest(&self) -> bool {
+    fn quiesced(&self) -> bool {
         self.pairs.iter().chain(&self.sets).all(|(first, second)| first == second)
     }
 }
@@ -84,10 +88,10 @@ pub struct Freezer {
     fault: Fault,
     random: Random,
     members: Vec<Member>,
-    threads: Vec<Thread>,
+    threads: Vec<ThreadView>,
     rows: Vec<Row>,
     holds: Vec<LockFile>,
-    given: Vec<Given>,
+    given: Vec<Grant>,
     last_deadline: u64,
     /// This freeze thaws about when its limit passes.
     late: bool,
@@ -146,7 +150,7 @@ impl Freezer {
                 let word = ThreadWord(slot.word.load(Acquire));
                 let waits_for = (word.doing() == Doing::LockWait)
                     .then(|| LockFile { dev: 1, ino: slot.wait_ino.load(Relaxed) });
-                self.threads.push(Thread { word, waits_for, forgiven: false });
+                self.threads.push(ThreadView { word, waits_for, disregarded: false });
             }
             if used > 4 && self.random.below(16) == 0 {
                 // A freezer may be given no processor in the middle of a pass.
@@ -167,16 +171,16 @@ impl Freezer {
             .extend(self.rows.iter().map(|row| row.holds.unwrap_or(LockFile { dev: 0, ino: 0 })));
     }
 
-    fn standings(&self) -> Vec<Standing<'_>> {
+    fn views(&self) -> Vec<ProcessView<'_>> {
         let parent_of = |member: &Member| {
-            let told = self.world.regions[member.region].header.parent_nonce.load(Relaxed);
-            self.members.iter().position(|other| told != 0 && other.nonce == told)
+            let answer = self.world.regions[member.region].header.parent_nonce.load(Relaxed);
+            self.members.iter().position(|other| answer != 0 && other.nonce == answer)
         };
         self.members
             .iter()
             .zip(&self.rows)
             .enumerate()
-            .map(|(at, (member, row))| Standing {
+            .map(|(at, (member, row))| ProcessView {
                 nonce: member.nonce,
                 process: row.process,
                 lock_sequence: row.lock_sequence,
@@ -187,7 +191,7 @@ impl Freezer {
                 parent: parent_of(member),
                 rank: Default::default(),
                 settled: false,
-                unborn: false,
+                fresh_fork: false,
                 unknown: false,
             })
             .collect()
@@ -195,7 +199,7 @@ impl Freezer {
 
     fn pass(&mut self) -> Summary {
         self.read();
-        summarize(&self.standings(), &self.given)
+        summarize(&self.views(), &self.given)
     }
 
     fn clear_admissions(&mut self) {
@@ -206,19 +210,19 @@ impl Freezer {
         fence(SeqCst);
     }
 
-    fn admit(&mut self, candidate: Candidate) {
+    fn admit(&mut self, candidate: Admission) {
         let places = &self.world.control.admissions;
         if let Some(place) = places.iter().find(|place| place.nonce.load(Relaxed) == 0) {
             place.lock_sequence.store(candidate.lock_sequence, Release);
             place.nonce.store(candidate.nonce, SeqCst);
-            self.given.push(Given { candidate });
+            self.given.push(Grant { candidate });
         }
     }
 
     fn revoke(&mut self) {
-        let back: Vec<Given> = {
-            let standings = self.standings();
-            self.given.iter().copied().filter(|given| must_revoke(given, &standings)).collect()
+        let back: Vec<Grant> = {
+            let views = self.views();
+            self.given.iter().copied().filter(|given| must_revoke(given, &views)).collect()
         };
         for given in &back {
             for place in &self.world.control.admissions {
@@ -309,74 +313,74 @@ impl Freezer {
         };
         let mut drain = Drain::new(limits);
         let die_at = if self.random.below(64) == 0 { self.random.below(8) } else { u64::MAX };
-        let mut told = Told::Done(now);
+        let mut answer = Answer::Done(now);
         let mut drained = Summary::default();
         let mut pauses = 0;
         for turn in 0.. {
-            let mut ask = drain.next(told);
+            let mut ask = drain.next(answer);
             // Neither a second one before the listing, nor one after it.
-            let again = match (self.fault, ask, told) {
-                (Fault::OnePass, Ask::Pass, Told::Seen(seen, _)) => Some(seen),
-                (Fault::OnePass, Ask::Pass, Told::Newcomers(0)) => Some(drained),
+            let again = match (self.fault, ask, answer) {
+                (Fault::OnePass, Action::Pass, Answer::Seen(seen, _)) => Some(seen),
+                (Fault::OnePass, Action::Pass, Answer::Newcomers(0)) => Some(drained),
                 _ => None,
             };
             if let Some(seen) = again
                 && seen.in_flight == 0
                 && seen.outstanding == 0
             {
-                ask = drain.next(Told::Seen(seen, now_ns()));
+                ask = drain.next(Answer::Seen(seen, now_ns()));
             }
             if turn == die_at {
                 self.tally.abandoned += 1;
                 return;
             }
-            told = match ask {
-                Ask::CloseFirst(..) => unreachable!("no order here"),
-                Ask::Close(deadline) => {
+            answer = match ask {
+                Action::CloseFirst(..) => unreachable!("no order here"),
+                Action::Close(deadline) => {
                     self.last_deadline = deadline;
                     self.world.control.barrier.store(deadline, SeqCst);
                     fence(SeqCst);
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::Fence => {
+                Action::Fence => {
                     let opened = drain.openings() > 0;
                     if !(self.fault == Fault::NoFence
                         || self.fault == Fault::NoFenceAfterOpening && opened)
                     {
                         fence_everybody();
                     }
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::Pass => {
+                Action::Pass => {
                     drained = self.pass();
                     if self.phantoms && drain.openings() == 0 {
                         // Something in flight waits for something held.
-                        drained = Summary { in_flight: 1, held: 1, motion: 7, ..drained };
+                        drained = Summary { in_flight: 1, held: 1, stuck_digest: 7, ..drained };
                     }
-                    Told::Seen(drained, now_ns())
+                    Answer::Seen(drained, now_ns())
                 }
-                Ask::Rescan => Told::Newcomers(self.rescan()),
-                Ask::Admit(candidate) => {
+                Action::Rescan => Answer::Newcomers(self.rescan()),
+                Action::Admit(candidate) => {
                     self.forget_ended();
                     self.admit(candidate);
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::Revoke => {
+                Action::Revoke => {
                     self.revoke();
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::Open => {
+                Action::Open => {
                     self.lower();
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::AwaitMoved => {
+                Action::AwaitMoved => {
                     self.await_moved(50_000_000);
                     // Also long enough for a section to end.
                     let more = self.random.below(2) * self.random.below(500);
                     std::thread::sleep(std::time::Duration::from_micros(more));
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::Pause => {
+                Action::Pause => {
                     pauses += 1;
                     if pauses > 20 {
                         // SAFETY: no arguments.
@@ -384,9 +388,9 @@ impl Freezer {
                     } else {
                         self.dawdle(100);
                     }
-                    Told::Done(now_ns())
+                    Answer::Done(now_ns())
                 }
-                Ask::Done(outcome) => {
+                Action::Done(outcome) => {
                     self.tally.openings += drain.openings() as u64;
                     self.tally.admitted += drain.admitted() as u64;
                     if outcome == Outcome::NotDrained {
@@ -402,11 +406,11 @@ impl Freezer {
     }
 
     fn forget_ended(&mut self) {
-        let ended: Vec<Given> = {
-            let standings = self.standings();
-            let holds = |c: &Candidate| {
+        let ended: Vec<Grant> = {
+            let views = self.views();
+            let holds = |c: &Admission| {
                 c.lock_sequence == ANY_SEQUENCE
-                    || standings
+                    || views
                         .iter()
                         .any(|p| p.nonce == c.nonce && p.lock_sequence == c.lock_sequence)
             };
@@ -435,17 +439,17 @@ impl Freezer {
             }
         }
         let second = self.oracle();
-        let moved = !first.at_rest() || first != second;
+        let moved = !first.quiesced() || first != second;
         let mut thaw = Thaw::new(drained, deadline, now_ns() + 20_000_000);
-        let mut told = Told::Done(now_ns());
+        let mut answer = Answer::Done(now_ns());
         let held = loop {
-            told = match thaw.next(told) {
+            answer = match thaw.next(answer) {
                 // Its pass counts whoever asks as passing, and needs none.
-                ThawAsk::Fence => Told::Done(now_ns()),
-                ThawAsk::Pass => Told::Seen(self.pass(), now_ns()),
-                ThawAsk::Pause => Told::Done(now_ns()),
-                ThawAsk::Open => Told::Done(self.lower()),
-                ThawAsk::Done(held) => break held,
+                ThawAction::Fence => Answer::Done(now_ns()),
+                ThawAction::Pass => Answer::Seen(self.pass(), now_ns()),
+                ThawAction::Pause => Answer::Done(now_ns()),
+                ThawAction::Open => Answer::Done(self.lower()),
+                ThawAction::Done(held) => break held,
             };
         };
         match held {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `world` | the shared memory: control page, regions, and the oracle's counters |
 //! | `worker` | what workers do, step for step as the preloaded library does it |
-//! | `freezer` | obeys `gate::drain`, reads with `gate::standing`, asks the oracle |
+//! | `freezer` | obeys `gate::drain`, reads with `gate::summary`, asks the oracle |
 //!
 //! The oracle is not the regions. Every entry writes a number before and after
 //! what it does; every set consists of two numbers that agree whenever its section

@@ -1,4 +1,4 @@
-//! What the freezer does: it obeys `gate::drain` and reads with `gate::standing`.
+//! What the freezer does: it obeys `gate::drain` and reads with `gate::summary`.
 //!
 //! A pass is not atomic: each word is a read of its own, threads before their
 //! process, as the command does it.
@@ -6,10 +6,14 @@
 use super::oracle;
 use super::state::{Freezer, Member, Phase, Row, State, Step, Verdict};
 use super::{Fault, Protocol, TICK};
+use gate::admission::{Grant, must_revoke};
 use gate::control::{ANY_SEQUENCE, Rank};
-use gate::drain::{Ask, Drain, Limits, Order, Outcome, Summary, Told};
-use gate::standing::{Given, LockFile, Rest, Standing, Thread, must_revoke, settled, summarize};
-use gate::thaw::{Thaw, ThawAsk};
+use gate::drain::{Action, Answer, Drain, Limits, Order, Outcome};
+use gate::settled::{HelperState, settled};
+use gate::summary::Summary;
+use gate::summary::summarize;
+use gate::thaw::{Thaw, ThawAction};
+use gate::view::{LockFile, ProcessView, ThreadView};
 use gate::word::{Doing, ThreadWord};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -18,8 +22,10 @@ impl Protocol {
     pub fn freezer_can_step(&self, s: &State) -> bool {
         match &s.freezer.phase {
             Phase::Finished => false,
-            Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass) => !self.would_reread(s),
-            Phase::Draining(Ask::AwaitMoved) => s.freezer.held.iter().all(|&(p, t, word)| {
+            Phase::Draining(Action::Pass) | Phase::Thawing(ThawAction::Pass) => {
+                !self.would_reread(s)
+            }
+            Phase::Draining(Action::AwaitMoved) => s.freezer.held.iter().all(|&(p, t, word)| {
                 let proc = &s.procs[p as usize];
                 let now = s.region_of(p as usize).map(|region| region.words[t as usize].0);
                 let asks_only = self.fault == Fault::AskingIsMoving && now != Some(word);
@@ -31,7 +37,7 @@ impl Protocol {
 
     /// Would its next pass read what the last one read, and learn nothing?
     pub fn would_reread(&self, s: &State) -> bool {
-        matches!(s.freezer.phase, Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass))
+        matches!(s.freezer.phase, Phase::Draining(Action::Pass) | Phase::Thawing(ThawAction::Pass))
             && s.freezer.stale == Some(self.readable(s))
     }
 
@@ -39,7 +45,7 @@ impl Protocol {
     fn read_next(&self, s: &State) -> Option<(usize, usize)> {
         let mut reads = match s.freezer.phase {
             Phase::Reading => s.freezer.reads,
-            Phase::Draining(Ask::Pass) | Phase::Thawing(ThawAsk::Pass) => 0,
+            Phase::Draining(Action::Pass) | Phase::Thawing(ThawAction::Pass) => 0,
             _ => return None,
         };
         for member in &s.freezer.list {
@@ -66,14 +72,14 @@ impl Protocol {
             (0..stores).for_each(|_| self.flush(s, p, t));
         }
         match s.freezer.phase.clone() {
-            Phase::Rest => self.start(s),
+            Phase::HelperState => self.start(s),
             Phase::Draining(ask) => self.drain(s, ask),
             Phase::Reading => self.read(s),
             Phase::Snapshot => {
                 let f = &mut s.freezer;
                 // Without patience: what an asking thread shows must not need any.
                 let mut thaw = Thaw::new(f.drained, f.deadline, 0);
-                f.phase = Phase::Thawing(thaw.next(Told::Done(s.time)));
+                f.phase = Phase::Thawing(thaw.next(Answer::Done(s.time)));
                 f.thaw = Some(thaw);
             }
             Phase::Thawing(ask) => self.thaw(s, ask),
@@ -96,11 +102,11 @@ impl Protocol {
             Order {
                 from,
                 drain: self.scenario.drain,
-                calm_after: if self.scenario.patient { TICK } else { 0 },
-                calm_within: 1 << 38,
+                quiesced_after: if self.scenario.patient { TICK } else { 0 },
+                quiesced_within: 1 << 38,
             }
         } else {
-            Order { from, drain: u64::MAX, calm_after: u64::MAX, calm_within: u64::MAX }
+            Order { from, drain: u64::MAX, quiesced_after: u64::MAX, quiesced_within: u64::MAX }
         };
         let limits = Limits {
             deadline,
@@ -114,7 +120,7 @@ impl Protocol {
         f.list.clear();
         f.verdict = None;
         f.arrivals = false;
-        f.phase = Phase::Draining(drain.next(Told::Done(time)));
+        f.phase = Phase::Draining(drain.next(Answer::Done(time)));
         f.drain = Some(drain);
         self.rescan(s);
     }
@@ -123,8 +129,8 @@ impl Protocol {
     fn rescan(&self, s: &mut State) -> u32 {
         let mut newcomers = 0;
         for (at, proc) in s.procs.iter().enumerate().filter(|(_, proc)| proc.alive) {
-            let unborn = proc.region.is_none() && !proc.execed;
-            let now = Member { proc: at as u8, region: proc.region, unborn };
+            let fresh_fork = proc.region.is_none() && !proc.execed;
+            let now = Member { proc: at as u8, region: proc.region, fresh_fork };
             match s.freezer.list.iter_mut().find(|member| member.proc == now.proc) {
                 Some(member) if *member == now => {}
                 Some(member) if self.fault == Fault::NewImageIsOld && member.region.is_some() => {}
@@ -141,36 +147,39 @@ impl Protocol {
         newcomers
     }
 
-    fn tell(&self, s: &mut State, told: Told) {
+    fn tell(&self, s: &mut State, answer: Answer) {
         let mut drain = s.freezer.drain.expect("a drain is under way");
-        let mut ask = drain.next(told);
+        let mut ask = drain.next(answer);
         let quiet = |seen: Summary| seen.in_flight == 0 && seen.outstanding == 0;
-        if let (Fault::OnePass, Ask::Pass, Told::Seen(seen, _)) = (self.fault, ask, told)
+        if let (Fault::OnePass, Action::Pass, Answer::Seen(seen, _)) = (self.fault, ask, answer)
             && quiet(seen)
         {
-            ask = drain.next(told);
+            ask = drain.next(answer);
         }
         let believes = matches!(self.fault, Fault::ListedIsDrained | Fault::OnePass);
-        if believes && (ask, told) == (Ask::Pass, Told::Newcomers(0)) && quiet(s.freezer.last) {
-            ask = drain.next(Told::Seen(s.freezer.last, s.time));
+        if believes
+            && (ask, answer) == (Action::Pass, Answer::Newcomers(0))
+            && quiet(s.freezer.last)
+        {
+            ask = drain.next(Answer::Seen(s.freezer.last, s.time));
         }
-        if ask == Ask::Pause {
+        if ask == Action::Pause {
             if self.fault == Fault::SettledKept && self.scenario.settled {
-                let found: Vec<_> = Reading::of(self, s).judge(self, s, |standings| {
-                    let over = (0..standings.len()).filter(|&at| self.is_settled(s, at, standings));
-                    over.map(|at| (s.freezer.list[at].proc, standings[at].process)).collect()
+                let found: Vec<_> = Reading::of(self, s).judge(self, s, |views| {
+                    let over = (0..views.len()).filter(|&at| self.is_settled(s, at, views));
+                    over.map(|at| (s.freezer.list[at].proc, views[at].process)).collect()
                 });
                 s.freezer.settled = found;
             }
-            ask = drain.next(Told::Done(s.time));
+            ask = drain.next(Answer::Done(s.time));
         }
         s.freezer.drain = Some(drain);
         s.freezer.phase = Phase::Draining(ask);
     }
 
-    fn drain(&self, s: &mut State, ask: Ask) {
+    fn drain(&self, s: &mut State, ask: Action) {
         match ask {
-            Ask::CloseFirst(rank, deadline) => {
+            Action::CloseFirst(rank, deadline) => {
                 s.senders = deadline;
                 if rank == Rank::First {
                     s.early = deadline;
@@ -179,7 +188,7 @@ impl Protocol {
                 s.freezer.deadline = deadline;
                 (s.freezer.rested, s.freezer.rounds) = Default::default();
             }
-            Ask::Close(deadline) => {
+            Action::Close(deadline) => {
                 if self.fault != Fault::FirstAlone {
                     s.barrier = deadline;
                 }
@@ -188,7 +197,7 @@ impl Protocol {
                 s.last_deadline = deadline;
                 s.freezer.deadline = deadline;
             }
-            Ask::Fence => {
+            Action::Fence => {
                 let after_opening = s.freezer.drain.is_some_and(|drain| drain.openings() > 0);
                 let left_out = self.fault == Fault::NoFence
                     || (self.fault == Fault::NoFenceAfterOpening && after_opening);
@@ -196,29 +205,29 @@ impl Protocol {
                     self.fence(s);
                 }
             }
-            Ask::Pass => {
+            Action::Pass => {
                 s.freezer.stale = None;
                 s.freezer.rows.clear();
                 s.freezer.reads = 0;
                 s.freezer.phase = Phase::Reading;
                 return self.read(s);
             }
-            Ask::Rescan => {
+            Action::Rescan => {
                 let blind = self.fault == Fault::NoSearch && s.freezer.last.in_flight > 0;
                 let newcomers = if blind { 0 } else { self.rescan(s) };
                 if newcomers > 0 {
                     s.freezer.stale = None;
                 }
-                return self.tell(s, Told::Newcomers(newcomers));
+                return self.tell(s, Answer::Newcomers(newcomers));
             }
-            Ask::Admit(candidate) => {
+            Action::Admit(candidate) => {
                 s.places.push(candidate);
-                s.freezer.given.push(Given { candidate });
+                s.freezer.given.push(Grant { candidate });
             }
-            Ask::Revoke => {
-                let (standings_of, given) = (Reading::of(self, s), s.freezer.given.clone());
-                let done = standings_of.judge(self, s, |standings| {
-                    given.iter().map(|g| must_revoke(g, standings)).collect::<Vec<_>>()
+            Action::Revoke => {
+                let (reading, given) = (Reading::of(self, s), s.freezer.given.clone());
+                let done = reading.judge(self, s, |views| {
+                    given.iter().map(|g| must_revoke(g, views)).collect::<Vec<_>>()
                 });
                 for (given, done) in given.iter().zip(done) {
                     if done {
@@ -227,7 +236,7 @@ impl Protocol {
                     }
                 }
             }
-            Ask::Open => {
+            Action::Open => {
                 s.barrier = 0;
                 s.early = 0;
                 s.senders = 0;
@@ -238,16 +247,16 @@ impl Protocol {
                 });
                 s.freezer.held = words.filter(|(_, _, word)| word.doing() == Doing::Held).collect();
             }
-            Ask::AwaitMoved => s.freezer.held.clear(),
-            Ask::Pause => unreachable!("merged with what follows"),
-            Ask::Done(Outcome::Drained) => {
+            Action::AwaitMoved => s.freezer.held.clear(),
+            Action::Pause => unreachable!("merged with what follows"),
+            Action::Done(Outcome::Drained) => {
                 s.freezer.drained = s.freezer.last;
                 s.freezer.phase = Phase::Snapshot;
                 return oracle::drained(s, self);
             }
-            Ask::Done(Outcome::NotDrained) => return self.end(s, Verdict::NotDrained),
+            Action::Done(Outcome::NotDrained) => return self.end(s, Verdict::NotDrained),
         }
-        self.tell(s, Told::Done(s.time));
+        self.tell(s, Answer::Done(s.time));
     }
 
     /// `membarrier`: what every thread has stored becomes visible.
@@ -288,7 +297,7 @@ impl Protocol {
         let (proc, row) = (&procs[member.proc as usize], &mut rows[at]);
         row.gone |= !proc.alive;
         row.asleep |= !proc.alive;
-        row.family = member.unborn;
+        row.family = member.fresh_fork;
         let Some(region) = member.region.map(|at| &regions[at as usize]) else {
             // Whether it sleeps says the kernel, also where it has shown no region yet.
             row.asleep |= asleep;
@@ -320,8 +329,7 @@ impl Protocol {
     fn pass_done(&self, s: &mut State) {
         let mut fresh = self.is_fresh(s);
         let given = s.freezer.given.clone();
-        let mut seen =
-            Reading::of(self, s).judge(self, s, |standings| summarize(standings, &given));
+        let mut seen = Reading::of(self, s).judge(self, s, |views| summarize(views, &given));
         match self.fault {
             Fault::NoAdmission => seen.candidate = None,
             Fault::AdmissionKept => seen.revocable = false,
@@ -333,43 +341,43 @@ impl Protocol {
         }
         // Places whose lock sequence has moved, whose process is dead or has
         // become something else, are free again.
-        let lapsed = |g: &Given, s: &State| {
+        let lapsed = |g: &Grant, s: &State| {
             let at = g.candidate.nonce as u8 - 1;
             let list = s.freezer.list.iter().zip(&s.freezer.rows);
             let gone = list.filter(|(m, _)| m.region == Some(at)).all(|(_, row)| row.gone);
             let sequence = s.regions[at as usize].lock_sequence;
             gone || ![ANY_SEQUENCE, sequence].contains(&g.candidate.lock_sequence)
         };
-        let ended: Vec<Given> = given.iter().filter(|g| lapsed(g, s)).copied().collect();
+        let ended: Vec<Grant> = given.iter().filter(|g| lapsed(g, s)).copied().collect();
         fresh &= ended.is_empty();
         for one in &ended {
             s.freezer.given.retain(|g| g != one);
             s.places.retain(|place| *place != one.candidate);
         }
         let rounds = s.freezer.rounds;
-        if s.freezer.drain.is_some_and(|drain| drain.awaits_calm()) && self.scenario.hands > 0 {
-            seen.at_rest = self.has_come_to_rest(s);
+        if s.freezer.drain.is_some_and(|drain| drain.awaits_quiesced()) && self.scenario.hands > 0 {
+            seen.quiesced = self.has_come_to_rest(s);
         }
         s.freezer.last = seen;
-        let told = Told::Seen(seen, s.time);
+        let answer = Answer::Seen(seen, s.time);
         if let Some(mut thaw) = s.freezer.thaw {
-            let ask = thaw.next(told);
+            let ask = thaw.next(answer);
             s.freezer.early_clock = s.time;
             s.freezer.thaw = Some(thaw);
             s.freezer.phase = Phase::Thawing(ask);
         } else {
-            self.tell(s, told);
+            self.tell(s, answer);
             // Not quiet, and nothing has moved: the same again, but for newcomers.
             let quiet = seen.in_flight == 0 && seen.outstanding == 0;
-            let calm = s.freezer.drain.is_some_and(|drain| drain.awaits_calm());
-            let again = !quiet && s.freezer.phase == Phase::Draining(Ask::Rescan);
+            let calm = s.freezer.drain.is_some_and(|drain| drain.awaits_quiesced());
+            let again = !quiet && s.freezer.phase == Phase::Draining(Action::Rescan);
             let same = s.freezer.rounds == rounds;
-            let waits = calm && same && s.freezer.phase == Phase::Draining(Ask::Pass);
+            let waits = calm && same && s.freezer.phase == Phase::Draining(Action::Pass);
             if fresh && (again || waits) {
                 s.freezer.stale = Some(self.readable(s));
             }
         }
-        if !matches!(s.freezer.phase, Phase::Draining(Ask::Revoke)) {
+        if !matches!(s.freezer.phase, Phase::Draining(Action::Revoke)) {
             s.freezer.rows.clear();
         }
     }
@@ -403,18 +411,18 @@ impl Protocol {
         hasher.finish()
     }
 
-    fn thaw(&self, s: &mut State, ask: ThawAsk) {
+    fn thaw(&self, s: &mut State, ask: ThawAction) {
         match ask {
-            ThawAsk::Fence => {
+            ThawAction::Fence => {
                 if ![Fault::NoFence, Fault::NoFenceAtThaw].contains(&self.fault) {
                     self.fence(s);
                 }
                 let mut thaw = s.freezer.thaw.expect("it thaws");
-                s.freezer.phase = Phase::Thawing(thaw.next(Told::Done(s.time)));
+                s.freezer.phase = Phase::Thawing(thaw.next(Answer::Done(s.time)));
                 s.freezer.thaw = Some(thaw);
             }
-            ThawAsk::Pass => self.drain(s, Ask::Pass),
-            ThawAsk::Open => {
+            ThawAction::Pass => self.drain(s, Action::Pass),
+            ThawAction::Open => {
                 s.barrier = 0;
                 s.early = 0;
                 s.senders = 0;
@@ -424,11 +432,13 @@ impl Protocol {
                     _ => s.time,
                 };
                 let mut thaw = s.freezer.thaw.expect("it thaws");
-                let ThawAsk::Done(result) = thaw.next(Told::Done(clock)) else { unreachable!() };
+                let ThawAction::Done(result) = thaw.next(Answer::Done(clock)) else {
+                    unreachable!()
+                };
                 let verdict = result.map_or_else(Verdict::Broken, |()| Verdict::Consistent);
                 self.end(s, verdict);
             }
-            ThawAsk::Pause | ThawAsk::Done(_) => unreachable!("no patience; merged"),
+            ThawAction::Pause | ThawAction::Done(_) => unreachable!("no patience; merged"),
         }
     }
 
@@ -442,7 +452,8 @@ impl Protocol {
     fn over(&self, s: &mut State, verdict: Verdict) {
         let f = &mut s.freezer;
         let freeze = f.freeze + 1;
-        let phase = if freeze < self.scenario.freezes { Phase::Rest } else { Phase::Finished };
+        let phase =
+            if freeze < self.scenario.freezes { Phase::HelperState } else { Phase::Finished };
         let (arrivals, verdict) = (f.arrivals, Some(verdict));
         *f = Freezer { freeze, phase, arrivals, verdict, ..Freezer::default() };
     }
@@ -453,9 +464,9 @@ impl Protocol {
     }
 }
 
-/// The rows of a pass, in the form that `gate::standing` wants.
+/// The rows of a pass, in the form that `gate::summary` wants.
 struct Reading {
-    threads: Vec<Vec<Thread>>,
+    threads: Vec<Vec<ThreadView>>,
     holds: Vec<Vec<LockFile>>,
 }
 
@@ -464,10 +475,10 @@ impl Reading {
         let thaws = s.freezer.thaw.is_some() && protocol.fault != Fault::AskingHasPassed;
         let file = |lock: u8| LockFile { dev: 1, ino: lock as u64 };
         let rows = &s.freezer.rows;
-        let thread = |row: &Row, (word, waits): &(ThreadWord, Option<u8>)| Thread {
+        let thread = |row: &Row, (word, waits): &(ThreadWord, Option<u8>)| ThreadView {
             word: if thaws { word.not_let_pass() } else { *word },
             waits_for: waits.map(file),
-            forgiven: row.gone,
+            disregarded: row.gone,
         };
         Reading {
             threads: rows.iter().map(|r| r.words.iter().map(|w| thread(r, w)).collect()).collect(),
@@ -480,15 +491,20 @@ impl Reading {
         }
     }
 
-    /// Hands the standings, settled ones marked, to `judge`.
-    fn judge<T>(&self, protocol: &Protocol, s: &State, judge: impl Fn(&[Standing<'_>]) -> T) -> T {
+    /// Hands the views, settled ones marked, to `judge`.
+    fn judge<T>(
+        &self,
+        protocol: &Protocol,
+        s: &State,
+        judge: impl Fn(&[ProcessView<'_>]) -> T,
+    ) -> T {
         let f = &s.freezer;
         let at_of = |proc: u8| f.list.iter().position(|member| member.proc == proc);
-        let mut standings: Vec<Standing<'_>> = f
+        let mut views: Vec<ProcessView<'_>> = f
             .rows
             .iter()
             .enumerate()
-            .map(|(at, row)| Standing {
+            .map(|(at, row)| ProcessView {
                 // One that died before it had a region is nobody.
                 nonce: if row.gone {
                     State::nonce(f.list[at].region).checked_sub(1).map_or(1 << 32, |n| n + 1)
@@ -504,33 +520,33 @@ impl Reading {
                 parent: s.procs[f.list[at].proc as usize].parent.and_then(at_of),
                 rank: protocol.scenario.rank(f.list[at].proc as usize),
                 settled: row.gone,
-                unborn: f.list[at].unborn,
+                fresh_fork: f.list[at].fresh_fork,
                 unknown: false,
             })
             .collect();
         if protocol.scenario.settled {
-            for at in (0..standings.len()).filter(|&at| !f.rows[at].gone) {
-                standings[at].settled = if protocol.fault == Fault::SettledKept {
-                    f.settled.contains(&(f.list[at].proc, standings[at].process))
+            for at in (0..views.len()).filter(|&at| !f.rows[at].gone) {
+                views[at].settled = if protocol.fault == Fault::SettledKept {
+                    f.settled.contains(&(f.list[at].proc, views[at].process))
                 } else {
-                    protocol.is_settled(s, at, &standings)
+                    protocol.is_settled(s, at, &views)
                 };
             }
         }
-        judge(&standings)
+        judge(&views)
     }
 }
 
 impl Protocol {
     /// Does the section of this member count as over, by the pass that was just read?
-    fn is_settled(&self, s: &State, at: usize, standings: &[Standing<'_>]) -> bool {
+    fn is_settled(&self, s: &State, at: usize, views: &[ProcessView<'_>]) -> bool {
         let f = &s.freezer;
         let region = f.list[at].region.map(|at| &s.regions[at as usize]);
-        let held = self.fault == Fault::HeldForkTrusted && standings[at].held();
+        let held = self.fault == Fault::HeldForkTrusted && views[at].held();
         let unchanged = held || region.is_some_and(|region| region.family_at_fork == s.family);
-        settled(at, standings, unchanged, |at: usize| {
+        settled(at, views, unchanged, |at: usize| {
             let row = &f.rows[at];
-            Rest { waits: row.waits, family: row.family, gone: row.gone }
+            HelperState { waits: row.waits, family: row.family, gone: row.gone }
         })
     }
 }

@@ -209,14 +209,14 @@ impl Model for Protocol {
                 actions.push(Action::Freezer(stores));
             }
         }
-        let frozen = !matches!(s.freezer.phase, state::Phase::Rest | state::Phase::Finished);
+        let frozen = !matches!(s.freezer.phase, state::Phase::HelperState | state::Phase::Finished);
         if s.freezer_kills > 0 && frozen {
             actions.push(Action::KillFreezer);
         }
         // Before the first freeze, and after a deadline that has come, time makes no
         // difference.
         let counts = match s.freezer.phase {
-            state::Phase::Rest => s.freezer.freeze > 0 && s.time < self.scenario.until,
+            state::Phase::HelperState => s.freezer.freeze > 0 && s.time < self.scenario.until,
             state::Phase::Finished => s.time < s.barrier,
             _ => s.time <= s.freezer.deadline,
         };

@@ -3,7 +3,7 @@
 
     tests/model/mutants.py [N ...]
 
-Copies src/ and the model into a folder of its own, changes one line of one
+Copies gate/src/ and the model into a folder of its own, changes one line of one
 file, runs some scenarios of model_protocol. Prints a line for each mutant; exit
 1 if one of them survives, or its line is no longer there to be changed.
 """
@@ -22,13 +22,13 @@ LONGEST_S = 400
 # (file, what stands there, what is put instead)
 MUTANTS = [
     ("word.rs", "let sequence = self.sequence().wrapping_sub(1) as u64;", "let sequence = self.sequence() as u64;"),
-    ("standing.rs", "summary.candidate = candidate(processes, given);", "summary.candidate = None;"),
-    ("standing.rs", "summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;",
+    ("summary.rs", "summary.candidate = candidate(processes, given);", "summary.candidate = None;"),
+    ("summary.rs", "summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;",
      "summary.outstanding = 0;"),
-    ("standing.rs", "if !unchanged || !processes", "if !processes"),
-    ("standing.rs", "Some(at) => processes[at].process.section_open() && processes[at].settled,",
+    ("settled.rs", "if !unchanged || !processes", "if !processes"),
+    ("admission.rs", "Some(at) => processes[at].process.section_open() && processes[at].settled,",
      "Some(_) => false,"),
-    ("standing.rs", "Some(at) if childs => !works_for_a_section(at, processes),", "Some(_) if childs => false,"),
+    ("admission.rs", "Some(at) if childs => !works_for_a_section(at, processes),", "Some(_) if childs => false,"),
     # (One quiet pass, and newcomers ignored, are covered by the pass that follows the listing.)
     ("drain.rs", "if self.listed {", "if true {"),
     ("thaw.rs", "if before_opening.digest != drained.digest || before_opening.calling != 0 {",
@@ -58,7 +58,7 @@ debug = 0
 def is_caught(folder, file, old, new):
     """Runs the model on the mutant; says what it saw."""
     shutil.rmtree(folder / "src", ignore_errors=True)
-    shutil.copytree(ROOT / "src", folder / "src")
+    shutil.copytree(ROOT / "gate/src", folder / "src")
     path = folder / "src" / file
     text = path.read_text()
     if old not in text:

@@ -2,10 +2,12 @@
 //! freezer share, the kernel's part (locks, processes, clock, files), and how far
 //! everybody has got.
 
-use gate::drain::{Candidate, Drain, Summary};
+use gate::admission::Admission;
+use gate::admission::Grant;
+use gate::drain::Drain;
 use gate::entry::Patience;
-use gate::rest::Rounds;
-use gate::standing::Given;
+use gate::quiesce::Rounds;
+use gate::summary::Summary;
 use gate::thaw::{Broken, Thaw};
 use gate::word::{ProcessWord, ThreadWord};
 
@@ -148,8 +150,8 @@ pub struct Member {
     pub proc: u8,
     pub region: Option<u8>,
     /// Had done nothing since it was forked when it was last looked at, which is done
-    /// again before a drain is believed (`Standing::unborn`).
-    pub unborn: bool,
+    /// again before a drain is believed (`ProcessView::fresh_fork`).
+    pub fresh_fork: bool,
 }
 
 /// What a pass has read of one member so far.
@@ -171,15 +173,15 @@ pub struct Row {
 pub enum Phase {
     /// Before a freeze.
     #[default]
-    Rest,
+    HelperState,
     /// Does what the drain asked for.
-    Draining(gate::drain::Ask),
+    Draining(gate::drain::Action),
     /// Reads word after word.
     Reading,
     /// Drained: the snapshot is being taken.
     Snapshot,
     /// Does what the thaw asked for.
-    Thawing(gate::thaw::ThawAsk),
+    Thawing(gate::thaw::ThawAction),
     /// No more freezes.
     Finished,
 }
@@ -206,7 +208,7 @@ pub struct Freezer {
     pub rows: Vec<Row>,
     /// How many reads this pass has made.
     pub reads: u8,
-    pub given: Vec<Given>,
+    pub given: Vec<Grant>,
     /// Who was held at an opening.
     pub held: Vec<(u8, u8, ThreadWord)>,
     /// Set after a pass that taught nothing: what the next would read too, unless
@@ -246,7 +248,7 @@ pub struct State {
     /// The word of those that hand over.
     pub senders: u64,
     pub last_deadline: u64,
-    pub places: Vec<Candidate>,
+    pub places: Vec<Admission>,
     pub procs: Vec<Proc>,
     pub regions: Vec<Region>,
     /// Kernel locks: whose.

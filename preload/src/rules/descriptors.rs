@@ -12,7 +12,7 @@ use crate::sys;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{Lost, Table};
+use gate::locks::{Table, TableFull};
 use gate::region::{FLAG_AIO, FLAG_LOCKS_UNKNOWN, FLAG_MAPS_SHARED};
 
 /// Sets a flag of this process's region.
@@ -112,7 +112,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             may_be_inherited(new);
             let file = (frame.note[0] == 1).then_some((frame.note[1], frame.note[2]));
             table.closed(new, file);
-            let Lost(full) = table.duplicated(old, new);
+            let TableFull(full) = table.duplicated(old, new);
             if full {
                 lost(region);
             }
@@ -148,7 +148,7 @@ pub fn duplicated(region: &'static Region, old: i32, new: i32) {
     may_be_inherited(new);
     let table = Table(&region.header.locks);
     if table.locks().any(|lock| lock.fd == old) && !own::shares_memory(region) {
-        let Lost(full) = table.duplicated(old, new);
+        let TableFull(full) = table.duplicated(old, new);
         if full {
             lost(region);
         }

@@ -11,7 +11,7 @@ use crate::state::{LOCKS_SEEN, Region, region};
 use crate::sys;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use gate::calls::Rule;
-use gate::locks::{Kind, Lock, Lost, Table};
+use gate::locks::{Lock, LockKind, Table, TableFull};
 use gate::word::ProcessWord;
 
 const F_DUPFD: u64 = 0;
@@ -51,7 +51,7 @@ pub fn fcntl(frame: &mut Frame) -> u64 {
         F_SETLK | F_SETLKW | F_OFD_SETLK | F_OFD_SETLKW => {
             // What is asked for is read once the call has succeeded: until then
             // the pointer may be anything.
-            let kind = if command >= F_OFD_SETLK { Kind::Ofd } else { Kind::Posix };
+            let kind = if command >= F_OFD_SETLK { LockKind::Ofd } else { LockKind::Posix };
             let waits = matches!(command, F_SETLKW | F_OFD_SETLKW);
             note(frame, fd, kind, IN_ARGUMENT, waits)
         }
@@ -70,7 +70,7 @@ pub fn flock(frame: &mut Frame) -> u64 {
         8 => UNLOCK,
         _ => return PASS,
     };
-    note(frame, fd, Kind::Flock, asked, operation & 4 == 0)
+    note(frame, fd, LockKind::Flock, asked, operation & 4 == 0)
 }
 
 /// lockf: a POSIX write lock from the current offset.
@@ -81,10 +81,10 @@ pub fn lockf(frame: &mut Frame) -> u64 {
         1 | 2 => GUARDS,
         _ => return PASS,
     };
-    note(frame, fd, Kind::Posix, asked, command == 1)
+    note(frame, fd, LockKind::Posix, asked, command == 1)
 }
 
-fn note(frame: &mut Frame, fd: i32, kind: Kind, asked: u64, waits: bool) -> u64 {
+fn note(frame: &mut Frame, fd: i32, kind: LockKind, asked: u64, waits: bool) -> u64 {
     frame.note = [asked | (kind as u64) << 8, 0, 0, 0, 0];
     if asked == UNLOCK && !LOCKS_SEEN.load(Relaxed) {
         return PASS;
@@ -142,9 +142,9 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         return;
     }
     let kind = match frame.note[0] >> 8 {
-        2 => Kind::Flock,
-        3 => Kind::Ofd,
-        _ => Kind::Posix,
+        2 => LockKind::Flock,
+        3 => LockKind::Ofd,
+        _ => LockKind::Posix,
     };
     let (asked, (start, end)) = match rule {
         Rule::Flock => (asked, (0, u64::MAX)),
@@ -175,9 +175,9 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         super::names::locked_by_kernel(region, dev, ino);
     }
     let table = Table(&region.header.locks);
-    let Lost(full) = match kind {
-        Kind::Posix => table.posix(what, lock),
-        _ => table.described(what, lock),
+    let TableFull(full) = match kind {
+        LockKind::Posix => table.posix_lock(what, lock),
+        _ => table.description_lock(what, lock),
     };
     if full {
         descriptors::lost(region);
@@ -198,7 +198,7 @@ pub fn after_a_child(region: &'static Region) {
     let table = Table(&region.header.locks);
     let before = table.count();
     for lock in table.locks() {
-        if matches!(lock.kind, Kind::Flock | Kind::Ofd) {
+        if matches!(lock.kind, LockKind::Flock | LockKind::Ofd) {
             table.closed(lock.fd, None);
         }
     }

@@ -16,7 +16,7 @@ use crate::sys;
 use crate::text::{program_can_read, program_string};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use gate::calls::Rule;
-use gate::locks::{Kind, Lock, Lost, Table};
+use gate::locks::{Lock, LockKind, Table, TableFull};
 use gate::profile::{LockName, lock_like};
 use gate::word::ProcessWord;
 
@@ -222,7 +222,7 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
 /// unlinks the name only while it has the kernel's lock, and leaves that to whoever gets
 /// the lock next (Dovecot's `mailboxes.lock`). A dotlock of it would last for ever.
 fn is_locked(region: &Region, dev: u64, ino: u64) -> bool {
-    let same = |lock: &Lock| lock.kind != Kind::Dot && (lock.dev, lock.ino) == (dev, ino);
+    let same = |lock: &Lock| lock.kind != LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
     Table(&region.header.locks).locks().any(|lock| same(&lock) && lock.counts())
 }
 
@@ -249,7 +249,7 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
 /// not a dotlock: the kernel's lock says everything.
 pub fn locked_by_kernel(region: &'static Region, dev: u64, ino: u64) {
     let table = Table(&region.header.locks);
-    let is_it = |lock: &Lock| lock.kind == Kind::Dot && (lock.dev, lock.ino) == (dev, ino);
+    let is_it = |lock: &Lock| lock.kind == LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
     if table.locks().any(|lock| is_it(&lock)) {
         table.dotlock_gone(dev, ino);
         own::step(region, |word| if word.dotlock_only() { word.with_locks(0) } else { word });
@@ -264,7 +264,7 @@ fn own_lock_file(region: &'static Region, dev: u64, ino: u64) -> bool {
     LOCKS_SEEN.store(true, Relaxed);
     let since = sys::now();
     let lock = Lock {
-        kind: Kind::Dot,
+        kind: LockKind::Dot,
         flags: 0,
         fd: -1,
         group: 0,
@@ -274,7 +274,7 @@ fn own_lock_file(region: &'static Region, dev: u64, ino: u64) -> bool {
         end: u64::MAX,
         since,
     };
-    let Lost(lost) = Table(&region.header.locks).dotlock(lock);
+    let TableFull(lost) = Table(&region.header.locks).dotlock(lock);
     if lost {
         LOCKS_LOST.store(true, Relaxed);
     }

@@ -21,7 +21,7 @@ mod show;
 pub mod unit;
 mod unloaded;
 
-use crate::census::Kind;
+use crate::census::ProcessKind;
 use crate::evidence::{coverage, places::Places, writers};
 use crate::freeze::Options;
 use crate::freeze::session::look_around;
@@ -138,7 +138,7 @@ fn look(args: &Args) -> Result<Found> {
     let dir = gatedir::root().join(&gate);
     let mut page = Page::of(&gate);
     if target == Target::Gate {
-        pids = select::of_gate(&page.regions, &page.deaf);
+        pids = select::of_gate(&page.regions, &page.detached);
     }
     let mut all = BTreeMap::new();
     let control = dir.join("control");
@@ -234,7 +234,7 @@ struct Page {
     profile: String,
     regions: BTreeMap<i32, RegionSeen>,
     /// Have the library, or an old page of this gate.
-    deaf: Vec<i32>,
+    detached: Vec<i32>,
     /// Not gated, and have this protected file open for writing.
     writers: BTreeMap<i32, String>,
 }
@@ -247,7 +247,7 @@ impl Page {
             made_ns: 0,
             profile: String::new(),
             regions: BTreeMap::new(),
-            deaf: Vec::new(),
+            detached: Vec::new(),
             writers: BTreeMap::new(),
         };
         if let Err(fault) = page.look(name) {
@@ -279,28 +279,29 @@ impl Page {
                     RegionSeen::Good(header.flags.load(Relaxed), names)
                 }
                 (None, Some(error)) => RegionSeen::Denied(error),
-                (None, None) if member.unborn => RegionSeen::Unborn,
+                (None, None) if member.fresh_fork => RegionSeen::Unborn,
                 (None, None) => RegionSeen::None,
             };
             self.regions.insert(member.pid, seen);
         }
         for (pid, seen) in &census.seen {
-            if seen.kind == Kind::Sharing {
+            if seen.kind == ProcessKind::Sharing {
                 self.regions.insert(*pid, RegionSeen::Shared);
             }
         }
-        let ours = census.deaf.values().filter(|deaf| deaf.old_page.is_some());
-        self.deaf = ours.map(|deaf| deaf.pid).collect();
+        let ours = census.detached.values().filter(|detached| detached.old_page.is_some());
+        self.detached = ours.map(|detached| detached.pid).collect();
         // With the library and no page at all: only those that name this gate, or none.
-        let silent = census.deaf.values().filter(|deaf| deaf.old_page.is_none());
-        self.deaf.extend(silent.map(|d| d.pid).filter(|pid| select::asks_for(*pid, name)));
+        let silent = census.detached.values().filter(|detached| detached.old_page.is_none());
+        self.detached.extend(silent.map(|d| d.pid).filter(|pid| select::asks_for(*pid, name)));
         // What a freeze would hold against its snapshot must not be green here.
-        self.deaf.extend(coverage::ungated(&census, 0).into_iter().map(|outsider| outsider.pid));
+        self.detached
+            .extend(coverage::ungated(&census, 0).into_iter().map(|outsider| outsider.pid));
         let options = Options { paths: super::freeze::paths(None)?, ..Options::default() };
         let places = Places::of(&gates[0], &census, 0, &mut helper, &options);
         for finding in writers::ungated_writers(&census, &places) {
             if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
-                self.deaf.push(pid);
+                self.detached.push(pid);
                 self.writers.entry(pid).or_insert(path);
             }
         }

@@ -111,7 +111,7 @@ pub fn judge(facts: &Facts, around: &Around<'_>) -> Judgement {
     if present && around.page_fault.is_none() {
         return gated(facts, around);
     }
-    if facts.library.is_some() { deaf(facts, around) } else { unloaded::judge(facts, around) }
+    if facts.library.is_some() { detached(facts, around) } else { unloaded::judge(facts, around) }
 }
 
 fn unseen(error: i32) -> Judgement {
@@ -216,7 +216,7 @@ pub fn gaps(flags: u32) -> Vec<String> {
 }
 
 /// Has the library, and hears nothing.
-fn deaf(facts: &Facts, around: &Around<'_>) -> Judgement {
+fn detached(facts: &Facts, around: &Around<'_>) -> Judgement {
     let not = |cause, reason: String, cure: String| judged(State::NotGated, cause, reason, cure);
     let control = format!("{}/control", around.dir);
     if let Some((path, _)) = &facts.page {
@@ -247,7 +247,9 @@ fn deaf(facts: &Facts, around: &Around<'_>) -> Judgement {
         }
         return not(
             "old-page",
-            format!("it maps a control page of gate {other} that was replaced since: it is deaf"),
+            format!(
+                "it maps a control page of gate {other} that was replaced since: it is detached"
+            ),
             restart(facts),
         );
     }
@@ -322,7 +324,7 @@ fn deaf(facts: &Facts, around: &Around<'_>) -> Judgement {
         );
     }
     not(
-        "deaf",
+        "detached",
         "it has the library and does not map the gate's page; nothing that could be seen says why"
             .into(),
         format!("{}; if that does not help: is {control} readable for its user?", restart(facts)),
@@ -433,7 +435,7 @@ mod tests {
             ("page-hidden", Facts { library: library(), page_hidden: true, ..plain() }),
             ("boot-id", Facts { library: library(), boot_id_hidden: true, ..plain() }),
             ("secure-gate", Facts { library: library(), secure: Some(true), ..plain() }),
-            ("deaf", Facts { library: library(), ..plain() }),
+            ("detached", Facts { library: library(), ..plain() }),
             ("word-size", Facts { image: image(32, true, false), ..plain() }),
             ("static", Facts { image: image(64, true, false), ..plain() }),
             ("set-id", Facts { image: image(64, false, true), secure: Some(true), ..plain() }),

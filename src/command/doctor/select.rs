@@ -93,8 +93,8 @@ fn with_descendants(mut set: BTreeSet<i32>) -> BTreeSet<i32> {
 
 /// Whoever maps the gate's page or an old one of it, their descendants, and the
 /// others of their systemd units.
-pub fn of_gate(regions: &BTreeMap<i32, RegionSeen>, deaf: &[i32]) -> BTreeSet<i32> {
-    let set: BTreeSet<i32> = regions.keys().copied().chain(deaf.iter().copied()).collect();
+pub fn of_gate(regions: &BTreeMap<i32, RegionSeen>, detached: &[i32]) -> BTreeSet<i32> {
+    let set: BTreeSet<i32> = regions.keys().copied().chain(detached.iter().copied()).collect();
     let units: BTreeSet<String> = set
         .iter()
         .filter_map(|pid| procfs::cgroup(*pid))

@@ -61,7 +61,7 @@ struct State {
     freezer: Option<bool>,
     freezes: u64,
     processes: Vec<Shown>,
-    /// Have mapped a control page that was replaced: deaf until restarted.
+    /// Have mapped a control page that was replaced: detached until restarted.
     old_page: Vec<Named>,
     /// Belong to the service, by unit, program or parent, and are not gated.
     ungated: Vec<Named>,
@@ -174,7 +174,7 @@ fn state(name: &str) -> Result<State> {
         })
         .collect();
     let ungated = coverage::ungated(&census, 0);
-    let old = census.deaf.values().filter(|d| d.old_page.is_some());
+    let old = census.detached.values().filter(|d| d.old_page.is_some());
     Ok(State {
         gate: name.into(),
         directory: gate.dir.display().to_string(),

@@ -66,10 +66,10 @@ pub fn lines(state: &State, paint: Paint) -> Vec<String> {
             details.join("; ")
         ));
     }
-    for deaf in &state.old_page {
+    for detached in &state.old_page {
         lines.push(format!(
             "  pid {} ({}) maps a control page that was replaced: restart it",
-            deaf.pid, deaf.program
+            detached.pid, detached.program
         ));
     }
     for ungated in &state.ungated {

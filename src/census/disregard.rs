@@ -3,7 +3,7 @@
 //!
 //! While the gate is open nobody classifies descriptors (it would cost 180 ns a
 //! call), so a daemon asleep in `write(socket)` shows a call in flight. Each is
-//! forgiven for that very word: the next entry has another.
+//! disregarded for that very word: the next entry has another.
 
 use crate::census::Member;
 use crate::linux::procfs;
@@ -19,20 +19,20 @@ pub fn calling(word: ThreadWord) -> bool {
 }
 
 /// Slots of this member that show `was` already: asleep in one call since then.
-pub fn stuck_slots(member: &Member, was: &[gate::standing::Thread]) -> Vec<(usize, ThreadWord)> {
+pub fn stuck_slots(member: &Member, was: &[gate::view::ThreadView]) -> Vec<(usize, ThreadWord)> {
     let Some(view) = &member.view else { return Vec::new() };
     let slots = view.slots().iter().enumerate().zip(was);
     slots
         .map(|((at, slot), was)| (at, ThreadWord(slot.word.load(Acquire)), was))
         .filter(|(at, word, was)| {
-            calling(*word) && *word == was.word && !member.forgives(*at, word.0)
+            calling(*word) && *word == was.word && !member.disregards(*at, word.0)
         })
         .map(|(at, word, _)| (at, word))
         .collect()
 }
 
-/// Judges those slots; what means nothing goes to `member.forgiven`.
-pub fn forgive(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
+/// Judges those slots; what means nothing goes to `member.disregarded`.
+pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
     let Some(view) = &member.view else { return };
     let same_namespace = view.header().pid.load(Acquire) == member.pid;
     let slots = view.slots();
@@ -59,8 +59,8 @@ pub fn forgive(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
             }
         }
     }
-    member.forgiven.retain(|(at, _)| !means_nothing.iter().any(|(new, _)| new == at));
-    member.forgiven.extend(means_nothing);
+    member.disregarded.retain(|(at, _)| !means_nothing.iter().any(|(new, _)| new == at));
+    member.disregarded.extend(means_nothing);
 }
 
 /// Was the call left by siglongjmp or cancellation? Its thread sleeps in the kernel
@@ -98,7 +98,7 @@ fn not_a_stored_file(pid: i32, fd: i32) -> bool {
     if [libc::S_IFSOCK, libc::S_IFIFO, libc::S_IFCHR].iter().any(|kind| file.is(*kind)) {
         return true;
     }
-    // A regular file on tmpfs is not forgiven: it may lie below a protected
+    // A regular file on tmpfs is not disregarded: it may lie below a protected
     // directory, and nobody sleeps in a call on it.
     fs::read_link(&link).is_ok_and(|to| to.to_string_lossy().starts_with("anon_inode:"))
 }
@@ -132,7 +132,7 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     let mut listed = header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).peekable();
     listed.peek()?;
     // A dotlock is no kernel lock: it lasts as long as its file.
-    if listed.any(|lock| lock.kind == gate::locks::Kind::Dot) {
+    if listed.any(|lock| lock.kind == gate::locks::LockKind::Dot) {
         return None;
     }
     let infos = fs::read_dir(format!("/proc/{}/fdinfo", member.pid)).ok()?;

@@ -8,16 +8,16 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// A region.
 #[derive(Debug)]
-pub struct View {
+pub struct MappedRegion {
     map: Mapping,
     /// It is a copy, and as old as the last refresh.
     pub copied: bool,
 }
 
-impl View {
+impl MappedRegion {
     /// Maps what the helper has handed over.
-    pub fn new(fd: &OwnedFd, copied: bool) -> std::io::Result<View> {
-        Ok(View { map: Mapping::new(fd.as_raw_fd(), SIZE, false)?, copied })
+    pub fn new(fd: &OwnedFd, copied: bool) -> std::io::Result<MappedRegion> {
+        Ok(MappedRegion { map: Mapping::new(fd.as_raw_fd(), SIZE, false)?, copied })
     }
 
     /// What the process says about itself. Nothing in it is to be believed about

@@ -1,6 +1,6 @@
 //! Whether those who are not held yet have put down what follows from the last answers
 //! of those who are held `first`: each is asked until it has been seen at rest, in the
-//! rounds of `gate::rest`. Here is what "at rest" means.
+//! rounds of `gate::quiesce`. Here is what "at rest" means.
 //!
 //! By default it is a heuristic like `first` itself, and bounded. Where the profile has a
 //! `first-wait`, all of a process must be seen asleep in a call that ends when somebody
@@ -10,7 +10,7 @@
 
 use crate::census::Member;
 use crate::census::blockers::{self, Blocker};
-use crate::census::forgive;
+use crate::census::disregard;
 use crate::drive::run::Run;
 use crate::linux::procfs;
 use gate::control::Rank;
@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 /// What is taken for rest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rest {
+pub enum Evidence {
     /// Seen not to work, or inside a call that changes a file.
     Seen,
     /// Waiting for others, with all its threads, and so is every process outside the gate
@@ -33,7 +33,7 @@ const HANDS: u32 = 4;
 /// The same, where the time is bounded.
 const HANDS_IN_TIME: u32 = 3;
 /// Who is not held yet is asked one by one whether it is at work: so many at most.
-const LOOKS: usize = 200;
+pub const LOOKS: usize = 200;
 /// How many processes outside the gate may lie between one of it and its news.
 const BETWEEN: usize = 3;
 /// Pause between two such looks.
@@ -41,9 +41,9 @@ pub const PAUSE_NS: u64 = 200_000;
 
 /// Has everybody come to rest, by the pass that was just read? At most one round is
 /// ended by one pass.
-pub fn reached(members: &[Member], run: &mut Run, rest: Rest) -> bool {
+pub fn reached(members: &[Member], run: &mut Run, rest: Evidence) -> bool {
     let rounds = run.rounds;
-    let asked = |m: &Member| !m.gone && !m.foreign && rounds.asks(is_first(m));
+    let asked = |m: &Member| !m.gone && !m.outsider && rounds.asks(is_first(m));
     let inside: HashSet<i32> = members.iter().filter(|m| !m.gone).map(|m| m.pid).collect();
     let mut looks = 0;
     let mut awake = false;
@@ -54,10 +54,10 @@ pub fn reached(members: &[Member], run: &mut Run, rest: Rest) -> bool {
         looks += 1;
         let rests = looks <= LOOKS
             && match rest {
-                Rest::Seen => is_not_seen_to_work(member, run, at),
+                Evidence::Seen => is_not_seen_to_work(member, run, at),
                 // A first one that has begun nothing may also wait for the clock, to try a lock
                 // anew: what it does then is held.
-                Rest::Waits => waits_with_all(member.pid, &inside, BETWEEN, is_first(member)),
+                Evidence::Waits => waits_with_all(member.pid, &inside, BETWEEN, is_first(member)),
             };
         if rests {
             run.rested.insert(at);
@@ -69,7 +69,7 @@ pub fn reached(members: &[Member], run: &mut Run, rest: Rest) -> bool {
         run.rounds.next();
         run.rested.clear();
     }
-    run.rounds.are_over(if rest == Rest::Waits { HANDS } else { HANDS_IN_TIME })
+    run.rounds.are_over(if rest == Evidence::Waits { HANDS } else { HANDS_IN_TIME })
 }
 
 fn is_first(member: &Member) -> bool {
@@ -79,7 +79,7 @@ fn is_first(member: &Member) -> bool {
 /// Who has been asked and not been seen at rest, and why the others wait for that.
 pub fn restless(members: &[Member], run: &Run) -> Vec<Blocker> {
     let asked = |(at, m): &(usize, &Member)| {
-        !m.gone && !m.foreign && run.rounds.asks(is_first(m)) && !run.rested.contains(at)
+        !m.gone && !m.outsider && run.rounds.asks(is_first(m)) && !run.rested.contains(at)
     };
     let all = members.iter().enumerate().filter(asked);
     all.map(|(_, member)| blockers::restless(member)).collect()
@@ -90,7 +90,7 @@ pub fn restless(members: &[Member], run: &Run) -> Vec<Blocker> {
 fn is_not_seen_to_work(member: &Member, run: &Run, at: usize) -> bool {
     let threads = run.reading().threads_of(at);
     let inside = |doing| matches!(doing, Doing::Call | Doing::Held);
-    threads.iter().any(|t| inside(t.word.doing()) && !t.forgiven) || !forgive::at_work(member)
+    threads.iter().any(|t| inside(t.word.doing()) && !t.disregarded) || !disregard::at_work(member)
 }
 
 /// The children outside the gate first: what one of them tells as it ends has woken its

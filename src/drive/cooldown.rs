@@ -26,7 +26,7 @@ pub fn lower_left_behind(page: &ControlPage) -> bool {
 }
 
 /// Until when a gate must stay open because of its last freeze.
-pub fn rests_until(page: &ControlPage) -> u64 {
+pub fn cooldown_until(page: &ControlPage) -> u64 {
     let closed = page.closed_at.load(Acquire);
     let opened = page.opened_at.load(Acquire);
     if closed == 0 || opened <= closed {
@@ -37,11 +37,11 @@ pub fn rests_until(page: &ControlPage) -> u64 {
 
 impl Session {
     /// Waits as the last freeze demands, at most `limit_ns`. False: a signal came.
-    pub fn rest(&mut self, limit_ns: u64) -> bool {
+    pub fn cool_down(&mut self, limit_ns: u64) -> bool {
         let begun = sys::now_ns();
         let at_most = begun.saturating_add(limit_ns);
         let pages = self.gates.iter().map(|gate| gate.page.get());
-        let until = pages.map(rests_until).max().unwrap_or(0).min(at_most);
+        let until = pages.map(cooldown_until).max().unwrap_or(0).min(at_most);
         while sys::now_ns() < until {
             if self.signals.came().is_some() {
                 return false;
@@ -63,7 +63,7 @@ impl Session {
                 return false;
             }
             sys::sleep_ns(200_000);
-            self.census.bury();
+            self.census.remove_dead();
             for at in 0..self.gates.len() {
                 self.refresh(at);
             }

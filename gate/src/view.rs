@@ -1,0 +1,129 @@
+//! One process and its threads, as a pass of the freezer saw them.
+//!
+//! The caller reads the words, from mapped regions or from a model's state. No region is
+//! believed about any process but its own.
+
+use crate::control::Rank;
+use crate::word::{Doing, ProcessWord, ThreadWord};
+
+/// A lock that is waited for or held: device and inode of the locked file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct LockFile {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+/// One thread, as a pass saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct ThreadView {
+    /// Its word.
+    pub word: ThreadWord,
+    /// The lock file it waits for, if its word says that it waits for a lock.
+    pub waits_for: Option<LockFile>,
+    /// Its word was found to mean nothing: a call on a socket or pipe, or a
+    /// thread that no longer exists. Holds only for this very word.
+    pub disregarded: bool,
+}
+
+impl ThreadView {
+    /// Is it inside a call that may change a file, or about to be?
+    pub fn is_calling(&self) -> bool {
+        matches!(self.word.doing(), Doing::Call | Doing::Asking) && !self.disregarded
+    }
+}
+
+/// One process, as a pass saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessView<'a> {
+    /// Its region's nonce; 0: a gated process without a valid region of its own.
+    pub nonce: u64,
+    /// Its process word.
+    pub process: ProcessWord,
+    /// Its lock sequence.
+    pub lock_sequence: u64,
+    /// Its threads.
+    pub threads: &'a [ThreadView],
+    /// The lock files it holds, read locks and inherited ones included.
+    pub holds: &'a [LockFile],
+    /// Threads without a slot that are in flight.
+    pub overflow: u32,
+    /// Entries of threads without a slot, for the digest.
+    pub overflow_entries: u64,
+    /// Index of its parent process in the list, if that is gated too.
+    pub parent: Option<usize>,
+    /// When it is held, by the profile.
+    pub rank: Rank,
+    /// Its open section counts as over (settled by the profile's rule, or the
+    /// kernel says that its locks are gone).
+    pub settled: bool,
+    /// Forked and nothing done since: it maps its parent's region and none of its
+    /// own, and did so when it was looked at after the last closing. Its first
+    /// entry makes a region, announces there and looks at the barrier.
+    pub fresh_fork: bool,
+    /// It is about to become, or has become, something else (exec under way, no
+    /// region yet): in flight until looked up anew.
+    pub unknown: bool,
+}
+
+impl ProcessView<'_> {
+    /// Is a section of its own open, that counts?
+    pub fn in_section(&self) -> bool {
+        self.process.section_open() && !self.settled
+    }
+
+    /// May the snapshot not be taken because of this process?
+    pub fn in_flight(&self) -> bool {
+        self.unknown
+            || self.nonce == 0 && !self.fresh_fork
+            || self.in_section()
+            || self.is_calling()
+    }
+
+    /// Is a thread of it held at the barrier?
+    pub fn held(&self) -> bool {
+        self.threads.iter().any(|t| t.word.doing() == Doing::Held)
+    }
+    /// Is a thread of it inside a call, or about to be?
+    pub fn is_calling(&self) -> bool {
+        self.overflow > 0 || self.threads.iter().any(ThreadView::is_calling)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Processes for the tests of this crate.
+    use super::*;
+
+    pub const LOCK: LockFile = LockFile { dev: 1, ino: 7 };
+
+    pub fn process(nonce: u64, process: ProcessWord) -> ProcessView<'static> {
+        ProcessView {
+            nonce,
+            process,
+            lock_sequence: 5,
+            threads: &[],
+            holds: &[],
+            overflow: 0,
+            overflow_entries: 0,
+            parent: None,
+            rank: Rank::Last,
+            settled: false,
+            fresh_fork: false,
+            unknown: false,
+        }
+    }
+
+    pub fn thread(doing: Doing, waits_for: Option<LockFile>) -> ThreadView {
+        ThreadView {
+            word: ThreadWord::default().enter(doing, 1, None),
+            waits_for,
+            disregarded: false,
+        }
+    }
+
+    pub fn in_section() -> ProcessWord {
+        ProcessWord::default().with_locks(1).section_begun()
+    }
+}
