@@ -1,11 +1,11 @@
-//! Whom the freezer lets pass the closed barrier: a process that something in flight waits
+//! What the freezer lets pass the closed barrier: a process that something in flight waits
 //! for, and that is itself held.
 
 use crate::control::ANY_SEQUENCE;
 use crate::view::ProcessView;
 use crate::word::Doing;
 
-/// Whom to let pass: the region's nonce, and for how long.
+/// What to let pass: the region's nonce, and for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Admission {
     /// The region that may pass.
@@ -14,10 +14,10 @@ pub struct Admission {
     pub lock_sequence: u64,
 }
 
-/// An admission that the freezer has given and not taken back.
+/// An admission that the freezer has granted and not taken back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Grant {
-    /// To whom, and for how long.
+    /// For which region, and for how long.
     pub candidate: Admission,
 }
 
@@ -29,9 +29,9 @@ impl Grant {
     }
 }
 
-/// Does a given admission still hold?
-pub(crate) fn outstanding(given: &Grant, processes: &[ProcessView<'_>]) -> bool {
-    processes.iter().any(|p| given.holds_for(p))
+/// Does a grant still hold?
+pub(crate) fn outstanding(grant: &Grant, processes: &[ProcessView<'_>]) -> bool {
+    processes.iter().any(|p| grant.holds_for(p))
 }
 
 /// Is some ancestor's section open: is this process a child that works for it?
@@ -48,10 +48,10 @@ fn works_for_a_section(at: usize, processes: &[ProcessView<'_>]) -> bool {
     false
 }
 
-/// Must this given admission be taken back: a child's, whose owner is done, or an
-/// owner's, whose section counts as over?
-pub fn must_revoke(given: &Grant, processes: &[ProcessView<'_>]) -> bool {
-    let Admission { nonce, lock_sequence } = given.candidate;
+/// Must this grant be taken back: a child's whose owner is done, or an owner's
+/// whose section counts as over?
+pub fn must_revoke(grant: &Grant, processes: &[ProcessView<'_>]) -> bool {
+    let Admission { nonce, lock_sequence } = grant.candidate;
     let childs = lock_sequence == ANY_SEQUENCE;
     match processes.iter().position(|p| p.nonce == nonce) {
         Some(at) if childs => !works_for_a_section(at, processes),
@@ -74,7 +74,7 @@ fn as_holder(p: &ProcessView<'_>) -> Admission {
     Admission { nonce: p.nonce, lock_sequence: p.lock_sequence }
 }
 
-/// Who is held and holds what `waiter` waits for, at first or at second hand:
+/// What is held and holds what `waiter` waits for, at first or at second hand:
 /// the holder of that lock may itself wait for another, without being in flight.
 fn blocker(
     processes: &[ProcessView<'_>],
@@ -104,14 +104,14 @@ fn blocker(
     None
 }
 
-/// Whom something in flight waits for, and who is held: at most one at a time.
-pub(crate) fn candidate(processes: &[ProcessView<'_>], given: &[Grant]) -> Option<Admission> {
+/// What something in flight waits for and is held: at most one at a time.
+pub(crate) fn candidate(processes: &[ProcessView<'_>], grants: &[Grant]) -> Option<Admission> {
     let is_free = |at: usize| {
         let nonce = processes[at].nonce;
-        !given.iter().any(|g| g.candidate.nonce == nonce && outstanding(g, processes))
+        !grants.iter().any(|g| g.candidate.nonce == nonce && outstanding(g, processes))
     };
     // The holder of a lock that something in flight waits for.
-    let needed = (0..processes.len()).filter(|&at| must_go_on(processes, given, at));
+    let needed = (0..processes.len()).filter(|&at| must_go_on(processes, grants, at));
     for waiter in needed {
         if let Some(found) = blocker(processes, waiter, &is_free, CHAIN) {
             return Some(found);
@@ -132,10 +132,10 @@ pub(crate) fn candidate(processes: &[ProcessView<'_>], given: &[Grant]) -> Optio
 
 /// In flight, or let in because something in flight waits for it: what *it*
 /// waits for must go on as well.
-fn must_go_on(processes: &[ProcessView<'_>], given: &[Grant], at: usize) -> bool {
+fn must_go_on(processes: &[ProcessView<'_>], grants: &[Grant], at: usize) -> bool {
     let p = &processes[at];
     p.in_section()
-        || given.iter().any(|g| g.candidate.nonce == p.nonce && outstanding(g, processes))
+        || grants.iter().any(|g| g.candidate.nonce == p.nonce && outstanding(g, processes))
         || works_for_a_section(at, processes)
 }
 
@@ -160,15 +160,15 @@ mod tests {
         let summary = summarize(&[waiter, holder], &[]);
         let expected = Admission { nonce: 2, lock_sequence: 5 };
         assert_eq!(summary.candidate, Some(expected));
-        let given = [Grant { candidate: expected }];
-        let summary = summarize(&[waiter, holder], &given);
+        let grants = [Grant { candidate: expected }];
+        let summary = summarize(&[waiter, holder], &grants);
         assert_eq!((summary.candidate, summary.outstanding), (None, 1));
         let released = ProcessView { lock_sequence: 6, ..holder };
-        assert_eq!(summarize(&[waiter, released], &given).outstanding, 0);
+        assert_eq!(summarize(&[waiter, released], &grants).outstanding, 0);
     }
 
     #[test]
-    fn a_waiter_that_is_not_in_flight_admits_nobody() {
+    fn a_waiter_that_is_not_in_flight_admits_none() {
         let waits = [thread(Doing::LockWait, Some(LOCK))];
         let held = [thread(Doing::Held, None)];
         let waiter = ProcessView { threads: &waits, ..process(1, ProcessWord::default()) };
@@ -188,10 +188,10 @@ mod tests {
         let all = [owner, child, grandchild];
         let expected = Admission { nonce: 3, lock_sequence: ANY_SEQUENCE };
         assert_eq!(summarize(&all, &[]).candidate, Some(expected));
-        let given = [Grant { candidate: expected }];
-        assert!(!summarize(&all, &given).revocable);
+        let grants = [Grant { candidate: expected }];
+        assert!(!summarize(&all, &grants).revocable);
         let done = [process(1, ProcessWord::default()), child, grandchild];
-        assert!(summarize(&done, &given).revocable);
+        assert!(summarize(&done, &grants).revocable);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub struct ControlPage {
     /// That of those among them that hand over (key `hand-over`): raised before both.
     pub barrier_senders: AtomicU64,
     _reserved: [u8; 160],
-    /// Who may pass a closed barrier.
+    /// Which regions may pass a closed barrier.
     pub admissions: [AdmissionSlot; ADMISSIONS],
     _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
     /// The profile's text ([`crate::profile`]), as it was when the page was made
@@ -135,9 +135,9 @@ impl ControlPage {
     /// The caller has announced itself with a locked store before it asks.
     pub fn admits(&self, nonce: u64, lock_sequence: u64) -> bool {
         self.admissions.iter().any(|place| {
-            let given = place.nonce.load(Ordering::Acquire);
-            given == nonce
-                && holds(given, place.lock_sequence.load(Ordering::Acquire), nonce, lock_sequence)
+            let granted = place.nonce.load(Ordering::Acquire);
+            granted == nonce
+                && holds(granted, place.lock_sequence.load(Ordering::Acquire), nonce, lock_sequence)
         })
     }
 
@@ -155,10 +155,12 @@ impl ControlPage {
     }
 }
 
-/// Does an admission given to `given`, for `for_sequence`, let the region
+/// Does an admission granted to `granted`, for `for_sequence`, let the region
 /// `nonce` pass at its present lock sequence?
-pub fn holds(given: u64, for_sequence: u64, nonce: u64, lock_sequence: u64) -> bool {
-    nonce != 0 && given == nonce && (for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence)
+pub fn holds(granted: u64, for_sequence: u64, nonce: u64, lock_sequence: u64) -> bool {
+    nonce != 0
+        && granted == nonce
+        && (for_sequence == ANY_SEQUENCE || for_sequence == lock_sequence)
 }
 
 #[cfg(test)]
@@ -193,7 +195,7 @@ mod tests {
         assert!(!page.admits(8, 4));
         page.admissions[63].lock_sequence.store(ANY_SEQUENCE, Ordering::Relaxed);
         assert!(page.admits(9, 5));
-        assert!(!page.admits(0, 0), "a free place admits nobody");
+        assert!(!page.admits(0, 0), "a free place admits none");
     }
 
     #[test]

@@ -70,8 +70,8 @@ pub enum Enclosing {
 /// May this entry pass a closed barrier?
 ///
 /// Asked only after the entry was announced with a locked store. An owner that
-/// left the rest of its section to a child ([`ProcessWord::recorded`]) asks like
-/// anybody else: the freezer may have counted its section as over.
+/// left what remains of its section to a child ([`ProcessWord::recorded`]) asks like
+/// any other: the freezer may have counted its section as over.
 pub fn may_pass(process: ProcessWord, admitted: bool, enclosing: Enclosing) -> bool {
     (process.section_open() && !process.recorded())
         || admitted

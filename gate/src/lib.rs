@@ -16,12 +16,12 @@
 //! | [`locks`] | the locks a process holds, and when its section is over |
 //! | [`entry`] | what a worker may do when it meets the barrier |
 //! | [`view`] | one process and its threads, as a pass of the freezer saw them |
-//! | [`summary`] | what one pass makes of all of them: who is in flight, whether anybody passed |
-//! | [`admission`] | whom to let pass a closed barrier, and when to take that back |
+//! | [`summary`] | what one pass makes of all of them: what is in flight, whether a call passed |
+//! | [`admission`] | which process to let pass a closed barrier, and when to take that back |
 //! | [`settled`] | sections that count as over although their locks are held |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
 //! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
-//! | [`quiesce`] | when those who are not held yet have acted on what the first ones did |
+//! | [`quiesce`] | when the processes that are not held yet have acted on what the first ones did |
 //! | [`profile`] | which files, locks and programs count: patterns and their parser |
 //! | [`calls`] | the table of hooked calls, one line each |
 #![no_std]

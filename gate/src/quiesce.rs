@@ -1,8 +1,8 @@
-//! Whether those who are not held yet have put down what follows from what the programs
+//! Whether the processes that are not held yet have put down what follows from what the programs
 //! that are held `first` did last.
 //!
-//! Who has been told something (a message, a child's exit) is awake until it has acted on
-//! it, and then sleeps again. So after the first ones have come to rest each process is
+//! A process that has been told something (a message, a child's exit) is awake until it has acted on
+//! it, and then sleeps again. So after the first ones have been seen to wait, each process is
 //! asked until it has been seen asleep *once*, in rounds: the first ones that are still
 //! there (they may pass on what a child of theirs has done), then all others, and these
 //! again for each hand that the news goes through.
@@ -23,7 +23,7 @@ impl Rounds {
         (self.over == 0) == first
     }
 
-    /// Everybody who is asked has been seen at rest: the next round begins.
+    /// Every process that is asked has been seen asleep: the next round begins.
     pub fn next(&mut self) {
         self.over += 1;
     }

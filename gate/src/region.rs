@@ -34,7 +34,7 @@ pub const FLAG_STRONG: u32 = 1;
 pub const FLAG_LOCKS_UNKNOWN: u32 = 4;
 /// Has mapped a protected file shared and writable: stores cannot be held.
 pub const FLAG_MAPS_SHARED: u32 = 8;
-/// Has used aio, whose helper threads write behind the gate.
+/// Has used aio, whose helper threads write past the gate.
 pub const FLAG_AIO: u32 = 16;
 /// Has set up an io_uring.
 pub const FLAG_IO_URING: u32 = 32;
@@ -63,7 +63,7 @@ pub fn rank(flags: u32) -> Rank {
 /// What a process says about itself.
 #[repr(C)]
 pub struct Header {
-    /// [`MAGIC`], written when all else stands.
+    /// [`MAGIC`], written when all else is.
     pub magic: AtomicU64,
     /// [`VERSION`].
     pub version: AtomicU32,
@@ -108,7 +108,7 @@ pub struct Header {
     pub dotlock_ino: AtomicU64,
     /// ... and the length of its path; 0: not known, or too long to keep.
     pub dotlock_len: AtomicU32,
-    /// Absolute, as the process sees it. Read by the freezer while nobody makes one.
+    /// Absolute, as the process sees it. Read by the freezer while none is being made.
     pub dotlock_path: [AtomicU8; DOTLOCK_PATH],
     /// The locks it holds.
     pub locks: [LockEntry; LOCKS],

@@ -19,15 +19,15 @@ pub struct HelperState {
 
 /// May the open section of `processes[at]` count as over, by the profile's rule?
 ///
-/// Its owner has everything on record and has left the rest to a child
+/// Its owner has everything on record and has left what remains to a child
 /// ([`ProcessWord::recorded`]: its own next change is no longer its right), and
-/// everyone who works for it has no section of its own, has done nothing since, and
-/// waits: in a call that may last, or at the barrier, where an fresh_fork child will be held. (A
+/// every process that works for it has no section of its own, has done nothing since, and
+/// waits: in a call that may last, or at the barrier, where a fresh fork will be held. (A
 /// lock taken meanwhile, a mailbox's dotlock, guards nothing that is half-done: its holder is
 /// held at its next change.)
 /// `unchanged`: the family's count is what it was when all was on record, so that
-/// nobody has changed anything, nor anyone who was born and died unseen.
-/// Whoever wakes is held at its next change like anybody else. An owner that is itself held
+/// no process has changed anything, nor one that was born and died unseen.
+/// One that wakes is held at its next change like any other. An owner that is itself held
 /// where it would fork the next child needs no such helper: with nothing changed since, the
 /// set is as complete as it was at the fork before. The rule trusts that the record comes
 /// first: not for servers that record later.
@@ -38,7 +38,7 @@ pub fn settled(
     at: usize,
     processes: &[ProcessView<'_>],
     unchanged: bool,
-    mut rest: impl FnMut(usize) -> HelperState,
+    mut state: impl FnMut(usize) -> HelperState,
 ) -> bool {
     if !unchanged || !processes[at].process.recorded() || processes[at].is_calling() {
         return false;
@@ -46,7 +46,7 @@ pub fn settled(
     let mut helpers = 0;
     for other in (0..processes.len()).filter(|&other| works_for(other, at, processes)) {
         let p = &processes[other];
-        let HelperState { waits, family, gone } = rest(other);
+        let HelperState { waits, family, gone } = state(other);
         if gone {
             continue;
         }
@@ -96,17 +96,17 @@ mod tests {
     fn a_section_is_settled_while_its_only_helper_waits_and_has_done_nothing() {
         let owner = process(1, in_section().forked(true));
         let helper = ProcessView { parent: Some(0), ..process(2, ProcessWord::default()) };
-        let quiet = HelperState { waits: true, family: true, gone: false };
-        let over = |all: &[ProcessView<'_>], rest: &dyn Fn(usize) -> HelperState| {
-            settled(0, all, true, rest)
+        let asleep = HelperState { waits: true, family: true, gone: false };
+        let over = |all: &[ProcessView<'_>], state: &dyn Fn(usize) -> HelperState| {
+            settled(0, all, true, state)
         };
-        assert!(over(&[owner, helper], &|_| quiet));
-        assert!(!settled(0, &[owner, helper], false, |_| quiet), "somebody changed something");
-        assert!(!over(&[owner], &|_| quiet), "the child is gone: its parent will record");
-        let dead = HelperState { gone: true, ..quiet };
+        assert!(over(&[owner, helper], &|_| asleep));
+        assert!(!settled(0, &[owner, helper], false, |_| asleep), "a helper changed something");
+        assert!(!over(&[owner], &|_| asleep), "the child is gone: its parent will record");
+        let dead = HelperState { gone: true, ..asleep };
         assert!(!over(&[owner, helper], &|_| dead), "as if it had never been");
-        assert!(over(&[owner, helper, helper], &|at| if at == 1 { dead } else { quiet }));
-        let awake = HelperState { waits: false, ..quiet };
+        assert!(over(&[owner, helper, helper], &|at| if at == 1 { dead } else { asleep }));
+        let awake = HelperState { waits: false, ..asleep };
         assert!(!over(&[owner, helper], &|_| awake));
         let held = [thread(Doing::Held, None)];
         assert!(over(&[owner, ProcessView { threads: &held, ..helper }], &|_| awake));
@@ -114,17 +114,17 @@ mod tests {
             ProcessView { parent: Some(0), fresh_fork: true, ..process(0, ProcessWord::default()) };
         assert!(over(&[owner, fresh_fork], &|_| awake), "it will be held");
         let lost = ProcessView { fresh_fork: false, ..fresh_fork };
-        assert!(!over(&[owner, lost], &|_| quiet), "who knows what it is");
+        assert!(!over(&[owner, lost], &|_| asleep), "it may be anything");
         assert!(
-            !over(&[owner, helper], &|_| HelperState { family: false, ..quiet }),
+            !over(&[owner, helper], &|_| HelperState { family: false, ..asleep }),
             "after an exec"
         );
         let locking = ProcessView { process: ProcessWord::default().with_locks(1), ..helper };
-        assert!(over(&[owner, locking], &|_| quiet), "it has changed nothing under its lock");
+        assert!(over(&[owner, locking], &|_| asleep), "it has changed nothing under its lock");
         let writing = ProcessView { process: in_section(), ..helper };
-        assert!(!over(&[owner, writing], &|_| quiet));
+        assert!(!over(&[owner, writing], &|_| asleep));
         let unrecorded = process(1, in_section());
-        assert!(!over(&[unrecorded, helper], &|_| quiet));
+        assert!(!over(&[unrecorded, helper], &|_| asleep));
     }
 
     #[test]
@@ -143,6 +143,6 @@ mod tests {
         assert!(!over(&[held_at(Call::fork)], false), "its last child has done something");
         assert!(!over(&[held_at(Call::write)], true), "it is about to record");
         assert!(!over(&[held_at(Call::fork), held_at(Call::write)], true));
-        assert!(!over(&[thread(Doing::Idle, None)], true), "on its way, who knows where to");
+        assert!(!over(&[thread(Doing::Idle, None)], true), "on its way, it may be anywhere");
     }
 }

@@ -1,4 +1,4 @@
-//! What one pass makes of all regions: who is in flight, who is held, whether anybody passed.
+//! What one pass makes of all regions: what is in flight, what is held, whether a call passed.
 
 use crate::admission::{Admission, Grant, candidate, must_revoke, outstanding};
 use crate::control::Rank;
@@ -9,7 +9,7 @@ use crate::word::Doing;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Summary {
     /// Over the entries that passed, of every thread of every region: equal
-    /// digests mean that nobody passed.
+    /// digests mean that no call passed.
     pub digest: u64,
     /// Over every word of those in flight: equal means that they are stuck.
     pub stuck_digest: u64,
@@ -21,18 +21,18 @@ pub struct Summary {
     pub senders_in_flight: u32,
     /// Over every word of all others: equal means that none of them has done anything.
     pub others: u64,
-    /// All others have come to rest one by one since the first ones did (the caller's
-    /// judgement, by [`crate::quiesce`]: no word shows that somebody is on its way to a call).
+    /// All others have been seen to wait one by one since the first ones did (the caller's
+    /// judgement, by [`crate::quiesce`]: no word shows that a thread is on its way to a call).
     pub quiesced: bool,
     /// Processes inside a call, or about to be.
     pub calling: u32,
     /// Threads held at the barrier.
     pub held: u32,
-    /// Admissions given that still hold (see [`crate::control::AdmissionSlot`]).
+    /// Grants that still hold (see [`crate::control::AdmissionSlot`]).
     pub outstanding: u32,
-    /// Some outstanding admission is a child's whose owner's section is over.
+    /// Some outstanding admission is a child's of an owner with its section over.
     pub revocable: bool,
-    /// Somebody held whom something in flight waits for.
+    /// One that is held and that something in flight waits for.
     pub candidate: Option<Admission>,
 }
 
@@ -48,7 +48,7 @@ fn mix(digest: u64, value: u64) -> u64 {
 /// collision of 64 bits, one in 10^19). Processes and threads that have done
 /// nothing add nothing to it, so that one that arrives at the closed barrier, a
 /// new thread or a new process, takes nothing away from a verdict.
-pub fn summarize(processes: &[ProcessView<'_>], given: &[Grant]) -> Summary {
+pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
     let mut summary = Summary::default();
     for p in processes {
         let entries = p.threads.iter().map(|t| t.word.sequence() as u64);
@@ -79,10 +79,10 @@ pub fn summarize(processes: &[ProcessView<'_>], given: &[Grant]) -> Summary {
         }
     }
     summary.stuck_digest = mix(summary.stuck_digest, summary.digest);
-    summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;
+    summary.outstanding = grants.iter().filter(|g| outstanding(g, processes)).count() as u32;
     summary.revocable =
-        given.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
-    summary.candidate = candidate(processes, given);
+        grants.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
+    summary.candidate = candidate(processes, grants);
     summary
 }
 

@@ -8,9 +8,9 @@ use crate::summary::Summary;
 /// `opened_at` was read *after* the barrier went down: a clock read before could
 /// be in time while the lowering was not.
 ///
-/// Of the last pass only those who passed count. Sections are as they were: one
+/// Of the last pass only calls that passed count. Sections are as they were: one
 /// begins by passing, and one that counted as over at the drain (settled) may
-/// look otherwise by now without anybody having changed a thing.
+/// look otherwise by now without a change having been made.
 pub fn held_to_the_end(
     drained: Summary,
     before_opening: Summary,
@@ -29,8 +29,8 @@ pub fn held_to_the_end(
 /// The end of a drained freeze: a last pass, the opening, *then* the clock.
 ///
 /// ```text
-///   Fence ─> Pass ─nobody calls─> Open ─> Done
-///             ^ └─ someone does ─> Pause
+///   Fence ─> Pass ─none calls─> Open ─> Done
+///             ^ └─ one does ─> Pause
 ///             └──────────────────────┘
 /// ```
 ///
@@ -59,7 +59,7 @@ enum ThawPhase {
 /// What the caller must do next for a [`Thaw`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum ThawAction {
-    /// `membarrier`: whoever was let pass before shows it.
+    /// `membarrier`: a thread that was let pass before shows it.
     Fence,
     /// Look at every word of every region that was looked at for the drain.
     Pass,
@@ -109,7 +109,7 @@ impl Thaw {
 pub enum Broken {
     /// The limit passed before the barrier was lowered.
     Expired,
-    /// Some word had moved: somebody passed.
+    /// Some word had moved: a call passed.
     Moved,
 }
 

@@ -7,7 +7,7 @@
  *   fake_worker CONTROL MODE [ARGUMENT]
  *
  * Prints "ready" when its region stands; "wrote N held MS" lines go to stdout where
- * a mode says so. Layout: gate/src/{control,region,word,locks}.rs.
+ * a mode says so. Layout: gate/src/{control.rs,region.rs,word/,locks/}.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """No libc call and no system call that changes a file may be forgotten.
 
-Compared: the hook table (gate/src/calls.rs) and the built library's exports (nm -D) with
+Compared: the hook table (gate/src/calls/table.rs) and the built library's exports (nm -D) with
   - the committed lists of what each libc exports (glibc-*.txt, musl-*.txt), and the libcs of this machine,
   - the kernel's system calls (syscalls-*.txt), with the ones that the library's syscall() knows.
 Each name must be in exactly one of: the table, not-a-change.txt, not-gated.txt (for system calls: the
@@ -74,20 +74,20 @@ def reasons(path):
 
 
 def table():
-    """Every name in gate/src/calls.rs: calls and their aliases."""
-    with open(os.path.join(ROOT, "gate", "src", "calls.rs")) as f:
+    """Every name in gate/src/calls/table.rs: calls and their aliases."""
+    with open(os.path.join(ROOT, "gate", "src", "calls", "table.rs")) as f:
         text = f.read()
     names = []
     for m in re.finditer(r"^\s*(?:call|variadic)\s+(\w+)\s+\[([^\]]*)\]", text, re.M):
         names += [m.group(1), *m.group(2).split()]
     if len(names) < 100:
-        raise SystemExit("gate/src/calls.rs: fewer than 100 calls found; has its form changed?")
+        raise SystemExit("gate/src/calls/table.rs: fewer than 100 calls found; has its form changed?")
     return names
 
 
 def waiters():
     """Names that are hooked only because of a rule of a profile (they wait, they send): they change nothing."""
-    with open(os.path.join(ROOT, "gate", "src", "calls.rs")) as f:
+    with open(os.path.join(ROOT, "gate", "src", "calls", "table.rs")) as f:
         found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?(?:Wait(?:Fd)?|Reap|Send)\b", f.read(), re.M)
     return {n for name, aliases in found for n in (name, *aliases.split())}
 
@@ -183,7 +183,7 @@ def main():
         return 0
     names = table()
     hooked = set(names)
-    problems = [f"gate/src/calls.rs: {n} stands twice" for n in sorted(hooked) if names.count(n) > 1]
+    problems = [f"gate/src/calls/table.rs: {n} stands twice" for n in sorted(hooked) if names.count(n) > 1]
     harmless, p = reasons(os.path.join(HERE, "not-a-change.txt"))
     problems += p
     gaps, p = reasons(os.path.join(HERE, "not-gated.txt"))

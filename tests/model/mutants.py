@@ -21,16 +21,16 @@ LONGEST_S = 400
 
 # (file, what stands there, what is put instead)
 MUTANTS = [
-    ("word.rs", "let sequence = self.sequence().wrapping_sub(1) as u64;", "let sequence = self.sequence() as u64;"),
-    ("summary.rs", "summary.candidate = candidate(processes, given);", "summary.candidate = None;"),
-    ("summary.rs", "summary.outstanding = given.iter().filter(|g| outstanding(g, processes)).count() as u32;",
+    ("word/thread.rs", "let sequence = self.sequence().wrapping_sub(1) as u64;", "let sequence = self.sequence() as u64;"),
+    ("summary.rs", "summary.candidate = candidate(processes, grants);", "summary.candidate = None;"),
+    ("summary.rs", "summary.outstanding = grants.iter().filter(|g| outstanding(g, processes)).count() as u32;",
      "summary.outstanding = 0;"),
     ("settled.rs", "if !unchanged || !processes", "if !processes"),
     ("admission.rs", "Some(at) => processes[at].process.section_open() && processes[at].settled,",
      "Some(_) => false,"),
     ("admission.rs", "Some(at) if childs => !works_for_a_section(at, processes),", "Some(_) if childs => false,"),
     # (One quiet pass, and newcomers ignored, are covered by the pass that follows the listing.)
-    ("drain.rs", "if self.listed {", "if true {"),
+    ("drain/machine.rs", "if self.listed {", "if true {"),
     ("thaw.rs", "if before_opening.digest != drained.digest || before_opening.calling != 0 {",
      "if before_opening.calling != 0 {"),
     ("thaw.rs", "if opened_at >= deadline {", "if opened_at > deadline + 1000 {"),

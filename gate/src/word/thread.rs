@@ -1,16 +1,6 @@
-//! The two words that decide.
-//!
-//! A [`ThreadWord`] says what one thread is doing in libc; only that thread
-//! writes it. A [`ProcessWord`] says how many locks that guard writing the
-//! process holds and whether its section is open; its threads share it.
-//!
-//! Both carry a sequence number that every entry raises *before* it acts, so
-//! that two passes of the freezer which saw the same numbers know that nothing
-//! happened in between. An entry that is not let pass takes its number back: a
-//! thread's number counts what it did, not what it tried, and those who arrive
-//! at a closed barrier do not look like somebody who passed it. 32 bits of
-//! sequence wrap after 2^32 entries of one thread; between two passes
-//! (microseconds) that cannot happen.
+//! One thread's word: what it is doing, at which call, on which descriptor.
+
+use super::bits::{CALL_MASK, CALL_SHIFT, DOING_MASK, DOING_SHIFT, FD_MASK, SEQUENCE_SHIFT};
 
 /// What a thread is doing, as its word shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -42,17 +32,6 @@ pub enum Doing {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct ThreadWord(pub u64);
-
-const FD_BITS: u32 = 20;
-/// Bits of a thread's word that name its call...
-pub const CALL_BITS: u32 = 9;
-const FD_MASK: u64 = (1 << FD_BITS) - 1;
-/// ... and where they lie.
-pub const CALL_SHIFT: u32 = FD_BITS;
-const CALL_MASK: u64 = (1 << CALL_BITS) - 1;
-const DOING_SHIFT: u32 = FD_BITS + CALL_BITS;
-const DOING_MASK: u64 = 7;
-const SEQUENCE_SHIFT: u32 = 32;
 
 impl ThreadWord {
     /// The word of a thread that enters: sequence raised, `doing` shown.
@@ -99,8 +78,8 @@ impl ThreadWord {
         ThreadWord(sequence << SEQUENCE_SHIFT | low).show(doing)
     }
 
-    /// This word as the last pass of a freeze counts it, read after a fence: whoever
-    /// asks has not been let pass so far, and the snapshot is made.
+    /// This word as the last pass of a freeze counts it, read after a fence: a
+    /// thread that asks has not been let pass so far, and the snapshot is made.
     ///
     /// Without the fence it may have been let pass, have changed something, and its
     /// store of that not be visible.
@@ -169,7 +148,7 @@ impl ThreadWord {
             2 => Doing::Held,
             3 => Doing::LockWait,
             4 => Doing::Asking,
-            // Nobody writes 5 to 7; a word that lies is in flight.
+            // Nothing writes 5 to 7; a word that lies is in flight.
             _ => Doing::Call,
         }
     }
@@ -186,159 +165,6 @@ impl ThreadWord {
             fd => Some(fd as i32 - 1),
         }
     }
-}
-
-/// One process's locks and section: sequence, number of guarding locks, flags.
-///
-/// ```
-/// use gate::word::ProcessWord;
-/// let held = ProcessWord::default().with_locks(1);
-/// assert!(!held.section_open());              // lazy start: nothing changed yet
-/// let open = held.section_begun();
-/// assert!(open.section_open());
-/// assert!(!open.with_locks(0).section_open()); // the last lock ends it
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub struct ProcessWord(pub u64);
-
-const LOCKS_MASK: u64 = 0xffff;
-const SECTION: u64 = 1 << 16;
-const UNTIL_WAIT: u64 = 1 << 17;
-const DOTLOCK_ONLY: u64 = 1 << 18;
-const RECORDED: u64 = 1 << 19;
-const UNTIL_EXIT: u64 = 1 << 20;
-
-impl ProcessWord {
-    #[inline(always)]
-    fn next(self, low: u64) -> Self {
-        let sequence = (self.sequence()).wrapping_add(1) as u64;
-        ProcessWord(sequence << SEQUENCE_SHIFT | low & 0xffff_ffff)
-    }
-
-    /// The process now holds `count` locks that guard writing; with none left,
-    /// its section is over.
-    #[must_use]
-    pub fn with_locks(self, count: u16) -> Self {
-        let mut low = self.0 & !LOCKS_MASK | count as u64;
-        if count == 0 {
-            low &= !(DOTLOCK_ONLY | RECORDED);
-            if low & (UNTIL_WAIT | UNTIL_EXIT) == 0 {
-                low &= !SECTION;
-            }
-        }
-        self.next(low)
-    }
-
-    /// The first change under a lock: the section is open.
-    pub fn section_begun(self) -> Self {
-        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION)
-    }
-
-    /// A fork under a lock begins the section, and it lasts until the parent's
-    /// last lock is gone: the child may change things and be gone before its
-    /// parent records them.
-    ///
-    /// `recorded`: see [`recorded_at_fork`]; the owner gives up its right to
-    /// pass until its next change, so that the freezer may count the section as
-    /// over ([`crate::settled::settled`]).
-    pub fn forked(self, recorded: bool) -> Self {
-        let begun = self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION;
-        self.next(if recorded { begun | RECORDED } else { begun })
-    }
-
-    /// A dotlock was made: a section that so far consists of it alone.
-    pub fn dotlock_begun(self) -> Self {
-        if self.section_open() {
-            return self.next(self.0);
-        }
-        self.next(self.0 | SECTION | DOTLOCK_ONLY)
-    }
-
-    /// A change by a program whose sections last until it waits.
-    pub fn until_wait_begun(self) -> Self {
-        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_WAIT)
-    }
-
-    /// A change by a program whose sections last until it ends: only its death closes this one.
-    pub fn until_exit_begun(self) -> Self {
-        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_EXIT)
-    }
-
-    /// The record that completes the set was written: the section is over, though
-    /// its lock is still held (a profile's rule).
-    pub fn record_written(self) -> Self {
-        self.next(self.0 & !(SECTION | UNTIL_WAIT | UNTIL_EXIT | DOTLOCK_ONLY | RECORDED))
-    }
-
-    /// Such a program is about to wait: its section is over unless locks hold it.
-    pub fn waits(self) -> Self {
-        let mut low = self.0 & !UNTIL_WAIT;
-        if self.locks() == 0 && !self.until_exit() {
-            low &= !SECTION;
-        }
-        self.next(low)
-    }
-
-    /// How many locks that guard writing are held.
-    #[inline(always)]
-    pub fn locks(self) -> u16 {
-        (self.0 & LOCKS_MASK) as u16
-    }
-
-    /// Is a section open: may it not be cut in two?
-    #[inline(always)]
-    pub fn section_open(self) -> bool {
-        self.0 & SECTION != 0
-    }
-
-    /// Does the section consist of a dotlock alone?
-    pub fn dotlock_only(self) -> bool {
-        self.0 & DOTLOCK_ONLY != 0
-    }
-
-    /// Does the section last until the process waits?
-    pub fn until_wait(self) -> bool {
-        self.0 & UNTIL_WAIT != 0
-    }
-
-    /// Does the section last until the process ends?
-    pub fn until_exit(self) -> bool {
-        self.0 & UNTIL_EXIT != 0
-    }
-
-    /// Is everything that was changed in this section on record, synced, and the
-    /// rest left to a child ([`ProcessWord::forked`])?
-    pub fn recorded(self) -> bool {
-        self.0 & RECORDED != 0
-    }
-
-    /// These bits of a word under locks ...
-    pub const BEGUN_MASK: u64 = SECTION | DOTLOCK_ONLY | RECORDED;
-    /// ... read so if a change begins nothing any more.
-    pub const BEGUN: u64 = SECTION;
-
-    /// Would a change now begin a section, or take up one that was left to a child?
-    #[inline(always)]
-    pub fn would_begin(self) -> bool {
-        self.0 & LOCKS_MASK != 0 && self.0 & Self::BEGUN_MASK != Self::BEGUN
-    }
-
-    /// How many steps this process has made (wrapping).
-    #[inline(always)]
-    pub fn sequence(self) -> u32 {
-        (self.0 >> SEQUENCE_SHIFT) as u32
-    }
-}
-
-/// At a fork under a lock, in a program whose profile says `settled`: is all
-/// that its owner changed on record, so that what follows is the child's alone?
-///
-/// The arguments are the owner's count of its own changes, up to which of them all
-/// was fsynced, and the count of its whole family now and at that fsync: a child may
-/// have changed something since which is on no record yet. An owner that has changed
-/// nothing has nothing to record.
-pub fn recorded_at_fork(changes: u64, synced: u64, family: u64, family_synced: u64) -> bool {
-    synced == changes && family == family_synced
 }
 
 #[cfg(test)]
@@ -385,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_has_done_nothing_yet() {
+    fn a_thread_that_asks_has_done_nothing_yet() {
         let idle = ThreadWord::default().enter(Doing::Asking, 1, None).leave();
         let asks = idle.enter(Doing::Asking, 2, Some(3));
         assert_eq!(asks.not_let_pass(), asks.retract(Doing::Held));
@@ -411,51 +237,5 @@ mod tests {
         let back = inner.resume(held);
         assert_eq!((back.doing(), back.call()), (Doing::Held, 1));
         assert_ne!(back.sequence(), held.sequence());
-    }
-
-    #[test]
-    fn a_record_is_trusted_as_long_as_no_child_has_changed_anything_since() {
-        assert!(recorded_at_fork(3, 3, 7, 7));
-        assert!(!recorded_at_fork(3, 2, 7, 7), "not synced");
-        assert!(!recorded_at_fork(3, 3, 8, 7), "a child before this one has changed something");
-        assert!(recorded_at_fork(0, 0, 0, 0), "nothing was changed at all");
-        let open = ProcessWord::default().with_locks(1).section_begun().forked(true);
-        assert!(open.recorded() && open.would_begin());
-        assert!(!open.forked(false).recorded() && !open.section_begun().recorded());
-    }
-
-    #[test]
-    fn a_section_outlives_all_but_the_last_lock() {
-        let word = ProcessWord::default().with_locks(2).section_begun();
-        assert!(word.with_locks(1).section_open());
-        assert!(!word.with_locks(0).section_open());
-    }
-
-    #[test]
-    fn a_change_under_a_dotlock_makes_it_a_full_section() {
-        let dot = ProcessWord::default().with_locks(1).dotlock_begun();
-        assert!(dot.section_open() && dot.dotlock_only() && dot.would_begin());
-        assert!(!dot.section_begun().dotlock_only());
-    }
-
-    #[test]
-    fn a_record_ends_the_section_and_the_next_change_begins_another() {
-        let word = ProcessWord::default().with_locks(1).section_begun().record_written();
-        assert!(!word.section_open() && word.would_begin() && word.locks() == 1);
-    }
-
-    #[test]
-    fn until_wait_ends_at_the_wait_but_not_under_a_lock() {
-        let word = ProcessWord::default().until_wait_begun();
-        assert!(word.section_open() && !word.waits().section_open());
-        assert!(word.with_locks(1).waits().section_open());
-        assert!(word.with_locks(1).with_locks(0).section_open());
-    }
-
-    #[test]
-    fn until_exit_neither_a_wait_nor_the_last_lock_ends_it() {
-        let word = ProcessWord::default().until_exit_begun();
-        assert!(word.waits().section_open() && !word.until_wait());
-        assert!(word.with_locks(1).waits().with_locks(0).section_open());
     }
 }

@@ -1,137 +1,8 @@
-//! The table of hooked calls: one line each.
+//! The table itself, and the forms in which it is handed on.
 //!
-//! From it come the exports of the preloaded library and their forwarding
-//! (`preload/src/exports.rs`), the look-up of the real functions
-//! (`preload/src/resolve.rs`), the check that no sibling was forgotten
-//! (`tests/exports/`) and the reference (`writegate doctor --calls`, docs).
-//!
-//! A line reads `call NAME [ALIASES] (RULE) "what it changes"`. Aliases are the same
-//! function under other names (64-bit off_t makes `pwrite64` one of them): each is
-//! an export of its own that does the same. `variadic NAME [ALIASES] (TARGET, N)`
-//! forwards a call with N named arguments to its `va_list` sibling.
-//!
-//! Adding a call is adding a line; only a new *rule* needs a function
-//! (`preload/src/rules/`).
+//! Longer than other files: a line per call, and one table for all of them.
 
-/// The current directory, where a rule wants a directory's argument.
-pub const CWD: u8 = 255;
-
-/// Which argument (from 0) says what a call changes, and what must be done about it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rule {
-    /// Changes the file of this descriptor.
-    Fd(u8),
-    /// Changes owner, mode, times or attributes of this descriptor's file.
-    Attributes(u8),
-    /// Sends on this descriptor: a change only where a profile says `hand-over`.
-    Send(u8),
-    /// Syncs the file of this descriptor: held, but begins no section.
-    Sync(u8),
-    /// Changes something at (directory descriptor, path).
-    Path(u8, u8),
-    /// Changes something at two places.
-    Paths(u8, u8, u8, u8),
-    /// Makes the second name; may take a dotlock.
-    Link(u8, u8, u8, u8),
-    /// Removes a name; may end a dotlock.
-    Unlink(u8, u8),
-    /// (directory, path, flags): a change only if the flags create or truncate.
-    Open(u8, u8, u8),
-    /// openat2: the flags lie in a structure.
-    OpenHow,
-    /// open_by_handle_at: truncates or nothing.
-    OpenHandle,
-    /// (path, mode) as fopen takes them.
-    OpenMode(u8, u8),
-    /// freopen: flush, close, open.
-    Freopen,
-    /// tmpfile.
-    TempDir,
-    /// bind to the path of a unix socket.
-    Bind,
-    /// By request number.
-    Ioctl,
-    /// Only MADV_REMOVE.
-    Madvise,
-    /// Output to this stream.
-    Stream(u8),
-    /// Flushes this stream, or all if it is null.
-    Flush(u8),
-    /// Output to stdout.
-    Stdout,
-    /// Output to stderr.
-    Stderr,
-    /// Output to stderr, arguments on the stack: nothing may be put between.
-    StderrList,
-    /// Flushes every stream.
-    AllStreams,
-    /// Flushes every stream and does not return.
-    Last,
-    /// Flushes and closes this stream.
-    StreamClose(u8),
-    /// fcntl: locks, duplicates.
-    Fcntl,
-    /// flock.
-    Flock,
-    /// lockf.
-    Lockf,
-    /// Closes this descriptor.
-    Close(u8),
-    /// closefrom.
-    CloseFrom,
-    /// close_range.
-    CloseRange,
-    /// closedir.
-    CloseDir,
-    /// dup.
-    Dup,
-    /// dup2, dup3.
-    Dup2,
-    /// login_tty: closes 0 to 2.
-    LoginTty,
-    /// fork and its kind.
-    Fork,
-    /// daemon.
-    Daemon,
-    /// vfork: returns twice on one stack.
-    Vfork,
-    /// clone: arguments on the stack.
-    Clone,
-    /// posix_spawn; the argument with the file actions.
-    Spawn(u8),
-    /// Starts or waits for a child inside libc.
-    Waits,
-    /// exec with fixed arguments.
-    Exec,
-    /// exec with arguments on the stack.
-    ExecList,
-    /// A file in /etc.
-    FixedEtc,
-    /// aio_write.
-    AioWrite,
-    /// lio_listio.
-    AioList,
-    /// mmap.
-    Mmap,
-    /// mprotect.
-    Mprotect,
-    /// mremap.
-    Mremap,
-    /// Reads from this stream: a change only if output is pending.
-    StreamRead(u8),
-    /// Reads from stdin.
-    StdinRead,
-    /// Login records, which lie with the logs.
-    FixedLog,
-    /// Waits for input on this descriptor: ends an until-wait section.
-    WaitFd(u8),
-    /// Waits: ends an until-wait section.
-    Wait,
-    /// Waits for a child, which may have locked something for this process.
-    Reap,
-    /// syscall().
-    Syscall,
-}
+use super::rule::{CWD, Rule};
 
 /// Hands the whole table to a macro.
 #[macro_export]
@@ -239,7 +110,7 @@ macro_rules! for_each_call {
             call dup [] (Dup) "another descriptor of a lock";
             call dup2 [__dup2] (Dup2) "ends the locks of what it replaces";
             call dup3 [] (Dup2) "ends the locks of what it replaces";
-            call pidfd_getfd [] (Dup) "another descriptor of somebody's lock";
+            call pidfd_getfd [] (Dup) "another descriptor of another process's lock";
             call closedir [] (CloseDir) "ends locks on a directory";
             call fclose [_IO_fclose] (StreamClose(0)) "flushes; ends locks";
             call endmntent [__endmntent] (StreamClose(0)) "flushes; ends locks";
@@ -463,7 +334,7 @@ macro_rules! for_each_call {
             call logwtmp [] (FixedLog) "a record in wtmp";
             call pututline [pututxline] (FixedLog) "a record in utmp";
             call sethostid [] (FixedEtc) "/etc/hostid";
-            // what goes behind the gate: counted, and named in the verdict
+            // what goes past the gate: counted, and named in the verdict
             call aio_write [aio_write64] (AioWrite) "data, later, from a helper thread";
             call lio_listio [lio_listio64] (AioList) "data, later, from helper threads";
             call mmap [mmap64] (Mmap) "stores into a shared writable mapping cannot be held";
@@ -524,30 +395,3 @@ pub struct Info {
 }
 
 for_each_call!(define);
-
-/// The name of a call by its number.
-pub fn name(call: u16) -> &'static str {
-    TABLE.get(call as usize).map_or("?", |info| info.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_names_agree_and_fit_into_a_word() {
-        assert_eq!(name(Call::write as u16), "write");
-        assert_eq!(name(Call::syscall as u16), "syscall");
-        assert!(TABLE.len() < 1 << 10);
-    }
-
-    #[test]
-    fn no_name_stands_twice() {
-        let mut names: std::vec::Vec<_> =
-            TABLE.iter().flat_map(|i| i.aliases.iter().chain([&i.name])).collect();
-        names.sort();
-        let all = names.len();
-        names.dedup();
-        assert_eq!(names.len(), all);
-    }
-}

@@ -1,0 +1,47 @@
+//! The table of hooked calls: one line each.
+//!
+//! From it come the exports of the preloaded library and their forwarding
+//! (`preload/src/exports.rs`), the look-up of the real functions
+//! (`preload/src/resolve.rs`), the check that no sibling was forgotten
+//! (`tests/exports/`) and the reference (`writegate doctor --calls`, docs).
+//!
+//! A line reads `call NAME [ALIASES] (RULE) "what it changes"`. Aliases are the same
+//! function under other names (64-bit off_t makes `pwrite64` one of them): each is
+//! an export of its own that does the same. `variadic NAME [ALIASES] (TARGET, N)`
+//! forwards a call with N named arguments to its `va_list` sibling.
+//!
+//! Adding a call is adding a line; only a new *rule* needs a function
+//! (`preload/src/rules/`).
+
+mod rule;
+mod table;
+
+pub use rule::{CWD, Rule};
+pub use table::{COUNT, Call, Info, NAMES, TABLE};
+
+/// The name of a call by its number.
+pub fn name(call: u16) -> &'static str {
+    TABLE.get(call as usize).map_or("?", |info| info.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_agree_and_fit_into_a_word() {
+        assert_eq!(name(Call::write as u16), "write");
+        assert_eq!(name(Call::syscall as u16), "syscall");
+        assert!(TABLE.len() < 1 << 10);
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: std::vec::Vec<_> =
+            TABLE.iter().flat_map(|i| i.aliases.iter().chain([&i.name])).collect();
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

@@ -1,0 +1,144 @@
+//! One place of the lock table: its layout, and how it is claimed and published.
+
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+/// Places in the table.
+pub const LOCKS: usize = 64;
+
+/// What kind of lock an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum LockKind {
+    /// fcntl F_SETLK, lockf.
+    Posix = 1,
+    /// flock.
+    Flock = 2,
+    /// fcntl F_OFD_SETLK.
+    Ofd = 3,
+    /// A lock file made by exclusive create or by link.
+    Dot = 4,
+}
+
+const FREE: u32 = 0;
+const CLAIMED: u32 = 1;
+const USED: u32 = 2;
+
+/// Guards writing: counts for the section (an exclusive lock, or a flock shared
+/// on a descriptor open for writing).
+pub const GUARDS: u32 = 1 << 8;
+/// Was compared with the profile's patterns of locks held for life.
+pub const JUDGED: u32 = 1 << 9;
+/// A lock held for life: does not count.
+pub const FOR_LIFE: u32 = 1 << 10;
+/// Came with a fork: its owner is the parent; gives no right to pass.
+pub const INHERITED: u32 = 1 << 11;
+
+/// One lock.
+#[repr(C)]
+pub struct LockEntry {
+    /// FREE, CLAIMED or USED in the low bits, then flags, then the kind.
+    state: AtomicU32,
+    fd: AtomicI32,
+    /// Entries of one open file description have the same group.
+    group: AtomicU32,
+    _pad: u32,
+    dev: AtomicU64,
+    ino: AtomicU64,
+    start: AtomicU64,
+    end: AtomicU64,
+    since: AtomicU64,
+}
+
+const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
+
+/// A lock as it is read from the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lock {
+    /// Its kind.
+    pub kind: LockKind,
+    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED`.
+    pub flags: u32,
+    /// Descriptor it was taken on (-1: none).
+    pub fd: i32,
+    /// Open file description it belongs to, as a number of this process's own.
+    pub group: u32,
+    /// Device of the locked file.
+    pub dev: u64,
+    /// Inode of the locked file.
+    pub ino: u64,
+    /// First byte.
+    pub start: u64,
+    /// Last byte; `u64::MAX`: to the end of the file.
+    pub end: u64,
+    /// CLOCK_MONOTONIC ns when it was taken.
+    pub since: u64,
+}
+
+impl Lock {
+    /// Does it count for the section?
+    pub fn counts(&self) -> bool {
+        self.flags & GUARDS != 0 && self.flags & (FOR_LIFE | INHERITED) == 0
+    }
+}
+
+impl LockEntry {
+    /// The lock in this place, if there is one.
+    pub fn get(&self) -> Option<Lock> {
+        let state = self.state.load(Ordering::Acquire);
+        if state & 0xff != USED {
+            return None;
+        }
+        let kind = match state >> 24 {
+            1 => LockKind::Posix,
+            2 => LockKind::Flock,
+            3 => LockKind::Ofd,
+            4 => LockKind::Dot,
+            _ => return None,
+        };
+        Some(Lock {
+            kind,
+            flags: state & 0x00ff_ff00,
+            fd: self.fd.load(Ordering::Relaxed),
+            group: self.group.load(Ordering::Relaxed),
+            dev: self.dev.load(Ordering::Relaxed),
+            ino: self.ino.load(Ordering::Relaxed),
+            start: self.start.load(Ordering::Relaxed),
+            end: self.end.load(Ordering::Relaxed),
+            since: self.since.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Fills the place if it is free.
+    pub(super) fn claim(&self, lock: &Lock) -> bool {
+        if self.state.compare_exchange(FREE, CLAIMED, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
+            return false;
+        }
+        self.fd.store(lock.fd, Ordering::Relaxed);
+        self.group.store(lock.group, Ordering::Relaxed);
+        self.dev.store(lock.dev, Ordering::Relaxed);
+        self.ino.store(lock.ino, Ordering::Relaxed);
+        self.start.store(lock.start, Ordering::Relaxed);
+        self.end.store(lock.end, Ordering::Relaxed);
+        self.since.store(lock.since, Ordering::Relaxed);
+        let state = USED | lock.flags | (lock.kind as u32) << 24;
+        self.state.store(state, Ordering::Release);
+        true
+    }
+
+    pub(super) fn free(&self) {
+        self.state.store(FREE, Ordering::Release);
+    }
+
+    pub(super) fn flag(&self, flags: u32) {
+        self.state.fetch_or(flags, Ordering::AcqRel);
+    }
+
+    pub(super) fn set_guards(&self, guards: bool) {
+        if guards {
+            self.state.fetch_or(GUARDS, Ordering::AcqRel);
+        } else {
+            self.state.fetch_and(!GUARDS, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The locks of one process, and how each of them ends.
+//!
+//! The table lies in the region, so that the freezer sees which lock is whose;
+//! only the process itself writes it, without locks, also from signal handlers.
+//! A place is claimed by compare-and-swap and published by its state.
+//!
+//! | kind | belongs to | ends at |
+//! |---|---|---|
+//! | [`LockKind::Posix`] | process and inode | unlock of the range; first close of *any* descriptor of the inode |
+//! | [`LockKind::Flock`], [`LockKind::Ofd`] | open file description | unlock; last close of the description |
+//! | [`LockKind::Dot`] | a file with a lock-like name | its unlink, or rename over its target |
+
+mod entry;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use entry::{FOR_LIFE, GUARDS, INHERITED, JUDGED, LOCKS, Lock, LockEntry, LockKind};
+pub use table::{Table, TableFull};

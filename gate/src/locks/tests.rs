@@ -1,0 +1,156 @@
+//! How each kind of lock ends.
+
+use super::*;
+
+fn table() -> std::boxed::Box<[LockEntry; LOCKS]> {
+    // SAFETY: entries are integers and atomics; all zero bytes are free places.
+    unsafe { std::boxed::Box::new_zeroed().assume_init() }
+}
+
+fn lock(kind: LockKind, fd: i32, ino: u64, start: u64, end: u64) -> Lock {
+    Lock { kind, flags: 0, fd, group: 0, dev: 1, ino, start, end, since: 0 }
+}
+
+const ALL: u64 = u64::MAX;
+
+#[test]
+fn a_partial_unlock_ends_nothing_while_a_range_is_left() {
+    let table = table();
+    let t = Table(&table);
+    assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, 99)), TableFull(false));
+    assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 7, 40, 59)), TableFull(false));
+    assert_eq!(t.count(), 2, "two pieces are left");
+    assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 7, 0, 39)), TableFull(false));
+    assert_eq!(t.count(), 1);
+    assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 7, 0, ALL)), TableFull(false));
+    assert!(t.is_empty());
+}
+
+#[test]
+fn downgrading_to_a_read_lock_ends_the_guard() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+    let _ = t.posix_lock(Some(false), lock(LockKind::Posix, 3, 7, 0, ALL));
+    assert_eq!(t.count(), 0);
+    assert_eq!(t.locks().count(), 1, "the read lock is still known, for waiters");
+}
+
+#[test]
+fn posix_locks_end_at_the_first_close_of_any_descriptor_of_the_file() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+    t.closed(9, Some((1, 8)));
+    assert_eq!(t.count(), 1);
+    t.closed(9, Some((1, 7)));
+    assert_eq!(t.count(), 0);
+}
+
+#[test]
+fn flock_ends_at_the_last_close_of_the_description() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    let _ = t.duplicated(3, 5);
+    assert_eq!(t.count(), 1);
+    t.closed(3, Some((1, 7)));
+    assert_eq!(t.count(), 1, "descriptor 5 still holds it");
+    t.closed(5, Some((1, 7)));
+    assert_eq!(t.count(), 0);
+}
+
+#[test]
+fn unlocking_through_one_descriptor_unlocks_its_duplicates() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    let _ = t.duplicated(3, 5);
+    let _ = t.description_lock(None, lock(LockKind::Flock, 5, 7, 0, ALL));
+    assert!(t.is_empty());
+}
+
+#[test]
+fn two_descriptions_of_one_file_are_two_locks() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 3, 7, 0, 9));
+    let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 4, 7, 10, 19));
+    assert_eq!(t.count(), 2);
+    t.closed(3, None);
+    assert_eq!(t.count(), 1);
+}
+
+#[test]
+fn two_ranges_of_one_description_are_one_until_both_are_gone() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 3, 7, 0, 9));
+    let _ = t.description_lock(Some(true), lock(LockKind::Ofd, 3, 7, 10, 19));
+    assert_eq!(t.count(), 1);
+    let _ = t.description_lock(None, lock(LockKind::Ofd, 3, 7, 0, 9));
+    assert_eq!(t.count(), 1);
+    let _ = t.description_lock(None, lock(LockKind::Ofd, 3, 7, 0, ALL));
+    assert_eq!(t.count(), 0);
+}
+
+#[test]
+fn converting_a_lock_counts_it_once_and_keeps_its_duplicates() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    let _ = t.duplicated(3, 5);
+    let _ = t.description_lock(Some(false), lock(LockKind::Flock, 3, 7, 0, ALL));
+    assert_eq!(t.count(), 0);
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    t.closed(3, None);
+    let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+    let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+    assert_eq!(t.count(), 2);
+}
+
+#[test]
+fn a_lock_for_life_stops_counting_once_judged() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 3, 7, 0, ALL));
+    let _ = t.posix_lock(Some(true), lock(LockKind::Posix, 4, 8, 0, ALL));
+    t.judge(|lock| lock.ino == 7);
+    t.judge(|_| panic!("judged once only"));
+    assert_eq!(t.count(), 1);
+    t.closed(4, Some((1, 8)));
+    assert_eq!(t.count(), 0);
+}
+
+#[test]
+fn inherited_locks_do_not_count_for_the_child() {
+    let (parent, child) = (table(), table());
+    let p = Table(&parent);
+    let _ = p.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    let _ = p.posix_lock(Some(true), lock(LockKind::Posix, 4, 8, 0, ALL));
+    let c = Table(&child);
+    let _ = c.inherit(p);
+    assert_eq!(c.locks().count(), 1, "POSIX locks are not inherited");
+    assert_eq!(c.count(), 0);
+}
+
+#[test]
+fn a_dotlock_ends_by_its_inode() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.dotlock(lock(LockKind::Dot, -1, 7, 0, ALL));
+    t.dotlock_gone(1, 8);
+    assert_eq!(t.count(), 1, "another took over the name");
+    t.dotlock_gone(1, 7);
+    assert_eq!(t.count(), 0);
+}
+
+#[test]
+fn a_full_table_says_so() {
+    let table = table();
+    let t = Table(&table);
+    for n in 0..LOCKS as u64 {
+        assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, n, 0, ALL)), TableFull(false));
+    }
+    assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, 999, 0, ALL)), TableFull(true));
+}
