@@ -13,6 +13,8 @@
 //! Adding a call is adding a line; only a new *rule* needs a function
 //! (`preload/src/rules/`).
 
+pub mod syscalls;
+
 /// The current directory, where a rule wants a directory's argument.
 pub const CWD: u8 = 255;
 
