@@ -93,17 +93,16 @@ def waiters():
 
 
 def known_syscalls(arch):
-    """number -> the call of the table that the library's syscall() takes it for; 0: counted at its set-up."""
-    path = os.path.join(ROOT, "preload", "src", "arch", arch + ".rs")
-    if not os.path.exists(path):
-        return {}
-    with open(path) as f:
+    """number -> (its name there, the call of the table that it is, or None where nothing of it is held)."""
+    with open(os.path.join(ROOT, "gate", "src", "calls", "syscalls.rs")) as f:
         text = f.read()
-    known = {int(n): 0 for n in re.findall(r"pub const IO_\w+: usize = (\d+);", text)}
-    for listing in re.findall(r"pub static SYSCALLS.*?= \{(.*?)^\};", text, re.S | re.M):
-        known.update({int(n): call for n, call in re.findall(r"\(\s*(\d+),\s*(\w+)\s*\)", listing)})
+    lists = {m.group(1): m.group(2) for m in re.finditer(r"^(?:syscalls|set_ups)! \{ (\w+).*?:\n(.*?)^\}", text, re.S | re.M)}
+    if arch.upper() not in lists:
+        return {}
+    known = {int(n): (name, None) for name, n in re.findall(r"(\w+) = (\d+);", lists[arch.upper() + "_UNHELD"])}
+    known.update({int(n): (name, call) for name, n, call in re.findall(r"(\w+) = (\d+) => (\w+);", lists[arch.upper()])})
     if len(known) < 40:
-        raise SystemExit(f"{path}: fewer than 40 system calls found; has the list's form changed?")
+        raise SystemExit("gate/src/calls/syscalls.rs: fewer than 40 system calls found; has the list's form changed?")
     return known
 
 
@@ -160,10 +159,12 @@ def check_syscalls(arch):
     for nr, n in sorted(numbers.items()):
         if nr not in known and n not in harmless and n not in gaps:
             problems.append(f"{arch} system call {nr} {n}: neither known to syscall() nor listed with its reason")
+        if nr in known and known[nr][0] != n:
+            problems.append(f"{arch} system call {nr} is {n}; the list calls it {known[nr][0]}")
         if nr in known and n in harmless:
             problems.append(f"{arch} system call {nr} {n}: known to syscall(), and yet listed: {harmless[n]}")
-        if known.get(nr) and known[nr] != same.get(n, n):
-            problems.append(f"{arch} system call {nr} is {n}; the library takes it for {known[nr]}")
+        if nr in known and known[nr][1] not in (None, same.get(n, n)):
+            problems.append(f"{arch} system call {nr} is {n}; the library takes it for {known[nr][1]}")
     for nr in sorted(known.keys() - numbers.keys()):
         problems.append(f"{arch} system call {nr}: no kernel has it")
     return len(numbers), len(known), problems

@@ -14,6 +14,7 @@
 //! (`preload/src/rules/`).
 
 mod rule;
+pub mod syscalls;
 mod table;
 
 pub use rule::{CWD, Rule};

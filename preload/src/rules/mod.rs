@@ -6,14 +6,13 @@ pub mod names;
 pub mod process;
 pub mod stdio;
 
-use crate::arch;
 use crate::enter::{BRACKET, Begins, PASS, announce};
 use crate::frame::Frame;
 use crate::place::Target;
 use crate::state::{HABITS, HANDS_OVER, RECORD, Region};
 use crate::sys::AT_FDCWD;
 use core::sync::atomic::Ordering::Relaxed;
-use gate::calls::{CWD, Call, Rule};
+use gate::calls::{CWD, Call, Rule, syscalls};
 
 macro_rules! rules {
     ($($kind:ident $name:ident [$($alias:ident)*] $body:tt $what:literal;)*) => {
@@ -200,19 +199,23 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
 /// # Safety
 /// As [`enter`].
 unsafe fn by_number(frame: &mut Frame) -> u64 {
-    // x32 numbers reach the same calls.
     // The kernel takes 32 bits of it.
-    let number = (frame.regs[0] as u32 & !0x4000_0000) as u64;
-    if number as usize == arch::IO_URING_SETUP {
-        descriptors::note(gate::region::FLAG_IO_URING);
-        return PASS;
+    let number = (frame.regs[0] as u32 & !syscalls::X32_BIT) as u64;
+    match number as u16 {
+        _ if number > u16::MAX as u64 => return PASS,
+        syscalls::IO_URING_SETUP => {
+            descriptors::note(gate::region::FLAG_IO_URING);
+            return PASS;
+        }
+        syscalls::IO_SETUP => {
+            descriptors::note(gate::region::FLAG_AIO);
+            return PASS;
+        }
+        _ => {}
     }
-    if number as usize == arch::IO_SETUP {
-        descriptors::note(gate::region::FLAG_AIO);
-        return PASS;
-    }
-    let found = arch::SYSCALLS.binary_search_by_key(&number, |(nr, _)| *nr as u64);
-    let Some((_, call)) = found.ok().and_then(|at| arch::SYSCALLS.get(at)) else {
+    let known = syscalls::X86_64;
+    let found = known.binary_search_by_key(&number, |(nr, _)| *nr as u64);
+    let Some((_, call)) = found.ok().and_then(|at| known.get(at)) else {
         return PASS;
     };
     // SAFETY: the trampoline's frame.

@@ -1,6 +1,7 @@
 //! What a program's file says: word size, whether the loader is asked at all, and
 //! system calls that its own text makes past libc.
 
+use gate::calls::syscalls::changing;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -64,35 +65,6 @@ pub fn image(path: &Path) -> Option<Image> {
     Some(Image { bits, is_static, set_id: mode & 0o6000 != 0 })
 }
 
-/// System calls that change files, by their x86-64 numbers.
-const CHANGING: &[(u32, &str)] = &[
-    (1, "write"),
-    (18, "pwrite64"),
-    (20, "writev"),
-    (40, "sendfile"),
-    (76, "truncate"),
-    (77, "ftruncate"),
-    (82, "rename"),
-    (83, "mkdir"),
-    (84, "rmdir"),
-    (85, "creat"),
-    (86, "link"),
-    (87, "unlink"),
-    (88, "symlink"),
-    (90, "chmod"),
-    (91, "fchmod"),
-    (263, "unlinkat"),
-    (264, "renameat"),
-    (265, "linkat"),
-    (285, "fallocate"),
-    (296, "pwritev"),
-    (316, "renameat2"),
-    (326, "copy_file_range"),
-    (328, "pwritev2"),
-    (425, "io_uring_setup"),
-    (426, "io_uring_enter"),
-];
-
 /// Names of the file-changing system calls that a file's own text makes by `syscall`
 /// instructions: those whose number is loaded into eax shortly before. A number
 /// that comes from a register is not seen.
@@ -129,7 +101,7 @@ fn inline_in(text: &[u8]) -> Vec<&'static str> {
                 && leads(&before[i + 5..])
         });
         let call = loaded.map(|loaded| number(before, loaded + 1, 4) as u32);
-        found.extend(CHANGING.iter().find(|(nr, _)| Some(*nr) == call).map(|(_, name)| *name));
+        found.extend(call.and_then(changing));
     }
     found
 }
