@@ -51,7 +51,7 @@ mod sys;
 mod text;
 
 /// There is nothing to unwind to and nobody to tell; a panic here is a bug, and
-/// the compiler removes every path to it that it can (tests/exports counts).
+/// the compiler removes every path to it that it can (tests/library/exports counts).
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     sys::die()

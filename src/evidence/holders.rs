@@ -1,7 +1,7 @@
 //! Who belongs to the service, is not gated, and holds a write lock when all others
 //! are drained: what it changes under that lock may be half-done.
 //!
-//! Seen as a false CONSISTENT (tests/faults): a process that was detached, its control page
+//! Seen as a false CONSISTENT (tests/command/faults): a process that was detached, its control page
 //! having been replaced under it, became another program under a lock. Between exec
 //! and our constructor nobody knows it, and when the constructor has run, the drain
 //! is over.

@@ -1,6 +1,6 @@
 """`scripts/evaluate SERVER`: find the server's module, run it, print its table, write its JSON.
 
-tests/SERVER/evaluate.py provides
+tests/servers/SERVER/evaluate.py provides
 
     SUMMARY = "one line: what is run"
     def unavailable(options): ...       # why it cannot run here, or None
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from . import gate, procs, table
 
-TESTS = Path(__file__).resolve().parents[1]
+SERVERS = Path(__file__).resolve().parents[1] / "servers"
 SKIPPED = 77
 SHOWN = 12                                              # failures on the terminal
 
@@ -43,7 +43,7 @@ def wanted(options, part):
 
 
 def servers():
-    return sorted(p.parent.name for p in TESTS.glob("*/evaluate.py"))
+    return sorted(p.parent.name for p in SERVERS.glob("*/evaluate.py"))
 
 
 def host():
@@ -57,7 +57,7 @@ def host():
 
 def subject():
     """Which writegate was measured: the binaries by checksum, and the checkout that measured them."""
-    done = subprocess.run(["git", "-C", str(TESTS), "rev-parse", "--short", "HEAD"],
+    done = subprocess.run(["git", "-C", str(SERVERS), "rev-parse", "--short", "HEAD"],
                           capture_output=True, text=True)
     found = {"checkout": done.stdout.strip() or None}
     try:
