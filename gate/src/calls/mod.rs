@@ -2,7 +2,7 @@
 //!
 //! From it come the exports of the preloaded library and their forwarding
 //! (`preload/src/exports.rs`), the look-up of the real functions
-//! (`preload/src/resolve.rs`), the check that no sibling was forgotten
+//! (`preload/src/resolve/`), the check that no sibling was forgotten
 //! (`tests/library/exports/`) and the reference (`writegate doctor --calls`, docs).
 //!
 //! A line reads `call NAME [ALIASES] (RULE) "what it changes"`. Aliases are the same

@@ -1,88 +1,7 @@
-//! x86_64: system calls, the thread-local word, the trampolines.
+//! x86_64: the trampolines, which are the bodies of all exports.
 
 use crate::frame::Frame;
-use core::arch::{asm, global_asm};
-
-/// A raw system call; the result is negative errno on failure, errno untouched.
-///
-/// # Safety
-/// As the system call itself.
-#[inline(always)]
-pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
-    let result;
-    // SAFETY: the kernel clobbers rcx and r11 only; memory is as the call does.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number => result,
-            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
-            in("r10") args[3], in("r8") args[4], in("r9") args[5],
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack)
-        );
-    }
-    result
-}
-
-// One word per thread: its slot's number plus 1, 0 before it has one. Initial-exec
-// TLS, which stable Rust cannot ask for: `__tls_get_addr` may allocate and is not
-// async-signal-safe, and costs more than all the rest.
-global_asm!(
-    ".pushsection .tbss.writegate,\"awT\",@nobits",
-    ".globl writegate_thread",
-    ".hidden writegate_thread",
-    ".type writegate_thread,@object",
-    ".size writegate_thread,8",
-    ".balign 8",
-    "writegate_thread:",
-    ".zero 8",
-    ".popsection",
-);
-
-/// This thread's word.
-#[inline(always)]
-pub fn thread_word() -> *mut u64 {
-    let at: *mut u64;
-    // SAFETY: reads the GOT entry and fs:0; no memory is written.
-    unsafe {
-        asm!(
-            "mov {at}, qword ptr [rip + writegate_thread@GOTTPOFF]",
-            "add {at}, qword ptr fs:[0]",
-            at = out(reg) at,
-            options(nostack, pure, readonly)
-        );
-    }
-    at
-}
-
-/// A counter that never stands still.
-pub fn ticks() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: reads the time stamp counter.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nostack, nomem)) };
-    (high as u64) << 32 | low as u64
-}
-
-/// Adds to a word of this thread's own in one instruction: not locked, but a
-/// signal handler sees it before or after, never in between.
-#[inline(always)]
-pub fn add_in_place(word: &core::sync::atomic::AtomicU64, value: u64) {
-    // SAFETY: writes the word only, which is borrowed.
-    unsafe {
-        asm!("add qword ptr [{at}], {value}", at = in(reg) word.as_ptr(), value = in(reg) value,
-            options(nostack));
-    }
-}
-
-/// As [`add_in_place`], and.
-#[inline(always)]
-pub fn and_in_place(word: &core::sync::atomic::AtomicU64, mask: u64) {
-    // SAFETY: writes the word only, which is borrowed.
-    unsafe {
-        asm!("and qword ptr [{at}], {mask}", at = in(reg) word.as_ptr(), mask = in(reg) mask,
-            options(nostack));
-    }
-}
+use core::arch::global_asm;
 
 // The one body of all exports. r11 holds the call's number, the arguments are in
 // their registers and, for the seventh argument of syscall(), on the stack.
@@ -138,7 +57,7 @@ global_asm!(
     "jmp r10",
     ".cfi_restore_state",
     "2:",
-    // The seventh argument, for whom it may concern.
+    // The seventh argument, of a call that has one.
     "sub rsp, 16",
     "mov rax, [rbp + 16]",
     "mov [rsp], rax",
@@ -158,8 +77,8 @@ global_asm!(
     ".size writegate_bracket, . - writegate_bracket",
     ".popsection",
     size = const core::mem::size_of::<Frame>(),
-    enter = sym crate::enter::writegate_enter,
-    leave = sym crate::enter::writegate_leave,
+    enter = sym crate::hook::writegate_enter,
+    leave = sym crate::hook::writegate_leave,
     real = sym crate::resolve::REAL,
 );
 
@@ -226,41 +145,3 @@ macro_rules! with_va_list {
 }
 
 pub(crate) use {bracket, with_va_list};
-
-/// Numbers of the system calls that the library makes itself.
-pub mod nr {
-    #![allow(missing_docs)]
-    pub const READ: usize = 0;
-    pub const CLOSE: usize = 3;
-    pub const FSTAT: usize = 5;
-    pub const LSEEK: usize = 8;
-    pub const MMAP: usize = 9;
-    pub const MUNMAP: usize = 11;
-    pub const RT_SIGPROCMASK: usize = 14;
-    pub const PREAD64: usize = 17;
-    pub const MREMAP: usize = 25;
-    pub const MADVISE: usize = 28;
-    pub const GETPID: usize = 39;
-    pub const FCNTL: usize = 72;
-    pub const FTRUNCATE: usize = 77;
-    pub const GETSOCKNAME: usize = 51;
-    pub const GETPEERNAME: usize = 52;
-    pub const GETCWD: usize = 79;
-    pub const MKDIR: usize = 83;
-    pub const LINK: usize = 86;
-    pub const UNLINK: usize = 87;
-    pub const READLINK: usize = 89;
-    pub const GETEUID: usize = 107;
-    pub const SIGALTSTACK: usize = 131;
-    pub const FSTATFS: usize = 138;
-    pub const GETTID: usize = 186;
-    pub const FUTEX: usize = 202;
-    pub const GETDENTS64: usize = 217;
-    pub const CLOCK_GETTIME: usize = 228;
-    pub const EXIT_GROUP: usize = 231;
-    pub const TGKILL: usize = 234;
-    pub const OPENAT: usize = 257;
-    pub const NEWFSTATAT: usize = 262;
-    pub const GETRANDOM: usize = 318;
-    pub const MEMBARRIER: usize = 324;
-}

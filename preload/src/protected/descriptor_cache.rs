@@ -1,12 +1,12 @@
 //! The descriptor that was judged last, and what of.
 //!
-//! A program with habits may write a message a byte at a time (`putc`), and each byte would
+//! A program with profile flags may write a message a byte at a time (`putc`), and each byte would
 //! be a stat and a look into /proc. So the last answer about a descriptor of a protected file
 //! is kept, until a call closes or replaces any descriptor or renames anything: the library
 //! sees those. A forked child has the same descriptors and the same answer; one that shares
 //! its parent's memory (vfork) has others, so a program that ever made one keeps nothing.
 
-use crate::state::SHARED_ONCE;
+use crate::this_process::state::SHARED_ONCE;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const NOTHING: u64 = 0;

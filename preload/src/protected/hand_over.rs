@@ -5,25 +5,29 @@
 //! the profile's `hand-over`. A peer on another machine, or one that has no name (the
 //! other end of a socket pair, the client of a service), is none.
 
-use crate::state::{HABITS, HANDS_OVER, region, settings};
-use crate::sys;
+use crate::linux::files::address;
 use crate::text::Buffer;
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::this_process::lock_table::process_word;
+use crate::this_process::profile_flags::{HANDS_OVER, applies};
+use crate::this_process::settings::settings;
+use crate::this_process::state::region;
+use core::sync::atomic::Ordering::Relaxed;
 use gate::profile::Key;
-use gate::word::ProcessWord;
+use linux_raw_sys::net;
 
-const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+const AF_UNIX: u16 = net::AF_UNIX as u16;
+const AF_INET: u16 = net::AF_INET as u16;
+const AF_INET6: u16 = net::AF_INET6 as u16;
+/// What an IPv6 address begins with that stands for an IPv4 address.
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /// Does sending on this socket count as a change?
 pub fn is_one(fd: i32) -> bool {
-    if HABITS.load(Relaxed) & HANDS_OVER == 0 || !has_something_to_record() {
+    if !applies(HANDS_OVER) || !has_something_to_record() {
         return false;
     }
     let mut peer = [0u8; 128];
-    let len = sys::address(fd, true, &mut peer);
+    let len = address(fd, true, &mut peer);
     let mut text = Buffer::<128>::new();
     match peer {
         [a, b, ref rest @ ..] if len > 2 => match u16::from_ne_bytes([a, b]) {
@@ -39,12 +43,10 @@ pub fn is_one(fd: i32) -> bool {
     !settings.has(Key::HandOverTo) || settings.given(Key::HandOverTo, text.bytes())
 }
 
-/// Under a lock, or a child forked by somebody who may hold one.
+/// Under a lock, or a child forked by a process that may hold one.
 fn has_something_to_record() -> bool {
     region().is_some_and(|region| {
-        let header = &region.header;
-        ProcessWord(header.process.load(Acquire)).locks() > 0
-            || header.parent_nonce.load(Relaxed) != 0
+        process_word(region).locks() > 0 || region.header.parent_nonce.load(Relaxed) != 0
     })
 }
 
@@ -62,7 +64,7 @@ fn path(name: &[u8], text: &mut Buffer<128>) {
 /// Is the peer this very machine: a loopback address, or the socket's own?
 fn is_here(fd: i32, peer: &[u8; 128]) -> bool {
     let mut own = [0u8; 128];
-    if sys::address(fd, false, &mut own) < 0 {
+    if address(fd, false, &mut own) < 0 {
         return false;
     }
     let far = host(peer);

@@ -1,15 +1,15 @@
 //! x86_64: the straight way through an ordinary change.
 //!
-//! The barrier is down, no section is begun by it, the program has no habits, the
+//! The barrier is down, no section is begun by it, the program has no profile flags, the
 //! thread has its slot and is in no other call: that is nearly every change. It is
 //! announced, looked at and taken back here, in some forty instructions; these are
-//! [`crate::enter::announce`] and [`crate::enter::give_back`] for that case. In every
+//! [`crate::announce::announce`] and [`crate::announce::give_back`] for that case. In every
 //! other case the announcement is taken back, and the general trampoline begins anew.
 //!
 //! For calls with up to six arguments, all in registers, that leave has nothing to do
 //! for. r11 holds the call's bits of the thread's word.
 
-use crate::state::{ORDINARY, WIPED};
+use crate::this_process::state::{ORDINARY, WIPED};
 use core::arch::global_asm;
 use core::mem::offset_of;
 use gate::region::{Header, SLOTS, SLOTS_OFFSET, Slot};
