@@ -1,7 +1,8 @@
 //! `writegate rehearse`: drains and lets go again, many times, without a snapshot:
 //! what a freeze would cost here, before one is needed.
 
-use super::{gates, print, say};
+use super::arguments::gates;
+use super::output::{print, say};
 use crate::drive::engine::Ended;
 use crate::duration::{self, show_ms};
 use crate::freeze::{Freeze, Options};

@@ -5,7 +5,8 @@
 //! Between the closing and the thaw nothing is written anywhere: stdout, stderr
 //! and the report may lie on the very disk whose writers are held.
 
-use super::{gates, print, say, show};
+use super::arguments::{gates, protected_paths, users};
+use super::output::{print, say, show};
 use crate::drive::engine::Ended;
 use crate::duration;
 use crate::freeze::keeper::{self, Started};
@@ -108,7 +109,7 @@ pub fn run(args: &Args) -> Result<u8> {
         retries: args.retries,
         queue_ns: duration::ns(args.queue),
         wait_quiet_ns: args.wait_quiet.map_or(0, duration::ns),
-        paths: paths(args.paths.as_deref())?,
+        paths: protected_paths(args.paths.as_deref())?,
         users: users(&args.users)?,
         sync: args.sync,
         require: args.require.clone(),
@@ -122,35 +123,6 @@ pub fn run(args: &Args) -> Result<u8> {
             syslog::refused(&gates, fault);
         }
     })
-}
-
-/// Protected directories from the command line or the environment.
-pub fn paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
-    let named = given.map(str::to_owned).or_else(|| std::env::var("WRITEGATE_PATHS").ok());
-    let named = named.unwrap_or_default();
-    let paths: Vec<PathBuf> =
-        named.split(':').filter(|p| !p.is_empty()).map(PathBuf::from).collect();
-    match paths.iter().find(|p| !p.is_absolute()) {
-        Some(path) => Err(Fault::new(
-            fault::USAGE,
-            format!("--paths: {} is not an absolute path", path.display()),
-        )),
-        None => Ok(paths),
-    }
-}
-
-/// Users by name or number.
-fn users(given: &[String]) -> Result<Option<Vec<u32>>> {
-    let known = |name: &String| {
-        let by_name = || nix::unistd::User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
-        name.parse()
-            .ok()
-            .or_else(by_name)
-            .ok_or_else(|| Fault::new(fault::USAGE, format!("--users: there is no user `{name}`")))
-    };
-    let ids: Result<Vec<u32>> = given.iter().map(known).collect();
-    let ids = ids?;
-    Ok((!ids.is_empty()).then_some(ids))
 }
 
 /// Token mode.
