@@ -2,7 +2,7 @@
 //! already use. The files lie under `contrib/`; what each tool can and cannot do
 //! stands in their first lines.
 
-use super::print;
+use super::output::print;
 use crate::outcome::fault::{Fault, Result, USAGE};
 
 /// Print the hook for a backup or snapshot tool; without a name, list them

@@ -3,7 +3,7 @@
 //! Needs no configuration: the token names the gate, and it must work after the
 //! configuration is gone. It may come twice, late, or never.
 
-use super::{print, say, show};
+use super::output::{print, say, show};
 use crate::drive::barrier;
 use crate::freeze::keeper;
 use crate::freeze::token::Token;
@@ -77,7 +77,7 @@ fn without_keeper(token: &Token) -> Result<u8> {
         if gate.page.get().barrier.load(Acquire) != *deadline {
             continue;
         }
-        // The barrier of this very token, and nobody keeps it.
+        // The barrier of this very token, and no process keeps it.
         if gate.lock(200_000_000, || false).is_err() {
             continue;
         }

@@ -1,11 +1,11 @@
-//! What the freezer itself may do: its own rights decide what it can see.
+//! What the doctor itself may do: its own rights decide what it can see.
 
 use serde::Serialize;
 use std::fs;
 
-/// One thing that is missing, or that changes what can be seen.
+/// A right that is missing, or that changes what can be seen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Lack {
+pub struct MissingRight {
     /// In one sentence.
     pub what: String,
     /// What to do.
@@ -16,8 +16,8 @@ const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 const CHECKPOINT_RESTORE: u32 = 40;
 
-/// What we lack.
-pub fn lacks() -> Vec<Lack> {
+/// The rights that are missing here.
+pub fn missing() -> Vec<MissingRight> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let capabilities = status
         .lines()
@@ -30,9 +30,9 @@ pub fn lacks() -> Vec<Lack> {
     of(crate::linux::sys::euid(), capabilities, yama)
 }
 
-fn of(uid: u32, capabilities: u64, yama: Option<u32>) -> Vec<Lack> {
+fn of(uid: u32, capabilities: u64, yama: Option<u32>) -> Vec<MissingRight> {
     let has = |bit: u32| capabilities & (1 << bit) != 0;
-    let mut lacks = Vec::new();
+    let mut missing = Vec::new();
     if !has(SYS_PTRACE) {
         let (what, cure) = if uid == 0 {
             (
@@ -47,9 +47,9 @@ fn of(uid: u32, capabilities: u64, yama: Option<u32>) -> Vec<Lack> {
                 "run it as root",
             )
         };
-        lacks.push(Lack { what: what.into(), cure: cure.into() });
+        missing.push(MissingRight { what: what.into(), cure: cure.into() });
         if uid != 0 && yama.is_some_and(|scope| scope > 0) {
-            lacks.push(Lack {
+            missing.push(MissingRight {
                 what: format!(
                     "kernel.yama.ptrace_scope is {}: you may look into your own descendants only",
                     yama.unwrap_or(0)
@@ -58,14 +58,14 @@ fn of(uid: u32, capabilities: u64, yama: Option<u32>) -> Vec<Lack> {
             });
         }
     } else if !has(CHECKPOINT_RESTORE) && !has(SYS_ADMIN) {
-        lacks.push(Lack {
+        missing.push(MissingRight {
             what: "without CAP_CHECKPOINT_RESTORE regions are read, not mapped: 3 µs a process \
                    and pass instead of none"
                 .into(),
             cure: "add the capability where there are hundreds of processes".into(),
         });
     }
-    lacks
+    missing
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_may_lacks_nothing() {
+    fn with_all_capabilities_nothing_is_missing() {
         assert!(of(0, !0, Some(1)).is_empty());
         assert_eq!(of(1000, 0, Some(1)).len(), 2);
         assert!(of(0, 0, None)[0].what.contains("container"));

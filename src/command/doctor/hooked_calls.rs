@@ -1,19 +1,19 @@
 //! `writegate doctor --calls`: the table of hooked calls.
 
-use crate::command::print;
+use crate::command::output::print;
 use gate::calls::{Info, TABLE};
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct CallRow<'a> {
     name: &'a str,
     aliases: &'a [&'a str],
     rule: String,
     what: &'a str,
 }
 
-fn rows() -> impl Iterator<Item = Row<'static>> {
-    TABLE.iter().skip(1).map(|info: &Info| Row {
+fn rows() -> impl Iterator<Item = CallRow<'static>> {
+    TABLE.iter().skip(1).map(|info: &Info| CallRow {
         name: info.name,
         aliases: info.aliases,
         rule: info.rule.map_or_else(|| "as its va_list sibling".into(), |rule| format!("{rule:?}")),

@@ -1,11 +1,15 @@
-//! Looks at processes from a child of our own: whatever takes another process's
-//! `mmap_lock` (`maps`, `environ`) hangs, sometimes for good, while that process is
-//! stuck on a dead disk. The child then hangs in our stead.
+//! Work in a child that has a time limit: whatever takes another process's `mmap_lock`
+//! (`maps`, `environ`) hangs, sometimes for good, while that process is stuck on a dead
+//! disk. The child then hangs in our stead.
 
+use super::sys;
+use nix::fcntl::OFlag;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, fork, pipe2};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// Runs `work` in a child; None if it has not answered in time, or died.
@@ -13,33 +17,25 @@ pub fn run<T: Serialize + DeserializeOwned>(
     patience: Duration,
     work: impl FnOnce() -> T,
 ) -> Option<T> {
-    let mut ends = [0; 2];
-    // SAFETY: `ends` has room for two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return None;
-    }
-    // SAFETY: the kernel has just given them to us.
-    let [out, into] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    // SAFETY: this command has one thread here; the child ends by _exit.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        drop(out);
-        let bytes = serde_json::to_vec(&work()).unwrap_or_default();
-        let _ = File::from(into).write_all(&bytes);
-        // SAFETY: ends the child without running what belongs to its parent.
-        unsafe { libc::_exit(0) };
-    }
+    let (out, into) = pipe2(OFlag::O_CLOEXEC).ok()?;
+    // SAFETY: only the doctor calls this, and starts no thread: no lock of another
+    // thread is left locked in the child. The child ends by _exit.
+    let child = match unsafe { fork() }.ok()? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            drop(out);
+            let bytes = serde_json::to_vec(&work()).unwrap_or_default();
+            let _ = File::from(into).write_all(&bytes);
+            // SAFETY: takes a number and does not return; the parent's exit handlers
+            // and buffers, of which the child has copies, are not run and not flushed.
+            unsafe { libc::_exit(0) };
+        }
+    };
     drop(into);
-    if pid < 0 {
-        return None;
-    }
     let bytes = read_until(File::from(out), Instant::now() + patience);
     // Either it has ended, or it is stuck in the kernel: never wait for that.
-    crate::linux::sys::kill(pid, libc::SIGKILL);
-    // SAFETY: the status is not asked for.
-    unsafe {
-        libc::waitpid(pid, std::ptr::null_mut(), if bytes.is_some() { 0 } else { libc::WNOHANG })
-    };
+    sys::kill(child.as_raw(), libc::SIGKILL);
+    let _ = waitpid(child, if bytes.is_some() { None } else { Some(WaitPidFlag::WNOHANG) });
     serde_json::from_slice(&bytes?).ok()
 }
 
@@ -48,7 +44,7 @@ fn read_until(mut from: File, until: Instant) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let left = until.saturating_duration_since(Instant::now()).as_millis() as i32;
-        if !crate::linux::sys::wait_readable(&[from.as_raw_fd()], left) {
+        if !sys::wait_readable(&[from.as_raw_fd()], left) {
             return None;
         }
         let mut part = [0; 65536];

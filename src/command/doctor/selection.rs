@@ -1,51 +1,37 @@
-//! Which processes a service consists of.
+//! Which processes are looked at.
 
-use super::reason::RegionSeen;
+use super::observe;
+use crate::command::servers::SERVERS;
 use crate::linux::procfs;
 use crate::outcome::fault::{Fault, NOBODY, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 /// What was asked about.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Target {
+pub enum Selection {
     /// A systemd unit, or a server by its name.
     Unit(String),
     /// A process with its descendants.
     Tree(i32),
-    /// Whoever has to do with the gate.
+    /// All that have to do with the gate.
     Gate,
 }
 
-/// Where the servers' programs lie, for machines without systemd.
-const SERVERS: [(&str, &[&str]); 4] = [
-    ("cyrus", &["/cyrus/bin/", "/cyrmaster"]),
-    ("dovecot", &["/dovecot"]),
-    ("postfix", &["/postfix/"]),
-    ("exim", &["/exim"]),
-];
-
-/// The processes of a unit or a tree, in order.
-pub fn pids(target: &Target) -> Result<BTreeSet<i32>> {
-    match target {
-        Target::Gate => Ok(BTreeSet::new()),
-        Target::Tree(pid) => {
+/// The processes of a unit or a tree, in order; of a gate see `around`.
+pub fn pids(selection: &Selection) -> Result<BTreeSet<i32>> {
+    match selection {
+        Selection::Gate => Ok(BTreeSet::new()),
+        Selection::Tree(pid) => {
             if procfs::stat(*pid).is_none() {
                 return Err(Fault::new(NOBODY, format!("there is no process {pid}")));
             }
             Ok(with_descendants(BTreeSet::from([*pid])))
         }
-        Target::Unit(name) => {
+        Selection::Unit(name) => {
             let unit = if name.contains('.') { name.clone() } else { format!("{name}.service") };
-            let mut found: BTreeSet<i32> = procfs::pids()
-                .into_iter()
-                .filter(|pid| {
-                    procfs::cgroup(*pid)
-                        .is_some_and(|path| path.split('/').any(|part| part == unit))
-                })
-                .collect();
+            let mut found = of_unit(&unit);
             if found.is_empty() {
-                found = by_program(name.trim_end_matches(".service"));
+                found = of_server(name.trim_end_matches(".service"));
             }
             if found.is_empty() {
                 return Err(Fault::new(
@@ -61,18 +47,23 @@ pub fn pids(target: &Target) -> Result<BTreeSet<i32>> {
     }
 }
 
-fn by_program(name: &str) -> BTreeSet<i32> {
-    let Some((_, parts)) = SERVERS.iter().find(|(server, _)| name.starts_with(server)) else {
+fn of_unit(unit: &str) -> BTreeSet<i32> {
+    let is_in = |pid: &i32| {
+        procfs::cgroup(*pid).is_some_and(|path| path.split('/').any(|part| part == unit))
+    };
+    procfs::pids().into_iter().filter(is_in).collect()
+}
+
+/// By their programs, for machines without systemd. `exim4` is Exim too.
+fn of_server(name: &str) -> BTreeSet<i32> {
+    let Some(server) = SERVERS.iter().find(|server| name.starts_with(server.name)) else {
         return BTreeSet::new();
     };
-    let runs = |pid: &i32| {
-        procfs::exe(*pid)
-            .is_some_and(|exe| parts.iter().any(|part| exe.to_string_lossy().contains(part)))
-    };
+    let runs = |pid: &i32| procfs::exe(*pid).is_some_and(|exe| server.runs(&exe));
     with_descendants(procfs::pids().into_iter().filter(runs).collect())
 }
 
-/// These and everybody below them, but for ourselves.
+/// These and all below them, but for ourselves.
 fn with_descendants(mut set: BTreeSet<i32>) -> BTreeSet<i32> {
     let parents: BTreeMap<i32, i32> =
         procfs::pids().into_iter().filter_map(|pid| Some((pid, procfs::stat(pid)?.ppid))).collect();
@@ -91,10 +82,9 @@ fn with_descendants(mut set: BTreeSet<i32>) -> BTreeSet<i32> {
     set
 }
 
-/// Whoever maps the gate's page or an old one of it, their descendants, and the
-/// others of their systemd units.
-pub fn of_gate(regions: &BTreeMap<i32, RegionSeen>, detached: &[i32]) -> BTreeSet<i32> {
-    let set: BTreeSet<i32> = regions.keys().copied().chain(detached.iter().copied()).collect();
+/// These, their descendants, and the others of their systemd units.
+pub fn around(pids: impl Iterator<Item = i32>) -> BTreeSet<i32> {
+    let set: BTreeSet<i32> = pids.collect();
     let units: BTreeSet<String> = set
         .iter()
         .filter_map(|pid| procfs::cgroup(*pid))
@@ -110,18 +100,15 @@ pub fn of_gate(regions: &BTreeMap<i32, RegionSeen>, detached: &[i32]) -> BTreeSe
     set
 }
 
-fn variable(pid: i32, name: &'static str) -> Option<String> {
-    super::apart::run(Duration::from_millis(500), move || {
-        let bytes = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.split('\0').find_map(|part| part.strip_prefix(name).map(str::to_owned))
-    })?
+/// The gate that a process's environment names.
+fn named_gate(pid: i32) -> Option<String> {
+    observe::environment(pid)?.remove("WRITEGATE_GATE")
 }
 
 /// The gate that most of these name in their environment.
 pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
     let mut votes: BTreeMap<String, usize> = BTreeMap::new();
-    for gate in pids.iter().filter_map(|pid| variable(*pid, "WRITEGATE_GATE=")) {
+    for gate in pids.iter().filter_map(|pid| named_gate(*pid)) {
         *votes.entry(gate).or_default() += 1;
     }
     votes.into_iter().max_by_key(|(_, count)| *count).map(|(gate, _)| gate)
@@ -129,5 +116,5 @@ pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
 
 /// Does this process's environment name the gate? `default` is asked for by silence.
 pub fn asks_for(pid: i32, gate: &str) -> bool {
-    variable(pid, "WRITEGATE_GATE=").map_or(gate == "default", |named| named == gate)
+    named_gate(pid).map_or(gate == "default", |named| named == gate)
 }
