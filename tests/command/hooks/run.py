@@ -72,6 +72,9 @@ def main():
                 finally:
                     if rig:
                         rig.close()
+    if not passed + failed + skipped:
+        print(f"no case matches {only!r}: nothing was run", file=sys.stderr)
+        return 64
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

@@ -250,6 +250,10 @@ def main():
     ways = [Way(f, prog, n, k) for f, (prog, listed) in programs.items() for n, k in listed
             if fnmatch.fnmatch(f"{f}.{n}", o.only) or fnmatch.fnmatch(n, o.only) or f == o.only]
     ways = [w for w in ways if not o.kind or w.kind == o.kind]
+    if not ways:
+        shutil.rmtree(work, ignore_errors=True)
+        print(f"no way matches {o.only!r}" + f" and is of kind {o.kind}" * bool(o.kind) + ": nothing was run", file=sys.stderr)
+        return 64
     gate, skipped_parts = None, []
     try:
         with ThreadPoolExecutor(4) as pool:
