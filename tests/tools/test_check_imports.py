@@ -1,4 +1,6 @@
 """scripts/check-imports sees the circles that there are, and no others."""
+import importlib.machinery
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -65,6 +67,16 @@ class CheckImports(unittest.TestCase):
             b="// use crate::a::f;\n#[cfg(test)]\n#[allow(x)]\nmod tests { use crate::a::f; }\n"
               "/* crate::a::f */ const T: &str = \"use crate::a::f;\"; const C: char = '{';\n"
               "fn g<'a>(x: &'a str) -> impl Fn() + use<'a> {}"), (0, []))
+
+    def test_an_import_that_points_upwards(self):
+        loader = importlib.machinery.SourceFileLoader("check_imports", str(CHECK))
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_imports", loader))
+        sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+        loader.exec_module(module)
+        sys.dont_write_bytecode = before
+        down, up = ("src/freeze/a.rs", "src/linux/b.rs"), ("src/linux/b.rs", "src/freeze/a.rs")
+        self.assertEqual(module.upwards({down[0]: {down[1]}, down[1]: set()}), [])
+        self.assertEqual(module.upwards({up[0]: {up[1]}, up[1]: set()}), [up])
 
 
 if __name__ == "__main__":
