@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn every_verdict_has_its_row_and_code_in_the_documents() {
         use Verdict::*;
-        let page = include_str!("../../docs/verdicts.md");
+        let page = include_str!("../../docs/admin/verdicts.md");
         let all = [
             Consistent,
             CrashConsistent,

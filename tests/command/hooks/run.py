@@ -43,6 +43,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="*")
     only = parser.parse_args().only
+    cases = [(name, case) for module in (scripts, agent, tools, playbook)
+             for name, case in inspect.getmembers(module, inspect.isfunction)
+             if name.startswith("test_") and fnmatch.fnmatch(name[5:], only)]
+    if not cases:
+        print(f"no case matches {only!r}: nothing was run", file=sys.stderr)
+        return 64
     if os.geteuid() != 0:
         print("SKIPPED: needs root for its loop mounts")
         return 77
@@ -51,27 +57,24 @@ def main():
             sys.exit(f"{BIN / name} is missing: cargo build --release, or set WRITEGATE_BIN_DIR")
     install()
     passed = failed = skipped = 0
-    for module in scripts, agent, tools, playbook:
-        for name, case in inspect.getmembers(module, inspect.isfunction):
-            if not name.startswith("test_") or not fnmatch.fnmatch(name[5:], only):
-                continue
-            with tempfile.TemporaryDirectory(prefix="wg-hooks-", ignore_cleanup_errors=True) as folder:
-                rig = None
-                try:
-                    rig = Rig(folder, getattr(case, "volume", "btrfs"))
-                    case(rig)
-                except Skip as why:
-                    print(f"SKIPPED {name[5:]}: {why}", flush=True)
-                    skipped += 1
-                except Exception as error:               # noqa: BLE001: one case must not hide the others
-                    print(f"FAILED  {name[5:]}: {type(error).__name__}: {error}", flush=True)
-                    failed += 1
-                else:
-                    print(f"ok      {name[5:]}", flush=True)
-                    passed += 1
-                finally:
-                    if rig:
-                        rig.close()
+    for name, case in cases:
+        with tempfile.TemporaryDirectory(prefix="wg-hooks-", ignore_cleanup_errors=True) as folder:
+            rig = None
+            try:
+                rig = Rig(folder, getattr(case, "volume", "btrfs"))
+                case(rig)
+            except Skip as why:
+                print(f"SKIPPED {name[5:]}: {why}", flush=True)
+                skipped += 1
+            except Exception as error:               # noqa: BLE001: one case must not hide the others
+                print(f"FAILED  {name[5:]}: {type(error).__name__}: {error}", flush=True)
+                failed += 1
+            else:
+                print(f"ok      {name[5:]}", flush=True)
+                passed += 1
+            finally:
+                if rig:
+                    rig.close()
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
