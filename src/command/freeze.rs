@@ -67,7 +67,8 @@ pub struct Args {
     /// Tell the command to stop (SIGTERM) when the limit passes
     #[arg(long)]
     kill_late: bool,
-    /// Run this (by sh) when a snapshot was taken that cannot be trusted
+    /// Run this (by sh) when the command succeeded and its snapshot cannot be trusted; not when the
+    /// command failed: what lies there then is an earlier snapshot
     #[arg(long, value_name = "COMMAND")]
     on_untrusted: Option<String>,
     /// What to do when the gate does not drain
@@ -248,7 +249,7 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
     drop(freeze);
     pace.resume();
     if untrusted {
-        on_untrusted(args, record.verdict, &about);
+        on_untrusted(args, record.verdict, exit, &about);
     }
     Ok(finish(args, record, Some(code)))
 }
@@ -288,8 +289,16 @@ fn about(freeze: &Freeze) -> About {
     About { gates: freeze.names(), token: token.to_string(), deadlines: freeze.deadlines() }
 }
 
-fn on_untrusted(args: &Args, verdict: Verdict, about: &About) {
+/// Only for what a command says that it has made: where it failed, what lies at that place
+/// may be the last good snapshot, and the usual thing to run here is one that deletes.
+fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
     let Some(command) = &args.on_untrusted else { return };
+    if exit != 0 {
+        say(&format!(
+            "the command ended with {exit}, so it is not known what it made: --on-untrusted was not run"
+        ));
+        return;
+    }
     let ran = std::process::Command::new("/bin/sh")
         .arg("-c")
         .arg(command)

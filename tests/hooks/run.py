@@ -20,14 +20,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import agent                                             # noqa: E402
+import harm                                              # noqa: E402
 import playbook                                          # noqa: E402
 import scripts                                           # noqa: E402
+import steps                                             # noqa: E402
 import tools                                             # noqa: E402
 from rig import BIN, Rig, Skip                           # noqa: E402
 
 
 PACKAGES = {"qemu-ga": "qemu-guest-agent", "borgmatic": "borgmatic", "borg": "borgbackup", "restic": "restic",
-            "btrbk": "btrbk", "rsnapshot": "rsnapshot", "mkfs.btrfs": "btrfs-progs", "rsync": "rsync"}
+            "btrbk": "btrbk", "rsnapshot": "rsnapshot", "mkfs.btrfs": "btrfs-progs", "rsync": "rsync",
+            "snapper": "snapper", "sanoid": "sanoid", "zfs-fuse": "zfs-fuse"}
 
 
 def install():
@@ -51,7 +54,7 @@ def main():
             sys.exit(f"{BIN / name} is missing: cargo build --release, or set WRITEGATE_BIN_DIR")
     install()
     passed = failed = skipped = 0
-    for module in scripts, agent, tools, playbook:
+    for module in scripts, harm, steps, agent, tools, playbook:
         for name, case in inspect.getmembers(module, inspect.isfunction):
             if not name.startswith("test_") or not fnmatch.fnmatch(name[5:], only):
                 continue
