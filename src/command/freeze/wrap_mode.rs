@@ -78,7 +78,7 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     drop(freeze);
     pace.resume();
     if record.verdict != Verdict::Consistent {
-        on_untrusted(args, record.verdict, &about);
+        on_untrusted(args, record.verdict, exit, &about);
     }
     Ok(finish(args, record, Some(code)))
 }
@@ -131,8 +131,16 @@ fn about(freeze: &Freeze) -> About {
     About { gates: freeze.names(), token: token.to_string(), deadlines: freeze.deadlines() }
 }
 
-fn on_untrusted(args: &Args, verdict: Verdict, about: &About) {
+/// Only for what a command says that it has made: where it failed, what lies at that place
+/// may be the last good snapshot, and the usual thing to run here is one that deletes.
+fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
     let Some(command) = &args.on_untrusted else { return };
+    if exit != 0 {
+        say(&format!(
+            "the command ended with {exit}, so it is not known what it made: --on-untrusted was not run"
+        ));
+        return;
+    }
     let ran = std::process::Command::new("/bin/sh")
         .arg("-c")
         .arg(command)

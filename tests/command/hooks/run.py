@@ -20,14 +20,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import agent                                             # noqa: E402
+import harm                                              # noqa: E402
 import playbook                                          # noqa: E402
 import scripts                                           # noqa: E402
+import steps                                             # noqa: E402
 import tools                                             # noqa: E402
 from rig import BIN, Rig, Skip                           # noqa: E402
 
 
 PACKAGES = {"qemu-ga": "qemu-guest-agent", "borgmatic": "borgmatic", "borg": "borgbackup", "restic": "restic",
-            "btrbk": "btrbk", "rsnapshot": "rsnapshot", "mkfs.btrfs": "btrfs-progs", "rsync": "rsync"}
+            "btrbk": "btrbk", "rsnapshot": "rsnapshot", "mkfs.btrfs": "btrfs-progs", "rsync": "rsync",
+            "snapper": "snapper", "sanoid": "sanoid", "zfs-fuse": "zfs-fuse"}
 
 
 def install():
@@ -43,7 +46,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="*")
     only = parser.parse_args().only
-    cases = [(name, case) for module in (scripts, agent, tools, playbook)
+    cases = [(name, case) for module in (scripts, harm, steps, agent, tools, playbook)
              for name, case in inspect.getmembers(module, inspect.isfunction)
              if name.startswith("test_") and fnmatch.fnmatch(name[5:], only)]
     if not cases:
