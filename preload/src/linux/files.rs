@@ -147,7 +147,7 @@ pub fn truncate(fd: i32, size: usize) -> isize {
     call!(nr::__NR_ftruncate, fd, size)
 }
 
-/// mkdir; the result does not matter to anybody here.
+/// mkdir; the result does not matter here.
 ///
 /// # Safety
 /// As [`stat_at`].

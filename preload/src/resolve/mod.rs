@@ -12,7 +12,7 @@ mod symbols;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use gate::calls::{COUNT, NAMES};
-use symbols::{Loaded, Scope, gnu_hash};
+use symbols::{Loaded, Objects, gnu_hash};
 
 /// The real functions by the number of the call. The trampoline reads it.
 pub static REAL: [AtomicUsize; COUNT] = [const { AtomicUsize::new(0) }; COUNT];
@@ -21,14 +21,16 @@ pub static REAL: [AtomicUsize; COUNT] = [const { AtomicUsize::new(0) }; COUNT];
 pub fn all() {
     let mut loaded = Loaded::new();
     loaded.look();
-    let find =
-        |scope, name: &str| loaded.find(scope, name, gnu_hash(name.as_bytes(), 0, name.len()));
+    let (next, all) = (loaded.next(), loaded.all());
+    let find = |objects: Objects<'_>, name: &str| {
+        objects.find(name, gnu_hash(name.as_bytes(), 0, name.len()))
+    };
     for (slot, line) in REAL.iter().zip(&LINES).skip(1) {
-        let real = loaded.find(Scope::Next, line.name(), line.hash);
-        let real = real.or_else(|| line.aliases().find_map(|name| find(Scope::Next, name)));
+        let real = next.find(line.name(), line.hash);
+        let real = real.or_else(|| line.aliases().find_map(|name| find(next, name)));
         slot.store(real.unwrap_or_else(|| fallback::of(line.name())), Ordering::Release);
     }
-    libc::resolve(|name| find(Scope::Next, name), |name| find(Scope::All, name));
+    libc::resolve(|name| find(next, name), |name| find(all, name));
 }
 
 /// Is this call missing in the process's libc, with nothing that could stand for it?

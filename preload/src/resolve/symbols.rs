@@ -54,14 +54,9 @@ pub struct Loaded {
     after_us: usize,
 }
 
-/// In which objects a symbol is looked for.
+/// Some of them, in that order.
 #[derive(Clone, Copy)]
-pub enum Scope {
-    /// Those after our own: what RTLD_NEXT means.
-    Next,
-    /// All: of a variable the program's own copy (a copy relocation) comes first.
-    All,
-}
+pub struct Objects<'a>(&'a [Option<Object>]);
 
 impl Loaded {
     /// Nothing seen yet.
@@ -76,17 +71,25 @@ impl Loaded {
         unsafe { dl_iterate_phdr(visit, (&raw mut *self).cast()) };
     }
 
+    /// Those after our own: what RTLD_NEXT means.
+    pub fn next(&self) -> Objects<'_> {
+        Objects(self.objects.get(self.after_us..).unwrap_or(&[]))
+    }
+
+    /// All: of a variable the program's own copy (a copy relocation) comes first.
+    pub fn all(&self) -> Objects<'_> {
+        Objects(&self.objects)
+    }
+}
+
+impl Objects<'_> {
     /// The address of a symbol, by its name and the name's [`gnu_hash`].
-    pub fn find(&self, scope: Scope, name: &str, hash: u32) -> Option<usize> {
-        let objects = match scope {
-            Scope::Next => self.objects.get(self.after_us..).unwrap_or(&[]),
-            Scope::All => &self.objects,
-        };
+    pub fn find(self, name: &str, hash: u32) -> Option<usize> {
         let find = |hidden| {
             let wanted = Wanted { name: name.as_bytes(), hash, hidden };
             // SAFETY: the objects are those that the loader has just shown. They are the
             // program's first ones, which stay loaded as long as it runs.
-            objects.iter().flatten().find_map(|object| unsafe { object.find(&wanted) })
+            self.0.iter().flatten().find_map(|object| unsafe { object.find(&wanted) })
         };
         // A libc that keeps a call for old programs only, under a version that is
         // no longer the default: those programs call it, and find our export.

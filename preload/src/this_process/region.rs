@@ -3,6 +3,7 @@
 use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::{family, slots};
 use crate::arch::instructions::ticks;
+use crate::hash::spread;
 use crate::linux::files::fstat;
 use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
@@ -100,7 +101,7 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
         // A fork must be cheap: its parent's, the id and the time make it its own.
         Some(parent) => {
             let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ ticks();
-            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+            spread(seed).rotate_left(23)
         }
     };
     if let Some(parent) = parent {
