@@ -1,6 +1,6 @@
 //! `writegate exec`: runs a program gated: a daemon, `doveadm`, `reconstruct`.
 
-use crate::freeze::wrapped::preload_without_us;
+use crate::freeze::preload;
 use crate::gatedir::{self, Gate};
 use crate::outcome::fault::{self, CONFIG, Fault, Result};
 use std::ffi::OsString;
@@ -35,18 +35,18 @@ pub fn run(args: &Args) -> Result<u8> {
     let profile = gatedir::profile(&gate, args.config.as_deref())?;
     Gate::open_or_create(&gate, &profile)?;
     let library = library(args.library.clone())?;
-    let mut preload = library.into_os_string();
+    let mut preloaded = library.into_os_string();
     if let Some(others) =
-        std::env::var("LD_PRELOAD").ok().and_then(|value| preload_without_us(&value))
+        std::env::var("LD_PRELOAD").ok().and_then(|value| preload::without_us(&value))
     {
-        preload.push(":");
-        preload.push(others);
+        preloaded.push(":");
+        preloaded.push(others);
     }
     let program = &args.command[0];
     let mut command = std::process::Command::new(program);
     command
         .args(&args.command[1..])
-        .env("LD_PRELOAD", preload)
+        .env("LD_PRELOAD", preloaded)
         .env("WRITEGATE_GATE", &gate)
         .env("WRITEGATE_DIR", gatedir::root());
     if let Some(paths) = &args.paths {

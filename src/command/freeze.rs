@@ -6,15 +6,17 @@
 //! and the report may lie on the very disk whose writers are held.
 
 use super::{gates, print, say, show};
-use crate::drive::engine::Ended;
+use crate::drive::drain::DrainEnd;
 use crate::duration;
+use crate::evidence::wanted::{Require, Wanted};
+use crate::freeze::attempt::Freeze;
 use crate::freeze::keeper::{self, Started};
+use crate::freeze::options::Options;
 use crate::freeze::token::Token;
 use crate::freeze::wrapped::{self, About, End};
-use crate::freeze::{Freeze, Options, Require};
-use crate::linux::sys;
+use crate::linux::clock;
 use crate::outcome::fault::{self, Fault, Result};
-use crate::outcome::report::{CommandRecord, Moment, Record};
+use crate::outcome::record::{CommandRecord, Moment, Record};
 use crate::outcome::syslog;
 use crate::outcome::verdict::Verdict;
 use std::ffi::OsString;
@@ -108,11 +110,13 @@ pub fn run(args: &Args) -> Result<u8> {
         retries: args.retries,
         queue_ns: duration::ns(args.queue),
         wait_quiet_ns: args.wait_quiet.map_or(0, duration::ns),
-        paths: paths(args.paths.as_deref())?,
         users: users(&args.users)?,
-        sync: args.sync,
-        require: args.require.clone(),
-        evidence: true,
+        evidence: Wanted {
+            gather: true,
+            paths: paths(args.paths.as_deref())?,
+            sync: args.sync,
+            require: args.require.clone(),
+        },
     };
     let gates = options.gates.join(",");
     let done =
@@ -180,7 +184,7 @@ fn leave_frozen(args: &Args, options: Options) -> Result<u8> {
 /// Wrap mode: the recommended form.
 fn wrap(args: &Args, options: Options) -> Result<u8> {
     wrapped::check(&args.command)?;
-    let (asked, asked_at) = (options.clone(), sys::now_ns());
+    let (asked, asked_at) = (options.clone(), clock::now_ns());
     let mut freeze = match Freeze::prepare(options) {
         Ok(freeze) => freeze,
         Err(fault) => {
@@ -193,19 +197,19 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
         return Ok(finish(args, freeze.record_all(Verdict::Ungated, None), None));
     }
     match freeze.begin() {
-        Ended::Drained => {}
-        Ended::Interrupted(signal) => {
+        DrainEnd::Drained => {}
+        DrainEnd::Interrupted(signal) => {
             let record = freeze.record_all(Verdict::Interrupted, None);
             return Ok(finish(args, record, Some(128 + signal as u8)));
         }
-        Ended::NotQuiet => {
+        DrainEnd::NotQuiet => {
             return Ok(finish(args, freeze.record_all(Verdict::NotQuiet, None), None));
         }
-        Ended::NotDrained => return not_drained(args, &mut freeze),
+        DrainEnd::NotDrained => return not_drained(args, &mut freeze),
     }
     let about = about(&freeze);
-    let started = sys::now_ns();
-    let child = match wrapped::start(&args.command, &about, freeze.session.pace) {
+    let started = clock::now_ns();
+    let child = match wrapped::start(&args.command, &about, freeze.session.priority) {
         Ok(child) => child,
         Err(fault) => {
             freeze.thaw();
@@ -216,7 +220,7 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
     let deadline = freeze.deadline();
     let Freeze { evidence, session, .. } = &mut freeze;
     let end = wrapped::wait(child, deadline, args.kill_late, session, evidence);
-    let ended = sys::now_ns();
+    let ended = clock::now_ns();
     let thawed = freeze.thaw();
     let (exit, signal) = match end? {
         End::Exited(status) => (wrapped::code(status), None),
@@ -244,9 +248,9 @@ fn wrap(args: &Args, options: Options) -> Result<u8> {
         None if record.verdict == Verdict::Expired || exit == 0 => record.verdict.code(),
         None => exit,
     };
-    let pace = freeze.session.pace;
+    let priority = freeze.session.priority;
     drop(freeze);
-    pace.resume();
+    priority.restore();
     if untrusted {
         on_untrusted(args, record.verdict, &about);
     }
@@ -266,14 +270,14 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
         return Ok(finish(args, freeze.record_all(Verdict::NotDrained, None), None));
     }
     let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
-    let started = sys::now_ns();
-    let status = wrapped::start(&args.command, &about, freeze.session.pace)?.wait();
+    let started = clock::now_ns();
+    let status = wrapped::start(&args.command, &about, freeze.session.priority)?.wait();
     let exit = wrapped::code(status.map_err(|e| Fault::io("cannot wait for the command", &e))?);
     let command = CommandRecord {
         argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
         exit: Some(exit),
         started: Moment::at(started),
-        ended: Moment::at(sys::now_ns()),
+        ended: Moment::at(clock::now_ns()),
     };
     let record = freeze.record_all(Verdict::CrashConsistent, Some(command));
     Ok(finish(args, record, Some(exit)))
@@ -282,7 +286,7 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
 fn about(freeze: &Freeze) -> About {
     let token = Token {
         gates: freeze.session.gates.iter().map(|g| g.name.clone()).collect(),
-        deadlines: freeze.runs.iter().map(|run| run.deadline()).collect(),
+        deadlines: freeze.drains.iter().map(|drain| drain.deadline()).collect(),
         nonce: Token::fresh_nonce(),
     };
     About { gates: freeze.names(), token: token.to_string(), deadlines: freeze.deadlines() }

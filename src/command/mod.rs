@@ -11,8 +11,10 @@ mod setup;
 mod status;
 mod thaw;
 
+use crate::outcome::exit;
 use crate::outcome::fault::{self, Result};
-use crate::outcome::report::{FindingKind, Record};
+use crate::outcome::finding::FindingKind;
+use crate::outcome::record::Record;
 use crate::outcome::verdict::Verdict;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -24,9 +26,7 @@ use std::process::ExitCode;
     version,
     about = "Holds an unmodified mail server's writes back for the moment of a snapshot, and says \
              whether the snapshot can be trusted",
-    after_help = "Exit codes: 0 consistent; 64 usage, 65 escape or ungated writer, 69 no gated \
-                  process, 75 not drained, 76 stale token, 77 permission, 78 configuration, \
-                  124 limit passed; else the snapshot command's own (126, 127: could not be run)."
+    after_help = exit::help()
 )]
 struct Cli {
     #[command(subcommand)]
@@ -93,7 +93,7 @@ fn leave_the_gate() {
     }
     let mut again = std::process::Command::new("/proc/self/exe");
     again.args(std::env::args_os().skip(1));
-    match crate::freeze::wrapped::preload_without_us(&preload) {
+    match crate::freeze::preload::without_us(&preload) {
         Some(others) => again.env("LD_PRELOAD", others),
         None => again.env_remove("LD_PRELOAD"),
     };

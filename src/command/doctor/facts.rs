@@ -2,7 +2,8 @@
 //! `apart`); what it means is decided in `reason`.
 
 use super::elf::{self, Image};
-use crate::linux::procfs;
+use crate::linux::clock::wall_ns_of_ticks;
+use crate::linux::procfs::{self, environ, maps};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,16 +89,16 @@ pub fn of(pid: i32, control: &Path) -> Facts {
         exe: procfs::exe(pid),
         uid: procfs::uid(pid),
         cgroup: procfs::cgroup(pid).unwrap_or_default(),
-        started_ns: stat.as_ref().map_or(0, |s| started_ns(s.start)),
+        started_ns: stat.as_ref().map_or(0, |s| wall_ns_of_ticks(s.start)),
         image: elf::image(&proc.join("exe")),
         ..Facts::default()
     };
-    match fs::read(proc.join("maps")) {
-        Ok(bytes) => maps(&mut facts, &String::from_utf8_lossy(&bytes)),
+    match maps::read(pid) {
+        Ok(text) => mapped(&mut facts, &text),
         Err(e) => facts.unseen = e.raw_os_error().or(Some(0)),
     }
     facts.secure = fs::read(proc.join("auxv")).ok().and_then(|bytes| secure(&bytes));
-    facts.environ = fs::read(proc.join("environ")).ok().and_then(|bytes| environ(&bytes));
+    facts.environ = fs::read(proc.join("environ")).ok().and_then(|bytes| variables(&bytes));
     let differs = |name: &str| {
         let (theirs, ours) =
             (fs::read_link(proc.join(name)), fs::read_link(format!("/proc/self/{name}")));
@@ -124,35 +125,24 @@ pub fn of(pid: i32, control: &Path) -> Facts {
     facts
 }
 
-fn maps(facts: &mut Facts, text: &str) {
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some(flags)) = (words.next(), words.next()) else { continue };
-        let (Some(_), Some(_), Some(ino)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
-        let ino = ino.parse().unwrap_or(0);
-        let Some(at) = line.find('/') else { continue };
-        let path = &line[at..];
-        let plain = path.strip_suffix(" (deleted)").unwrap_or(path);
+fn mapped(facts: &mut Facts, text: &str) {
+    for line in maps::lines(text).filter(|line| line.path.starts_with('/')) {
+        let plain = line.path_once();
         if plain.ends_with("/libwritegate.so") {
             facts.library = Some(plain.into());
             // Inode numbers say less: an overlay shows others in maps than in stat.
-            facts.library_replaced |= path != plain;
-        } else if flags.ends_with('s') && plain.ends_with("/control") && is_page(range) {
-            facts.page = Some((plain.into(), ino));
-        } else if flags.contains('x') && path == plain && ino != 0 {
+            facts.library_replaced |= line.path != plain;
+        } else if line.shared
+            && plain.ends_with("/control")
+            && line.size() == gate::control::SIZE as u64
+        {
+            facts.page = Some((plain.into(), line.ino));
+        } else if line.executable && line.path == plain && line.ino != 0 {
             facts.texts.push(plain.into());
         }
     }
     facts.texts.sort();
     facts.texts.dedup();
-}
-
-fn is_page(range: &str) -> bool {
-    let parse = |part: &str| u64::from_str_radix(part, 16).ok();
-    let ends = range.split_once('-').and_then(|(a, b)| Some((parse(a)?, parse(b)?)));
-    ends.is_some_and(|(start, end)| end - start == gate::control::SIZE as u64)
 }
 
 /// AT_SECURE in a 64-bit auxiliary vector.
@@ -163,15 +153,9 @@ fn secure(auxv: &[u8]) -> Option<bool> {
 }
 
 /// None if a title was written over it.
-fn environ(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
-    let text = String::from_utf8_lossy(bytes);
-    let parts: Vec<&str> = text.split('\0').filter(|part| !part.is_empty()).collect();
-    if !bytes.is_empty() && !parts.iter().any(|part| part.contains('=')) {
-        return None;
-    }
-    let pairs = parts.into_iter().filter_map(|part| part.split_once('='));
-    let ours = pairs.filter(|(name, _)| name.starts_with("WRITEGATE_") || *name == "LD_PRELOAD");
-    Some(ours.map(|(name, value)| (name.into(), value.into())).collect())
+fn variables(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
+    let title = !bytes.is_empty() && !bytes.contains(&b'=');
+    (!title).then(|| environ::variables(bytes))
 }
 
 fn has_offset(text: &str) -> bool {
@@ -187,19 +171,6 @@ fn label(proc: &Path) -> Option<String> {
     let confines =
         !text.is_empty() && !text.contains("unconfined") && !text.ends_with("(complain)");
     confines.then(|| text.to_owned())
-}
-
-/// Ticks since boot, on the wall clock as it stands now. (`btime` in `/proc/stat` is a
-/// whole second, too coarse to order a start and the making of a page.)
-fn started_ns(ticks: u64) -> u64 {
-    let mut boot = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `boot` is a valid place for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut boot) };
-    let since_boot = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
-    // SAFETY: takes a number only.
-    let rate = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
-    let age = since_boot.saturating_sub(ticks * (1_000_000_000 / rate));
-    crate::linux::sys::wall_ns().saturating_sub(age)
 }
 
 /// The libraries that LD_PRELOAD names and that are ours.
@@ -248,10 +219,10 @@ mod tests {
         assert_eq!(secure(&[pair(6, 4096), pair(23, 1)].concat()), Some(true));
         assert_eq!(secure(&pair(23, 0)), Some(false));
         assert_eq!(secure(&[]), None);
-        let kept = environ(b"HOME=/\0LD_PRELOAD=/x/libwritegate.so:/y.so\0").unwrap();
+        let kept = variables(b"HOME=/\0LD_PRELOAD=/x/libwritegate.so:/y.so\0").unwrap();
         assert_eq!(named_library(&kept), Some("/x/libwritegate.so"));
-        assert_eq!(environ(b"imapd: idle\0"), None, "a title lies there");
-        assert_eq!(environ(b"").map(|e| e.len()), Some(0));
+        assert_eq!(variables(b"imapd: idle\0"), None, "a title lies there");
+        assert_eq!(variables(b"").map(|e| e.len()), Some(0));
         assert!(has_offset("monotonic         1000         0\nboottime 0 0\n"));
         assert!(!has_offset("monotonic         0         0\nboottime 7 0\n"));
     }

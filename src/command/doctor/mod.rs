@@ -3,14 +3,13 @@
 //! | module | duty |
 //! |---|---|
 //! | [`select`] | which processes the service consists of |
-//! | [`facts`], [`elf`], [`apart`] | what is to be seen of one process; in a child, since looking may hang |
+//! | [`facts`], [`elf`] | what is to be seen of one process; in a child, since looking may hang |
 //! | [`reason`], [`unloaded`] | what the facts mean: one sentence and its cure |
 //! | [`unit`] | what the unit's settings mean here |
 //! | [`rights`] | what we ourselves may not do |
 //! | [`show`] | the table and the JSON |
 //! | [`calls`] | the table of hooked calls |
 
-mod apart;
 mod calls;
 mod elf;
 mod facts;
@@ -21,12 +20,12 @@ mod show;
 pub mod unit;
 mod unloaded;
 
-use crate::census::ProcessKind;
+use crate::census::kinds::ProcessKind;
 use crate::evidence::{coverage, places::Places, writers};
-use crate::freeze::Options;
 use crate::freeze::session::look_around;
 use crate::gatedir::{self, Gate};
-use crate::linux::helper_child::own_page;
+use crate::linux::apart;
+use crate::linux::helper::own_page;
 use crate::outcome::fault::{self, Fault, Result};
 use facts::Facts;
 use reason::{Around, Judgement, RegionSeen, State};
@@ -94,7 +93,7 @@ impl Found {
     /// Could a freeze be trusted?
     fn code(&self) -> u8 {
         if self.processes.is_empty() {
-            return self.page_fault.as_ref().map_or(fault::NOBODY, |fault| fault.code);
+            return self.page_fault.as_ref().map_or(fault::NO_PROCESS, |fault| fault.code);
         }
         if self.count(State::NotGated) > 0 {
             return fault::ESCAPE;
@@ -102,7 +101,7 @@ impl Found {
         match &self.page_fault {
             Some(fault) => fault.code,
             None if self.count(State::Unknown) > 0 => fault::PERMISSION,
-            None if self.count(State::Gated) == 0 => fault::NOBODY,
+            None if self.count(State::Gated) == 0 => fault::NO_PROCESS,
             None => 0,
         }
     }
@@ -297,8 +296,8 @@ impl Page {
         // What a freeze would hold against its snapshot must not be green here.
         self.detached
             .extend(coverage::ungated(&census, 0).into_iter().map(|outsider| outsider.pid));
-        let options = Options { paths: super::freeze::paths(None)?, ..Options::default() };
-        let places = Places::of(&gates[0], &census, 0, &mut helper, &options);
+        let paths = super::freeze::paths(None)?;
+        let places = Places::of(&gates[0], &census, 0, &mut helper, &paths);
         for finding in writers::ungated_writers(&census, &places) {
             if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
                 self.detached.push(pid);

@@ -1,8 +1,8 @@
 //! Which processes a service consists of.
 
 use super::reason::RegionSeen;
-use crate::linux::procfs;
-use crate::outcome::fault::{Fault, NOBODY, Result};
+use crate::linux::procfs::{self, environ};
+use crate::outcome::fault::{Fault, NO_PROCESS, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub fn pids(target: &Target) -> Result<BTreeSet<i32>> {
         Target::Gate => Ok(BTreeSet::new()),
         Target::Tree(pid) => {
             if procfs::stat(*pid).is_none() {
-                return Err(Fault::new(NOBODY, format!("there is no process {pid}")));
+                return Err(Fault::new(NO_PROCESS, format!("there is no process {pid}")));
             }
             Ok(with_descendants(BTreeSet::from([*pid])))
         }
@@ -49,7 +49,7 @@ pub fn pids(target: &Target) -> Result<BTreeSet<i32>> {
             }
             if found.is_empty() {
                 return Err(Fault::new(
-                    NOBODY,
+                    NO_PROCESS,
                     format!(
                         "no process is in a control group of {unit}: is it running? Without \
                          systemd: `writegate doctor --pid PID-OF-ITS-MASTER`"
@@ -111,17 +111,13 @@ pub fn of_gate(regions: &BTreeMap<i32, RegionSeen>, detached: &[i32]) -> BTreeSe
 }
 
 fn variable(pid: i32, name: &'static str) -> Option<String> {
-    super::apart::run(Duration::from_millis(500), move || {
-        let bytes = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.split('\0').find_map(|part| part.strip_prefix(name).map(str::to_owned))
-    })?
+    crate::linux::apart::run(Duration::from_millis(500), move || environ::read(pid).remove(name))?
 }
 
 /// The gate that most of these name in their environment.
 pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
     let mut votes: BTreeMap<String, usize> = BTreeMap::new();
-    for gate in pids.iter().filter_map(|pid| variable(*pid, "WRITEGATE_GATE=")) {
+    for gate in pids.iter().filter_map(|pid| variable(*pid, "WRITEGATE_GATE")) {
         *votes.entry(gate).or_default() += 1;
     }
     votes.into_iter().max_by_key(|(_, count)| *count).map(|(gate, _)| gate)
@@ -129,5 +125,5 @@ pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
 
 /// Does this process's environment name the gate? `default` is asked for by silence.
 pub fn asks_for(pid: i32, gate: &str) -> bool {
-    variable(pid, "WRITEGATE_GATE=").map_or(gate == "default", |named| named == gate)
+    variable(pid, "WRITEGATE_GATE").map_or(gate == "default", |named| named == gate)
 }

@@ -5,13 +5,14 @@ mod table;
 mod watch;
 
 use super::print;
-use crate::census::blockers::{self, Blocker};
+use crate::census::blockers;
 use crate::duration;
 use crate::evidence::coverage;
 use crate::freeze::session::look_around;
 use crate::gatedir::stats;
 use crate::gatedir::{self, Gate};
-use crate::linux::sys;
+use crate::linux::clock;
+use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
 use prom::Figures;
 use serde::Serialize;
@@ -146,7 +147,7 @@ fn state(name: &str) -> Result<State> {
     let (_helper, census) = look_around(&gates)?;
     let [gate] = gates;
     let page = gate.page.get();
-    let (barrier, now) = (page.barrier.load(Acquire), sys::now_ns());
+    let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
     let processes = census
         .alive(0)
         .map(|member| {
@@ -154,7 +155,7 @@ fn state(name: &str) -> Result<State> {
             let waiting = blockers::waiting(member);
             let state = match (blocking.first(), waiting.first()) {
                 (Some(_), _) => "in-flight".to_owned(),
-                (None, Some(waits)) => waits.state.clone(),
+                (None, Some(waits)) => waits.state.name().to_owned(),
                 (None, None) => "idle".to_owned(),
             };
             let view = member.view.as_ref();

@@ -1,7 +1,7 @@
 //! A gate as lines that a person reads.
 
 use super::State;
-use crate::census::blockers::Blocker;
+use crate::outcome::blocker::Blocker;
 use std::io::IsTerminal;
 
 /// Colours, or none.

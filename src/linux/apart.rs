@@ -1,11 +1,15 @@
-//! Looks at processes from a child of our own: whatever takes another process's
-//! `mmap_lock` (`maps`, `environ`) hangs, sometimes for good, while that process is
-//! stuck on a dead disk. The child then hangs in our stead.
+//! One answer from a child of our own: whatever takes another process's `mmap_lock` (`maps`,
+//! `environ`) hangs, sometimes for good, while that process is stuck on a dead disk. The
+//! child then hangs in our stead.
 
+use crate::linux::fork;
+use crate::linux::poll::wait_readable;
+use crate::linux::process;
+use nix::fcntl::OFlag;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Runs `work` in a child; None if it has not answered in time, or died.
@@ -13,33 +17,21 @@ pub fn run<T: Serialize + DeserializeOwned>(
     patience: Duration,
     work: impl FnOnce() -> T,
 ) -> Option<T> {
-    let mut ends = [0; 2];
-    // SAFETY: `ends` has room for two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return None;
-    }
-    // SAFETY: the kernel has just given them to us.
-    let [out, into] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    // SAFETY: this command has one thread here; the child ends by _exit.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        drop(out);
+    let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
+    let (out, mut into) = (File::from(out), File::from(into));
+    let pid = fork::child(|| {
+        fork::keep_only(into.as_fd());
         let bytes = serde_json::to_vec(&work()).unwrap_or_default();
-        let _ = File::from(into).write_all(&bytes);
-        // SAFETY: ends the child without running what belongs to its parent.
-        unsafe { libc::_exit(0) };
-    }
+        let _ = into.write_all(&bytes);
+    });
     drop(into);
-    if pid < 0 {
-        return None;
-    }
-    let bytes = read_until(File::from(out), Instant::now() + patience);
+    let pid = pid.ok()?;
+    let bytes = read_until(out, Instant::now() + patience);
     // Either it has ended, or it is stuck in the kernel: never wait for that.
-    crate::linux::sys::kill(pid, libc::SIGKILL);
-    // SAFETY: the status is not asked for.
-    unsafe {
-        libc::waitpid(pid, std::ptr::null_mut(), if bytes.is_some() { 0 } else { libc::WNOHANG })
-    };
+    process::abandon_child(pid);
+    if bytes.is_some() {
+        process::reap_child(pid);
+    }
     serde_json::from_slice(&bytes?).ok()
 }
 
@@ -47,8 +39,8 @@ pub fn run<T: Serialize + DeserializeOwned>(
 fn read_until(mut from: File, until: Instant) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
-        let left = until.saturating_duration_since(Instant::now()).as_millis() as i32;
-        if !crate::linux::sys::wait_readable(&[from.as_raw_fd()], left) {
+        let left = until.saturating_duration_since(Instant::now()).as_millis() as u64;
+        if !wait_readable(&[from.as_fd()], left) {
             return None;
         }
         let mut part = [0; 65536];
