@@ -1,7 +1,7 @@
 //! The arguments of `writegate freeze`.
 
 use crate::duration;
-use crate::freeze::Require;
+use crate::evidence::wanted::Require;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,10 +4,12 @@
 //! Schema version 1. Fields are added, never changed in meaning; a change of
 //! meaning is another number.
 
-use crate::census::blockers::Blocker;
-use crate::drive::quiet::Quiet;
+use crate::duration::show_ms;
+use crate::linux::clock;
+use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::{Fault, Result};
-use crate::outcome::verdict::{Coverage, Verdict, VerdictLine};
+use crate::outcome::finding::{Finding, FindingKind};
+use crate::outcome::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -29,7 +31,7 @@ impl Moment {
         if monotonic_ns == 0 {
             return Moment::default();
         }
-        let (now, wall) = (crate::linux::sys::now_ns(), crate::linux::sys::wall_ns());
+        let (now, wall) = (clock::now_ns(), clock::wall_ns());
         Moment { monotonic_ns, wall_ns: wall.wrapping_sub(now).wrapping_add(monotonic_ns) }
     }
 }
@@ -47,56 +49,122 @@ pub struct Process {
     pub cannot_hold: Vec<String>,
 }
 
-/// Something found that speaks for or against the snapshot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// `escape`, `ungated-writer`, `uncovered`, `unchecked`, `held-with-lock`.
-    pub kind: FindingKind,
-    /// The process, if there is one.
-    pub pid: Option<i32>,
-    /// Its program.
-    pub program: Option<String>,
-    /// The file.
-    pub path: Option<String>,
-    /// In words.
-    pub what: String,
+/// How much of the service the gate covers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// Everything that could be seen of the service is gated.
+    Full,
+    /// Some process, or some way to write, is not.
+    Partial,
+    /// Nothing is.
+    None,
 }
 
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(pid) = self.pid {
-            write!(f, "pid {pid}")?;
-            if let Some(program) = &self.program {
-                write!(f, " ({program})")?;
-            }
-            f.write_str(": ")?;
+impl Coverage {
+    /// What these findings leave.
+    pub fn of(findings: &[Finding]) -> Coverage {
+        let covered =
+            |f: &Finding| !matches!(f.kind, FindingKind::Uncovered | FindingKind::UngatedWriter);
+        if findings.iter().all(covered) { Coverage::Full } else { Coverage::Partial }
+    }
+
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coverage::Full => "full",
+            Coverage::Partial => "partial",
+            Coverage::None => "none",
         }
-        f.write_str(&self.what)?;
-        if let Some(path) = &self.path {
-            write!(f, ": {path}")?;
-        }
-        Ok(())
     }
 }
 
-/// What a finding means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FindingKind {
-    /// A protected file changed while the gate was closed.
-    Escape,
-    /// A process that is not gated has a protected file open for writing.
-    UngatedWriter,
-    /// A process or a way to write that the gate does not cover.
-    Uncovered,
-    /// Could not be checked.
-    Unchecked,
-    /// A process was held while it owned a lock: other programs could see that.
-    HeldWithLock,
-    /// A process owned a dotlock while the snapshot was taken.
-    Dotlock,
-    /// A process died inside a section, before or during the freeze.
-    DiedInSection,
+/// The line for one gate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerdictLine {
+    /// The gate's name.
+    pub gate: String,
+    /// What may be claimed.
+    pub verdict: Verdict,
+    /// How much is covered.
+    pub coverage: Coverage,
+    /// Number of this freeze on this gate.
+    pub generation: u64,
+    /// Raising the barrier to nothing in flight, ns.
+    pub drain_ns: u64,
+    /// Raising the barrier to lowering it, ns.
+    pub held_ns: u64,
+    /// Gated processes.
+    pub procs: usize,
+    /// Threads that waited at the barrier, at most at one time.
+    pub waiters: u32,
+    /// Processes that were let in so that the drain could end.
+    pub admitted: u32,
+    /// Changes that went past the closed gate.
+    pub escaped: u32,
+    /// The barrier was opened for a moment during the drain.
+    pub openings: u32,
+    /// With `--wait-quiet`: it became quiet before the barrier went up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<bool>,
+}
+
+impl VerdictLine {
+    /// Of a freeze of which nothing was measured.
+    pub fn unmeasured(gate: String, verdict: Verdict) -> VerdictLine {
+        VerdictLine {
+            gate,
+            verdict,
+            coverage: Coverage::None,
+            generation: 0,
+            drain_ns: 0,
+            held_ns: 0,
+            procs: 0,
+            waiters: 0,
+            admitted: 0,
+            escaped: 0,
+            openings: 0,
+            quiet: None,
+        }
+    }
+}
+
+impl std::fmt::Display for VerdictLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "writegate: gate={} verdict={} coverage={} gen={} drain={} held={} procs={} waiters={} \
+             admitted={} escaped={}",
+            self.gate,
+            self.verdict.name(),
+            self.coverage.name(),
+            self.generation,
+            show_ms(self.drain_ns),
+            show_ms(self.held_ns),
+            self.procs,
+            self.waiters,
+            self.admitted,
+            self.escaped
+        )?;
+        match self.quiet {
+            None => Ok(()),
+            Some(true) => f.write_str(" quiet=yes"),
+            Some(false) => f.write_str(" quiet=no"),
+        }
+    }
+}
+
+/// What came of waiting for a quiet moment (`--wait-quiet`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QuietWait {
+    /// It became quiet before the end of the wait.
+    pub reached: bool,
+    /// How long that took, all attempts together, ms.
+    pub waited_ms: f64,
+    /// Processes with a section open, at the last look.
+    pub sections: u32,
+    /// Calls in flight, at the last look.
+    pub calls: u32,
 }
 
 /// One gate of a freeze.
@@ -115,7 +183,7 @@ pub struct GateRecord {
     pub opened: Moment,
     /// Its processes.
     pub processes: Vec<Process>,
-    /// Who was in flight when draining was given up.
+    /// What was in flight when draining was given up.
     pub blockers: Vec<Blocker>,
     /// What was found.
     pub findings: Vec<Finding>,
@@ -160,7 +228,7 @@ pub struct Record {
     pub limit_hit: Option<String>,
     /// What came of waiting for a quiet moment, if it was asked for.
     #[serde(default)]
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<QuietWait>,
     /// Attempts made.
     pub attempts: u32,
     /// The freeze was asked for.
@@ -195,12 +263,5 @@ impl Record {
             .and_then(|()| std::fs::rename(&beside, path))
             .inspect_err(|_| drop(std::fs::remove_file(&beside)))
             .map_err(failed)
-    }
-
-    /// The coverage that findings leave.
-    pub fn coverage(findings: &[Finding]) -> Coverage {
-        let covered =
-            |f: &Finding| !matches!(f.kind, FindingKind::Uncovered | FindingKind::UngatedWriter);
-        if findings.iter().all(covered) { Coverage::Full } else { Coverage::Partial }
     }
 }

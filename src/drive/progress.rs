@@ -1,9 +1,9 @@
 //! One gate's drain under way, and what is remembered of it.
 
-use crate::census::blockers::Blocker;
-use crate::drive::pass::Reading;
-use crate::linux::sys;
-use crate::outcome::report::Finding;
+use crate::drive::reading::{Reading, ShownWord};
+use crate::linux::clock;
+use crate::outcome::blocker::Blocker;
+use crate::outcome::finding::Finding;
 use gate::admission::Grant;
 use gate::drain::{Answer, Drain, Limits, Order, Outcome};
 use gate::quiesce::Rounds;
@@ -16,13 +16,19 @@ const STUCK_AFTER_NS: u64 = 15_000_000;
 const OPENINGS: u32 = 8;
 /// Pauses between passes grow from this, half as long again each time.
 pub(super) const PAUSE_MIN_NS: u64 = 100_000;
+/// While nothing moves for longer than this, processes are listed, and those in flight are asked
+/// whether they work.
+pub(super) const LIST_AFTER_NS: u64 = 2_000_000;
+/// What one activity more adds: odd, with bits set all over, so that digests that it is mixed
+/// into do not come back.
+const ACTIVITY: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One gate's drain, and what is remembered of it.
-pub struct Run {
-    pub(super) drain: Drain,
+pub struct GateDrain {
+    pub(super) machine: Drain,
     pub(super) answer: Answer,
     pub(super) reading: Reading,
-    pub(super) given: Vec<Grant>,
+    pub(super) grants: Vec<Grant>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// The last pass.
@@ -37,13 +43,14 @@ pub struct Run {
     pub admitted: u32,
     /// The highest number of threads seen waiting.
     pub waiters: u32,
-    /// Who was in flight when draining was given up.
+    /// What was in flight when draining was given up.
     pub blockers: Vec<Blocker>,
-    /// Who was in flight when that was last put down, and when it was.
+    /// What was in flight when that was last put down, ...
     pub(super) named: Vec<Blocker>,
+    /// ... when it was, ...
     pub(super) named_at: u64,
-    /// What those in flight showed then.
-    pub(super) named_motion: u64,
+    /// ... and the digest of its words then.
+    pub(super) named_digest: u64,
     /// Lock files that lie in the snapshot.
     pub dotlocks: Vec<Finding>,
     pub(super) deadline: u64,
@@ -51,24 +58,28 @@ pub struct Run {
     pub(super) raised: bool,
     pub(super) images_checked: bool,
     pub(super) pause_ns: u64,
-    pub(super) born_next: u64,
+    /// When the processes are listed again.
+    pub(super) list_next: u64,
+    /// Another number each time that something was seen at work.
     pub(super) activity: u64,
+    /// When something in flight was last seen to move.
     pub(super) moved_at: u64,
     pub(super) rounds: Rounds,
-    pub(super) rested: HashSet<usize>,
-    pub(super) held_at_opening: Vec<(usize, usize, u64)>,
-    /// Every thread's word (member, slot, word) as the last pass before the snapshot
-    /// saw it: tells afterwards who passed.
-    pub drained_words: Vec<(usize, usize, u64)>,
+    /// Members that have quiesced in the present round.
+    pub(super) quiesced: HashSet<usize>,
+    pub(super) held_at_opening: Vec<ShownWord>,
+    /// Every thread's word as the last pass before the snapshot saw it: tells afterwards which
+    /// passed.
+    pub drained_words: Vec<ShownWord>,
 }
 
-impl Run {
-    pub(super) fn new(deadline: u64, drain_until: u64, order: Option<Order>) -> Run {
-        Run {
-            drain: Drain::new(limits(deadline, drain_until, order)),
+impl GateDrain {
+    pub(super) fn new(deadline: u64, drain_until: u64, order: Option<Order>) -> GateDrain {
+        GateDrain {
+            machine: Drain::new(limits(deadline, drain_until, order)),
             answer: Answer::Done(0),
             reading: Reading::default(),
-            given: Vec::new(),
+            grants: Vec::new(),
             outcome: None,
             last: Summary::default(),
             closed_at: 0,
@@ -79,18 +90,18 @@ impl Run {
             blockers: Vec::new(),
             named: Vec::new(),
             named_at: 0,
-            named_motion: 0,
+            named_digest: 0,
             dotlocks: Vec::new(),
             deadline,
             drain_until,
             raised: false,
             images_checked: false,
             pause_ns: PAUSE_MIN_NS,
-            born_next: 0,
+            list_next: 0,
             activity: 0,
             moved_at: 0,
             rounds: Rounds::default(),
-            rested: HashSet::new(),
+            quiesced: HashSet::new(),
             held_at_opening: Vec::new(),
             drained_words: Vec::new(),
         }
@@ -98,14 +109,7 @@ impl Run {
 
     /// The deadline in force.
     pub fn deadline(&self) -> u64 {
-        self.drain.deadline()
-    }
-
-    /// From now on only those count who passed. `fenced`: whoever had passed by now
-    /// shows it.
-    pub fn at_thaw(&mut self, fenced: bool) {
-        self.reading.exec_is_past = true;
-        self.reading.asking_is_waiting = fenced;
+        self.machine.deadline()
     }
 
     /// The last pass, as it was read.
@@ -113,15 +117,39 @@ impl Run {
         &self.reading
     }
 
-    /// Begins again behind a barrier that is up: somebody came late.
+    /// After a fence: passes begin anew.
+    pub(super) fn begin_passes(&mut self, now: u64) {
+        self.pause_ns = PAUSE_MIN_NS;
+        self.moved_at = now;
+        self.list_next = now + LIST_AFTER_NS;
+    }
+
+    /// Something was seen at work, though no word moved.
+    pub(super) fn note_activity(&mut self) {
+        self.activity = self.activity.wrapping_add(ACTIVITY);
+    }
+
+    /// Begins again behind a barrier that is up: a process came late.
     pub(super) fn again(&mut self) {
-        self.openings += self.drain.openings();
-        self.admitted += self.drain.admitted();
-        self.deadline = self.drain.deadline() + 1;
+        self.count_machine();
+        self.deadline = self.machine.deadline() + 1;
         // Behind a barrier that is up there is no order any more.
-        self.drain = Drain::new(limits(self.deadline, self.drain_until, None));
+        self.machine = Drain::new(limits(self.deadline, self.drain_until, None));
         self.outcome = None;
-        self.answer = Answer::Done(sys::now_ns());
+        self.answer = Answer::Done(clock::now_ns());
+    }
+
+    /// It is over, for better or worse.
+    pub(super) fn close(&mut self, now: u64) {
+        if self.ended_at == 0 {
+            self.ended_at = now;
+        }
+        self.count_machine();
+    }
+
+    fn count_machine(&mut self) {
+        self.openings += self.machine.openings();
+        self.admitted += self.machine.admitted();
     }
 }
 
