@@ -3,10 +3,10 @@
 
     run.py [--only PATTERN]
 
-Debian packages: qemu-guest-agent borgmatic borgbackup restic btrbk rsnapshot btrfs-progs. ansible-core and
-borgmatic 2 come from PyPI into a folder under /var/tmp. What is not there is skipped aloud. Each case has a
-good run whose copy must be whole, and a bad one (the gate does not drain, the thaw comes late) that must be
-seen where that tool shows it.
+Debian packages: qemu-guest-agent borgmatic borgbackup restic btrbk rsnapshot snapper sanoid zfs-fuse btrfs-progs.
+ansible-core and borgmatic 2 come from PyPI into a folder under /var/tmp. What is not there is skipped aloud. Each
+hook has a good run whose copy must be whole, and the bad ones of bad.py, which must be seen where that tool shows
+it and must leave the good copy where it is.
 """
 import argparse
 import fnmatch

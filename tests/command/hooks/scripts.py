@@ -13,7 +13,7 @@ def test_hook_prints_the_files(rig):
         if text.startswith("#!/bin/sh"):
             run("sh", "-n", texts[text])
     done = run(BIN / "writegate", "hook", "nothing", env=rig.environment(), check=False)
-    assert done.returncode == 64 and "there are around, qemu-ga" in done.stderr, done.stderr
+    assert done.returncode == 64 and "there are around, snapshot" in done.stderr, done.stderr
 
 
 def test_without_the_gate_copies_are_torn(rig):
