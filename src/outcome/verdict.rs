@@ -102,7 +102,7 @@ const ALL: [Entry; 10] = [
         limit: Some("drain"),
         cells: [
             "was not taken (`--policy abort`)",
-            "look at who blocks: pid, program, call, file, age are printed, also of one that was \
+            "look at what blocks: pid, program, call, file, age are printed, also of one that was \
              in the way and has ended since; run `writegate rehearse`; a longer `--drain`, more \
              `--retries`, a quieter moment, or a profile line if a lock is held for life",
         ],
