@@ -5,10 +5,11 @@ use crate::census::member::Member;
 use crate::census::region::MappedRegion;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Looked, RegionFound};
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::poll::readable;
 use crate::linux::process::pidfd_open;
 use crate::linux::procfs::{self, Stat};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// All members of all gates.
@@ -21,8 +22,10 @@ pub struct Census {
     pub seen: HashMap<i32, Seen>,
     /// Have the library loaded and map no present page of ours.
     pub detached: HashMap<i32, Detached>,
-    /// Could not be looked into because we may not.
-    pub denied: HashSet<i32>,
+    /// Could not be looked at, and are not proved to be gone: why.
+    pub unseen: BTreeMap<i32, WhyNot>,
+    /// The last list of all processes could not be had, or not whole: why.
+    pub unlisted: Option<WhyNot>,
     /// Newcomers by gate that the drain has not been told of yet.
     pub newcomers: Vec<u32>,
     /// Are gated by, or map a page of, another gate.
@@ -74,13 +77,26 @@ impl Census {
             // The handle and the image first, the look after: what happens in
             // between shows as a change later, never as something missed.
             let handle = pidfd_open(pid).ok();
-            let Some(stat) = procfs::stat(pid) else { continue };
+            let stat = match procfs::look_at(pid) {
+                Look::Seen(stat) => stat,
+                Look::Gone(_) => {
+                    self.unseen.remove(&pid);
+                    continue;
+                }
+                Look::NotSeen(why) => {
+                    self.unseen.insert(pid, why);
+                    continue;
+                }
+            };
             let (start, image) = (stat.start, stat.image);
             if stat.kernel {
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Kernel });
             } else if !stat.is_dead() {
                 before.insert(pid, (stat, handle));
-            } else if self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
+                continue;
+            }
+            self.unseen.remove(&pid);
+            if stat.is_dead() && self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
                 // Where orphans are not reaped there are hundreds.
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
             }
@@ -88,10 +104,19 @@ impl Census {
         let asked: Vec<i32> = before.keys().copied().collect();
         for (looked, fd) in helper.look(&asked) {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
-            if procfs::stat(looked.pid).is_none_or(|now| now.start != stat.start) {
-                continue;
+            match procfs::look_at(looked.pid) {
+                Look::Seen(now) if now.start == stat.start => {
+                    self.take_in(looked, fd, stat, handle);
+                }
+                // Another process has its number now: the next list shows it.
+                Look::Seen(_) => {}
+                Look::Gone(_) => drop(self.unseen.remove(&looked.pid)),
+                Look::NotSeen(why) => drop(self.unseen.insert(looked.pid, why)),
             }
-            self.take_in(looked, fd, stat, handle);
+        }
+        // No answer came.
+        for (pid, _) in before {
+            self.unseen.insert(pid, WhyNot::Hangs);
         }
         self.link_parents();
     }
@@ -104,14 +129,17 @@ impl Census {
         handle: Option<OwnedFd>,
     ) {
         let pid = looked.pid;
-        self.denied.remove(&pid);
+        self.unseen.remove(&pid);
         self.detached.remove(&pid);
         self.elsewhere.remove(&pid);
         if looked.any_page && looked.page.is_none() && looked.other_page.is_none() {
             self.elsewhere.insert(pid);
         }
-        if looked.error.is_some_and(|e| e == libc::EACCES || e == libc::EPERM) {
-            self.denied.insert(pid);
+        // One whose threads have all begun to exit loses its memory first, and makes no call again.
+        if let Some(error) = looked.error
+            && !(error == libc::ESRCH && procfs::is_exiting(pid))
+        {
+            self.unseen.insert(pid, WhyNot::Errno(error));
         }
         let old = match self.seen.get(&pid) {
             Some(&Seen { kind: ProcessKind::Member(gate, at), start, .. })
@@ -147,7 +175,8 @@ impl Census {
         }
         if let Some((gate, at)) = old {
             let member = &mut self.gates[gate][at];
-            if member.execs_under_a_lock() {
+            // One that could not be looked at is what it was, as far as is known.
+            if looked.error.is_some() || member.execs_under_a_lock() {
                 // Between exec and our constructor it maps nothing of ours, and holds
                 // its lock: its set is half-done until it shows.
                 member.unknown = true;
@@ -273,7 +302,11 @@ impl Census {
             }
             // Without handles (old kernels): pid and start time.
             for m in members.iter_mut().filter(|m| !m.gone && m.pidfd.is_none()) {
-                m.gone = procfs::stat(m.pid).is_none_or(|s| s.start != m.stat.start || s.is_dead());
+                m.gone = match procfs::look_at(m.pid) {
+                    Look::Seen(now) => now.start != m.stat.start || now.is_dead(),
+                    Look::Gone(_) => true,
+                    Look::NotSeen(_) => false,
+                };
                 some |= m.gone;
             }
         }

@@ -10,6 +10,7 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::linux::helper::owner::Helper;
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
 
 /// How often a listing is repeated because a process was born meanwhile.
@@ -33,7 +34,16 @@ impl Census {
             // becomes from then on waits.
             let first = round == 0;
             let born_before = procfs::last_pid();
-            let mut look = procfs::pids();
+            let mut look = match procfs::pids() {
+                Ok(pids) => {
+                    self.unlisted = None;
+                    pids
+                }
+                Err(e) => {
+                    self.unlisted = Some(WhyNot::of(&e));
+                    return;
+                }
+            };
             look.retain(|pid| self.must_look(*pid, first && images, first && seeking));
             self.look(helper, &look);
             // A parent that forked and died while we listed would hide its child. (One
@@ -49,6 +59,9 @@ impl Census {
             return false;
         }
         let Some(seen) = self.seen.get(&pid) else { return true };
+        if self.unseen.contains_key(&pid) {
+            return images || seeking;
+        }
         match seen.kind {
             ProcessKind::Kernel => false,
             ProcessKind::Sharing => true,
@@ -63,8 +76,11 @@ impl Census {
             }
             _ => {
                 images
-                    && procfs::stat(pid)
-                        .is_some_and(|now| now.start != seen.start || now.image != seen.image)
+                    && match procfs::look_at(pid) {
+                        Look::Seen(now) => now.start != seen.start || now.image != seen.image,
+                        Look::Gone(_) => false,
+                        Look::NotSeen(_) => true,
+                    }
             }
         }
     }

@@ -1,21 +1,35 @@
 //! What the command writes: lines of the result on stdout, remarks on stderr, and a
 //! freeze's record on both.
 
+use crate::linux::standard_streams;
 use crate::outcome::finding::FindingKind;
 use crate::outcome::record::{GateRecord, Record};
 use crate::outcome::verdict::Verdict;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// A remark on stderr; never an error of its own.
+/// Something that was to be written is lost: full, closed, or its reader is gone.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// A remark on stderr.
 pub fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "writegate: {message}");
+    if writeln!(std::io::stderr(), "writegate: {message}").is_err() {
+        LOST.store(true, Relaxed);
+    }
 }
 
-/// A line of the result, on stdout; never an error of its own.
+/// A line of the result, on stdout.
 pub fn print(line: &str) {
     let mut out = std::io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        LOST.store(true, Relaxed);
+    }
+}
+
+/// Is something lost that was to be written? Then nothing may end well.
+pub fn is_lost() -> bool {
+    LOST.load(Relaxed) || standard_streams::were_closed()
 }
 
 /// Prints a record: what was noted and found on stderr, one line a gate on stdout,
@@ -59,7 +73,7 @@ fn remarks(record: &Record, gate: &GateRecord) {
     for finding in &gate.findings {
         let trusted = matches!(
             finding.kind,
-            FindingKind::Unchecked | FindingKind::HeldWithLock | FindingKind::Dotlock
+            FindingKind::Outsider | FindingKind::HeldWithLock | FindingKind::Dotlock
         );
         if !trusted {
             say(&format!("gate {name}: {finding}"));

@@ -35,6 +35,7 @@ pub struct Service {
     members: HashSet<i32>,
     units: HashSet<String>,
     programs: HashSet<PathBuf>,
+    users: HashSet<u32>,
 }
 
 impl Service {
@@ -45,9 +46,15 @@ impl Service {
             service.members.insert(member.pid);
             let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
             service.units.extend(unit);
-            service.programs.extend(procfs::exe(member.pid).filter(|exe| !is_common(exe)));
+            service.users.extend(procfs::uid(member.pid).filter(|uid| *uid != 0));
+            service.programs.extend(procfs::exe(member.stat.by).filter(|exe| !is_common(exe)));
         }
         service
+    }
+
+    /// Does it run as a user (other than root) of the members? Also if that cannot be told.
+    pub fn has_user_of(&self, pid: i32) -> bool {
+        procfs::uid(pid).is_none_or(|uid| self.users.contains(&uid))
     }
 
     /// Why this process, which is not gated, ought to be; None: it ought not.
@@ -71,7 +78,9 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
     let service = Service::of(census, at);
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
-        if seen.kind != ProcessKind::Other || census.elsewhere.contains(&pid) {
+        // One that stays undecided has no C library that we know: static, perhaps.
+        let decided = matches!(seen.kind, ProcessKind::Other | ProcessKind::Undecided);
+        if !decided || census.elsewhere.contains(&pid) || census.unseen.contains_key(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };

@@ -10,21 +10,33 @@
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
 use super::ancestry::reaches;
-use super::coverage::{self, Service, Ungated};
+use super::concern;
+use super::coverage::{self, Service};
 use super::places::Places;
-use super::wanted::{Require, Wanted};
+use super::wanted::Wanted;
 use super::watch::Watch;
 use super::{flush, holders, locks, writers};
+use crate::census::kinds::ProcessKind;
 use crate::drive::session::Session;
 use crate::linux::clock;
-use crate::outcome::finding::{Cause, Finding, FindingKind};
+use crate::linux::look::WhyNot;
+use crate::linux::process::is_there;
+use crate::linux::procfs;
+use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::outcome::ledger::Ledger;
+use crate::outcome::verdict::Verdict;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
 const SUSPECT_LOOKS: usize = 10;
+/// The same of one that may still be starting.
+const UNDECIDED_LOOKS: usize = 30;
 const BETWEEN_LOOKS_NS: u64 = 10_000_000;
+/// How often, and how far apart, one that could not be looked at is looked at again.
+const UNSEEN_LOOKS: usize = 5;
+const BETWEEN_UNSEEN_NS: u64 = 1_000_000;
 /// Longest flush before the barrier goes up: only we wait for it.
 const PRE_FLUSH: Duration = Duration::from_secs(30);
 
@@ -33,11 +45,9 @@ const PRE_FLUSH: Duration = Duration::from_secs(30);
 pub struct Evidence {
     pub(super) wanted: Wanted,
     /// What was found, by gate.
-    pub(super) findings: Vec<Vec<Finding>>,
+    pub(super) ledgers: Vec<Ledger>,
     pub(super) places: Vec<Places>,
-    /// What looked ungated before anything was held, by gate.
-    pub(super) ungated: Vec<Vec<Ungated>>,
-    services: Vec<Service>,
+    pub(super) services: Vec<Service>,
     pub(super) watch: Watch,
     /// Next member to be asked for its locks, by gate.
     pub(super) locks_asked: Vec<usize>,
@@ -50,7 +60,7 @@ impl Evidence {
         let gates = session.gates.len();
         let mut evidence = Evidence {
             wanted: wanted.clone(),
-            findings: vec![Vec::new(); gates],
+            ledgers: vec![Ledger::default(); gates],
             locks_asked: vec![0; gates],
             ..Evidence::default()
         };
@@ -59,12 +69,14 @@ impl Evidence {
         }
         for at in 0..gates {
             let Session { gates, census, helper, .. } = session;
-            evidence.places.push(Places::of(&gates[at], census, at, helper, &wanted.paths));
+            let ledger = &mut evidence.ledgers[at];
+            let places = Places::of(&gates[at], census, at, helper, &wanted.paths, ledger);
+            evidence.places.push(places);
+            evidence.services.push(Service::of(census, at));
             evidence.look_for_writers(session, at);
-            evidence.ungated.push(coverage::ungated(&session.census, at));
-            evidence.services.push(Service::of(&session.census, at));
+            evidence.look_for_gaps(session, at);
             if evidence.places[at].dirs.is_empty() {
-                evidence.findings[at].push(Cause::NoDirectories.into());
+                evidence.ledgers[at].note(Cause::NoDirectories);
             }
         }
         evidence.watch = Watch::prepare(&evidence.places);
@@ -74,15 +86,54 @@ impl Evidence {
     /// Time has passed since it was gathered, and nothing is held yet: what looks
     /// ungated now.
     pub fn refresh(&mut self, session: &Session) {
-        for (at, ungated) in self.ungated.iter_mut().enumerate() {
-            *ungated = coverage::ungated(&session.census, at);
-            self.services[at] = Service::of(&session.census, at);
+        for (at, service) in self.services.iter_mut().enumerate() {
+            *service = Service::of(&session.census, at);
         }
     }
 
-    /// Writers that were known before anything was held, of any gate.
-    pub fn known_writers(&self) -> bool {
-        self.findings.iter().flatten().any(|f| f.kind == FindingKind::UngatedWriter)
+    /// What is known already speaks against the snapshot: nothing need be held to learn that.
+    pub fn objection(&self) -> Option<Verdict> {
+        let terms = self.wanted.terms();
+        Verdict::worst(self.ledgers.iter().filter_map(|ledger| ledger.objection(&terms)))
+    }
+
+    /// What could not be looked at so far, as far as it concerns this gate.
+    pub(super) fn note_unseen(&mut self, session: &mut Session, at: usize) {
+        // What fails in the middle of an exec does not a moment later.
+        for _ in 0..UNSEEN_LOOKS {
+            let passing = |why: &WhyNot| !why.is_for_want_of_rights() && *why != WhyNot::Hangs;
+            let unseen = session.census.unseen.iter().filter(|(_, why)| passing(why));
+            let pids: Vec<i32> = unseen.map(|(pid, _)| *pid).collect();
+            if pids.is_empty() {
+                break;
+            }
+            clock::sleep_ns(BETWEEN_UNSEEN_NS);
+            session.census.look(&mut session.helper, &pids);
+        }
+        let (census, ledger) = (&session.census, &mut self.ledgers[at]);
+        if let Some(why) = census.unlisted {
+            ledger.not_seen(Subject::Listing, None, why);
+        }
+        if session.helper.gave_up {
+            ledger.not_seen(Subject::Listing, None, WhyNot::Hangs);
+        }
+        for (&pid, &why) in &census.unseen {
+            if is_there(pid) && concern::is_concerned(census, &self.services[at], pid, why) {
+                let program = procfs::stat(pid).map(|stat| stat.comm).unwrap_or_default();
+                ledger.not_seen(Subject::Process, Some((pid, &program)), why);
+            }
+        }
+    }
+
+    /// What of the service is not gated, and what a gated process can do past the gate: after
+    /// [`Evidence::look_for_writers`], which gives those time that are only starting.
+    pub(super) fn look_for_gaps(&mut self, session: &mut Session, at: usize) {
+        for ungated in coverage::ungated(&session.census, at) {
+            let cause = Cause::Ungated(ungated.why);
+            self.ledgers[at].note(Finding::of(cause, ungated.pid, Some(ungated.program)));
+        }
+        self.ledgers[at].note_all(coverage::ways_past(&session.census, at));
+        self.note_unseen(session, at);
     }
 
     /// A process on its way from exec to our constructor has its files open already
@@ -90,25 +141,27 @@ impl Evidence {
     /// One that looks ungated is therefore looked at again until it does not, or still
     /// does after a time that no start takes.
     pub(super) fn look_for_writers(&mut self, session: &mut Session, at: usize) {
-        for _ in 0..SUSPECT_LOOKS {
-            let suspects = writers::ungated_writers(&session.census, &self.places[at]);
+        let service = Service::of(&session.census, at);
+        for look in 0..UNDECIDED_LOOKS {
+            let suspects = writers::ungated_writers(&session.census, &service, &self.places[at]);
             let mut pids: Vec<i32> = suspects.iter().filter_map(|f| f.pid).collect();
             pids.extend(coverage::ungated(&session.census, at).iter().map(|u| u.pid));
-            if pids.is_empty() {
+            // One of which no C library shows yet may be slow to start.
+            let undecided = |pid: &i32| {
+                let seen = session.census.seen.get(pid);
+                seen.is_some_and(|seen| seen.kind == ProcessKind::Undecided)
+            };
+            if pids.is_empty() || look >= SUSPECT_LOOKS && !pids.iter().any(undecided) {
                 break;
             }
             clock::sleep_ns(BETWEEN_LOOKS_NS);
             session.census.look(&mut session.helper, &pids);
         }
-        let mut new = writers::ungated_writers(&session.census, &self.places[at]);
+        let mut new = writers::ungated_writers(&session.census, &service, &self.places[at]);
         for detached in session.census.detached.values().filter(|d| d.old_page == Some(at)) {
             new.push(Finding::of(Cause::OldPage, detached.pid, Some(detached.comm.clone())));
         }
-        for found in new {
-            if !self.findings[at].contains(&found) {
-                self.findings[at].push(found);
-            }
-        }
+        self.ledgers[at].note_all(new);
     }
 
     fn dirs(&self) -> Vec<PathBuf> {
@@ -130,16 +183,24 @@ impl Evidence {
         }
         for (at, service) in self.services.iter().enumerate() {
             let Session { census, helper, .. } = session;
-            self.findings[at].extend(holders::unlisted(census, helper, service));
+            self.ledgers[at].note_all(holders::unlisted(census, helper, service));
+        }
+        for at in 0..self.ledgers.len() {
+            self.note_unseen(session, at);
         }
         if self.places.iter().any(|p| !p.dirs.is_empty()) {
             self.watch.arm(&self.places);
+            for (ledger, places) in self.ledgers.iter_mut().zip(&self.places) {
+                if self.watch.is_armed() && !places.dirs.is_empty() {
+                    ledger.watch_stands();
+                }
+            }
         }
         if self.wanted.sync {
             let left = deadline.saturating_sub(clock::now_ns());
             if let Err(why) = flush::flush(&self.dirs(), Duration::from_nanos(left)) {
-                for findings in &mut self.findings {
-                    findings.push(Cause::SyncFailed(why.clone()).into());
+                for ledger in &mut self.ledgers {
+                    ledger.note(Cause::SyncFailed(why.clone()));
                 }
             }
         }
@@ -167,7 +228,11 @@ impl Evidence {
     fn take_changes(&mut self) {
         let command = self.command;
         let me = std::process::id() as i32;
-        self.watch.take(|pid| reaches(pid, |at| Some(at) == command || at == me));
+        let places = &self.places;
+        self.watch.take(
+            |pid| reaches(pid, |at| Some(at) == command || at == me),
+            |path| places.iter().any(|places| places.holds(path)),
+        );
     }
 
     /// Compares the locks of one more member. False: all are done.
@@ -177,7 +242,10 @@ impl Evidence {
             let Some(member) = members.get(next) else { continue };
             self.locks_asked[at] += 1;
             if !member.gone && member.nonce != 0 {
-                self.findings[at].extend(locks::unknown_locks(member).unwrap_or_default());
+                let about = Some((member.pid, member.stat.comm.as_str()));
+                let look = locks::unknown_locks(member);
+                let found = self.ledgers[at].take(Subject::Locks, about, look);
+                self.ledgers[at].note_all(found.into_iter().flatten());
             }
             return true;
         }
@@ -185,12 +253,18 @@ impl Evidence {
     }
 
     /// The snapshot is made; the barrier is still up.
-    pub fn before_opening(&mut self, session: &Session) {
+    pub fn before_opening(&mut self, session: &Session, deadline: u64) {
         if !self.wanted.gather {
             return;
         }
-        if self.wanted.requires(Require::Locks) {
-            while self.ask_for_locks(session) {}
+        // Some 0.1 ms each: at most for half of what is left of the limit.
+        let until = clock::now_ns() + deadline.saturating_sub(clock::now_ns()) / 2;
+        while self.ask_for_locks(session) && clock::now_ns() < until {}
+        for (at, members) in session.census.gates.iter().enumerate() {
+            if self.locks_asked[at] < members.len() {
+                let left = members.len() - self.locks_asked[at];
+                self.ledgers[at].note(Cause::LocksNotCompared(left));
+            }
         }
         self.take_changes();
     }

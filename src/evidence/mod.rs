@@ -11,9 +11,11 @@
 //! | `locks` | kernel locks that a region does not list |
 //! | `watch` | changes while the gate is closed |
 //! | `flush` | `--sync` |
+//! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
 
 mod ancestry;
+pub mod concern;
 pub mod coverage;
 mod flush;
 pub mod gathered;

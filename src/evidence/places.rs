@@ -7,13 +7,12 @@
 use crate::census::list::Census;
 use crate::gatedir::Gate;
 use crate::linux::helper::owner::Helper;
+use crate::outcome::finding::{Cause, Subject};
+use crate::outcome::ledger::Ledger;
 use gate::profile::{self, Key};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// How many processes are asked for their environment.
-const ASKED: usize = 64;
 
 /// The protected places of one gate.
 #[derive(Clone, Debug, Default)]
@@ -32,22 +31,33 @@ impl Places {
         at: usize,
         helper: &mut Helper,
         named: &[PathBuf],
+        ledger: &mut Ledger,
     ) -> Places {
         let profile = gate.page.get().profile_text().to_owned();
         let mut dirs: BTreeSet<PathBuf> = named.iter().cloned().collect();
         let mut exclude = BTreeSet::new();
         dirs.extend(profile::values(&profile, Key::Path).map(PathBuf::from));
-        for member in census.alive(at).take(ASKED) {
-            let Some(described) = helper.describe(member.pid) else { continue };
+        for member in census.alive(at) {
+            let about = Some((member.pid, member.stat.comm.as_str()));
+            let look = helper.environment(member.pid);
+            let Some(environ) = ledger.take(Subject::Environment, about, look) else { continue };
             let parts = |name: &str| {
-                let value = described.environ.get(name).cloned().unwrap_or_default();
+                let value = environ.get(name).cloned().unwrap_or_default();
                 value.split(':').filter(|p| !p.is_empty()).map(str::to_owned).collect::<Vec<_>>()
             };
             dirs.extend(parts("WRITEGATE_PATHS").into_iter().map(PathBuf::from));
             exclude.extend(parts("WRITEGATE_EXCLUDE"));
         }
-        let resolved: BTreeSet<PathBuf> =
-            dirs.iter().filter_map(|dir| dir.canonicalize().ok()).collect();
+        let mut resolved = BTreeSet::new();
+        for dir in &dirs {
+            match dir.canonicalize() {
+                Ok(dir) => drop(resolved.insert(dir)),
+                Err(e) => {
+                    let shown = dir.display().to_string();
+                    ledger.note(Cause::NoDirectory(shown, e.to_string()));
+                }
+            }
+        }
         Places {
             dirs: resolved.into_iter().collect(),
             profile,

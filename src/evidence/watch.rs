@@ -5,9 +5,11 @@
 //! nor, where only a mount can be marked (btrfs subvolumes), names.
 
 use super::places::Places;
+use crate::linux::clock;
 use crate::linux::fanotify::{self, Event, FsId, Group, NoDirectory, Place, Scope};
+use crate::linux::look::WhyNot;
 use crate::linux::procfs;
-use crate::outcome::finding::Cause;
+use crate::outcome::finding::{Cause, Subject};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -21,10 +23,11 @@ use std::path::{Path, PathBuf};
 const STALE_ROUNDS: usize = 8;
 /// How much is read at a time, ...
 const BUFFER: usize = 256 * 1024;
-/// ... and how often: a flood must not hold the thaw up.
-const READS: usize = 64;
-/// So many changes are kept.
-const CHANGES: usize = 1000;
+/// ... and how long at once: a flood must not hold the thaw up. What is left is not seen, and that
+/// is said.
+const READS_NS: u64 = 500_000_000;
+/// So many changes of protected files by others are put down; the rest is counted.
+const CHANGES: usize = 100;
 /// The inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID).
 const FIRST_INODE_OF_A_SUBVOLUME: u64 = 256;
 
@@ -35,8 +38,6 @@ pub struct FileChange {
     pub pid: i32,
     /// Its name, if it still lived when it was asked.
     pub program: Option<String>,
-    /// Belongs to the snapshot command.
-    pub own: bool,
     /// What was changed.
     pub path: PathBuf,
     new_dir: bool,
@@ -57,8 +58,12 @@ pub struct Watch {
     groups: Vec<Group>,
     /// A directory of each file system, by its id.
     roots: HashMap<FsId, File>,
-    /// What was seen so far.
+    /// Changes of protected files by others, so far.
     pub changes: Vec<FileChange>,
+    /// So many more of them.
+    pub more: u64,
+    /// Directories whose file system cannot be asked for names, and why.
+    nameless: HashMap<PathBuf, String>,
     /// What could not be seen, and why.
     pub blind: Vec<Cause>,
 }
@@ -78,10 +83,14 @@ impl Watch {
     pub fn prepare(places: &[Places]) -> Watch {
         let mut watch = Watch::default();
         for dir in places.iter().flat_map(|p| &p.dirs) {
-            if let Ok(file) = File::open(dir)
-                && let Some(id) = fanotify::fsid(&file)
-            {
-                watch.roots.entry(id).or_insert(file);
+            // What a directory's handle means must be found out, or a change has no place: that
+            // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
+            match File::open(dir).and_then(|file| Ok((fanotify::fsid(&file)?, file))) {
+                Ok((id, file)) => match fanotify::resolves_handles(&file, dir) {
+                    Ok(()) => drop(watch.roots.entry(id).or_insert(file)),
+                    Err(e) => drop(watch.nameless.insert(dir.clone(), e.to_string())),
+                },
+                Err(e) => drop(watch.nameless.insert(dir.clone(), e.to_string())),
             }
         }
         watch
@@ -94,10 +103,16 @@ impl Watch {
         dirs.dedup();
         let (mut names, mut contents) = (None, None);
         for dir in dirs {
-            let Err(why) = add(&mut names, Scope::FileSystem, dir) else { continue };
+            let why = match self.nameless.get(dir) {
+                Some(why) => why.clone(),
+                None => match add(&mut names, Scope::FileSystem, dir) {
+                    Ok(()) => continue,
+                    Err(e) => e.to_string(),
+                },
+            };
             let shown = dir.display().to_string();
             self.blind.push(match add(&mut contents, Scope::Mount, dir) {
-                Ok(()) => Cause::OnlyMountWatched(shown, why.to_string()),
+                Ok(()) => Cause::OnlyMountWatched(shown, why),
                 Err(e) => Cause::NotWatched(shown, e.to_string()),
             });
         }
@@ -115,58 +130,78 @@ impl Watch {
         self.groups.iter().map(Group::fd).collect()
     }
 
-    /// Takes what was seen so far. `own`: is this a process of the command?
-    pub fn take(&mut self, own: impl Fn(i32) -> bool) {
+    /// Takes what was seen so far. `own`: is this a process of the command? `holds`: is this path
+    /// protected? (What lies elsewhere on the file system is let go at once.)
+    pub fn take(&mut self, own: impl Fn(i32) -> bool, holds: impl Fn(&Path) -> bool) {
+        let until = clock::now_ns() + READS_NS;
         // A directory that is gone has left an event where it was, in the queue already:
         // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
-            if !self.take_once(&own) {
+            if !self.take_once(&own, &holds, until) {
                 break;
             }
         }
     }
 
     /// True: some directory had been removed before its event was read.
-    fn take_once(&mut self, own: &impl Fn(i32) -> bool) -> bool {
+    fn take_once(
+        &mut self,
+        own: &impl Fn(i32) -> bool,
+        holds: &impl Fn(&Path) -> bool,
+        until: u64,
+    ) -> bool {
         let mut stale = false;
-        for event in self.read() {
-            let (pid, place, new_dir, content) = match event {
-                Event::Overflow => {
-                    self.unseen(Cause::QueueOverflowed);
-                    continue;
+        let mut buffer = vec![0u8; BUFFER];
+        for at in 0..self.groups.len() {
+            loop {
+                let mut events = Vec::new();
+                match self.groups[at].read(&mut buffer, &mut events) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(e) => {
+                        self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::of(&e)));
+                        break;
+                    }
                 }
-                Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
-            };
-            match self.path(place) {
-                Ok(path) if content && is_special(&path) => {}
-                Ok(path) => self.add(pid, path, new_dir, own),
-                Err(NoPath::DirectoryRemoved) => stale = true,
-                Err(NoPath::Unknown) => self.unseen(Cause::ChangedWithoutPath(pid)),
+                for event in events {
+                    stale |= self.take_event(event, own, holds);
+                }
+                if clock::now_ns() >= until {
+                    self.unseen(Cause::TooManyChanges);
+                    return false;
+                }
             }
         }
         stale
     }
 
-    /// Everything that was told, or so much that what is left is unknown.
-    fn read(&mut self) -> Vec<Event> {
-        let mut buffer = vec![0u8; BUFFER];
-        let mut events = Vec::new();
-        let mut flood = false;
-        for group in &self.groups {
-            let mut reads = 0;
-            let mut beyond = Vec::new();
-            while group.read(&mut buffer, if reads < READS { &mut events } else { &mut beyond }) {
-                if reads == READS {
-                    flood = true;
-                    break;
-                }
-                reads += 1;
+    /// True: its directory had been removed.
+    fn take_event(
+        &mut self,
+        event: Event,
+        own: &impl Fn(i32) -> bool,
+        holds: &impl Fn(&Path) -> bool,
+    ) -> bool {
+        let (pid, place, new_dir, content) = match event {
+            Event::Overflow => {
+                self.unseen(Cause::QueueOverflowed);
+                return false;
             }
+            Event::Malformed => {
+                self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::Malformed));
+                return false;
+            }
+            Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
+        };
+        match self.path(place) {
+            Ok(path) if !holds(&path) || content && is_special(&path) => {}
+            Ok(path) if !own(pid) => self.add(pid, path, new_dir),
+            Ok(_) => {}
+            Err(NoPath::DirectoryRemoved) => return true,
+            Err(NoPath::Unknown) if !own(pid) => self.unseen(Cause::ChangedWithoutPath(pid)),
+            Err(NoPath::Unknown) => {}
         }
-        if flood {
-            self.unseen(Cause::TooManyChanges);
-        }
-        events
+        false
     }
 
     fn path(&self, place: Place) -> Result<PathBuf, NoPath> {
@@ -189,11 +224,17 @@ impl Watch {
         }
     }
 
-    fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool, own: &impl Fn(i32) -> bool) {
+    fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool) {
         let known = |c: &FileChange| c.pid == pid && c.path == path;
-        if self.changes.len() < CHANGES && !self.changes.iter().any(known) {
-            let program = procfs::stat(pid).map(|s| s.comm);
-            self.changes.push(FileChange { pid, program, own: own(pid), path, new_dir });
+        if self.changes.iter().any(known) {
+            return;
+        }
+        let program = procfs::stat(pid).map(|s| s.comm);
+        let change = FileChange { pid, program, path, new_dir };
+        if self.changes.len() < CHANGES {
+            self.changes.push(change);
+        } else if !change.is_snapshot() {
+            self.more += 1;
         }
     }
 }

@@ -137,7 +137,8 @@ impl Freeze {
 
     /// Lowers the barriers and judges.
     pub fn thaw(&mut self) -> Vec<Thawed> {
-        self.evidence.before_opening(&self.session);
+        let deadline = self.deadline();
+        self.evidence.before_opening(&self.session, deadline);
         let thawed = self.session.thaw(&mut self.drains);
         self.evidence.after(&mut self.session);
         thawed

@@ -15,7 +15,7 @@ use crate::linux::clock;
 use crate::linux::fork;
 use crate::linux::poll::wait_readable;
 use crate::outcome::exit;
-use crate::outcome::fault::{CONFIG, Fault, NOT_DRAINED, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 use crate::outcome::record::Record;
 use crate::outcome::syslog;
 use crate::outcome::verdict::Verdict;
@@ -141,6 +141,12 @@ fn prepare(options: Options, link: &UnixStream) -> Option<(Freeze, UnixListener)
             return None;
         }
     };
+    if let Some(verdict) = freeze.evidence.objection() {
+        let record = freeze.record_all(verdict, None);
+        syslog::freeze(&record);
+        tell(link, &Started::Not(Box::new(record)));
+        return None;
+    }
     // The socket is there before anything is held: its directory may lie on the
     // disk whose writers will be.
     match listen(&freeze.session.gates[0].dir) {
@@ -241,7 +247,7 @@ pub fn code(answer: &Started) -> u8 {
         Started::Not(record) if record.verdict == Verdict::Interrupted => {
             exit::by_signal(libc::SIGTERM)
         }
-        Started::Not(_) => NOT_DRAINED,
+        Started::Not(record) => record.verdict.code(),
         Started::Failed { code, .. } => *code,
     }
 }

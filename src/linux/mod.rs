@@ -5,11 +5,14 @@
 //! |---|---|
 //! | [`clock`] | time, and sleep |
 //! | [`mapping`] | shared memory, and safe views of it |
+//! | [`look`] | what may come of a look: a look that failed is no absence |
+//! | [`descriptors`] | how many files may be open |
 //! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
 //! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
+//! | [`standard_streams`] | whether stdout and stderr were there when we were started |
 //! | [`terminal`] | the window's size |
 //! | [`signals`] | the signals that end a freeze, as a descriptor |
 //! | [`fork`] | children of our own |
@@ -19,12 +22,14 @@
 
 pub mod bounded_child;
 pub mod clock;
+pub mod descriptors;
 pub mod fanotify;
 pub mod file;
 pub mod foreign;
 pub mod fork;
 pub mod futex;
 pub mod helper;
+pub mod look;
 pub mod mapping;
 pub mod membarrier;
 pub mod poll;
@@ -32,4 +37,5 @@ pub mod priority;
 pub mod process;
 pub mod procfs;
 pub mod signals;
+pub mod standard_streams;
 pub mod terminal;

@@ -1,7 +1,7 @@
 //! How urgently the kernel runs us.
 #![allow(unsafe_code)]
 
-use crate::linux::signals;
+use crate::linux::{descriptors, signals};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -55,6 +55,7 @@ impl Priority {
         unsafe {
             command.pre_exec(move || {
                 self.restore();
+                descriptors::restore();
                 signals::unblock_in_child()
             })
         };

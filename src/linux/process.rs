@@ -21,6 +21,11 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// Does the kernel know a process of this number? Not by `/proc`, which hides some.
+pub fn is_there(pid: i32) -> bool {
+    nix::sys::signal::kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+}
+
 /// Do these two processes share their memory (vfork, clone with CLONE_VM)?
 pub fn share_memory(a: i32, b: i32) -> bool {
     // SAFETY: takes numbers only.

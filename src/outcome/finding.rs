@@ -1,6 +1,8 @@
 //! The table of causes: everything that may be found for or against a snapshot, what it means,
 //! and the sentence that says so. Decisions are made by the cause, never by the sentence.
 
+use crate::linux::look::WhyNot;
+use crate::outcome::facts::{Coverage, Watched};
 use serde::{Deserialize, Serialize};
 
 /// What a finding means.
@@ -13,14 +15,35 @@ pub enum FindingKind {
     UngatedWriter,
     /// A process or a way to write that the gate does not cover.
     Uncovered,
-    /// Could not be checked.
-    Unchecked,
+    /// Something that concerns the snapshot could not be looked at.
+    NotSeen,
+    /// Changes cannot be watched for here, or not all: for lack of kernel or rights.
+    NotWatched,
+    /// A process maps the gate's page and is not waited for: it counts for nothing.
+    Outsider,
     /// A process was held while it owned a lock: other programs could see that.
     HeldWithLock,
     /// A process owned a dotlock while the snapshot was taken.
     Dotlock,
     /// A process died inside a section, before or during the freeze.
     DiedInSection,
+}
+
+impl FindingKind {
+    /// Does it speak against the snapshot?
+    pub fn is_against(self) -> bool {
+        match self {
+            FindingKind::Escape
+            | FindingKind::UngatedWriter
+            | FindingKind::Uncovered
+            | FindingKind::NotSeen => true,
+            FindingKind::NotWatched
+            | FindingKind::Outsider
+            | FindingKind::HeldWithLock
+            | FindingKind::Dotlock
+            | FindingKind::DiedInSection => false,
+        }
+    }
 }
 
 /// What was found.
@@ -66,18 +89,53 @@ pub enum Cause {
     QueueOverflowed,
     /// This process changed a file that has no path.
     ChangedWithoutPath(i32),
+    /// So many further changes were seen and are not put down one by one.
+    MoreChanges(u64),
+    /// A directory that is named as protected could not be looked at, for this reason.
+    NoDirectory(String, String),
     /// The locks of so many processes were not compared.
     LocksNotCompared(usize),
-    /// A look at a process hangs.
-    Hangs,
-    /// So many processes may not be looked into.
-    Denied(usize),
+    /// This could not be looked at.
+    NotSeen(Subject, WhyNot),
     /// A process was held while it owned so many locks.
     HeldWithLocks(usize),
     /// A dotlock lies in the snapshot.
     Dotlock,
     /// A process died inside a section.
     DiedInSection,
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Subject {
+    /// The list of all processes.
+    Listing,
+    /// A process, its mappings and its region.
+    Process,
+    /// What a process was told (its environment).
+    Environment,
+    /// The kernel's list of locks.
+    AllLocks,
+    /// The locks of a process.
+    Locks,
+    /// The descriptors of a process.
+    Descriptors,
+    /// What was told of changes.
+    Watch,
+}
+
+impl Subject {
+    fn words(self) -> &'static str {
+        match self {
+            Subject::Listing => "the processes of this machine",
+            Subject::Process => "its mappings",
+            Subject::Environment => "its environment",
+            Subject::AllLocks => "the kernel's list of locks",
+            Subject::Locks => "its locks",
+            Subject::Descriptors => "its open files",
+            Subject::Watch => "what the kernel tells of changes",
+        }
+    }
 }
 
 /// How a call came past the closed barrier.
@@ -108,7 +166,7 @@ impl Cause {
     /// What it means.
     pub fn kind(&self) -> FindingKind {
         match self {
-            Cause::Changed | Cause::Passed(_) => FindingKind::Escape,
+            Cause::Changed | Cause::Passed(_) | Cause::MoreChanges(_) => FindingKind::Escape,
             Cause::OpenForWriting
             | Cause::OldPage
             | Cause::PageReplaced
@@ -119,17 +177,17 @@ impl Cause {
             | Cause::IoUring
             | Cause::LocksOverflowed
             | Cause::UnlistedLock
-            | Cause::SyncFailed(_)
-            | Cause::NotOfUsers => FindingKind::Uncovered,
+            | Cause::SyncFailed(_) => FindingKind::Uncovered,
+            Cause::NotOfUsers => FindingKind::Outsider,
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
-            | Cause::NotWatched(..)
-            | Cause::TooManyChanges
+            | Cause::NoDirectory(..)
+            | Cause::NotWatched(..) => FindingKind::NotWatched,
+            Cause::TooManyChanges
             | Cause::QueueOverflowed
             | Cause::ChangedWithoutPath(_)
             | Cause::LocksNotCompared(_)
-            | Cause::Hangs
-            | Cause::Denied(_) => FindingKind::Unchecked,
+            | Cause::NotSeen(..) => FindingKind::NotSeen,
             Cause::HeldWithLocks(_) => FindingKind::HeldWithLock,
             Cause::Dotlock => FindingKind::Dotlock,
             Cause::DiedInSection => FindingKind::DiedInSection,
@@ -145,6 +203,79 @@ impl Cause {
                 | Cause::LocksNotCompared(_)
                 | Cause::LockedUngated(_)
         )
+    }
+
+    /// Is it a gap that `--accept partial` accepts?
+    pub fn is_gap(&self) -> bool {
+        matches!(
+            self,
+            Cause::Ungated(_)
+                | Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+        )
+    }
+
+    /// How much is still watched of this gate's places, as far as this goes.
+    pub fn leaves_watched(&self) -> Watched {
+        match self {
+            Cause::OnlyMountWatched(..) => Watched::Contents,
+            Cause::NoDirectories
+            | Cause::NoDirectory(..)
+            | Cause::NotWatched(..)
+            | Cause::TooManyChanges
+            | Cause::QueueOverflowed
+            | Cause::ChangedWithoutPath(_)
+            | Cause::NotSeen(Subject::Watch, _) => Watched::None,
+            _ => Watched::Full,
+        }
+    }
+
+    /// How much is still covered, as far as this goes.
+    pub fn leaves_covered(&self) -> Coverage {
+        let process = matches!(
+            self,
+            Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
+        );
+        match self.kind() {
+            FindingKind::Uncovered | FindingKind::UngatedWriter => Coverage::Partial,
+            _ if process => Coverage::Partial,
+            _ => Coverage::Full,
+        }
+    }
+
+    /// Its name for machines: never changes.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Cause::Changed => "changed",
+            Cause::Passed(_) => "passed",
+            Cause::OpenForWriting => "open-for-writing",
+            Cause::OldPage => "old-page",
+            Cause::PageReplaced => "page-replaced",
+            Cause::LockedUngated(_) => "locked-ungated",
+            Cause::Ungated(_) => "ungated",
+            Cause::MapsShared => "shared-mapping",
+            Cause::Aio => "aio",
+            Cause::IoUring => "io_uring",
+            Cause::LocksOverflowed => "locks-unknown",
+            Cause::UnlistedLock => "unlisted-lock",
+            Cause::SyncFailed(_) => "sync-failed",
+            Cause::NotOfUsers => "not-of-users",
+            Cause::NoDirectories => "no-directories",
+            Cause::OnlyMountWatched(..) => "contents-only",
+            Cause::NotWatched(..) => "not-watched",
+            Cause::TooManyChanges => "too-many-changes",
+            Cause::QueueOverflowed => "queue-overflowed",
+            Cause::ChangedWithoutPath(_) => "changed-without-path",
+            Cause::MoreChanges(_) => "more-changes",
+            Cause::NoDirectory(..) => "no-directory",
+            Cause::LocksNotCompared(_) => "locks-not-compared",
+            Cause::NotSeen(..) => "not-seen",
+            Cause::HeldWithLocks(_) => "held-with-locks",
+            Cause::Dotlock => "dotlock",
+            Cause::DiedInSection => "died-in-section",
+        }
     }
 
     fn sentence(&self) -> String {
@@ -175,8 +306,14 @@ impl Cause {
             Cause::LocksNotCompared(count) => {
                 return format!("locks of {count} processes: the command was too quick");
             }
-            Cause::Denied(count) => {
-                return format!("{count} processes may not be looked into by this user");
+            Cause::NotSeen(subject, why) => {
+                return format!("{} cannot be looked at ({why})", subject.words());
+            }
+            Cause::MoreChanges(count) => {
+                return format!("{count} further changes of protected files were seen");
+            }
+            Cause::NoDirectory(dir, why) => {
+                return format!("{dir}: is named as protected and cannot be looked at ({why})");
             }
             Cause::HeldWithLocks(count) => {
                 return format!("was held while it owned {count} locks");
@@ -205,9 +342,6 @@ impl Cause {
             }
             Cause::TooManyChanges => "too many changes to look at",
             Cause::QueueOverflowed => "the kernel's queue of changes overflowed",
-            Cause::Hangs => {
-                "cannot be looked into: it hangs in the kernel (a dead disk or network mount?)"
-            }
             Cause::Dotlock => "its lock file lies in the snapshot; a restore deletes it",
             Cause::DiedInSection => {
                 "died inside a section: what it left is for the server's own recovery"
@@ -249,11 +383,13 @@ pub struct Finding {
     pub program: Option<String>,
     /// The file.
     pub path: Option<String>,
+    /// The cause's name for machines ([`Cause::id`]).
+    pub cause: String,
     /// In words.
     pub what: String,
     /// Not known of a finding that was read from a record: nothing is decided by it any more.
     #[serde(skip)]
-    cause: Option<Cause>,
+    known: Option<Cause>,
 }
 
 impl From<Cause> for Finding {
@@ -263,8 +399,9 @@ impl From<Cause> for Finding {
             pid: None,
             program: None,
             path: None,
+            cause: cause.id().into(),
             what: cause.sentence(),
-            cause: Some(cause),
+            known: Some(cause),
         }
     }
 }
@@ -280,9 +417,14 @@ impl Finding {
         Finding { path: Some(path.into()), ..self }
     }
 
+    /// Its cause; none of a finding that was read from a record.
+    pub fn known(&self) -> Option<&Cause> {
+        self.known.as_ref()
+    }
+
     /// See [`Cause::is_about_locks`].
     pub fn is_about_locks(&self) -> bool {
-        self.cause.as_ref().is_some_and(Cause::is_about_locks)
+        self.known().is_some_and(Cause::is_about_locks)
     }
 }
 

@@ -111,7 +111,7 @@ impl GateStatus {
             ungated: ungated
                 .map(|process| ProcessName { pid: process.pid, program: process.program })
                 .collect(),
-            unseen: census.denied.len(),
+            unseen: census.unseen.len(),
         })
     }
 }

@@ -5,9 +5,10 @@ use super::look::look;
 use super::protocol::{Described, MESSAGE_MAX, PageId, Reply, Request};
 use super::region::Copied;
 use crate::linux::fork;
-use crate::linux::procfs::environ;
+use crate::linux::procfs::{self, environ};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -54,5 +55,10 @@ fn reply(link: &OwnedFd, reply: &Reply, fd: Option<&OwnedFd>) {
 }
 
 fn describe(pid: i32) -> Described {
-    Described { pid, cmdline: environ::arguments(pid), environ: environ::read(pid) }
+    let by = procfs::stat(pid).map_or(pid, |stat| stat.by);
+    let (environ, error) = match environ::read(by) {
+        Ok(environ) => (environ, None),
+        Err(e) => (BTreeMap::new(), e.raw_os_error().or(Some(libc::EIO))),
+    };
+    Described { pid, environ, error }
 }

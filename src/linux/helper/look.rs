@@ -3,7 +3,8 @@
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
-use crate::linux::process::share_memory;
+use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::{self, environ, locks, maps};
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
@@ -34,15 +35,19 @@ pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Op
     let stat = || procfs::stat(pid).filter(|stat| !stat.is_dead());
     for _ in 0..IN_EXEC_LOOKS {
         let before = stat();
-        let (looked, fd) = look_once(pid, pages, copied);
+        let by = before.as_ref().map_or(pid, |stat| stat.by);
+        let (looked, fd) = look_once(pid, by, pages, copied);
         // Where that may not be seen, its mappings may not either.
         if looked.page.is_some() || looked.error.is_some() {
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
         let whole = before.in_place && after.in_place && before.image == after.image;
-        if whole || !locks::holds_a_write_lock(pid) {
-            return (looked, fd);
+        match locks::holds_a_write_lock(pid) {
+            _ if whole => return (looked, fd),
+            Look::Seen(false) | Look::Gone(_) => return (looked, fd),
+            Look::NotSeen(why) => return (unseen(looked, why), fd),
+            Look::Seen(true) => {}
         }
         clock::sleep_ns(IN_EXEC_PAUSE_NS);
     }
@@ -50,10 +55,24 @@ pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Op
     (Looked { pid, page: Some(0), ..Looked::default() }, None)
 }
 
-fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+fn unseen(looked: Looked, why: WhyNot) -> Looked {
+    let error = match why {
+        WhyNot::Errno(error) => error,
+        WhyNot::Malformed | WhyNot::Hangs | WhyNot::Changing => libc::EIO,
+    };
+    Looked { error: Some(error), ..looked }
+}
+
+/// `by`: the thread by which it is looked at.
+fn look_once(
+    pid: i32,
+    by: i32,
+    pages: &[PageId],
+    copied: &mut Vec<Copied>,
+) -> (Looked, Option<OwnedFd>) {
     copied.retain(|c| c.pid != pid);
     let mut looked = Looked { pid, ..Looked::default() };
-    let text = match maps::read(pid) {
+    let text = match maps::read(by) {
         Ok(text) => text,
         Err(e) => {
             looked.error = e.raw_os_error();
@@ -64,12 +83,16 @@ fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, O
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        looked.page = on_its_way(pid, pages);
+        match on_its_way(by, pages) {
+            Look::Seen(page) => looked.page = page,
+            Look::Gone(_) => {}
+            Look::NotSeen(why) => looked = unseen(looked, why),
+        }
     }
     if looked.page.is_none() {
         return (looked, None);
     }
-    let fd = find_region(pid, &candidates, copied, &mut looked);
+    let fd = find_region(pid, by, &candidates, copied, &mut looked);
     (looked, fd)
 }
 
@@ -94,7 +117,9 @@ fn read_maps(text: &str, pages: &[PageId], looked: &mut Looked) -> Vec<(u64, u64
         }
         looked.library |= line.path_once().ends_with("/libwritegate.so");
         // Preloaded libraries are mapped before those that a program needs.
-        libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
+        libc |= ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"]
+            .iter()
+            .any(|name| line.path.contains(name));
     }
     looked.decided = looked.any_page || libc && !looked.library;
     candidates
@@ -104,6 +129,7 @@ fn read_maps(text: &str, pages: &[PageId], looked: &mut Looked) -> Vec<(u64, u64
 /// not matter for truth.
 fn find_region(
     pid: i32,
+    by: i32,
     candidates: &[(u64, u64)],
     copied: &mut Vec<Copied>,
     looked: &mut Looked,
@@ -114,7 +140,7 @@ fn find_region(
     };
     let mut inherited = false;
     for &(start, end) in candidates {
-        match open_region(pid, start, end, own, copied) {
+        match open_region((pid, by), start, end, own, copied) {
             Ok(Candidate::Own(found, fd)) => {
                 looked.region = found;
                 return Some(fd);
@@ -141,14 +167,20 @@ fn find_region(
 ///
 /// Asked of everything on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
-    let environ = environ::read(pid);
+fn on_its_way(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
+    let environ = match environ::read(pid) {
+        Ok(environ) => environ,
+        Err(_) if !is_there(pid) => return Look::Gone(Proof::NoProcess),
+        Err(e) => return Look::NotSeen(WhyNot::of(&e)),
+    };
     let value = |name: &str| environ.get(name).map(String::as_str);
-    if !value("LD_PRELOAD")?.contains("libwritegate") {
-        return None;
+    if !value("LD_PRELOAD").is_some_and(|preload| preload.contains("libwritegate")) {
+        return Look::Seen(None);
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    let gate = pages.iter().position(|known| known.path == page)?;
-    locks::holds_a_write_lock(pid).then_some(gate)
+    match pages.iter().position(|known| known.path == page) {
+        None => Look::Seen(None),
+        Some(gate) => locks::holds_a_write_lock(pid).map(|holds| holds.then_some(gate)),
+    }
 }

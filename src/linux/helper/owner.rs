@@ -4,12 +4,13 @@
 use super::child;
 use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
 use crate::linux::fork;
+use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
-use crate::linux::process::abandon_child;
+use crate::linux::process::{abandon_child, is_there};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -24,6 +25,11 @@ const LOST_MAX: usize = 16;
 pub struct Helper {
     pages: Vec<PageId>,
     link: Option<(OwnedFd, i32)>,
+    /// A helper was lost, and what it had copied with it: until those are looked at anew, nothing
+    /// that was copied is to be believed.
+    copies_lost: bool,
+    /// So many helpers were lost that some processes were never asked about.
+    pub gave_up: bool,
     /// Processes on which a look has hung.
     pub hung: Vec<i32>,
 }
@@ -31,7 +37,8 @@ pub struct Helper {
 impl Helper {
     /// A helper that knows these control pages.
     pub fn new(pages: Vec<PageId>) -> io::Result<Helper> {
-        let mut helper = Helper { pages, link: None, hung: Vec::new() };
+        let mut helper =
+            Helper { pages, link: None, copies_lost: false, gave_up: false, hung: Vec::new() };
         helper.start()?;
         Ok(helper)
     }
@@ -88,6 +95,7 @@ impl Helper {
     fn abandon(&mut self) {
         if let Some((_, pid)) = self.link.take() {
             abandon_child(pid);
+            self.copies_lost = true;
         }
     }
 
@@ -96,7 +104,7 @@ impl Helper {
         let mut todo: VecDeque<i32> =
             pids.iter().copied().filter(|pid| !self.hung.contains(pid)).collect();
         let mut found = Vec::with_capacity(todo.len());
-        let mut failures = 0;
+        let (mut failures, mut suspect) = (0, None);
         while !todo.is_empty() && failures < LOST_MAX {
             let batch: Vec<i32> = todo.iter().copied().take(BATCH).collect();
             let mut asked = batch.len();
@@ -116,13 +124,18 @@ impl Helper {
                     None => {
                         self.abandon();
                         failures += 1;
-                        // What the head of the queue is cannot be told.
-                        self.hung.extend(todo.pop_front());
+                        // Its fault, or the helper's own? Asked once more.
+                        let head = todo.front().copied();
+                        if head == suspect {
+                            self.hung.extend(todo.pop_front());
+                        }
+                        suspect = head;
                         break;
                     }
                 }
             }
         }
+        self.gave_up |= !todo.is_empty();
         self.hung.extend(todo);
         found
     }
@@ -131,6 +144,9 @@ impl Helper {
     /// None: the helper hung, and nothing that was copied is to be believed.
     pub fn refresh(&mut self) -> Option<Vec<i32>> {
         let answer = self.ask(&Request::Refresh).and_then(|()| self.answer());
+        if std::mem::take(&mut self.copies_lost) {
+            return None;
+        }
         match answer {
             Some((Reply::Refreshed(failed), _)) => Some(failed),
             _ => {
@@ -140,17 +156,23 @@ impl Helper {
         }
     }
 
-    /// Command line and environment of a process.
-    pub fn describe(&mut self, pid: i32) -> Option<Described> {
+    /// What matters of a process's environment.
+    pub fn environment(&mut self, pid: i32) -> Look<BTreeMap<String, String>> {
         if self.hung.contains(&pid) {
-            return None;
+            return Look::NotSeen(WhyNot::Hangs);
         }
         match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
-            Some((Reply::Described(described), _)) => Some(described),
+            Some((Reply::Described(Described { environ, error: None, .. }), _)) => {
+                Look::Seen(environ)
+            }
+            Some((Reply::Described(_), _)) if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            Some((Reply::Described(Described { error: Some(error), .. }), _)) => {
+                Look::NotSeen(WhyNot::Errno(error))
+            }
             _ => {
                 self.abandon();
                 self.hung.push(pid);
-                None
+                Look::NotSeen(WhyNot::Hangs)
             }
         }
     }

@@ -25,7 +25,7 @@ pub enum Request {
     Look(Vec<i32>),
     /// Copy all regions afresh that are copied and not mapped.
     Refresh,
-    /// Command line and environment of a process.
+    /// What matters of a process's environment.
     Describe(i32),
 }
 
@@ -80,13 +80,13 @@ pub enum RegionFound {
     Denied(i32),
 }
 
-/// Command line and what matters of the environment.
+/// What matters of a process's environment.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Described {
     /// Process.
     pub pid: i32,
-    /// Its arguments.
-    pub cmdline: Vec<String>,
     /// Variables that begin with `WRITEGATE_` or `LD_PRELOAD`.
     pub environ: BTreeMap<String, String>,
+    /// They could not be read: the error.
+    pub error: Option<i32>,
 }

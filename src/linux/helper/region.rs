@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub struct Copied {
     /// Whose it is.
     pub pid: i32,
+    by: i32,
     start: u64,
     to: Mapping,
 }
@@ -32,7 +33,7 @@ impl Copied {
     fn copy(&mut self, offset: usize, len: usize) -> io::Result<()> {
         let from = self.start + offset as u64;
         let to = self.to.bytes_mut().and_then(|bytes| bytes.get_mut(offset..offset + len));
-        read_memory(self.pid, from, to.ok_or(io::ErrorKind::InvalidInput)?)
+        read_memory(self.by, from, to.ok_or(io::ErrorKind::InvalidInput)?)
     }
 }
 
@@ -46,15 +47,16 @@ pub enum Candidate {
     None,
 }
 
-/// Opens one candidate of process `pid`, which calls itself `own`.
+/// Opens one candidate of process `pid`, which is looked at by its thread `by` and calls itself
+/// `own`.
 pub fn open_region(
-    pid: i32,
+    (pid, by): (i32, i32),
     start: u64,
     end: u64,
     own: i32,
     copied: &mut Vec<Copied>,
 ) -> io::Result<Candidate> {
-    if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))
+    if let Ok(file) = File::open(format!("/proc/{by}/map_files/{start:x}-{end:x}"))
         && file.metadata()?.len() == SIZE as u64
         && let Ok(map) = Mapping::new(&file, SIZE, false)
     {
@@ -65,7 +67,7 @@ pub fn open_region(
         });
     }
     let fd = anonymous_file(SIZE)?;
-    let mut copy = Copied { pid, start, to: Mapping::new(&fd, SIZE, true)? };
+    let mut copy = Copied { pid, by, start, to: Mapping::new(&fd, SIZE, true)? };
     copy.refresh()?;
     match region::check(copy.to.view::<Header>(0), own) {
         Ok(()) => {}

@@ -1,7 +1,8 @@
-//! `/proc/PID/environ` and `cmdline`. Reading them may hang.
+//! `/proc/PID/environ`. Reading it may hang.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 
 /// What our variables begin with.
 const OURS: &str = "WRITEGATE_";
@@ -9,8 +10,8 @@ const OURS: &str = "WRITEGATE_";
 const PRELOAD: &str = "LD_PRELOAD";
 
 /// What matters of a process's environment: its `WRITEGATE_` variables, and LD_PRELOAD.
-pub fn read(pid: i32) -> BTreeMap<String, String> {
-    fs::read(format!("/proc/{pid}/environ")).map(|bytes| variables(&bytes)).unwrap_or_default()
+pub fn read(pid: i32) -> io::Result<BTreeMap<String, String>> {
+    fs::read(format!("/proc/{pid}/environ")).map(|bytes| variables(&bytes))
 }
 
 /// The same, from the bytes.
@@ -19,11 +20,6 @@ pub fn variables(bytes: &[u8]) -> BTreeMap<String, String> {
     let pairs = strings.iter().filter_map(|text| text.split_once('='));
     let ours = pairs.filter(|(name, _)| name.starts_with(OURS) || *name == PRELOAD);
     ours.map(|(name, value)| (name.into(), value.into())).collect()
-}
-
-/// A process's arguments.
-pub fn arguments(pid: i32) -> Vec<String> {
-    strings(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
 }
 
 /// What lies between the NULs.

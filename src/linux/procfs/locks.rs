@@ -1,8 +1,12 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
+use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::process;
+use crate::linux::procfs::seen_by;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 
 /// One descriptor of a process, as `fdinfo` shows it.
 struct FdInfo {
@@ -21,52 +25,96 @@ impl FdInfo {
     }
 }
 
-/// None: they may not be seen. A descriptor that cannot be read is left out.
-fn fdinfos(pid: i32) -> Option<impl Iterator<Item = FdInfo>> {
-    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?.flatten();
-    Some(infos.filter_map(|info| {
-        let text = fs::read_to_string(info.path()).ok()?;
-        Some(FdInfo { fd: info.file_name(), text })
-    }))
+/// How often it is looked until the thread by which that is done stays the same.
+const LOOKS: usize = 5;
+
+/// All of them. A descriptor that is closed meanwhile is none. A main thread that exits loses them,
+/// and the process keeps them as long as another thread lives.
+fn fdinfos(pid: i32) -> Look<Vec<FdInfo>> {
+    let mut by = seen_by(pid);
+    for _ in 0..LOOKS {
+        let look = fdinfos_by(by);
+        let now = seen_by(pid);
+        if now == by {
+            return look;
+        }
+        by = now;
+    }
+    Look::NotSeen(WhyNot::Changing)
+}
+
+fn fdinfos_by(pid: i32) -> Look<Vec<FdInfo>> {
+    let read = || -> io::Result<Vec<FdInfo>> {
+        let mut infos = Vec::new();
+        for info in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+            let info = info?;
+            match fs::read(info.path()) {
+                Ok(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    infos.push(FdInfo { fd: info.file_name(), text });
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(infos)
+    };
+    match read() {
+        Ok(infos) => Look::Seen(infos),
+        Err(_) if !process::is_there(pid) => Look::Gone(Proof::NoProcess),
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+    }
 }
 
 /// Does the kernel know a write lock of this process, on a file that it has open?
-pub fn holds_a_write_lock(pid: i32) -> bool {
-    fdinfos(pid).is_some_and(|mut infos| infos.any(|info| info.has_write_lock()))
+pub fn holds_a_write_lock(pid: i32) -> Look<bool> {
+    fdinfos(pid).map(|infos| infos.iter().any(FdInfo::has_write_lock))
 }
 
-/// The descriptors on which this process holds a write lock. None: they may not be seen.
-pub fn write_locked_fds(pid: i32) -> Option<Vec<OsString>> {
-    Some(fdinfos(pid)?.filter(FdInfo::has_write_lock).map(|info| info.fd).collect())
+/// The descriptors on which this process holds a write lock.
+pub fn write_locked_fds(pid: i32) -> Look<Vec<OsString>> {
+    let locked = |infos: Vec<FdInfo>| {
+        infos.into_iter().filter(FdInfo::has_write_lock).map(|info| info.fd).collect()
+    };
+    fdinfos(pid).map(locked)
 }
 
 /// Does the kernel know no lock at all of this process? False if that cannot be told.
 pub fn holds_none(pid: i32) -> bool {
-    let Ok(infos) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
-    for info in infos {
-        let Ok(text) = info.and_then(|info| fs::read_to_string(info.path())) else { return false };
-        if text.lines().any(|line| line.starts_with("lock:")) {
-            return false;
-        }
+    match fdinfos(pid) {
+        Look::Seen(infos) => infos.iter().all(|info| info.locks().next().is_none()),
+        Look::Gone(_) | Look::NotSeen(_) => false,
     }
-    true
 }
 
 /// Is this descriptor (as the directory `fd` names it) open for writing? A directory, or
 /// O_PATH, never is.
-pub fn open_for_writing(pid: i32, fd: &std::ffi::OsStr) -> bool {
-    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy()));
-    let flags = info.ok().and_then(|text| {
-        let digits = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
-        i32::from_str_radix(digits, 8).ok()
-    });
-    flags.is_some_and(|f| f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY)
+pub fn open_for_writing(pid: i32, fd: &std::ffi::OsStr) -> Look<bool> {
+    let bytes = match fs::read(format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy())) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && process::is_there(pid) => {
+            // Closed meanwhile.
+            return Look::Seen(false);
+        }
+        Err(_) if !process::is_there(pid) => return Look::Gone(Proof::NoProcess),
+        Err(e) => return Look::NotSeen(WhyNot::of(&e)),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let digits = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = digits.and_then(|digits| i32::from_str_radix(digits.trim(), 8).ok());
+    match flags {
+        Some(f) => Look::Seen(f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY),
+        None => Look::NotSeen(WhyNot::Malformed),
+    }
 }
 
 /// Process and file (`MAJOR:MINOR:INODE`) of every write lock that the kernel knows; each
 /// process once.
-pub fn write_lock_owners() -> Vec<(i32, String)> {
-    owners(&fs::read_to_string("/proc/locks").unwrap_or_default())
+pub fn write_lock_owners() -> Look<Vec<(i32, String)>> {
+    match fs::read("/proc/locks") {
+        Ok(bytes) => Look::Seen(owners(&String::from_utf8_lossy(&bytes))),
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+    }
 }
 
 fn owners(text: &str) -> Vec<(i32, String)> {
@@ -108,12 +156,14 @@ mod tests {
         let path = std::env::temp_dir().join(format!("writegate-test-lock-{pid}"));
         let file = fs::File::create(&path).unwrap();
         let lock = crate::linux::file::try_lock(file).unwrap().unwrap();
-        assert!(holds_a_write_lock(pid) && !holds_none(pid));
-        assert!(write_lock_owners().iter().any(|(owner, _)| *owner == pid));
-        let fds = write_locked_fds(pid).unwrap();
-        assert!(fds.iter().any(|fd| open_for_writing(pid, fd)));
+        assert!(holds_a_write_lock(pid) == Look::Seen(true) && !holds_none(pid));
+        let Look::Seen(owners) = write_lock_owners() else { panic!("no /proc/locks") };
+        assert!(owners.iter().any(|(owner, _)| *owner == pid));
+        let Look::Seen(fds) = write_locked_fds(pid) else { panic!("no descriptors") };
+        assert!(fds.iter().any(|fd| open_for_writing(pid, fd) == Look::Seen(true)));
         drop(lock);
         let _ = fs::remove_file(&path);
         assert!(!holds_none(-1));
+        assert_eq!(holds_a_write_lock(i32::MAX), Look::Gone(Proof::NoProcess));
     }
 }

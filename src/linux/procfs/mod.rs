@@ -11,6 +11,6 @@ mod stat;
 mod status;
 mod task;
 
-pub use stat::{Stat, children, last_pid, pids, stat};
+pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat};
 pub use status::{cgroup, exe, innermost_pid, uid};
-pub use task::{is_exiting, stack_pointer, syscall_fd, thread, waits_for_others, works};
+pub use task::{hangs, is_exiting, stack_pointer, syscall_fd, thread, waits_for_others, works};

@@ -44,10 +44,12 @@ fn threads(pid: i32) -> impl Iterator<Item = i32> {
 pub fn waits_for_others(pid: i32, clock: bool) -> bool {
     threads(pid).all(|tid| {
         match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
-            Some('S') => {}
+            Ok('S') => {}
+            // Dead: the others tell.
+            Ok('Z' | 'X') => return true,
             // On a processor, at the disk, stopped.
-            Some(state) => return matches!(state, 'Z' | 'X'),
-            None => return true,
+            Ok(_) => return false,
+            Err(e) => return e.kind() == std::io::ErrorKind::NotFound,
         }
         syscall_fd(pid, tid).is_some_and(|(call, _)| {
             WAITS_FOR_OTHERS.contains(&call) || clock && WAITS_FOR_THE_CLOCK.contains(&call)
@@ -57,12 +59,21 @@ pub fn waits_for_others(pid: i32, clock: bool) -> bool {
 
 /// Has every thread begun to exit? Also if the process is there no more.
 pub fn is_exiting(pid: i32) -> bool {
-    threads(pid).all(|tid| stat_of(&format!("{pid}/task/{tid}")).is_none_or(|stat| stat.exiting))
+    threads(pid).all(|tid| {
+        stat_of(&format!("{pid}/task/{tid}"))
+            .map_or_else(|e| e.kind() == std::io::ErrorKind::NotFound, |stat| stat.exiting)
+    })
+}
+
+/// Is a thread of this process in the kernel at a disk?
+pub fn hangs(pid: i32) -> bool {
+    threads(pid)
+        .any(|tid| stat_of(&format!("{pid}/task/{tid}")).is_ok_and(|stat| stat.state == 'D'))
 }
 
 /// Is this thread on a processor, or in the kernel at a disk?
 pub fn works(pid: i32, tid: i32) -> bool {
-    stat_of(&format!("{pid}/task/{tid}")).is_some_and(|stat| matches!(stat.state, 'D' | 'R'))
+    stat_of(&format!("{pid}/task/{tid}")).is_ok_and(|stat| matches!(stat.state, 'D' | 'R'))
 }
 
 fn syscall_of(pid: i32, tid: i32) -> Option<String> {
