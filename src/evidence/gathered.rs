@@ -111,6 +111,11 @@ impl Evidence {
         }
     }
 
+    /// The protected directories, by gate.
+    pub fn protected(&self) -> Vec<Vec<PathBuf>> {
+        self.places.iter().map(|places| places.dirs.clone()).collect()
+    }
+
     fn dirs(&self) -> Vec<PathBuf> {
         self.places.iter().flat_map(|p| p.dirs.clone()).collect()
     }

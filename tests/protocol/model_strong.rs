@@ -114,6 +114,7 @@ impl Shared {
             settled: false,
             fresh_fork: false,
             unknown: false,
+            unaccounted_lock: false,
         };
         summarize(&[process], &[])
     }

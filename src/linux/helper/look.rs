@@ -41,7 +41,7 @@ pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Op
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
         let whole = before.in_place && after.in_place && before.image == after.image;
-        if whole || !locks::holds_a_write_lock(pid) {
+        if whole || !locks::holds_a_guarding_lock(pid) {
             return (looked, fd);
         }
         clock::sleep_ns(IN_EXEC_PAUSE_NS);
@@ -150,5 +150,5 @@ fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
     let gate = pages.iter().position(|known| known.path == page)?;
-    locks::holds_a_write_lock(pid).then_some(gate)
+    locks::holds_a_guarding_lock(pid).then_some(gate)
 }

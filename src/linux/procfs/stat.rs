@@ -49,7 +49,8 @@ pub fn stat(pid: i32) -> Option<Stat> {
 
 /// The same of a process or of a thread (`PID/task/TID`).
 pub(super) fn stat_of(of: &str) -> Option<Stat> {
-    parse(&fs::read_to_string(format!("/proc/{of}/stat")).ok()?)
+    // The kernel cuts the name after 15 bytes, perhaps inside a character.
+    parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{of}/stat")).ok()?))
 }
 
 fn parse(text: &str) -> Option<Stat> {

@@ -194,6 +194,7 @@ impl Freezer {
                 settled: false,
                 fresh_fork: false,
                 unknown: false,
+                unaccounted_lock: false,
             })
             .collect()
     }
