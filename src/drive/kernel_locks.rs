@@ -76,6 +76,9 @@ impl Session {
             }
         }
         for line in known.unexplained_lines() {
+            if place_of(&self.census, at, line.pid).is_some() {
+                continue;
+            }
             match self.whose(at, &line) {
                 Whose::Others => known.others.insert(line),
                 Whose::Nobodys => known.nobodys.insert(line),

@@ -19,7 +19,9 @@ pub fn uid(pid: i32) -> Option<u32> {
 }
 
 fn line_of(of: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{of}/status")).ok()?;
+    // The process's name in it may be no UTF-8.
+    let bytes = fs::read(format!("/proc/{of}/status")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }
 
