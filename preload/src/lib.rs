@@ -50,6 +50,12 @@ mod state;
 mod sys;
 mod text;
 
+/// Says this library's layout of shared memory, also of a process that shows no region:
+/// the linker keeps notes.
+#[used]
+#[unsafe(link_section = ".note.writegate")]
+static LAYOUT_NOTE: gate::layout::Note = gate::layout::NOTE;
+
 /// There is nothing to unwind to and nobody to tell; a panic here is a bug, and
 /// the compiler removes every path to it that it can (tests/exports counts).
 #[panic_handler]

@@ -7,8 +7,9 @@ use crate::state::{
 use crate::{arch, start, sys};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::layout::LAYOUT;
 use gate::locks::{Table, TableFull};
-use gate::region::{FLAG_STRONG, MAGIC, SLOTS, Slot, VERSION};
+use gate::region::{FLAG_STRONG, MAGIC, SLOTS, Slot};
 use gate::word::{ProcessWord, ThreadWord};
 
 /// The region, however early or late it is asked for: starts the library, or
@@ -96,7 +97,7 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
     // SAFETY: fresh zeroed memory of the right size; all zero is a valid Region.
     let region = unsafe { at.as_ref() }?;
     let header = &region.header;
-    header.version.store(VERSION, Relaxed);
+    header.layout.store(LAYOUT, Relaxed);
     header.slots.store(SLOTS as u32, Relaxed);
     let pid = sys::pid();
     header.pid.store(pid, Relaxed);

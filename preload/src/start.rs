@@ -14,7 +14,8 @@ use crate::sys::{self, AT_FDCWD};
 use crate::text::{self, Path, c_string};
 use crate::{own, place};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, Rank, SIZE, VERSION};
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, Rank, SIZE};
+use gate::layout::LAYOUT;
 use gate::locks::{Lock, LockKind, Table};
 use gate::profile::{self, Index, Key};
 use gate::region::FLAG_CALLS_MISSING;
@@ -295,7 +296,7 @@ fn make_page(env: &Environment, boot: &[u8; 16], path: &Path) {
 }
 
 fn fill_page(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
-    page.version.store(VERSION, Relaxed);
+    page.layout.store(LAYOUT, Relaxed);
     page.size.store(SIZE as u32, Relaxed);
     page.boot_id = *boot;
     let mut path = Path::new();

@@ -12,6 +12,7 @@ pub mod rescan;
 
 use crate::census::region::MappedRegion;
 use crate::linux::helper::{Helper, Looked, RegionFound};
+use crate::linux::library::LibraryLayout;
 use crate::linux::procfs::{self, Stat};
 use crate::linux::sys;
 use gate::control::Rank;
@@ -140,6 +141,12 @@ pub struct Detached {
     pub pid: i32,
     /// Its name.
     pub comm: String,
+    /// Its parent.
+    pub parent: i32,
+    /// The layout of its library, if that is certainly not ours.
+    pub other_layout: Option<LibraryLayout>,
+    /// The gate that its environment names; told only with another layout.
+    pub asks_for: Option<usize>,
     /// The gate of which it maps a control page that was replaced; none: it has
     /// the library and maps no page of ours, which may be another gate's business.
     pub old_page: Option<usize>,
@@ -257,7 +264,14 @@ impl Census {
         };
         let Some(gate) = looked.page else {
             if looked.other_page.is_some() || looked.library {
-                let detached = Detached { pid, comm: stat.comm, old_page: looked.other_page };
+                let detached = Detached {
+                    pid,
+                    comm: stat.comm,
+                    parent: stat.ppid,
+                    other_layout: looked.layout.filter(|layout| layout.is_other()),
+                    asks_for: looked.asks_for,
+                    old_page: looked.other_page,
+                };
                 self.detached.insert(pid, detached);
             }
             if let Some((gate, at)) = old

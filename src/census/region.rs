@@ -2,9 +2,10 @@
 //! copy that the helper makes afresh before each pass. Read-only either way.
 
 use crate::linux::sys::Mapping;
-use gate::region::{Header, SIZE, SLOTS, SLOTS_OFFSET, Slot};
+use gate::claimed::ClaimedRegion;
+use gate::region::{Header, SIZE, Slot};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A region.
 #[derive(Debug)]
@@ -20,21 +21,20 @@ impl MappedRegion {
         Ok(MappedRegion { map: Mapping::new(fd.as_raw_fd(), SIZE, false)?, copied })
     }
 
+    /// As its process claims it to be.
+    pub fn claimed(&self) -> ClaimedRegion<'_> {
+        ClaimedRegion::of(self.map.foreign()).expect("a header lies in a mapping of SIZE bytes")
+    }
+
     /// What the process says about itself. Nothing in it is to be believed about
-    /// anybody else.
+    /// any other process.
     pub fn header(&self) -> &Header {
-        // SAFETY: the mapping is SIZE bytes, page-aligned, and every field may
-        // hold any bits.
-        unsafe { &*self.map.start().cast::<Header>() }
+        self.claimed().header()
     }
 
     /// Its threads' slots, as far as they are used.
     pub fn slots(&self) -> &[Slot] {
-        let used = (self.header().slots_used.load(Acquire) as usize).min(SLOTS);
-        // SAFETY: SLOTS slots lie behind SLOTS_OFFSET, within SIZE.
-        unsafe {
-            std::slice::from_raw_parts(self.map.start().add(SLOTS_OFFSET).cast::<Slot>(), used)
-        }
+        self.claimed().slots()
     }
 
     /// Its name.

@@ -24,6 +24,7 @@ use crate::linux::sys;
 use crate::outcome::report::{Finding, FindingKind, Record};
 use crate::outcome::verdict::{Coverage, Verdict};
 use coverage::{Service, Ungated};
+use gate::layout::LAYOUT;
 use places::Places;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -123,6 +124,21 @@ impl Evidence {
                 ..finding(
                     FindingKind::UngatedWriter,
                     "maps a control page of this gate that was replaced: detached until restarted",
+                )
+            });
+        }
+        let page = session.gates[at].page.get();
+        for (other, layout) in coverage::other_layouts(&session.census, at, page.profile_text()) {
+            new.push(Finding {
+                pid: Some(other.pid),
+                program: Some(other.comm.clone()),
+                ..finding(
+                    FindingKind::UngatedWriter,
+                    format!(
+                        "runs another version's library ({}; this gate has layout {LAYOUT:08x}), \
+                         which does not hear this gate: restart it",
+                        layout.name()
+                    ),
                 )
             });
         }

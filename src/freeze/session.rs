@@ -5,6 +5,7 @@ use crate::drive::barrier;
 use crate::drive::cooldown;
 use crate::drive::engine::Session;
 use crate::drive::run::Run;
+use crate::evidence::coverage;
 use crate::gatedir::Gate;
 use crate::gatedir::in_force;
 use crate::linux::helper::Helper;
@@ -13,6 +14,7 @@ use crate::linux::signals::Signals;
 use crate::linux::sys::{self, Membarrier, Pace};
 use crate::outcome::fault::{CONFIG, Fault, NOBODY, PERMISSION, Result};
 use gate::drain::Answer;
+use gate::layout::LAYOUT;
 use gate::thaw::{Broken, Thaw, ThawAction};
 use std::sync::atomic::Ordering::Acquire;
 
@@ -129,6 +131,19 @@ impl Session {
                 why += &format!(
                     ". These map a page of it that was replaced since: {}; restart them",
                     detached.join(", ")
+                );
+            }
+            let profile = gate.page.get().profile_text();
+            let others: Vec<String> = coverage::other_layouts(&self.census, at, profile)
+                .into_iter()
+                .take(5)
+                .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
+                .collect();
+            if !others.is_empty() {
+                why += &format!(
+                    ". These run another version's library, which does not hear this gate \
+                     (layout {LAYOUT:08x}): {}; restart them",
+                    others.join(", ")
                 );
             }
             if self.census.denied.len() > self.census.seen.len() / 2 {

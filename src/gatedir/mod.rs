@@ -4,11 +4,14 @@
 //! nobody. A page that is not ours to trust is never mapped.
 
 pub mod in_force;
+pub mod other_layout;
 pub mod stats;
 
 use crate::linux::sys::{self, Mapping};
 use crate::outcome::fault::{CONFIG, Fault, NOBODY, NOT_DRAINED, PERMISSION, Result, USAGE};
-use gate::control::{BadPage, ControlPage, MAGIC, PROFILE_MAX, SIZE, VERSION};
+use gate::check::BadPage;
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, SIZE};
+use gate::layout::LAYOUT;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -69,9 +72,7 @@ pub struct Page(Mapping);
 impl Page {
     /// The page.
     pub fn get(&self) -> &ControlPage {
-        // SAFETY: the mapping has the page's size and alignment, lives as long as
-        // `self`, and every field may hold any bits.
-        unsafe { &*self.0.start().cast::<ControlPage>() }
+        self.0.foreign().at(0).expect("a mapping of SIZE bytes holds a page")
     }
 
     /// Where it is mapped, to find it in `/proc/self/maps`.
@@ -165,11 +166,7 @@ impl Gate {
         let page = Page(mapping);
         page.get().check(&boot_id()?).map_err(|bad| match bad {
             BadPage::Magic => not_safe(&path, "is not a control page", "Remove it."),
-            BadPage::Version => not_safe(
-                &path,
-                "was made by another version of writegate",
-                "Remove it and restart the service.",
-            ),
+            BadPage::Layout(layout) => other_layout::fault(&path, name, layout),
             BadPage::Boot => not_safe(
                 &path,
                 "was made in another boot of this machine",
@@ -286,7 +283,7 @@ fn create_page(dir: &Path, profile: &str) -> Result<()> {
     let mut bytes = vec![0u8; SIZE];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(std::mem::offset_of!(ControlPage, magic), &MAGIC.to_ne_bytes());
-    put(std::mem::offset_of!(ControlPage, version), &VERSION.to_ne_bytes());
+    put(std::mem::offset_of!(ControlPage, layout), &LAYOUT.to_ne_bytes());
     put(std::mem::offset_of!(ControlPage, size), &(SIZE as u32).to_ne_bytes());
     put(std::mem::offset_of!(ControlPage, boot_id), &boot_id()?);
     let len = (profile.len() as u32).to_ne_bytes();

@@ -5,9 +5,12 @@
 //! never seen again.
 
 use crate::linux::helper::{Described, Looked, PageId, RegionFound, Reply, Request};
+use crate::linux::library::{self, LibraryLayout};
 use crate::linux::procfs;
 use crate::linux::sys::{self, Mapping};
-use gate::region::{self, BadRegion, Header, SIZE};
+use gate::check::BadRegion;
+use gate::claimed::ClaimedRegion;
+use gate::region::{self, SIZE};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -164,6 +167,7 @@ fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, O
     let mut candidates = Vec::new();
     let mut inherited = false;
     let mut libc = false;
+    let mut library = None;
     for line in text.lines().filter_map(parse_line) {
         // Who maps a page writable is a freezer, or its helper; services may only read.
         if line.shared && !line.writable && line.ino != 0 {
@@ -180,16 +184,29 @@ fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, O
         {
             candidates.push((line.start, line.end));
         }
-        looked.library |= line.path.ends_with("/libwritegate.so")
-            || line.path.ends_with("/libwritegate.so (deleted)");
+        let path = line.path.trim_end_matches(" (deleted)");
+        if path.ends_with("/libwritegate.so") && library.is_none() {
+            library = Some((line.start, line.end, path.to_owned()));
+        }
         // Preloaded libraries are mapped before those that a program needs.
         libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
     }
+    looked.maps_page = looked.page.is_some();
+    looked.library = library.is_some();
     looked.decided = looked.any_page || libc && !looked.library;
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        looked.page = on_its_way(pid, pages);
+        let asks_for = asked_gate(pid, pages);
+        if let Some((start, end, path)) = library.filter(|_| !looked.any_page) {
+            looked.layout = Some(library::layout_of(pid, start, end, &path));
+        }
+        if looked.layout.is_some_and(LibraryLayout::is_other) {
+            // On its way to nowhere: that library does not take our page.
+            looked.asks_for = asks_for;
+        } else {
+            looked.page = asks_for.filter(|_| procfs::holds_a_write_lock(pid));
+        }
     }
     if looked.page.is_none() {
         return (looked, None);
@@ -220,14 +237,14 @@ fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, O
     (looked, None)
 }
 
-/// The gate that a process is on its way to: between exec and our constructor it
-/// maps nothing of ours. It matters if it holds a lock that it took before the exec:
-/// its set is half-done until it shows. Its environment names the gate from the first
-/// moment on.
+/// The gate that a process's environment names, from the first moment on.
 ///
-/// Asked of everybody on the machine: what costs least first. Its locks are looked for
+/// Between exec and our constructor it maps nothing of ours. It matters if it holds a lock
+/// that it took before the exec: its set is half-done until it shows.
+///
+/// Asked of every process on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
+fn asked_gate(pid: i32, pages: &[PageId]) -> Option<usize> {
     let environ = environ(pid);
     let value = |name: &str| environ.get(name).map(String::as_str);
     if !value("LD_PRELOAD")?.contains("libwritegate") {
@@ -235,8 +252,7 @@ fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
     }
     let dir = value("WRITEGATE_DIR").unwrap_or("/run/writegate").trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    let gate = pages.iter().position(|known| known.path == page)?;
-    procfs::holds_a_write_lock(pid).then_some(gate)
+    pages.iter().position(|known| known.path == page)
 }
 
 /// What a mapping of a region's size turned out to be.
@@ -281,10 +297,8 @@ fn open_region(
 }
 
 fn checked(map: &Mapping, own: i32) -> Result<(), BadRegion> {
-    // SAFETY: the mapping is larger than a header, page-aligned, and every field
-    // may hold any bits.
-    let header = unsafe { &*map.start().cast::<Header>() };
-    region::check(header, own)
+    let region = ClaimedRegion::of(map.foreign()).ok_or(BadRegion::NotARegion)?;
+    region.header().check(own)
 }
 
 /// Copies the first page, then as many slots as are in use.
@@ -292,10 +306,8 @@ fn copy_now(copy: &Copied) -> std::io::Result<()> {
     let to = copy.to.start();
     // SAFETY: `to` is writable for SIZE bytes.
     unsafe { sys::read_memory(copy.pid, copy.start, to, region::SLOTS_OFFSET)? };
-    // SAFETY: as in `checked`.
-    let header = unsafe { &*to.cast::<Header>() };
-    let used = header.slots_used.load(std::sync::atomic::Ordering::Relaxed) as usize;
-    let len = used.min(region::SLOTS) * std::mem::size_of::<region::Slot>();
+    let used = ClaimedRegion::of(copy.to.foreign()).map_or(0, ClaimedRegion::slots_used);
+    let len = used * std::mem::size_of::<region::Slot>();
     if len == 0 {
         return Ok(());
     }

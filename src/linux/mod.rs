@@ -3,6 +3,7 @@
 
 pub mod helper;
 pub mod helper_child;
+pub mod library;
 pub mod procfs;
 pub mod signals;
 pub mod sys;

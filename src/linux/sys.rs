@@ -67,6 +67,13 @@ impl Mapping {
         Ok(Mapping { start: start.cast(), len })
     }
 
+    /// To read, where another process writes.
+    pub fn foreign(&self) -> gate::abi::Foreign<'_> {
+        // SAFETY: `len` bytes from `start` stay mapped and readable until `self` is dropped;
+        // what this process writes there, it writes through atomics and system calls.
+        unsafe { gate::abi::Foreign::new(self.start, self.len) }
+    }
+
     /// Where it begins.
     pub fn start(&self) -> *mut u8 {
         self.start

@@ -2,6 +2,7 @@
 //! `apart`); what it means is decided in `reason`.
 
 use super::elf::{self, Image};
+use crate::linux::library::{self, LibraryLayout};
 use crate::linux::procfs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Facts {
     pub hung: bool,
     /// The library, as mapped.
     pub library: Option<String>,
+    /// The layout of that library.
+    pub library_layout: Option<LibraryLayout>,
     /// The mapped library's file is gone (an upgrade puts another one at its place).
     pub library_replaced: bool,
     /// Set-id programs take it too: it has the bit and lies in a standard directory,
@@ -136,6 +139,9 @@ fn maps(facts: &mut Facts, text: &str) {
         let path = &line[at..];
         let plain = path.strip_suffix(" (deleted)").unwrap_or(path);
         if plain.ends_with("/libwritegate.so") {
+            if let (None, Some((start, end))) = (&facts.library, ends(range)) {
+                facts.library_layout = Some(library::layout_of(facts.pid, start, end, plain));
+            }
             facts.library = Some(plain.into());
             // Inode numbers say less: an overlay shows others in maps than in stat.
             facts.library_replaced |= path != plain;
@@ -149,10 +155,14 @@ fn maps(facts: &mut Facts, text: &str) {
     facts.texts.dedup();
 }
 
-fn is_page(range: &str) -> bool {
+/// First and last address of a mapping.
+fn ends(range: &str) -> Option<(u64, u64)> {
     let parse = |part: &str| u64::from_str_radix(part, 16).ok();
-    let ends = range.split_once('-').and_then(|(a, b)| Some((parse(a)?, parse(b)?)));
-    ends.is_some_and(|(start, end)| end - start == gate::control::SIZE as u64)
+    range.split_once('-').and_then(|(a, b)| Some((parse(a)?, parse(b)?)))
+}
+
+fn is_page(range: &str) -> bool {
+    ends(range).is_some_and(|(start, end)| end - start == gate::control::SIZE as u64)
 }
 
 /// AT_SECURE in a 64-bit auxiliary vector.

@@ -25,10 +25,12 @@ use crate::census::ProcessKind;
 use crate::evidence::{coverage, places::Places, writers};
 use crate::freeze::Options;
 use crate::freeze::session::look_around;
+use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper_child::own_page;
 use crate::outcome::fault::{self, Fault, Result};
 use facts::Facts;
+use gate::layout::{FORMAT, LAYOUT};
 use reason::{Around, Judgement, RegionSeen, State};
 use select::Target;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +67,9 @@ pub struct Args {
     /// Print the table of hooked calls instead
     #[arg(long)]
     calls: bool,
+    /// Print the layout of shared memory that this command understands instead
+    #[arg(long, hide = true)]
+    layout: bool,
     /// Where units and configuration lie, for another root directory
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     root: PathBuf,
@@ -112,6 +117,10 @@ impl Found {
 pub fn run(args: &Args) -> Result<u8> {
     if args.calls {
         calls::show(args.json);
+        return Ok(0);
+    }
+    if args.layout {
+        super::print(&format!("layout {LAYOUT:08x} format {FORMAT}"));
         return Ok(0);
     }
     let found = look(args)?;
@@ -173,6 +182,7 @@ fn look(args: &Args) -> Result<Found> {
         gate: &gate,
         dir: &directory,
         page_fault: message.as_deref(),
+        page_layout: page.layout,
         page_ino: page.ino,
         page_made_ns: page.made_ns,
         profile: &page.profile,
@@ -229,6 +239,7 @@ fn facts_of(pid: i32, control: &Path) -> Facts {
 /// The gate's page and who maps it.
 struct Page {
     fault: Option<Fault>,
+    layout: Option<u32>,
     ino: u64,
     made_ns: u64,
     profile: String,
@@ -243,6 +254,7 @@ impl Page {
     fn of(name: &str) -> Page {
         let mut page = Page {
             fault: None,
+            layout: None,
             ino: 0,
             made_ns: 0,
             profile: String::new(),
@@ -252,6 +264,11 @@ impl Page {
         };
         if let Err(fault) = page.look(name) {
             page.fault = Some(fault);
+            if let Some(other) = OtherLayout::of(name) {
+                page.layout = Some(other.layout);
+                page.ino = other.ino;
+                page.detached = other.mapped_by.iter().map(|(pid, _)| *pid).collect();
+            }
         }
         page
     }
@@ -294,6 +311,9 @@ impl Page {
         // With the library and no page at all: only those that name this gate, or none.
         let silent = census.detached.values().filter(|detached| detached.old_page.is_none());
         self.detached.extend(silent.map(|d| d.pid).filter(|pid| select::asks_for(*pid, name)));
+        let page = gates[0].page.get();
+        let others = coverage::other_layouts(&census, 0, page.profile_text());
+        self.detached.extend(others.into_iter().map(|(d, _)| d.pid));
         // What a freeze would hold against its snapshot must not be green here.
         self.detached
             .extend(coverage::ungated(&census, 0).into_iter().map(|outsider| outsider.pid));

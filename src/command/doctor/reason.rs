@@ -3,6 +3,7 @@
 
 use super::facts::Facts;
 use super::unloaded;
+use gate::layout::LAYOUT;
 use gate::profile::{self, Key};
 use gate::region;
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub struct Around<'a> {
     pub dir: &'a str,
     /// Why its page cannot be used, if it cannot.
     pub page_fault: Option<&'a str>,
+    /// The layout of the page, where that was read.
+    pub page_layout: Option<u32>,
     /// The page's inode.
     pub page_ino: u64,
     /// When the page was made, ns since 1970; 0: unknown.
@@ -111,6 +114,9 @@ pub fn judge(facts: &Facts, around: &Around<'_>) -> Judgement {
     if present && around.page_fault.is_none() {
         return gated(facts, around);
     }
+    if present && let Some(fault) = around.page_fault {
+        return on_a_page_that_cannot_be_used(facts, around, fault);
+    }
     if facts.library.is_some() { detached(facts, around) } else { unloaded::judge(facts, around) }
 }
 
@@ -141,6 +147,27 @@ fn other_clock() -> Judgement {
          nothing there",
         "start it without a time namespace, or with offset 0",
     )
+}
+
+/// It hears a command, and not this one.
+fn on_a_page_that_cannot_be_used(facts: &Facts, around: &Around<'_>, fault: &str) -> Judgement {
+    match around.page_layout.filter(|layout| *layout != LAYOUT) {
+        Some(layout) => judged(
+            State::NotGated,
+            "other-layout",
+            format!(
+                "it maps the gate's page, which another version of writegate made (layout \
+                 {layout:08x}, this command has {LAYOUT:08x}), and runs that version's library"
+            ),
+            format!("remove {}/control, then {}", around.dir, restart(facts)),
+        ),
+        None => judged(
+            State::NotGated,
+            "page",
+            format!("the gate's page cannot be used: {fault}"),
+            restart(facts),
+        ),
+    }
 }
 
 fn gated(facts: &Facts, around: &Around<'_>) -> Judgement {
@@ -269,6 +296,27 @@ fn detached(facts: &Facts, around: &Around<'_>) -> Judgement {
             ),
         );
     }
+    if let Some(layout) = facts.library_layout.filter(|layout| layout.is_other()) {
+        return not(
+            "other-layout",
+            format!(
+                "its library is another version's ({}, this command has layout {LAYOUT:08x}): \
+                 it does not take a page of this one",
+                layout.name()
+            ),
+            restart(facts),
+        );
+    }
+    if let Some(layout) = around.page_layout.filter(|layout| *layout != LAYOUT) {
+        return not(
+            "other-layout",
+            format!(
+                "the gate's page was made by another version of writegate (layout \
+                 {layout:08x}), and its library does not take that"
+            ),
+            format!("remove {control}, then {}", restart(facts)),
+        );
+    }
     if let Some(fault) = around.page_fault {
         return not("page", format!("the gate's page cannot be used: {fault}"), restart(facts));
     }
@@ -354,6 +402,7 @@ mod tests {
     use super::super::elf::Image;
     use super::super::facts::PreloadFault;
     use super::*;
+    use crate::linux::library::LibraryLayout;
 
     fn judge_one(facts: Facts) -> Judgement {
         let all = BTreeMap::from([(
@@ -371,6 +420,7 @@ mod tests {
                 gate: "mail",
                 dir: "/run/writegate/mail",
                 page_fault: None,
+                page_layout: None,
                 page_ino: 5,
                 page_made_ns: 1000,
                 profile: "",
@@ -436,6 +486,22 @@ mod tests {
             ("boot-id", Facts { library: library(), boot_id_hidden: true, ..plain() }),
             ("secure-gate", Facts { library: library(), secure: Some(true), ..plain() }),
             ("detached", Facts { library: library(), ..plain() }),
+            (
+                "other-layout",
+                Facts {
+                    library: library(),
+                    library_layout: Some(LibraryLayout::Noted(LAYOUT ^ 1)),
+                    ..plain()
+                },
+            ),
+            (
+                "other-layout",
+                Facts {
+                    library: library(),
+                    library_layout: Some(LibraryLayout::Unmarked),
+                    ..plain()
+                },
+            ),
             ("word-size", Facts { image: image(32, true, false), ..plain() }),
             ("static", Facts { image: image(64, true, false), ..plain() }),
             ("set-id", Facts { image: image(64, false, true), secure: Some(true), ..plain() }),

@@ -13,6 +13,7 @@ use crate::gatedir::stats;
 use crate::gatedir::{self, Gate};
 use crate::linux::sys;
 use crate::outcome::fault::Result;
+use gate::layout::LAYOUT;
 use prom::Figures;
 use serde::Serialize;
 use std::path::Path;
@@ -60,9 +61,13 @@ struct State {
     /// A freezer holds the lock; null: may not be looked at.
     freezer: Option<bool>,
     freezes: u64,
+    /// Of the page, the gated processes and this command.
+    layout: String,
     processes: Vec<Shown>,
     /// Have mapped a control page that was replaced: detached until restarted.
     old_page: Vec<Named>,
+    /// Belong to the service, and run a library of another layout: not gated.
+    other_layout: Vec<OfLayout>,
     /// Belong to the service, by unit, program or parent, and are not gated.
     ungated: Vec<Named>,
     /// Could not be looked into.
@@ -73,6 +78,13 @@ struct State {
 struct Named {
     pid: i32,
     program: String,
+}
+
+#[derive(Serialize)]
+struct OfLayout {
+    pid: i32,
+    program: String,
+    layout: String,
 }
 
 #[derive(Serialize)]
@@ -174,6 +186,7 @@ fn state(name: &str) -> Result<State> {
         })
         .collect();
     let ungated = coverage::ungated(&census, 0);
+    let others = coverage::other_layouts(&census, 0, page.profile_text());
     let old = census.detached.values().filter(|d| d.old_page.is_some());
     Ok(State {
         gate: name.into(),
@@ -186,8 +199,17 @@ fn state(name: &str) -> Result<State> {
         left_ms: (barrier > now).then(|| (barrier - now) as f64 / 1e6),
         freezer: gate.is_locked(),
         freezes: page.freezes.load(Acquire),
+        layout: format!("{LAYOUT:08x}"),
         processes,
         old_page: old.map(|d| Named { pid: d.pid, program: d.comm.clone() }).collect(),
+        other_layout: others
+            .into_iter()
+            .map(|(d, layout)| OfLayout {
+                pid: d.pid,
+                program: d.comm.clone(),
+                layout: layout.name(),
+            })
+            .collect(),
         ungated: ungated.into_iter().map(|u| Named { pid: u.pid, program: u.program }).collect(),
         unseen: census.denied.len(),
     })
@@ -201,7 +223,10 @@ fn figures(state: &State) -> Figures<'_> {
             ("writegate_processes", state.processes.len() as f64),
             ("writegate_processes_in_flight", state.count("in-flight") as f64),
             ("writegate_held_writers", state.count("held") as f64),
-            ("writegate_ungated_processes", state.ungated.len() as f64),
+            (
+                "writegate_ungated_processes",
+                (state.ungated.len() + state.other_layout.len()) as f64,
+            ),
             ("writegate_deaf_processes", state.old_page.len() as f64),
             ("writegate_unseen_processes", state.unseen as f64),
         ],

@@ -72,6 +72,13 @@ pub fn lines(state: &State, paint: Paint) -> Vec<String> {
             detached.pid, detached.program
         ));
     }
+    for other in &state.other_layout {
+        lines.push(format!(
+            "  pid {} ({}) runs another version's library ({}; this gate has layout {}): \
+             restart it",
+            other.pid, other.program, other.layout, state.layout
+        ));
+    }
     for ungated in &state.ungated {
         lines.push(format!(
             "  pid {} ({}) belongs to the service and is not gated: `writegate doctor` says why",
