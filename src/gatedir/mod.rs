@@ -166,7 +166,7 @@ impl Gate {
         let page = Page(mapping);
         page.get().check(&boot_id()?).map_err(|bad| match bad {
             BadPage::Magic => not_safe(&path, "is not a control page", "Remove it."),
-            BadPage::Layout(layout) => other_layout::fault(&path, name, layout),
+            BadPage::Layout(layout) => other_layout::fault(&path, layout),
             BadPage::Boot => not_safe(
                 &path,
                 "was made in another boot of this machine",

@@ -3,7 +3,6 @@
 //! It is never touched: the processes that map it hear the command of their own version
 //! through it, and would be detached by another page without a word.
 
-use super::root;
 use crate::linux::helper::{Helper, PageId};
 use crate::linux::helper_child::own_page;
 use crate::linux::procfs;
@@ -31,9 +30,9 @@ pub struct OtherLayout {
 }
 
 impl OtherLayout {
-    /// Of the page of a gate; none if it is ours, or none at all.
-    pub fn of(name: &str) -> Option<OtherLayout> {
-        let file = File::open(root().join(name).join("control")).ok()?;
+    /// Of the page at this path; none if it is ours, or none at all.
+    pub fn of(path: &Path) -> Option<OtherLayout> {
+        let file = File::open(path).ok()?;
         let map = Mapping::to_look_at(file.as_raw_fd(), SIZE).ok()?;
         // What lies behind the end of a short file may not be touched.
         let long_enough = file.metadata().is_ok_and(|meta| meta.len() >= SIZE as u64);
@@ -59,8 +58,8 @@ fn mapped_by(page: PageId) -> Vec<(i32, String)> {
 }
 
 /// Says so.
-pub fn fault(path: &Path, name: &str, layout: u32) -> Fault {
-    let mapped_by = OtherLayout::of(name).map_or(Vec::new(), |other| other.mapped_by);
+pub fn fault(path: &Path, layout: u32) -> Fault {
+    let mapped_by = OtherLayout::of(path).map_or(Vec::new(), |other| other.mapped_by);
     let mut message = format!(
         "{} was made by another version of writegate (layout {layout:08x}; this command has \
          {LAYOUT:08x}); not used, and left as it is. ",

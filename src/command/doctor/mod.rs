@@ -264,7 +264,7 @@ impl Page {
         };
         if let Err(fault) = page.look(name) {
             page.fault = Some(fault);
-            if let Some(other) = OtherLayout::of(name) {
+            if let Some(other) = OtherLayout::of(&gatedir::root().join(name).join("control")) {
                 page.layout = Some(other.layout);
                 page.ino = other.ino;
                 page.detached = other.mapped_by.iter().map(|(pid, _)| *pid).collect();
