@@ -16,7 +16,7 @@ use crate::word::{self, CALL_BITS, Doing};
 /// means, or in which order it is written. Also what messages call it.
 pub const FORMAT: u32 = 3;
 
-/// For the tests that need two layouts (`tests/layout`): anything, set while building.
+/// For the tests that need two layouts (`tests/library/layout`): anything, set while building.
 const TEST: &str = match option_env!("WRITEGATE_TEST_LAYOUT") {
     Some(text) => text,
     None => "",

@@ -3,7 +3,7 @@
 //! This crate is what the preloaded library and the command agree on. It is
 //! `no_std`, allocates nothing, makes no system call and knows no hook: it holds
 //! the layout of the shared memory and the decisions that both sides take on it.
-//! Everything here can be tested without a process; `tests/model_*.rs` explores
+//! Everything here can be tested without a process; `tests/protocol/model_*.rs` explores
 //! the same functions with every interleaving.
 //!
 //! Read in this order:

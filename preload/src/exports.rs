@@ -1,6 +1,7 @@
 //! The exported names, made from the table in `gate::calls`.
 
-use crate::arch::{bracket, straight_bracket, with_va_list};
+use crate::arch::straight::straight_bracket;
+use crate::arch::trampoline::{bracket, with_va_list};
 use gate::calls::Call;
 
 macro_rules! export {

@@ -113,42 +113,13 @@ pub unsafe fn c_string<'a>(at: *const u8) -> &'a [u8] {
         return &[];
     }
     let mut len = 0;
-    // SAFETY: reads up to the NUL, which is there.
+    // SAFETY: reads no byte after the NUL, which is there by the caller's promise.
     unsafe {
         while len < 4096 && *at.add(len) != 0 {
             len += 1;
         }
         core::slice::from_raw_parts(at, len)
     }
-}
-
-/// A string that the program passed to a call; none where the kernel would say
-/// EFAULT, which is the kernel's to say.
-///
-/// # Safety
-/// What can be read there stays so while the result is used.
-pub unsafe fn program_string<'a>(at: *const u8) -> Option<&'a [u8]> {
-    let mut len = 0;
-    // SAFETY: each page is probed before it is read.
-    unsafe {
-        loop {
-            let next = at.wrapping_add(len);
-            if (len == 0 || (next as usize).is_multiple_of(4096)) && !crate::sys::readable(next) {
-                return None;
-            }
-            if len == 4096 || *next == 0 {
-                return Some(core::slice::from_raw_parts(at, len));
-            }
-            len += 1;
-        }
-    }
-}
-
-/// Can a structure of the program's be read there?
-pub fn program_can_read(at: u64, size: usize) -> bool {
-    let (first, last) = (at as *const u8, at.wrapping_add(size as u64 - 1) as *const u8);
-    crate::sys::readable(first)
-        && (first as usize / 4096 == last as usize / 4096 || crate::sys::readable(last))
 }
 
 /// A decimal number and what follows it.

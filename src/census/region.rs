@@ -1,10 +1,10 @@
 //! One process's region, as we see it: mapped through `/proc/PID/map_files`, or a
 //! copy that the helper makes afresh before each pass. Read-only either way.
 
-use crate::linux::sys::Mapping;
+use crate::linux::mapping::Mapping;
 use gate::claimed::ClaimedRegion;
 use gate::region::{Header, SIZE, Slot};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A region.
@@ -18,7 +18,7 @@ pub struct MappedRegion {
 impl MappedRegion {
     /// Maps what the helper has handed over.
     pub fn new(fd: &OwnedFd, copied: bool) -> std::io::Result<MappedRegion> {
-        Ok(MappedRegion { map: Mapping::new(fd.as_raw_fd(), SIZE, false)?, copied })
+        Ok(MappedRegion { map: Mapping::new(fd, SIZE, false)?, copied })
     }
 
     /// As its process claims it to be.
@@ -27,7 +27,7 @@ impl MappedRegion {
     }
 
     /// What the process says about itself. Nothing in it is to be believed about
-    /// any other process.
+    /// another one.
     pub fn header(&self) -> &Header {
         self.claimed().header()
     }
@@ -40,6 +40,11 @@ impl MappedRegion {
     /// Its name.
     pub fn nonce(&self) -> u64 {
         self.header().nonce.load(Relaxed)
+    }
+
+    /// The nonce of the region of the process that forked it; 0: not known.
+    pub fn parent_nonce(&self) -> u64 {
+        self.header().parent_nonce.load(Relaxed)
     }
 
     /// Does it announce without the freezer's fence?

@@ -1,6 +1,6 @@
 //! `writegate completions SHELL`: made from the same definitions as `--help`.
 
-use super::print;
+use super::output::print;
 use crate::outcome::fault::Result;
 
 /// Print a shell's completions
@@ -13,9 +13,9 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: &Args) -> Result<u8> {
+pub fn run(args: &Args, mut definition: clap::Command) -> Result<u8> {
     let mut bytes = Vec::new();
-    clap_complete::generate(args.shell, &mut super::definition(), "writegate", &mut bytes);
+    clap_complete::generate(args.shell, &mut definition, "writegate", &mut bytes);
     print(String::from_utf8_lossy(&bytes).trim_end());
     Ok(0)
 }

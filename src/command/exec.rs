@@ -1,8 +1,9 @@
 //! `writegate exec`: runs a program gated: a daemon, `doveadm`, `reconstruct`.
 
-use crate::freeze::wrapped::preload_without_us;
+use super::{arguments, library};
+use crate::freeze::preload;
 use crate::gatedir::{self, Gate};
-use crate::outcome::fault::{self, CONFIG, Fault, Result};
+use crate::outcome::fault::{self, Fault, Result};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -30,14 +31,13 @@ pub struct Args {
 
 /// Runs it; returns only if it could not be run.
 pub fn run(args: &Args) -> Result<u8> {
-    let given: Vec<String> = args.gate.iter().cloned().collect();
-    let gate = super::gates(&given).remove(0);
+    let gate = args.gate.clone().unwrap_or_else(arguments::default_gate);
     let profile = gatedir::profile(&gate, args.config.as_deref())?;
     Gate::open_or_create(&gate, &profile)?;
-    let library = library(args.library.clone())?;
+    let library = library::find(args.library.clone())?;
     let mut preload = library.into_os_string();
     if let Some(others) =
-        std::env::var("LD_PRELOAD").ok().and_then(|value| preload_without_us(&value))
+        std::env::var("LD_PRELOAD").ok().and_then(|value| preload::without_us(&value))
     {
         preload.push(":");
         preload.push(others);
@@ -58,23 +58,4 @@ pub fn run(args: &Args) -> Result<u8> {
         _ => fault::NOT_EXECUTABLE,
     };
     Err(Fault::new(code, format!("cannot run {}: {e}", program.to_string_lossy())))
-}
-
-/// Where the library lies: as given, beside us, or in `../lib`.
-pub fn library(given: Option<PathBuf>) -> Result<PathBuf> {
-    let name = "libwritegate.so";
-    let mut places: Vec<PathBuf> = given.iter().cloned().collect();
-    if given.is_none() {
-        let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
-        if let Some(dir) = beside {
-            places.push(dir.join(name));
-            places.push(dir.join("../lib").join(name));
-            places.push(dir.join("../lib/writegate").join(name));
-        }
-    }
-    let found = places.iter().find_map(|place| place.canonicalize().ok());
-    found.ok_or_else(|| {
-        let tried: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
-        Fault::new(CONFIG, format!("no {name} at {}; --library names its place", tried.join(", ")))
-    })
 }

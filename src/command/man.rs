@@ -1,7 +1,7 @@
 //! `writegate man`: the manual pages, made from the same definitions as `--help`.
 
-use super::print;
-use crate::outcome::fault::{Fault, Result};
+use super::output::print;
+use crate::outcome::fault::{Fault, Result, USAGE};
 use clap::Command;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: &Args) -> Result<u8> {
-    let root = full(super::definition());
+pub fn run(args: &Args, definition: Command) -> Result<u8> {
+    let root = full(definition);
     if let Some(dir) = &args.dir {
         return write_all(&root, dir);
     }
@@ -37,10 +37,7 @@ pub fn run(args: &Args) -> Result<u8> {
     if Path::new(name).is_dir() {
         return write_all(&root, Path::new(name));
     }
-    Err(Fault::new(
-        crate::outcome::fault::USAGE,
-        format!("`{name}` is neither a subcommand nor a directory that exists"),
-    ))
+    Err(Fault::new(USAGE, format!("`{name}` is neither a subcommand nor a directory that exists")))
 }
 
 /// With everything that clap adds when it parses.

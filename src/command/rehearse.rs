@@ -1,10 +1,12 @@
 //! `writegate rehearse`: drains and lets go again, many times, without a snapshot:
 //! what a freeze would cost here, before one is needed.
 
-use super::{gates, print, say};
-use crate::drive::engine::Ended;
+use super::arguments::gates;
+use super::output::{print, say};
+use crate::drive::drain::DrainEnd;
 use crate::duration::{self, show_ms};
-use crate::freeze::{Freeze, Options};
+use crate::freeze::attempt::Freeze;
+use crate::freeze::options::Options;
 use crate::outcome::fault::{self, Fault, Result};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -33,7 +35,7 @@ pub struct Args {
 }
 
 /// One rehearsed drain.
-struct Try {
+struct Rehearsal {
     drained: bool,
     drain_ns: u64,
     /// Raised to lowered: what a writer can have waited, without the command's time.
@@ -41,8 +43,8 @@ struct Try {
     waiters: u32,
     admitted: u32,
     openings: u32,
-    /// Who was in flight when it was given up.
-    last: Option<String>,
+    /// What was in flight when it was given up.
+    blocker: Option<String>,
 }
 
 /// Runs it.
@@ -50,27 +52,30 @@ pub fn run(args: &Args) -> Result<u8> {
     if args.n == 0 {
         return Err(Fault::new(fault::USAGE, "-n must be at least 1"));
     }
-    let mut tries = Vec::new();
+    let mut drains = Vec::new();
     for number in 1..=args.n {
         // All anew each time: the lock is not ours for longer than one drain.
         let (ended, one) = once(args)?;
-        if let Ended::Interrupted(signal) = ended {
+        if let DrainEnd::Interrupted(signal) = ended {
             return Ok(128 + signal as u8);
         }
         if !args.json && std::io::stderr().is_terminal() {
-            say(&format!("{number}/{}: {}", args.n, show(&one)));
+            say(&format!("{number}/{}: {}", args.n, in_words(&one)));
         }
-        tries.push(one);
+        drains.push(one);
         if number < args.n {
             std::thread::sleep(args.every);
         }
     }
-    let failed = tries.iter().filter(|t| !t.drained).count();
-    report(args, &tries);
-    Ok(if failed == 0 { 0 } else { fault::NOT_DRAINED })
+    if args.json {
+        json(&drains);
+    } else {
+        table(&drains);
+    }
+    Ok(if drains.iter().all(|drain| drain.drained) { 0 } else { fault::NOT_DRAINED })
 }
 
-fn once(args: &Args) -> Result<(Ended, Try)> {
+fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
     let mut freeze = Freeze::prepare(Options {
         gates: gates(&args.gate),
         limit_ns: duration::ns(args.limit),
@@ -79,28 +84,28 @@ fn once(args: &Args) -> Result<(Ended, Try)> {
         ..Options::default()
     })?;
     let ended = freeze.begin();
-    let thawed = if ended == Ended::Drained { freeze.thaw() } else { Vec::new() };
-    let runs = &freeze.runs;
+    let thawed = if ended == DrainEnd::Drained { freeze.thaw() } else { Vec::new() };
+    let runs = &freeze.drains;
     let held = thawed.iter().zip(runs).map(|(t, run)| t.opened_at.saturating_sub(run.closed_at));
     let held_ns = held.max().unwrap_or(0);
     let blocker = runs.iter().flat_map(|r| &r.blockers).next().map(ToString::to_string);
     let drain_ns = runs.iter().map(|r| r.ended_at.saturating_sub(r.closed_at)).max();
-    let one = Try {
-        drained: ended == Ended::Drained,
+    let one = Rehearsal {
+        drained: ended == DrainEnd::Drained,
         drain_ns: drain_ns.unwrap_or(0),
         held_ns,
         waiters: runs.iter().map(|r| r.waiters).sum(),
         admitted: runs.iter().map(|r| r.admitted).sum(),
         openings: runs.iter().map(|r| r.openings).sum(),
-        last: blocker,
+        blocker,
     };
     Ok((ended, one))
 }
 
-fn show(one: &Try) -> String {
+fn in_words(one: &Rehearsal) -> String {
     let state = if one.drained { "drained" } else { "NOT drained" };
-    let who = one.last.as_ref().map(|who| format!("; {who}")).unwrap_or_default();
-    format!("{state} in {}, {} waited{who}", show_ms(one.drain_ns), one.waiters)
+    let blocker = one.blocker.as_ref().map(|text| format!("; {text}")).unwrap_or_default();
+    format!("{state} in {}, {} waited{blocker}", show_ms(one.drain_ns), one.waiters)
 }
 
 /// The value below which this share of them lies.
@@ -109,56 +114,87 @@ fn percentile(sorted: &[u64], share: f64) -> u64 {
     sorted.get(at.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0)
 }
 
-fn report(args: &Args, tries: &[Try]) {
-    let of_drained = |what: fn(&Try) -> u64| -> Vec<u64> {
-        tries.iter().filter(|t| t.drained).map(what).collect()
+/// What all of them came to.
+struct Summary {
+    /// Of those that drained, in their order.
+    drains_ns: Vec<u64>,
+    helds_ns: Vec<u64>,
+    /// Percentiles of the drains: 50, 99, 100.
+    p50: u64,
+    p99: u64,
+    max: u64,
+    waiters_max: u32,
+    limit_ms: u64,
+    drain_ms: u64,
+}
+
+fn summary(drains: &[Rehearsal]) -> Summary {
+    let of_drained = |what: fn(&Rehearsal) -> u64| -> Vec<u64> {
+        drains.iter().filter(|drain| drain.drained).map(what).collect()
     };
-    let in_turn = of_drained(|t| t.drain_ns);
-    let helds = of_drained(|t| t.held_ns);
-    let mut drains = in_turn.clone();
-    drains.sort();
-    let failed = tries.len() - drains.len();
-    let [p50, p99, max] = [0.50, 0.99, 1.0].map(|share| percentile(&drains, share));
-    let (limit, drain) = recommend(max);
-    if args.json {
-        let ms = |ns: u64| ns as f64 / 1e6;
-        let value = serde_json::json!({
-            "schema": 1,
-            "n": tries.len(),
-            "not_drained": failed,
-            "drain_ms": { "p50": ms(p50), "p99": ms(p99), "max": ms(max) },
-            "drains_ms": in_turn.iter().map(|d| ms(*d)).collect::<Vec<_>>(),
-            "helds_ms": helds.iter().map(|h| ms(*h)).collect::<Vec<_>>(),
-            "waiters_max": tries.iter().map(|t| t.waiters).max(),
-            "admitted": tries.iter().map(|t| t.admitted).sum::<u32>(),
-            "openings": tries.iter().map(|t| t.openings).sum::<u32>(),
-            "blockers": tries.iter().filter_map(|t| t.last.as_deref()).collect::<Vec<_>>(),
-            "recommended": { "limit_ms": limit, "drain_ms": drain },
-        });
-        print(&serde_json::to_string_pretty(&value).unwrap_or_default());
-        return;
+    let drains_ns = of_drained(|drain| drain.drain_ns);
+    let mut sorted = drains_ns.clone();
+    sorted.sort();
+    let [p50, p99, max] = [0.50, 0.99, 1.0].map(|share| percentile(&sorted, share));
+    let (limit_ms, drain_ms) = recommend(max);
+    Summary {
+        drains_ns,
+        helds_ns: of_drained(|drain| drain.held_ns),
+        p50,
+        p99,
+        max,
+        waiters_max: drains.iter().map(|drain| drain.waiters).max().unwrap_or(0),
+        limit_ms,
+        drain_ms,
     }
-    histogram(&drains);
-    for one in tries.iter().filter(|t| !t.drained) {
-        print(&format!("  {}", show(one)));
+}
+
+/// For machines.
+fn json(drains: &[Rehearsal]) {
+    let summary = summary(drains);
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let all_ms = |all: &[u64]| all.iter().map(|ns| ms(*ns)).collect::<Vec<_>>();
+    let value = serde_json::json!({
+        "schema": 1,
+        "n": drains.len(),
+        "not_drained": drains.len() - summary.drains_ns.len(),
+        "drain_ms": { "p50": ms(summary.p50), "p99": ms(summary.p99), "max": ms(summary.max) },
+        "drains_ms": all_ms(&summary.drains_ns),
+        "helds_ms": all_ms(&summary.helds_ns),
+        "waiters_max": summary.waiters_max,
+        "admitted": drains.iter().map(|drain| drain.admitted).sum::<u32>(),
+        "openings": drains.iter().map(|drain| drain.openings).sum::<u32>(),
+        "blockers": drains.iter().filter_map(|d| d.blocker.as_deref()).collect::<Vec<_>>(),
+        "recommended": { "limit_ms": summary.limit_ms, "drain_ms": summary.drain_ms },
+    });
+    print(&serde_json::to_string_pretty(&value).unwrap_or_default());
+}
+
+/// For persons.
+fn table(drains: &[Rehearsal]) {
+    let summary = summary(drains);
+    histogram(&summary.drains_ns);
+    for drain in drains.iter().filter(|drain| !drain.drained) {
+        print(&format!("  {}", in_words(drain)));
     }
     print(&format!(
         "{} of {} drained: p50 {}, p99 {}, max {}",
+        summary.drains_ns.len(),
         drains.len(),
-        tries.len(),
-        show_ms(p50),
-        show_ms(p99),
-        show_ms(max)
+        show_ms(summary.p50),
+        show_ms(summary.p99),
+        show_ms(summary.max)
     ));
-    if let Some(held) = helds.iter().max() {
+    if let Some(held) = summary.helds_ns.iter().max() {
         print(&format!(
             "writers would have been held up to {}, and what the snapshot command takes; {} waited \
              at most",
             show_ms(*held),
-            tries.iter().map(|t| t.waiters).max().unwrap_or(0)
+            summary.waiters_max
         ));
         print(&format!(
-            "recommended: --drain {drain}ms, and -t {limit}ms plus what the snapshot command takes"
+            "recommended: --drain {}ms, and -t {}ms plus what the snapshot command takes",
+            summary.drain_ms, summary.limit_ms
         ));
     }
 }
@@ -169,6 +205,7 @@ fn recommend(max_ns: u64) -> (u64, u64) {
     (drain * 2, drain)
 }
 
+/// In any order.
 fn histogram(drains: &[u64]) {
     let bounds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, u64::MAX];
     let mut below = 0;

@@ -3,15 +3,16 @@
 //! Needs no configuration: the token names the gate, and it must work after the
 //! configuration is gone. It may come twice, late, or never.
 
-use super::{print, say, show};
+use super::output::{print, say, show};
 use crate::drive::barrier;
-use crate::freeze::keeper;
 use crate::freeze::token::Token;
+use crate::freeze::{keeper, last};
 use crate::gatedir::{self, Gate};
-use crate::linux::sys;
+use crate::linux::clock;
 use crate::outcome::fault::{Fault, PERMISSION, Result, TOKEN};
+use crate::outcome::record::VerdictLine;
 use crate::outcome::syslog;
-use crate::outcome::verdict::{Verdict, VerdictLine};
+use crate::outcome::verdict::Verdict;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -40,31 +41,31 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     // The keeper opens at the deadline by itself and leaves word.
     for _ in 0..50 {
-        if let Some(mut last) = keeper::last(&dir, &token) {
-            if last.told {
+        if let Some(mut left) = last::read(&dir, &token) {
+            if left.told {
                 return Err(Fault::new(
                     TOKEN,
                     format!(
                         "this token was used before: the gate was thawed then, verdict {}",
-                        last.record.verdict.name()
+                        left.record.verdict.name()
                     ),
                 ));
             }
-            last.told = true;
-            keeper::write_last(&dir, &last);
+            left.told = true;
+            last::write(&dir, &left);
             say("the thaw came late: the gate had opened by itself");
-            show(&last.record, args.report.as_deref());
-            return Ok(last.record.exit);
+            show(&left.record, args.report.as_deref());
+            return Ok(left.record.exit);
         }
         if !std::fs::exists(keeper::socket_path(&dir)).unwrap_or(false) {
             break;
         }
-        if !std::fs::exists(keeper::last_path(&dir)).unwrap_or(false)
+        if !std::fs::exists(last::path(&dir)).unwrap_or(false)
             && std::os::unix::net::UnixStream::connect(keeper::socket_path(&dir)).is_err()
         {
             break;
         }
-        sys::sleep_ns(10_000_000);
+        clock::sleep_ns(10_000_000);
     }
     without_keeper(&token)
 }
@@ -77,7 +78,7 @@ fn without_keeper(token: &Token) -> Result<u8> {
         if gate.page.get().barrier.load(Acquire) != *deadline {
             continue;
         }
-        // The barrier of this very token, and nobody keeps it.
+        // The barrier of this very token, and no process keeps it.
         if gate.lock(200_000_000, || false).is_err() {
             continue;
         }

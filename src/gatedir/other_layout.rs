@@ -1,18 +1,18 @@
-//! A control page that another version of writegate made: who maps it, and what to do.
+//! A control page that another version of writegate made: what maps it, and what to do.
 //!
 //! It is never touched: the processes that map it hear the command of their own version
 //! through it, and would be detached by another page without a word.
 
-use crate::linux::helper::{Helper, PageId};
-use crate::linux::helper_child::own_page;
+use crate::linux::helper::own_page;
+use crate::linux::helper::owner::Helper;
+use crate::linux::helper::protocol::PageId;
+use crate::linux::mapping::Mapping;
 use crate::linux::procfs;
-use crate::linux::sys::Mapping;
 use crate::outcome::fault::{CONFIG, Fault};
 use gate::control::{ControlPage, MAGIC, SIZE};
 use gate::layout::LAYOUT;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -33,7 +33,7 @@ impl OtherLayout {
     /// Of the page at this path; none if it is ours, or none at all.
     pub fn of(path: &Path) -> Option<OtherLayout> {
         let file = File::open(path).ok()?;
-        let map = Mapping::to_look_at(file.as_raw_fd(), SIZE).ok()?;
+        let map = Mapping::to_look_at(&file, SIZE).ok()?;
         // What lies behind the end of a short file may not be touched.
         let long_enough = file.metadata().is_ok_and(|meta| meta.len() >= SIZE as u64);
         let page: &ControlPage = map.foreign().at(0).filter(|_| long_enough)?;
@@ -41,7 +41,7 @@ impl OtherLayout {
         if page.magic.load(Acquire) != MAGIC || layout == LAYOUT {
             return None;
         }
-        let id = own_page(map.start() as u64)?;
+        let id = own_page(map.address())?;
         Some(OtherLayout { layout, ino: id.ino, mapped_by: mapped_by(id) })
     }
 }

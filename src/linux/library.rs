@@ -1,6 +1,7 @@
 //! The library that a process has loaded: which layout it speaks.
 
-use crate::linux::sys;
+use crate::linux::foreign::read_memory;
+use crate::linux::procfs::maps::{self, Line};
 use gate::layout::{LAYOUT, noted_in};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -40,13 +41,22 @@ impl LibraryLayout {
     }
 }
 
+/// Does this line of `maps` show the library?
+pub fn is_ours(line: &Line) -> bool {
+    line.path_once().ends_with("/libwritegate.so")
+}
+
+/// The first line of `maps` that shows the library: the beginning of its file.
+pub fn mapped_in(text: &str) -> Option<Line<'_>> {
+    maps::lines(text).find(is_ours)
+}
+
 /// Of the library that process `pid` maps from `start` to `end`, from the file's beginning
 /// on. May hang like any look at a process's memory: for the helper, and the doctor's child.
 pub fn layout_of(pid: i32, start: u64, end: u64, path: &str) -> LibraryLayout {
     let len = HEAD.min((end - start) as usize);
     let mut head = vec![0u8; len];
-    // SAFETY: `head` is writable for `len` bytes.
-    let read = unsafe { sys::read_memory(pid, start, head.as_mut_ptr(), len) };
+    let read = read_memory(pid, start, &mut head);
     // Where memory may not be read, its file may: also one that an upgrade has replaced.
     let places =
         [format!("/proc/{pid}/map_files/{start:x}-{end:x}"), format!("/proc/{pid}/root{path}")];

@@ -1,6 +1,6 @@
 """The laboratory: what every real-server test shares. Standard library only, Python 3.11.
 
-A server's test puts `tests/` on sys.path (scripts/evaluate does) and imports `lab.*`:
+A server's test puts `tests/` and `tests/servers/` on sys.path (scripts/evaluate does) and imports `lab.*`:
 
     from lab import procs, volume, gate, load, stats, table
 

@@ -1,6 +1,6 @@
 """`scripts/evaluate SERVER`: find the server's module, run it, print its table, write its JSON.
 
-tests/SERVER/evaluate.py provides
+tests/servers/SERVER/evaluate.py provides
 
     SUMMARY = "one line: what is run"
     def unavailable(options): ...       # why it cannot run here, or None
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from . import gate, procs, table
 
-TESTS = Path(__file__).resolve().parents[1]
+SERVERS = Path(__file__).resolve().parents[1] / "servers"
 SKIPPED = 77
 SHOWN = 12                                              # failures on the terminal
 
@@ -38,12 +38,16 @@ class Result:
     notes: list = field(default_factory=list)           # printed under the table
 
 
+_PARTS = set()                                          # every part that `wanted` was asked about
+
+
 def wanted(options, part):
+    _PARTS.add(part)
     return options.only is None or part in options.only
 
 
 def servers():
-    return sorted(p.parent.name for p in TESTS.glob("*/evaluate.py"))
+    return sorted(p.parent.name for p in SERVERS.glob("*/evaluate.py"))
 
 
 def host():
@@ -57,7 +61,7 @@ def host():
 
 def subject():
     """Which writegate was measured: the binaries by checksum, and the checkout that measured them."""
-    done = subprocess.run(["git", "-C", str(TESTS), "rev-parse", "--short", "HEAD"],
+    done = subprocess.run(["git", "-C", str(SERVERS), "rev-parse", "--short", "HEAD"],
                           capture_output=True, text=True)
     found = {"checkout": done.stdout.strip() or None}
     try:
@@ -103,6 +107,9 @@ def main(argv=None):
     facts = {**host(), "writegate": subject()}          # before our own load
     with procs.workspace(argv[0], keep=options.keep or None) as work:
         result = module.run(options, work)
+    if (unknown := [name for name in options.only or () if name not in _PARTS]):
+        print(f"no such part: {', '.join(unknown)}; there are: {', '.join(sorted(_PARTS))}", file=sys.stderr)
+        return 64
     said = [table.render(result.rows, result.header)] if result.rows else []
     said += result.notes
     said += [f"FAILED: {failure}" for failure in result.failures[:SHOWN]]

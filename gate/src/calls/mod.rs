@@ -2,8 +2,8 @@
 //!
 //! From it come the exports of the preloaded library and their forwarding
 //! (`preload/src/exports.rs`), the look-up of the real functions
-//! (`preload/src/resolve.rs`), the check that no sibling was forgotten
-//! (`tests/exports/`) and the reference (`writegate doctor --calls`, docs).
+//! (`preload/src/resolve/`), the check that no sibling was forgotten
+//! (`tests/library/exports/`) and the reference (`writegate doctor --calls`, docs).
 //!
 //! A line reads `call NAME [ALIASES] (RULE) "what it changes"`. Aliases are the same
 //! function under other names (64-bit off_t makes `pwrite64` one of them): each is
@@ -14,6 +14,7 @@
 //! (`preload/src/rules/`).
 
 mod rule;
+pub mod syscalls;
 mod table;
 
 pub use rule::{CWD, Rule};

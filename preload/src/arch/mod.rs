@@ -1,13 +1,20 @@
 //! What differs by processor.
+//!
+//! | module | duty |
+//! |---|---|
+//! | `instructions` | system calls, the thread-local word, single instructions |
+//! | `trampoline` | the bodies of the exports |
+//! | `straight` | the straight way through an ordinary change |
 
 #[cfg(target_arch = "x86_64")]
-mod x86_64;
+#[path = "x86_64/instructions.rs"]
+pub mod instructions;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::*;
+#[path = "x86_64/straight.rs"]
+pub mod straight;
 #[cfg(target_arch = "x86_64")]
-mod x86_64_straight;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64_straight::straight_bracket;
+#[path = "x86_64/trampoline.rs"]
+pub mod trampoline;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("writegate's trampolines exist for x86_64 only so far");

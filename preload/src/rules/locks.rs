@@ -3,23 +3,34 @@
 //! Taking a lock is no change and is never held: a held waiter would miss the
 //! alarm that was to interrupt it.
 
-use super::descriptors::{self, children_may_lock, duplicated, gave_up};
-use crate::enter::{BRACKET, PASS, waits_for_lock};
+use super::descriptors::{children_may_lock, duplicated};
+use super::dotlocks::locked_by_kernel;
+use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
-use crate::own;
-use crate::state::{LOCKS_SEEN, Region, region};
-use crate::sys;
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::files::{fstat, opened_for_writing, tell};
+use crate::this_process::lock_table::{
+    overflowed, process_word, recount, released, shares_memory, update,
+};
+use crate::this_process::state::{LOCKS_SEEN, Region, region};
+use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{Lock, LockKind, Table, TableFull};
 use gate::word::ProcessWord;
+use linux_raw_sys::general::{
+    F_DUPFD, F_DUPFD_CLOEXEC, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETLK, F_SETLKW, F_WRLCK,
+    SEEK_CUR, SEEK_SET, flock,
+};
 
-const F_DUPFD: u64 = 0;
-const F_SETLK: u64 = 6;
-const F_SETLKW: u64 = 7;
-const F_OFD_SETLK: u64 = 37;
-const F_OFD_SETLKW: u64 = 38;
-const F_DUPFD_CLOEXEC: u64 = 1030;
+const LOCK_SH: u64 = linux_raw_sys::general::LOCK_SH as u64;
+const LOCK_EX: u64 = linux_raw_sys::general::LOCK_EX as u64;
+const LOCK_NB: u64 = linux_raw_sys::general::LOCK_NB as u64;
+const LOCK_UN: u64 = linux_raw_sys::general::LOCK_UN as u64;
+
+// Commands of lockf, which is libc's own.
+const F_ULOCK: i32 = 0;
+const F_LOCK: i32 = 1;
+const F_TLOCK: i32 = 2;
 
 /// `note[0]`, low byte: what was asked for.
 const NOTHING: u64 = 0;
@@ -30,18 +41,9 @@ const DUPLICATE: u64 = 4;
 /// The argument says it.
 const IN_ARGUMENT: u64 = 5;
 
-#[repr(C)]
-struct FlockArgument {
-    kind: i16,
-    whence: i16,
-    start: i64,
-    len: i64,
-    pid: i32,
-}
-
 /// fcntl: locks and duplicates; nothing else of it matters here.
 pub fn fcntl(frame: &mut Frame) -> u64 {
-    let (fd, command) = (frame.arg(0) as i32, frame.arg(1) & 0xffff_ffff);
+    let (fd, command) = (frame.arg(0) as i32, frame.arg(1) as u32);
     frame.note = [NOTHING; 5];
     match command {
         F_DUPFD | F_DUPFD_CLOEXEC if LOCKS_SEEN.load(Relaxed) || !children_may_lock() => {
@@ -59,29 +61,29 @@ pub fn fcntl(frame: &mut Frame) -> u64 {
     }
 }
 
-/// flock: shared counts too on a descriptor that is open for writing (Postfix
+/// flock: a shared lock counts too on a descriptor that is open for writing (Postfix
 /// delivers under it).
-pub fn flock(frame: &mut Frame) -> u64 {
+pub fn flock_call(frame: &mut Frame) -> u64 {
     let (fd, operation) = (frame.arg(0) as i32, frame.arg(1));
-    let asked = match operation & !4 {
-        1 if sys::file_flags(fd) & 3 > 0 => GUARDS,
-        1 => SHARED,
-        2 => GUARDS,
-        8 => UNLOCK,
+    let asked = match operation & !LOCK_NB {
+        LOCK_SH if opened_for_writing(fd) => GUARDS,
+        LOCK_SH => SHARED,
+        LOCK_EX => GUARDS,
+        LOCK_UN => UNLOCK,
         _ => return PASS,
     };
-    note(frame, fd, LockKind::Flock, asked, operation & 4 == 0)
+    note(frame, fd, LockKind::Flock, asked, operation & LOCK_NB == 0)
 }
 
 /// lockf: a POSIX write lock from the current offset.
 pub fn lockf(frame: &mut Frame) -> u64 {
     let (fd, command) = (frame.arg(0) as i32, frame.arg(1) as i32);
     let asked = match command {
-        0 => UNLOCK,
-        1 | 2 => GUARDS,
+        F_ULOCK => UNLOCK,
+        F_LOCK | F_TLOCK => GUARDS,
         _ => return PASS,
     };
-    note(frame, fd, LockKind::Posix, asked, command == 1)
+    note(frame, fd, LockKind::Posix, asked, command == F_LOCK)
 }
 
 fn note(frame: &mut Frame, fd: i32, kind: LockKind, asked: u64, waits: bool) -> u64 {
@@ -91,13 +93,13 @@ fn note(frame: &mut Frame, fd: i32, kind: LockKind, asked: u64, waits: bool) -> 
     }
     if asked != UNLOCK && waits {
         let (Some(region), Some((dev, ino))) = (region(), file_of(fd)) else { return PASS };
-        let word = ProcessWord(region.header.process.load(Acquire));
+        let word = process_word(region);
         if word.until_wait() && word.locks() == 0 {
-            // Whoever asks for a lock anew, holding none, begins a new set. Else
-            // everyone in a lock's queue would be in flight.
-            own::step(region, ProcessWord::waits);
+            // A process that asks for a lock anew, holding none, begins a new set. Else
+            // all in a lock's queue would be in flight.
+            update(region, ProcessWord::waits);
         }
-        waits_for_lock(frame, region, fd, dev, ino);
+        announce_lock_wait(frame, region, fd, dev, ino);
     }
     BRACKET
 }
@@ -108,15 +110,15 @@ fn file_of(fd: i32) -> Option<(u64, u64)> {
     let known = region().and_then(|region| {
         Table(&region.header.locks).locks().find(|lock| lock.fd == fd).map(|l| (l.dev, l.ino))
     });
-    known.or_else(|| sys::fstat(fd).map(|stat| (stat.dev, stat.ino)))
+    known.or_else(|| fstat(fd).map(|stat| (stat.dev, stat.ino)))
 }
 
 /// First and last byte of a range given as fcntl and lockf take it.
 fn range(fd: i32, whence: i16, start: i64, len: i64) -> (u64, u64) {
-    let base = match whence {
-        0 => 0,
-        1 => sys::tell(fd),
-        _ => sys::fstat(fd).map_or(0, |stat| stat.size),
+    let base = match whence as u32 {
+        SEEK_SET => 0,
+        SEEK_CUR => tell(fd),
+        _ => fstat(fd).map_or(0, |stat| stat.size),
     };
     let from = base.saturating_add(start);
     let (first, last) = match len {
@@ -138,26 +140,28 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         }
         return;
     }
-    if asked == NOTHING || frame.int() != 0 || own::shares_memory(region) {
+    if asked == NOTHING || frame.int() != 0 || shares_memory(region) {
         return;
     }
+    const FLOCK: u64 = LockKind::Flock as u64;
+    const OFD: u64 = LockKind::Ofd as u64;
     let kind = match frame.note[0] >> 8 {
-        2 => LockKind::Flock,
-        3 => LockKind::Ofd,
+        FLOCK => LockKind::Flock,
+        OFD => LockKind::Ofd,
         _ => LockKind::Posix,
     };
     let (asked, (start, end)) = match rule {
         Rule::Flock => (asked, (0, u64::MAX)),
-        Rule::Lockf => (asked, range(fd, 1, 0, frame.arg(2) as i64)),
+        Rule::Lockf => (asked, range(fd, SEEK_CUR as i16, 0, frame.arg(2) as i64)),
         _ => {
-            // SAFETY: the kernel has just read a struct flock there.
-            let lock = unsafe { (frame.arg(2) as *const FlockArgument).read_unaligned() };
-            let asked = match lock.kind {
-                0 => SHARED,
-                1 => GUARDS,
+            // SAFETY: the call has succeeded, so the kernel has just read a `struct flock` there.
+            let lock = unsafe { (frame.arg(2) as *const flock).read_unaligned() };
+            let asked = match lock.l_type as u32 {
+                F_RDLCK => SHARED,
+                F_WRLCK => GUARDS,
                 _ => UNLOCK,
             };
-            (asked, range(fd, lock.whence, lock.start, lock.len))
+            (asked, range(fd, lock.l_whence, lock.l_start, lock.l_len))
         }
     };
     let what = match asked {
@@ -172,7 +176,7 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
     let lock = Lock { kind, flags: 0, fd, group: 0, dev, ino, start, end, since: 0 };
     LOCKS_SEEN.store(true, Relaxed);
     if what == Some(true) {
-        super::names::locked_by_kernel(region, dev, ino);
+        locked_by_kernel(region, dev, ino);
     }
     let table = Table(&region.header.locks);
     let TableFull(full) = match kind {
@@ -180,19 +184,19 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         _ => table.description_lock(what, lock),
     };
     if full {
-        descriptors::lost(region);
+        overflowed(region);
     }
     if what == Some(true) {
-        own::recount(region);
+        recount(region);
     } else {
-        gave_up(region);
+        released(region);
     }
 }
 
-/// A child may have locked, or unlocked, what it shares with us (a shell runs
+/// A child may have locked, or unlocked, what it shares with this process (a shell runs
 /// flock(1) on a descriptor of its own): the kernel says what is held now.
 pub fn after_a_child(region: &'static Region) {
-    if own::shares_memory(region) {
+    if shares_memory(region) {
         return;
     }
     let table = Table(&region.header.locks);
@@ -202,10 +206,10 @@ pub fn after_a_child(region: &'static Region) {
             table.closed(lock.fd, None);
         }
     }
-    crate::start::locks_of_all(crate::start::Came::Here);
+    kernel_locks::enter_all(LockOrigin::Child);
     if table.count() < before {
-        gave_up(region);
+        released(region);
     } else {
-        own::recount(region);
+        recount(region);
     }
 }

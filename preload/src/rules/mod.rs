@@ -1,50 +1,48 @@
 //! One function for each rule of the table: what to do before and after the call.
+//!
+//! | module | rules |
+//! |---|---|
+//! | [`names`] | open, link, unlink, rename |
+//! | [`dotlocks`] | lock files among those names |
+//! | [`sockets`] | bind |
+//! | [`locks`] | fcntl, flock, lockf |
+//! | [`descriptors`] | close, dup |
+//! | [`stdio`] | output, flushes, closing of streams |
+//! | [`mappings`], [`ioctl`], [`aio`] | what changes files otherwise |
+//! | [`children`] | fork, vfork, spawn, exec |
+//! | [`waits`] | calls that wait |
 
-pub mod descriptors;
-pub mod locks;
-pub mod names;
-pub mod process;
-pub mod stdio;
+mod aio;
+mod arguments;
+pub mod children;
+mod descriptors;
+mod dotlocks;
+mod ioctl;
+mod locks;
+mod mappings;
+mod names;
+mod sockets;
+mod stdio;
+pub mod waits;
 
-use crate::arch;
-use crate::enter::{BRACKET, Begins, PASS, announce};
+use crate::announce::{PASS, announce, take_back};
+use crate::change::{SectionEffect, recorded};
 use crate::frame::Frame;
-use crate::place::Target;
-use crate::state::{HABITS, HANDS_OVER, RECORD, Region};
-use crate::sys::AT_FDCWD;
-use core::sync::atomic::Ordering::Relaxed;
-use gate::calls::{CWD, Call, Rule};
-
-macro_rules! rules {
-    ($($kind:ident $name:ident [$($alias:ident)*] $body:tt $what:literal;)*) => {
-        /// What to do, by the call's number. An array of its own: the table's
-        /// names are pointers, and each would be a relocation at every start.
-        static RULES: [Option<Rule>; gate::calls::COUNT] = [None, $(one!($kind $body)),*];
-    };
-}
-
-macro_rules! one {
-    (variadic $target:tt) => {
-        None
-    };
-    (call ($rule:ident $($arg:tt)*)) => {
-        Some(Rule::$rule $($arg)*)
-    };
-}
-
-gate::for_each_call!(rules);
-
-/// The rule of a call.
-pub fn rule(call: u16) -> Option<Rule> {
-    RULES.get(call as usize).copied().flatten()
-}
+use crate::protected::operand::Operand;
+use crate::rule_table::rule;
+use crate::this_process::profile_flags::{HANDS_OVER, RECORD, applies};
+use crate::this_process::state::{Region, set_region_flag};
+use arguments::{directory, path};
+use gate::calls::{Call, Rule, syscalls};
+use gate::region::{FLAG_AIO, FLAG_IO_URING};
+use linux_raw_sys::general::AT_FDCWD;
 
 /// Does this call concern a child that has no region of its own yet? Not what
 /// changes nothing and takes no lock: to exec or to exit it needs none.
 pub fn needs_region(call: u16) -> bool {
     let rule = rule(call);
     if matches!(rule, Some(Rule::Send(_))) {
-        return HABITS.load(Relaxed) & HANDS_OVER != 0;
+        return applies(HANDS_OVER);
     }
     !matches!(
         rule,
@@ -73,34 +71,28 @@ pub fn needs_region(call: u16) -> bool {
     )
 }
 
-/// A directory argument: a descriptor, or where the call has none.
-fn directory(frame: &Frame, argument: u8) -> i32 {
-    if argument == CWD { AT_FDCWD } else { frame.arg(argument) as i32 }
-}
-
-fn path(frame: &Frame, argument: u8) -> *const u8 {
-    frame.arg(argument) as *const u8
-}
-
 /// # Safety
-/// The frame's arguments are those that the program passed to the call.
+/// The frame is the trampoline's own, and its arguments are those that the program passed to
+/// the call.
 #[inline(always)]
 pub unsafe fn enter(frame: &mut Frame) -> u64 {
     let Some(rule) = rule(frame.inner) else { return PASS };
-    // SAFETY: as for us; the rule says which argument is what.
+    // SAFETY: an argument that the rule calls a path is one, as the program passed it.
     unsafe {
         match rule {
             Rule::Fd(n) => {
                 let fd = frame.arg(n) as i32;
-                announce(frame, Some(fd), Begins::Section, |_| Target::Fd(fd))
+                announce(frame, Some(fd), SectionEffect::Begins, |_| Operand::Fd(fd))
             }
-            Rule::Stream(n) => announce(frame, None, Begins::Section, |f| Target::Stream(f.arg(n))),
+            Rule::Stream(n) => {
+                announce(frame, None, SectionEffect::Begins, |f| Operand::Stream(f.arg(n)))
+            }
             Rule::Sync(n) => {
                 let fd = frame.arg(n) as i32;
-                announce(frame, Some(fd), Begins::Nothing, |_| Target::Fd(fd))
+                announce(frame, Some(fd), SectionEffect::None, |_| Operand::Fd(fd))
             }
-            Rule::Path(dir, name) => announce(frame, None, Begins::Section, |f| {
-                Target::Name(directory(f, dir), path(f, name))
+            Rule::Path(dir, name) => announce(frame, None, SectionEffect::Begins, |f| {
+                Operand::Name(directory(f, dir), path(f, name))
             }),
             _ => less_often(frame, rule),
         }
@@ -111,21 +103,21 @@ pub unsafe fn enter(frame: &mut Frame) -> u64 {
 /// As [`enter`].
 #[inline(never)]
 unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
-    // SAFETY: as for us.
+    // SAFETY: the arguments are the program's, by the caller's promise.
     unsafe {
         match rule {
             Rule::Fd(_) | Rule::Stream(_) | Rule::Sync(_) | Rule::Path(..) => PASS,
             Rule::Send(n) => {
                 let fd = frame.arg(n) as i32;
-                if HABITS.load(Relaxed) & HANDS_OVER == 0 {
+                if !applies(HANDS_OVER) {
                     return PASS;
                 }
-                announce(frame, Some(fd), Begins::Section, |_| Target::Fd(fd))
+                announce(frame, Some(fd), SectionEffect::Begins, |_| Operand::Fd(fd))
             }
             Rule::Attributes(n) => {
                 let fd = frame.arg(n) as i32;
-                // Not shown with its descriptor: the freezer forgives a pipe's.
-                announce(frame, None, Begins::Section, |_| Target::Attributes(fd))
+                // Not shown with its descriptor: the freezer disregards a pipe's.
+                announce(frame, None, SectionEffect::Begins, |_| Operand::Attributes(fd))
             }
             Rule::Paths(da, a, db, b) => names::rename(frame, da, a, db, b),
             Rule::Link(da, a, db, b) => names::link(frame, da, a, db, b),
@@ -140,27 +132,27 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
                 let bits = stdio::open_flags(path(frame, mode));
                 names::open(frame, AT_FDCWD, path(frame, name), bits)
             }
-            Rule::TempDir => announce(frame, None, Begins::Nothing, |_| {
-                Target::Name(AT_FDCWD, c"/tmp/x".as_ptr().cast())
+            Rule::TempDir => announce(frame, None, SectionEffect::None, |_| {
+                Operand::Name(AT_FDCWD, c"/tmp/x".as_ptr().cast())
             }),
-            Rule::FixedEtc => announce(frame, None, Begins::Section, |_| {
-                Target::Name(AT_FDCWD, c"/etc/x".as_ptr().cast())
+            Rule::FixedEtc => announce(frame, None, SectionEffect::Begins, |_| {
+                Operand::Name(AT_FDCWD, c"/etc/x".as_ptr().cast())
             }),
-            Rule::Bind => names::bind(frame),
-            Rule::Ioctl => descriptors::ioctl(frame),
-            Rule::Madvise => descriptors::madvise(frame),
-            Rule::Mmap => descriptors::mmap(frame),
-            Rule::Mprotect => descriptors::mprotect(frame),
+            Rule::Bind => sockets::bind(frame),
+            Rule::Ioctl => ioctl::ioctl(frame),
+            Rule::Madvise => mappings::madvise(frame),
+            Rule::Mmap => mappings::mmap(frame),
+            Rule::Mprotect => mappings::mprotect(frame),
             Rule::Mremap => PASS,
             Rule::StreamRead(n) => stdio::read(frame, frame.arg(n)),
             Rule::StdinRead => stdio::read(frame, 0),
             // utmpname() may have put the file anywhere.
-            Rule::FixedLog => announce(frame, None, Begins::Nothing, |_| Target::Anything),
-            Rule::WaitFd(n) => process::waits(Some(frame.arg(n) as i32)),
-            Rule::Wait => process::waits(None),
-            Rule::Reap => process::reap(),
-            Rule::AioWrite => descriptors::aio_write(frame),
-            Rule::AioList => descriptors::aio_list(frame),
+            Rule::FixedLog => announce(frame, None, SectionEffect::None, |_| Operand::Anything),
+            Rule::WaitFd(n) => waits::waits(Some(frame.arg(n) as i32)),
+            Rule::Wait => waits::waits(None),
+            Rule::Reap => waits::reap(),
+            Rule::AioWrite => aio::aio_write(frame),
+            Rule::AioList => aio::aio_list(frame),
             Rule::Close(_)
             | Rule::CloseFrom
             | Rule::CloseRange
@@ -177,19 +169,19 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
                 // Nothing may be put between caller and call: wait here, and let
                 // it go unannounced.
                 let action = stdio::output(frame, false);
-                process::let_go(frame);
+                take_back(frame);
                 action & PASS
             }
-            Rule::AllStreams => announce(frame, None, Begins::Section, |_| Target::Streams),
+            Rule::AllStreams => announce(frame, None, SectionEffect::Begins, |_| Operand::Streams),
             Rule::Last => stdio::last(frame),
             Rule::Fcntl => locks::fcntl(frame),
-            Rule::Flock => locks::flock(frame),
+            Rule::Flock => locks::flock_call(frame),
             Rule::Lockf => locks::lockf(frame),
-            Rule::Fork | Rule::Daemon => process::fork(frame),
-            Rule::Vfork | Rule::Clone | Rule::Waits => process::child_without_return(frame),
-            Rule::Spawn(actions) => process::spawn(frame, actions),
-            Rule::Exec => process::exec(frame),
-            Rule::ExecList => process::exec_list(frame),
+            Rule::Fork | Rule::Daemon => children::fork(frame),
+            Rule::Vfork | Rule::Clone | Rule::Waits => children::child_without_return(frame),
+            Rule::Spawn(actions) => children::spawn(frame, actions),
+            Rule::Exec => children::exec(frame),
+            Rule::ExecList => children::exec_list(frame),
             Rule::Syscall => by_number(frame),
         }
     }
@@ -200,42 +192,38 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
 /// # Safety
 /// As [`enter`].
 unsafe fn by_number(frame: &mut Frame) -> u64 {
-    // x32 numbers reach the same calls.
     // The kernel takes 32 bits of it.
-    let number = (frame.regs[0] as u32 & !0x4000_0000) as u64;
-    if number as usize == arch::IO_URING_SETUP {
-        descriptors::note(gate::region::FLAG_IO_URING);
-        return PASS;
+    let number = frame.regs[0] as u32 & !syscalls::X32_BIT;
+    let Ok(number) = u16::try_from(number) else { return PASS };
+    match number {
+        syscalls::IO_URING_SETUP => set_region_flag(FLAG_IO_URING),
+        syscalls::IO_SETUP => set_region_flag(FLAG_AIO),
+        _ => {}
     }
-    if number as usize == arch::IO_SETUP {
-        descriptors::note(gate::region::FLAG_AIO);
-        return PASS;
-    }
-    let found = arch::SYSCALLS.binary_search_by_key(&number, |(nr, _)| *nr as u64);
-    let Some((_, call)) = found.ok().and_then(|at| arch::SYSCALLS.get(at)) else {
-        return PASS;
-    };
-    // SAFETY: the trampoline's frame.
+    let known = syscalls::X86_64;
+    let found = known.binary_search_by_key(&number, |(number, _)| *number);
+    let Some((_, call)) = found.ok().and_then(|at| known.get(at)) else { return PASS };
+    // SAFETY: this is the trampoline's own frame, by the caller's promise.
     let seventh = unsafe { frame.stack_argument() };
     let [_, a, b, c, d, e] = frame.regs;
     frame.shifted = [a, b, c, d, e, seventh];
     frame.inner = *call as u16;
     // No rule of the list comes back here.
     debug_assert!(*call != Call::syscall);
-    // SAFETY: as for us.
+    // SAFETY: the arguments are the program's, by the caller's promise.
     unsafe {
         match rule(frame.inner) {
             Some(Rule::Syscall) | None => PASS,
             Some(Rule::Fd(n)) => {
                 let fd = frame.arg(n) as i32;
-                announce(frame, Some(fd), Begins::Section, |_| Target::Fd(fd))
+                announce(frame, Some(fd), SectionEffect::Begins, |_| Operand::Fd(fd))
             }
             Some(Rule::Sync(n)) => {
                 let fd = frame.arg(n) as i32;
-                announce(frame, Some(fd), Begins::Nothing, |_| Target::Fd(fd))
+                announce(frame, Some(fd), SectionEffect::None, |_| Operand::Fd(fd))
             }
-            Some(Rule::Path(dir, name)) => announce(frame, None, Begins::Section, |f| {
-                Target::Name(directory(f, dir), path(f, name))
+            Some(Rule::Path(dir, name)) => announce(frame, None, SectionEffect::Begins, |f| {
+                Operand::Name(directory(f, dir), path(f, name))
             }),
             Some(rule) => less_often(frame, rule),
         }
@@ -251,12 +239,12 @@ unsafe fn by_number(frame: &mut Frame) -> u64 {
 pub unsafe fn leave(frame: &mut Frame, region: &'static Region) {
     match rule(frame.inner) {
         Some(Rule::Fd(n)) => {
-            if HABITS.load(Relaxed) & RECORD != 0 {
-                crate::change::recorded(region, frame.arg(n) as i32);
+            if applies(RECORD) {
+                recorded(region, frame.arg(n) as i32);
             }
         }
         Some(Rule::Stream(_) | Rule::Path(..) | Rule::Sync(_)) | None => {}
-        // SAFETY: as for us.
+        // SAFETY: the arguments are the program's, by the caller's promise.
         Some(rule) => unsafe { leave_less_often(frame, region, rule) },
     }
 }
@@ -265,12 +253,12 @@ pub unsafe fn leave(frame: &mut Frame, region: &'static Region) {
 /// As [`enter`].
 #[inline(never)]
 unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rule) {
-    // SAFETY: as for us.
+    // SAFETY: the arguments are the program's, by the caller's promise.
     unsafe {
         match rule {
-            Rule::Paths(..) | Rule::Unlink(..) => names::unnamed(frame, region),
-            Rule::Link(_, _, dir, name) => names::linked(frame, region, dir, name),
-            Rule::Open(..) | Rule::OpenMode(..) | Rule::OpenHow => names::opened(frame, region),
+            Rule::Paths(..) | Rule::Unlink(..) => dotlocks::unnamed(frame, region),
+            Rule::Link(_, _, dir, name) => dotlocks::linked(frame, region, dir, name),
+            Rule::Open(..) | Rule::OpenMode(..) | Rule::OpenHow => dotlocks::opened(frame, region),
             Rule::Close(_)
             | Rule::CloseFrom
             | Rule::CloseRange
@@ -285,9 +273,4 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             _ => {}
         }
     }
-}
-
-/// For rules that only look: what [`BRACKET`] or [`PASS`] a condition means.
-fn bracket_if(condition: bool) -> u64 {
-    if condition { BRACKET } else { PASS }
 }

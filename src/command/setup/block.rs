@@ -1,4 +1,4 @@
-//! A block of ours in somebody else's file, between two marked lines.
+//! A block of ours in another's file, between two marked lines.
 
 /// The block for a server, ready to stand in a file whose comments begin with `#`.
 pub fn of(server: &str, text: &str) -> String {
@@ -59,7 +59,7 @@ mod tests {
             let two = append(&with, "exim", "e = f");
             assert_eq!(append(&two, "postfix", "k = v"), two, "in its place");
             assert_eq!(cut(&prepend(file, "exim", "k = v"), "exim"), file);
-            assert_eq!(cut(&with, "exim"), with, "somebody else's block");
+            assert_eq!(cut(&with, "exim"), with, "another's block");
         }
     }
 }

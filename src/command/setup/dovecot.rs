@@ -1,7 +1,7 @@
 //! Dovecot: `import_environment` in a file of its own below conf.d.
 
-use super::plan::{Change, Site};
-use super::servers::{Plan, With};
+use super::plan::{Change, Inputs, Plan};
+use super::site::Site;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
 const MAIN: &str = "/etc/dovecot/dovecot.conf";
@@ -13,56 +13,16 @@ const NAMES: &str = "LD_PRELOAD WRITEGATE_GATE WRITEGATE_DIR WRITEGATE_PATHS WRI
                      WRITEGATE_CONF";
 
 /// Adds the file.
-pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
+pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     let main = site.read(MAIN)?.unwrap_or_default();
-    let line = format!("import_environment = {DEFAULT} {NAMES}");
-    if uncommented(&main).any(|(_, line)| line.starts_with("dovecot_config_version")) {
-        return Err(Fault::new(
-            CONFIG,
-            format!(
-                "{MAIN} is a configuration of Dovecot 2.4, whose import_environment is written in \
-                 another form: add LD_PRELOAD and WRITEGATE_GATE to it yourself (from the unit's \
-                 environment), then `writegate setup dovecot.service` does the rest"
-            ),
-        ));
+    refuse_new_form(&main)?;
+    if let Some(note) = set_already(site, &main)? {
+        plan.notes.push(note);
+        return Ok(());
     }
-    let mut files = vec![(MAIN.to_owned(), main.clone())];
-    for dir in ["/etc/dovecot/conf.d", "/etc/dovecot"] {
-        for entry in std::fs::read_dir(site.at(dir)).into_iter().flatten().flatten() {
-            let path = format!("{dir}/{}", entry.file_name().to_string_lossy());
-            if path.ends_with(".conf") && path != OURS && path != MAIN {
-                files.push((path.clone(), site.read(&path)?.unwrap_or_default()));
-            }
-        }
-    }
-    files.sort();
-    for (path, text) in &files {
-        let theirs = uncommented(text).find(|(_, line)| line.starts_with("import_environment"));
-        if let Some((number, theirs)) = theirs {
-            if theirs.contains("LD_PRELOAD") && theirs.contains("WRITEGATE_GATE") {
-                plan.notes
-                    .push(format!("{path}:{number} hands the library on already; left as it is"));
-                return Ok(());
-            }
-            return Err(Fault::new(
-                CONFIG,
-                format!(
-                    "{path}:{number} sets import_environment already: not overwritten. Add to it: {NAMES}"
-                ),
-            ));
-        }
-    }
-    if !uncommented(&main).any(|(_, line)| line.starts_with("!include") && line.contains("conf.d/"))
-    {
-        return Err(Fault::new(
-            CONFIG,
-            format!(
-                "{MAIN} does not include conf.d/*.conf, so a file there would mean nothing. \
-                     Add to {MAIN}: {line}"
-            ),
-        ));
-    }
-    let default = if with.here { ask() } else { None }.unwrap_or_else(|| DEFAULT.into());
+    refuse_without_include(&main)?;
+    let default = if site.is_this_machine() { ask() } else { None };
+    let default = default.unwrap_or_else(|| DEFAULT.into());
     plan.changes.push(Change {
         path: OURS.into(),
         after: format!(
@@ -75,9 +35,65 @@ pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
     plan.notes.push(format!(
         "doveadm, dovecot-lda from other programs and cron jobs run outside the gate: \
          `writegate exec -g {} -- doveadm ...`",
-        with.gate
+        inputs.gate
     ));
     Ok(())
+}
+
+fn refuse_new_form(main: &str) -> Result<()> {
+    if uncommented(main).any(|(_, line)| line.starts_with("dovecot_config_version")) {
+        return Err(Fault::new(
+            CONFIG,
+            format!(
+                "{MAIN} is a configuration of Dovecot 2.4, whose import_environment is written in \
+                 another form: add LD_PRELOAD and WRITEGATE_GATE to it yourself (from the unit's \
+                 environment), then `writegate setup dovecot.service` does the rest"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Does another file set import_environment? A note if it hands the library on already,
+/// a fault if it does not.
+fn set_already(site: &Site, main: &str) -> Result<Option<String>> {
+    let mut files = vec![(MAIN.to_owned(), main.to_owned())];
+    for dir in ["/etc/dovecot/conf.d", "/etc/dovecot"] {
+        for entry in std::fs::read_dir(site.at(dir)).into_iter().flatten().flatten() {
+            let path = format!("{dir}/{}", entry.file_name().to_string_lossy());
+            if path.ends_with(".conf") && path != OURS && path != MAIN {
+                files.push((path.clone(), site.read(&path)?.unwrap_or_default()));
+            }
+        }
+    }
+    files.sort();
+    let sets = |(path, text): &(String, String)| {
+        let (number, line) =
+            uncommented(text).find(|(_, line)| line.starts_with("import_environment"))?;
+        Some((format!("{path}:{number}"), line.to_owned()))
+    };
+    let Some((place, theirs)) = files.iter().find_map(sets) else { return Ok(None) };
+    if theirs.contains("LD_PRELOAD") && theirs.contains("WRITEGATE_GATE") {
+        return Ok(Some(format!("{place} hands the library on already; left as it is")));
+    }
+    Err(Fault::new(
+        CONFIG,
+        format!("{place} sets import_environment already: not overwritten. Add to it: {NAMES}"),
+    ))
+}
+
+fn refuse_without_include(main: &str) -> Result<()> {
+    let includes = |line: &str| line.starts_with("!include") && line.contains("conf.d/");
+    if uncommented(main).any(|(_, line)| includes(line)) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        CONFIG,
+        format!(
+            "{MAIN} does not include conf.d/*.conf, so a file there would mean nothing. \
+             Add to {MAIN}: import_environment = {DEFAULT} {NAMES}"
+        ),
+    ))
 }
 
 fn uncommented(text: &str) -> impl Iterator<Item = (usize, &str)> {

@@ -2,13 +2,13 @@
 //! set-user-ID binary, where only a bare name in a standard directory is believed.
 
 use super::block;
-use super::plan::{Change, Site};
-use super::servers::{Plan, With};
+use super::plan::{Change, Inputs, Plan};
+use super::site::Site;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
 /// Adds the setting.
-pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
-    if with.gate != "default" {
+pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
+    if inputs.gate != "default" {
         return Err(Fault::new(
             CONFIG,
             "Exim's deliveries are set-user-ID and believe no variable, so its gate must be \
@@ -25,13 +25,13 @@ pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
     } else {
         debian(site, plan)?;
     }
-    let name = with.library.rsplit('/').next().unwrap_or("libwritegate.so");
+    let name = inputs.library.rsplit('/').next().unwrap_or("libwritegate.so");
     plan.notes.push(format!(
         "deliveries are gated only if {name} lies in a standard library directory with the \
          set-user-ID bit: `chmod 4755 {}`, or the package writegate-setuid. What the bit \
          allows: the loader takes the library into every set-user-ID program whose LD_PRELOAD \
          names it. Without it they run outside the gate, and `writegate doctor` says so",
-        with.library
+        inputs.library
     ));
     Ok(())
 }

@@ -2,25 +2,36 @@
 //!
 //! | module | duty |
 //! |---|---|
-//! | [`servers`] | what each server needs |
+//! | [`compose`] | the plan for a server or a unit, out of the following |
+//! | [`gate_files`] | what every set-up has: configuration, directory, drop-in |
 //! | [`postfix`], [`dovecot`], [`exim`] | the server's own setting |
-//! | [`plan`] | changes on disk: shown, done, recorded, undone |
-//! | [`block`], [`diff`] | a marked block in somebody else's file; a unified diff |
+//! | [`plan`] | what a plan is |
+//! | [`site`] | the root directory that is set up: files read and written |
+//! | [`record`] | what was done, and how it is undone |
+//! | [`block`], [`diff`] | a marked block in another's file; a unified diff |
+//! | [`list`] | the table of servers |
 
 mod block;
+mod compose;
 mod diff;
 mod dovecot;
 mod exim;
+mod gate_files;
+mod list;
 mod plan;
 mod postfix;
-mod servers;
+mod record;
+mod site;
 
-use super::{print, say};
+use super::library;
+use super::output::{print, say};
+use super::servers::{Server, names, with_setup};
 use crate::gatedir;
 use crate::outcome::fault::{CONFIG, Fault, Result, USAGE};
-use plan::Site;
-use servers::{Plan, SERVERS, With};
-use std::path::{Path, PathBuf};
+use plan::{Inputs, Plan};
+use record::Record;
+use site::Site;
+use std::path::PathBuf;
 
 /// Put the library into a server's start, or take it out again
 #[derive(clap::Args)]
@@ -29,16 +40,27 @@ use std::path::{Path, PathBuf};
   writegate setup dovecot --install
   writegate setup --all --install
   writegate setup dovecot --remove      every file is then as it was, byte for byte
+  writegate setup --list
 
 Nothing is restarted: what must be is said. A setting that somebody else has made is never \
 overwritten; the line to add is said instead.")]
 pub struct Args {
-    /// cyrus, dovecot, postfix, exim, or a systemd unit
-    #[arg(value_name = "SERVER|UNIT", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        value_name = "SERVER|UNIT",
+        required_unless_present_any = ["all", "list"],
+        conflicts_with_all = ["all", "list"],
+        help = format!("{}, or a systemd unit", names(with_setup()))
+    )]
     server: Option<String>,
     /// Every server that is installed here
     #[arg(long)]
     all: bool,
+    /// Show the servers that are known instead
+    #[arg(long, conflicts_with_all = ["all", "action"])]
+    list: bool,
+    /// With --list: as JSON (schema 1), with the profiles
+    #[arg(long, requires = "list")]
+    json: bool,
     /// Show what would be done (the default)
     #[arg(long, group = "action")]
     print: bool,
@@ -61,19 +83,24 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<u8> {
+    if args.list {
+        list::show(args.json);
+        return Ok(0);
+    }
+    let site = Site::new(&args.root);
     let names: Vec<String> = match &args.server {
         Some(name) => vec![name.clone()],
-        None => {
-            let there = |s: &&servers::Server| s.is_there(&Site::new(&args.root, s.name));
-            SERVERS.iter().filter(there).map(|server| server.name.to_owned()).collect()
-        }
+        None => with_setup()
+            .filter(|server| site.has_any(server.signs))
+            .map(|server| server.name.to_owned())
+            .collect(),
     };
     if names.is_empty() {
         return Err(Fault::new(CONFIG, "none of the servers that are known is installed here"));
     }
     let mut worst = 0;
     for name in &names {
-        match one(args, name) {
+        match one(args, &site, name) {
             Ok(()) => {}
             // One server's obstacle must not keep the others from being set up.
             Err(fault) if args.all => {
@@ -86,58 +113,51 @@ pub fn run(args: &Args) -> Result<u8> {
     Ok(worst)
 }
 
-fn one(args: &Args, name: &str) -> Result<()> {
-    let server = SERVERS.iter().find(|server| server.name == name);
+/// One server or unit.
+fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
+    let server = with_setup().find(|server| server.name == name);
     let unit = if name.contains('.') { name.to_owned() } else { format!("{name}.service") };
-    let short = unit.trim_end_matches(".service").to_owned();
+    let short = unit.trim_end_matches(".service");
     if short.is_empty() || short.starts_with('.') || short.contains('/') {
         return Err(Fault::new(USAGE, format!("`{name}` is neither a server nor a unit")));
     }
-    let site = Site::new(&args.root, server.map_or(short.as_str(), |s| s.name));
+    let record = Record::new(site, server.map_or(short, |server| server.name));
     if args.remove {
-        return remove(&site, name);
+        return remove(site, &record, name);
     }
-    let here = args.root == Path::new("/");
-    let gate = args.gate.clone().unwrap_or_else(|| match name {
-        "exim" => "default".into(),
-        _ => short.clone(),
-    });
-    gatedir::check_name(&gate)?;
-    let library = library(args, here)?;
-    let command = if here {
-        std::env::current_exe().ok().map(|exe| exe.to_string_lossy().into_owned())
-    } else {
-        None
+    let inputs = inputs(args, site, server, short)?;
+    let plan = match server {
+        Some(server) => compose::server(site, server, &inputs)?,
+        None => compose::unit(site, &unit, &inputs)?,
     };
-    let command = command.unwrap_or_else(|| "/usr/bin/writegate".into());
-    let with = With { gate: &gate, library: &library, command: &command, here };
-    let Plan { changes, then, notes } = match server {
-        Some(server) => server.plan(&site, &args.root, &with)?,
-        None => servers::unknown(&site, &args.root, &unit, &with)?,
-    };
-    let missing = site.missing(changes)?;
+    install(&record, name, plan, args.install)
+}
+
+/// Shows the plan's changes and makes them, if that is wanted.
+fn install(record: &Record<'_>, name: &str, plan: Plan, wanted: bool) -> Result<()> {
+    let missing = record.missing(plan.changes)?;
     if missing.is_empty() {
         print(&format!("{name}: set up already, nothing to change"));
         return Ok(());
     }
-    print(site.diff(&missing)?.trim_end());
-    if args.install {
-        site.install(&missing)?;
+    print(record.diff(&missing)?.trim_end());
+    if wanted {
+        record.install(&missing)?;
         print(&format!("{name}: done. Now run:"));
     } else {
         print(&format!("{name}: nothing was changed. With --install, run afterwards:"));
     }
-    for command in then {
+    for command in plan.then {
         print(&format!("  {command}"));
     }
-    for note in notes {
+    for note in plan.notes {
         print(&format!("note: {note}"));
     }
     Ok(())
 }
 
-fn remove(site: &Site, name: &str) -> Result<()> {
-    let Some(files) = site.undone()? else {
+fn remove(site: &Site, record: &Record<'_>, name: &str) -> Result<()> {
+    let Some(files) = record.restored()? else {
         print(&format!("{name}: nothing was set up by this command"));
         return Ok(());
     };
@@ -148,7 +168,7 @@ fn remove(site: &Site, name: &str) -> Result<()> {
             print(diff.trim_end());
         }
     }
-    for path in site.remove()? {
+    for path in record.remove()? {
         say(&format!(
             "{path} was edited since and is kept: remove it yourself if it is not needed"
         ));
@@ -157,16 +177,30 @@ fn remove(site: &Site, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Gate, library and command, as given, else as they are for this server and site.
+fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Result<Inputs> {
+    let default = || server.and_then(Server::only_gate).unwrap_or(unit).to_owned();
+    let gate = args.gate.clone().unwrap_or_else(default);
+    gatedir::check_name(&gate)?;
+    let own = site.is_this_machine().then(|| std::env::current_exe().ok()).flatten();
+    let command = own.map(|exe| exe.to_string_lossy().into_owned());
+    Ok(Inputs {
+        gate,
+        library: library_for(args, site)?,
+        command: command.unwrap_or_else(|| "/usr/bin/writegate".into()),
+    })
+}
+
 /// Where the library lies for the service.
-fn library(args: &Args, here: bool) -> Result<String> {
+fn library_for(args: &Args, site: &Site) -> Result<String> {
     if let Some(library) = &args.library {
         if !library.starts_with('/') {
             return Err(Fault::new(USAGE, "--library must be an absolute path"));
         }
         return Ok(library.clone());
     }
-    if here {
-        return Ok(super::exec::library(None)?.to_string_lossy().into_owned());
+    if site.is_this_machine() {
+        return Ok(library::find(None)?.to_string_lossy().into_owned());
     }
     let dir = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     Ok(format!("{dir}/libwritegate.so"))

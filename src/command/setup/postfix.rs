@@ -1,8 +1,8 @@
 //! Postfix: `import_environment` in main.cf. The unit's environment reaches nothing.
 
 use super::block;
-use super::plan::{Change, Site};
-use super::servers::{Plan, With};
+use super::plan::{Change, Inputs, Plan};
+use super::site::Site;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
 const MAIN: &str = "/etc/postfix/main.cf";
@@ -11,17 +11,17 @@ const DEFAULT: &str = "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY 
                        POSTLOG_SERVICE POSTLOG_HOSTNAME";
 
 /// Adds main.cf's block.
-pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
+pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     let main = site.read(MAIN)?.unwrap_or_default();
     let theirs = block::cut(&main, "postfix");
     // Values are split at commas and blanks; neither may lie in ours.
-    if [with.library, with.gate].iter().any(|v| v.contains([',', ' ', '\t'])) {
+    if [&inputs.library, &inputs.gate].iter().any(|v| v.contains([',', ' ', '\t'])) {
         return Err(Fault::new(
             CONFIG,
             "Postfix splits values at commas and blanks: use another path",
         ));
     }
-    let ours = format!("LD_PRELOAD={}, WRITEGATE_GATE={}", with.library, with.gate);
+    let ours = format!("LD_PRELOAD={}, WRITEGATE_GATE={}", inputs.library, inputs.gate);
     if let Some((line, value)) = setting(&theirs, "import_environment") {
         if value.contains("libwritegate.so") {
             plan.notes.push(format!("{MAIN}:{line} has the library already; left as it is"));
@@ -34,7 +34,8 @@ pub fn add(site: &Site, plan: &mut Plan, with: &With<'_>) -> Result<()> {
             ),
         ));
     }
-    let default = if with.here { ask() } else { None }.unwrap_or_else(|| DEFAULT.into());
+    let default = if site.is_this_machine() { ask() } else { None };
+    let default = default.unwrap_or_else(|| DEFAULT.into());
     let text = format!("import_environment = {default}\n    {ours}");
     plan.changes.push(Change {
         path: MAIN.into(),

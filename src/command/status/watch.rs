@@ -4,11 +4,12 @@
 //! the time, one for each gate and one for each process that is in flight or waits,
 //! so that a log of them can be searched.
 
-use super::table::{self, Paint};
-use super::{State, all, no_gates};
+use super::gate_status::{GateStatus, all, no_gates};
+use super::table;
+use crate::command::output::Paint;
 use crate::duration;
 use crate::linux::signals::Signals;
-use crate::linux::sys;
+use crate::linux::{clock, poll, terminal};
 use crate::outcome::fault::{Fault, Result, USAGE};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -27,13 +28,13 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
     if every < MOST_OFTEN {
         return Err(Fault::new(USAGE, "--watch: not more often than every 100ms"));
     }
-    let mut signals = Signals::block()?;
+    let mut signals = Signals::block().map_err(Fault::signals)?;
     let screen = std::io::stdout().is_terminal();
     let mut out = std::io::stdout();
     let mut begin = if screen { [HIDE_CURSOR, CLEAR].concat() } else { String::new() };
     let signal = loop {
-        let states = all(gates);
-        let text = if screen { drawn(&states, every) } else { logged(&states) };
+        let statuses = all(gates);
+        let text = if screen { drawn(&statuses, every) } else { logged(&statuses) };
         // A reader that went away is an end like any other.
         if out.write_all((begin + &text).as_bytes()).and_then(|()| out.flush()).is_err() {
             return Ok(0);
@@ -51,32 +52,32 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
 
 /// Waits for so long; the signal that ended it.
 fn wait(signals: &mut Signals, ns: u64) -> Option<i32> {
-    let until = sys::now_ns().saturating_add(ns);
+    let until = clock::now_ns().saturating_add(ns);
     loop {
-        if let Some(signal) = signals.came() {
+        if let Some(signal) = signals.received() {
             return Some(signal);
         }
-        let left = until.saturating_sub(sys::now_ns());
+        let left = until.saturating_sub(clock::now_ns());
         if left == 0 {
             return None;
         }
-        sys::wait_readable(&[signals.fd()], left.div_ceil(1_000_000).min(10_000) as i32);
+        poll::wait_readable(&[signals.fd()], left.div_ceil(1_000_000).min(10_000));
     }
 }
 
 /// One screen.
-fn drawn(states: &[Result<State>], every: Duration) -> String {
+fn drawn(statuses: &[Result<GateStatus>], every: Duration) -> String {
     let mut lines = vec![format!("writegate status, {}, every {every:?}; Ctrl-C ends it", time())];
-    if states.is_empty() {
+    if statuses.is_empty() {
         lines.push(no_gates());
     }
-    for state in states {
-        match state {
-            Ok(state) => lines.extend(table::lines(state, Paint::for_stdout())),
+    for status in statuses {
+        match status {
+            Ok(status) => lines.extend(table::lines(status, Paint::for_stdout())),
             Err(fault) => lines.push(fault.message.clone()),
         }
     }
-    let (rows, columns) = sys::window().unwrap_or((24, 80));
+    let (rows, columns) = terminal::window().unwrap_or((24, 80));
     // The last row stays free: a newline there would scroll.
     let room = rows.saturating_sub(1).max(2);
     if lines.len() > room {
@@ -108,27 +109,27 @@ fn cut(line: &str, columns: usize) -> String {
 }
 
 /// One look as lines.
-fn logged(states: &[Result<State>]) -> String {
+fn logged(statuses: &[Result<GateStatus>]) -> String {
     let now = time();
     let mut text = String::new();
     let mut line = |what: &str| text.extend([now.as_str(), " ", what, "\n"]);
-    if states.is_empty() {
+    if statuses.is_empty() {
         line(&no_gates());
     }
-    for state in states {
-        let state = match state {
-            Ok(state) => state,
+    for status in statuses {
+        let status = match status {
+            Ok(status) => status,
             Err(fault) => {
                 line(&fault.message);
                 continue;
             }
         };
-        line(&table::head(state, Paint::for_stdout()));
-        for process in &state.processes {
+        line(&table::head(status, Paint::for_stdout()));
+        for process in &status.processes {
             for doing in &process.details {
                 line(&format!(
                     "gate {}: pid {} ({}) {}: {}",
-                    state.gate,
+                    status.gate,
                     process.pid,
                     process.program,
                     doing.state,
@@ -142,7 +143,7 @@ fn logged(states: &[Result<State>]) -> String {
 
 /// The time of day, UTC, to the second.
 fn time() -> String {
-    let seconds = sys::wall_ns() / 1_000_000_000;
+    let seconds = clock::wall_ns() / 1_000_000_000;
     let (days, of_day) = ((seconds / 86_400) as i64, seconds % 86_400);
     // Days to a date: years begin in March, so that the odd day is the last one.
     let from_0000_03_01 = days + 719_468;
@@ -166,6 +167,6 @@ mod tests {
     fn a_line_is_cut_by_what_is_seen_of_it() {
         assert_eq!(cut("abcdef", 3), "abc");
         assert_eq!(cut("a\x1b[31mbcd\x1b[0me", 3), "a\x1b[31mbc\x1b[0m");
-        assert_eq!(cut("a\tb\nc", 80), "abc", "a name that a stranger chose draws nothing");
+        assert_eq!(cut("a\tb\nc", 80), "abc", "a name that another user chose draws nothing");
     }
 }

@@ -1,0 +1,89 @@
+//! x86_64: system calls, the thread-local word, single instructions.
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::AtomicU64;
+
+/// A raw system call; the result is negative errno on failure, errno untouched.
+///
+/// # Safety
+/// As the system call itself.
+#[inline(always)]
+pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: `syscall` clobbers rcx and r11 besides its result, which are named here; what
+    // it does to memory is the call's own doing, to which the caller has agreed.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+            in("r10") args[3], in("r8") args[4], in("r9") args[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack)
+        );
+    }
+    result
+}
+
+// One word per thread: its slot's number plus 1, 0 before it has one. Initial-exec
+// TLS, which stable Rust cannot ask for: `__tls_get_addr` may allocate and is not
+// async-signal-safe, and costs more than all the rest.
+global_asm!(
+    ".pushsection .tbss.writegate,\"awT\",@nobits",
+    ".globl writegate_thread",
+    ".hidden writegate_thread",
+    ".type writegate_thread,@object",
+    ".size writegate_thread,8",
+    ".balign 8",
+    "writegate_thread:",
+    ".zero 8",
+    ".popsection",
+);
+
+/// Where this thread's word lies.
+#[inline(always)]
+pub fn thread_word() -> *mut u64 {
+    let at: *mut u64;
+    // SAFETY: reads the GOT's entry of `writegate_thread` and the thread's own pointer at
+    // fs:0, both written before any code of this library runs; writes one register.
+    unsafe {
+        asm!(
+            "mov {at}, qword ptr [rip + writegate_thread@GOTTPOFF]",
+            "add {at}, qword ptr fs:[0]",
+            at = out(reg) at,
+            options(nostack, pure, readonly)
+        );
+    }
+    at
+}
+
+/// A counter that never stands still.
+pub fn ticks() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reads the time stamp counter into the two registers that are named.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nostack, nomem)) };
+    (high as u64) << 32 | low as u64
+}
+
+/// Adds to a word of this thread's own in one instruction: not locked, but a
+/// signal handler sees it before or after, never in between.
+#[inline(always)]
+pub fn add_in_place(word: &AtomicU64, value: u64) {
+    // SAFETY: writes the word alone, which is borrowed here and may change under a shared
+    // reference, being an atomic; the flags count as clobbered.
+    unsafe {
+        asm!("add qword ptr [{at}], {value}", at = in(reg) word.as_ptr(), value = in(reg) value,
+            options(nostack));
+    }
+}
+
+/// Like [`add_in_place`], keeps the bits of `mask` only.
+#[inline(always)]
+pub fn and_in_place(word: &AtomicU64, mask: u64) {
+    // SAFETY: writes the word alone, which is borrowed here and may change under a shared
+    // reference, being an atomic; the flags count as clobbered.
+    unsafe {
+        asm!("and qword ptr [{at}], {mask}", at = in(reg) word.as_ptr(), mask = in(reg) mask,
+            options(nostack));
+    }
+}

@@ -1,0 +1,112 @@
+//! The locks that the kernel says this process's descriptors carry (/proc/self/fdinfo),
+//! entered into the lock table: those that came over an exec, and those that a child took.
+
+use crate::linux::files::{close, fstat, list, open, opened_for_writing, read_file};
+use crate::linux::process;
+use crate::text::{self, Path};
+use crate::this_process::lock_table::overflowed;
+use crate::this_process::state::{LOCKS_SEEN, region};
+use core::sync::atomic::Ordering::Relaxed;
+use gate::locks::{Lock, LockKind, Table};
+use linux_raw_sys::general::{AT_FDCWD, O_DIRECTORY};
+
+/// How a lock on a descriptor came to this process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LockOrigin {
+    /// With the program, over its exec: what another process took is that one's.
+    Exec,
+    /// A child took it, on a descriptor that it shares with this process.
+    Child,
+}
+
+/// Enters the kernel's locks on all descriptors into the lock table.
+pub fn enter_all(origin: LockOrigin) {
+    // SAFETY: a literal C string.
+    let dir = unsafe { open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), O_DIRECTORY) };
+    if dir < 0 {
+        return;
+    }
+    let dir = dir as i32;
+    let mut entries = [0u8; 1024];
+    loop {
+        let len = list(dir, &mut entries);
+        if len <= 0 {
+            break;
+        }
+        let mut rest = entries.get(..len as usize).unwrap_or(&[]);
+        // struct linux_dirent64: inode, offset, length (u16), type, name.
+        while let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, low, high, _, name @ ..] = rest {
+            let size = u16::from_le_bytes([*low, *high]) as usize;
+            if let Some((fd, _)) = text::number(name)
+                && fd as i32 != dir
+            {
+                enter_of(fd as i32, origin);
+            }
+            rest = rest.get(size.max(1)..).unwrap_or(&[]);
+        }
+    }
+    close(dir);
+}
+
+/// `lock:  1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, in fdinfo.
+fn enter_of(fd: i32, origin: LockOrigin) {
+    if !fstat(fd).is_some_and(|stat| stat.is_file_or_directory()) {
+        return;
+    }
+    let mut path = Path::new();
+    path.push(b"/proc/self/fdinfo/");
+    path.push_number(fd as u64);
+    let mut content = [0u8; 1024];
+    // SAFETY: a `Buffer` always ends with a NUL.
+    let len = unsafe { read_file(path.c(), &mut content) };
+    let content = content.get(..len).unwrap_or(&[]);
+    for line in content.split(|c| *c == b'\n') {
+        let Some(line) = line.strip_prefix(b"lock:") else { continue };
+        let words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let mut words = words.skip(1);
+        let (Some(kind), Some(_), Some(mode), Some(pid)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let (Some(start), Some(end)) = (words.nth(1), words.next()) else { continue };
+        let (Some(stat), Some(region)) = (fstat(fd), region()) else { return };
+        let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
+        let lock = Lock {
+            kind: match kind {
+                b"POSIX" if origin == LockOrigin::Exec => LockKind::Posix,
+                b"FLOCK" => LockKind::Flock,
+                b"OFDLCK" => LockKind::Ofd,
+                _ => continue,
+            },
+            flags: 0,
+            fd,
+            group: 0,
+            dev: stat.dev,
+            ino: stat.ino,
+            start: number(start),
+            end: number(end),
+            since: process::now(),
+        };
+        LOCKS_SEEN.store(true, Relaxed);
+        let writes = mode == b"WRITE" || lock.kind == LockKind::Flock && opened_for_writing(fd);
+        let table = Table(&region.header.locks);
+        let gate::locks::TableFull(lost) = match lock.kind {
+            LockKind::Posix => table.posix_lock(Some(writes), lock),
+            _ => {
+                // Taken by another process: it came with the descriptor, and its
+                // owner is the one that took it, if that lives.
+                let lost = table.description_lock(Some(writes), lock);
+                let owner = number(pid);
+                let others = owner != process::pid() as u64 && owner != u64::MAX;
+                if others && origin == LockOrigin::Exec {
+                    table.inherited(fd);
+                }
+                lost
+            }
+        };
+        if lost {
+            overflowed(region);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Files, descriptors, directories, and the addresses of sockets.
+
+use super::call::call;
+use crate::text::Path;
+use linux_raw_sys::general as nr;
+use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR};
+
+/// What stat says, in the kernel's layout.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Stat {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    nlink: u64,
+    /// Type and mode.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    gid: u32,
+    _pad: u32,
+    rdev: u64,
+    /// Size in bytes.
+    pub size: i64,
+    _times: [u64; 6],
+    /// Time of the last change of the inode, s.
+    pub changed: i64,
+    _rest: [u64; 4],
+}
+
+const _: () = assert!(core::mem::size_of::<Stat>() == 144);
+const _: () = assert!(core::mem::offset_of!(Stat, changed) == 104);
+
+impl Stat {
+    const fn zero() -> Self {
+        Stat {
+            dev: 0,
+            ino: 0,
+            nlink: 0,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            _pad: 0,
+            rdev: 0,
+            size: 0,
+            _times: [0; 6],
+            changed: 0,
+            _rest: [0; 4],
+        }
+    }
+
+    pub fn is_file(&self) -> bool {
+        self.mode & nr::S_IFMT == nr::S_IFREG
+    }
+
+    pub fn is_socket(&self) -> bool {
+        self.mode & nr::S_IFMT == nr::S_IFSOCK
+    }
+
+    pub fn is_file_or_directory(&self) -> bool {
+        self.is_file() || self.mode & nr::S_IFMT == nr::S_IFDIR
+    }
+
+    pub fn is_symbolic_link(&self) -> bool {
+        self.mode & nr::S_IFMT == nr::S_IFLNK
+    }
+}
+
+pub fn fstat(fd: i32) -> Option<Stat> {
+    let mut stat = Stat::zero();
+    (call!(nr::__NR_fstat, fd, &raw mut stat) == 0).then_some(stat)
+}
+
+/// fstatat, following links.
+///
+/// # Safety
+/// `path` is a C string, or null (the kernel says EFAULT).
+pub unsafe fn stat_at(dir: i32, path: *const u8) -> Option<Stat> {
+    let mut stat = Stat::zero();
+    (call!(nr::__NR_newfstatat, dir, path, &raw mut stat, 0) == 0).then_some(stat)
+}
+
+/// fstatat of the name itself.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn lstat_at(dir: i32, path: *const u8) -> Option<Stat> {
+    let mut stat = Stat::zero();
+    (call!(nr::__NR_newfstatat, dir, path, &raw mut stat, nr::AT_SYMLINK_NOFOLLOW) == 0)
+        .then_some(stat)
+}
+
+#[repr(C)]
+struct StatFs {
+    kind: i64,
+    _rest: [u64; 14],
+}
+
+/// The file system's magic number, of a descriptor.
+pub fn fs_type(fd: i32) -> Option<u32> {
+    let mut fs = StatFs { kind: 0, _rest: [0; 14] };
+    (call!(nr::__NR_fstatfs, fd, &raw mut fs) == 0).then_some(fs.kind as u32)
+}
+
+/// Opens for reading, close-on-exec; negative errno on failure.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn open(dir: i32, path: *const u8, flags: u32) -> isize {
+    call!(nr::__NR_openat, dir, path, flags | O_CLOEXEC, 0)
+}
+
+/// Makes a file that must not exist yet; negative errno on failure.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn create(path: *const u8, mode: usize) -> isize {
+    call!(nr::__NR_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+}
+
+pub fn close(fd: i32) {
+    call!(nr::__NR_close, fd);
+}
+
+/// read; negative errno on failure.
+pub fn read(fd: i32, into: &mut [u8]) -> isize {
+    call!(nr::__NR_read, fd, into.as_mut_ptr(), into.len())
+}
+
+/// pread from the beginning.
+pub fn read_start(fd: i32, into: &mut [u8]) -> isize {
+    call!(nr::__NR_pread64, fd, into.as_mut_ptr(), into.len(), 0)
+}
+
+/// The current file offset.
+pub fn tell(fd: i32) -> i64 {
+    call!(nr::__NR_lseek, fd, 0, nr::SEEK_CUR) as i64
+}
+
+/// Was this descriptor's file opened for writing?
+pub fn opened_for_writing(fd: i32) -> bool {
+    call!(nr::__NR_fcntl, fd, nr::F_GETFL, 0) as usize & nr::O_ACCMODE as usize > 0
+}
+
+pub fn truncate(fd: i32, size: usize) -> isize {
+    call!(nr::__NR_ftruncate, fd, size)
+}
+
+/// mkdir; the result does not matter here.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn mkdir(path: *const u8) {
+    call!(nr::__NR_mkdir, path, 0o755);
+}
+
+/// # Safety
+/// As [`stat_at`], both.
+pub unsafe fn link(old: *const u8, new: *const u8) -> isize {
+    call!(nr::__NR_link, old, new)
+}
+
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn unlink(path: *const u8) {
+    call!(nr::__NR_unlink, path);
+}
+
+/// A socket's address (`peer`: that of the other end) as the kernel gives it; its
+/// length, or negative errno.
+pub fn address(fd: i32, peer: bool, into: &mut [u8; 128]) -> isize {
+    let mut len = into.len() as u32;
+    let number = if peer { nr::__NR_getpeername } else { nr::__NR_getsockname };
+    match call!(number, fd, into.as_mut_ptr(), &raw mut len) {
+        0 => len as isize,
+        error => error,
+    }
+}
+
+/// getcwd; the length with its NUL, or negative errno.
+pub fn getcwd(into: &mut [u8]) -> isize {
+    call!(nr::__NR_getcwd, into.as_mut_ptr(), into.len())
+}
+
+/// readlink; the length, or negative errno.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn readlink(path: *const u8, into: &mut [u8]) -> isize {
+    call!(nr::__NR_readlink, path, into.as_mut_ptr(), into.len())
+}
+
+/// Directory entries as getdents64 gives them; 0 at the end, or negative errno.
+pub fn list(fd: i32, into: &mut [u8]) -> isize {
+    call!(nr::__NR_getdents64, fd, into.as_mut_ptr(), into.len())
+}
+
+/// The beginning of a small file; its length, 0 if it cannot be read.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> usize {
+    // SAFETY: the caller's promise about `path`.
+    let fd = unsafe { open(AT_FDCWD, path, 0) };
+    if fd < 0 {
+        return 0;
+    }
+    let mut len = 0;
+    while let Some(room) = into.get_mut(len..).filter(|room| !room.is_empty()) {
+        let size = room.len();
+        let got = read(fd as i32, room);
+        len += got.max(0) as usize;
+        // Less than was asked for is the end, of files as small as these.
+        if got < size as isize {
+            break;
+        }
+    }
+    close(fd as i32);
+    len
+}
+
+/// The path of the program that this process runs.
+pub fn executable() -> Path {
+    let mut path = Path::new();
+    // SAFETY: the link's name is a literal C string.
+    path.fill(|buffer| unsafe { readlink(c"/proc/self/exe".as_ptr().cast(), buffer) });
+    path
+}

@@ -1,0 +1,40 @@
+//! The path of a descriptor's file, and of a name that is relative.
+
+use crate::linux::files::{getcwd, readlink};
+use crate::text::{Buffer, Path};
+use linux_raw_sys::general::AT_FDCWD;
+
+/// Makes a name absolute.
+pub fn absolute(dir: i32, text: &[u8], buffer: &mut Path) {
+    buffer.clear();
+    if !text.starts_with(b"/") {
+        if dir == AT_FDCWD {
+            buffer.fill(getcwd);
+            buffer.trim_end(0);
+        } else {
+            fill_path_of(dir, buffer);
+        }
+        buffer.push(b"/");
+    }
+    buffer.push(text.strip_prefix(b"./").unwrap_or(text));
+}
+
+/// What `judge` says to the path of a descriptor as the kernel shows it; empty where
+/// /proc is not there. The buffer is on the stack here only, once.
+#[inline(never)]
+pub fn with_path_of(fd: i32, judge: impl FnOnce(&[u8]) -> bool) -> bool {
+    let mut path = Path::new();
+    fill_path_of(fd, &mut path);
+    judge(path.bytes())
+}
+
+fn fill_path_of(fd: i32, path: &mut Path) {
+    if fd < 0 {
+        return;
+    }
+    let mut link = Buffer::<32>::new();
+    link.push(b"/proc/self/fd/");
+    link.push_number(fd as u64);
+    // SAFETY: a `Buffer` always ends with a NUL.
+    path.fill(|buffer| unsafe { readlink(link.c(), buffer) });
+}

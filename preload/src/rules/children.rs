@@ -1,0 +1,133 @@
+//! fork, vfork, spawn, exec.
+//!
+//! A fork under a lock that guards writing is itself an entry and begins the
+//! section: the child may change things and be gone before its parent records
+//! them. A child never passes by what it inherited.
+
+use crate::announce::{BRACKET, PASS, announce, bracket_if, take_back};
+use crate::change::SectionEffect;
+use crate::frame::{Frame, Leave};
+use crate::linux::process::on_alternate_stack;
+use crate::protected::descriptor_cache;
+use crate::protected::operand::Operand;
+use crate::rule_table::rule;
+use crate::this_process::lock_table::{process_word, shares_memory};
+use crate::this_process::region::adopt;
+use crate::this_process::state::{Region, SHARED_ONCE, region};
+use crate::this_process::{family, slots};
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use gate::calls::Rule;
+use gate::entry::left_behind;
+use gate::word::{Doing, ThreadWord};
+
+fn locks_held(region: &Region) -> bool {
+    process_word(region).locks() > 0
+}
+
+/// fork, and what returns in parent and child alike.
+pub fn fork(frame: &mut Frame) -> u64 {
+    let Some(region) = region() else { return PASS };
+    // A call is open on this stack: a signal handler forks inside it. The child
+    // must show it from the beginning.
+    frame.note = [0; 5];
+    if let Some(slot) = slots::slot(region) {
+        let word = ThreadWord(slot.word.load(Relaxed));
+        let stack = slot.stack.load(Relaxed);
+        let here = frame as *const Frame as u64;
+        if word.doing() != Doing::Idle && !left_behind(stack, here, on_alternate_stack()) {
+            frame.note = [1, word.0, stack, 0, 0];
+        }
+    }
+    if !locks_held(region) {
+        // There is nothing to undo, but perhaps a word to take along.
+        return bracket_if(frame.note[0] == 1);
+    }
+    // SAFETY: this operand names no path.
+    unsafe { announce(frame, None, SectionEffect::BeginsByFork, |_| Operand::Anything) };
+    BRACKET
+}
+
+/// Back from fork in the child.
+pub fn in_child(frame: &mut Frame) {
+    let rule = rule(frame.inner);
+    if matches!(rule, Some(Rule::Fork | Rule::Daemon)) && frame.note[0] == 1 {
+        adopt(Some((frame.note[1], frame.note[2])));
+    }
+}
+
+/// vfork, clone, system, popen: an entry like fork, but nothing may stand between
+/// the caller and the call, or it lasts as long as a child does.
+pub fn child_without_return(frame: &mut Frame) -> u64 {
+    family::changed();
+    // Of system and popen the child is libc's own affair: it calls no hook before
+    // its exec.
+    if !matches!(rule(frame.inner), Some(Rule::Waits)) {
+        SHARED_ONCE.store(true, Relaxed);
+        descriptor_cache::forget();
+    }
+    if let Some(region) = region()
+        && locks_held(region)
+        && !shares_memory(region)
+    {
+        // SAFETY: this operand names no path.
+        unsafe { announce(frame, None, SectionEffect::Begins, |_| Operand::Anything) };
+        take_back(frame);
+    }
+    PASS
+}
+
+/// A child without a region of its own makes this call: what becomes another program by it
+/// changes things that are counted nowhere.
+pub fn leaves_family(call: u16) {
+    let rule = rule(call);
+    if matches!(rule, Some(Rule::Exec | Rule::ExecList | Rule::Vfork | Rule::Clone | Rule::Waits)) {
+        family::changed();
+    }
+}
+
+/// posix_spawn: its file actions may create and truncate inside libc.
+pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
+    family::changed();
+    let Some(region) = region() else { return PASS };
+    if frame.arg(actions) == 0 && !locks_held(region) {
+        return PASS;
+    }
+    // SAFETY: this operand names no path.
+    unsafe { announce(frame, None, SectionEffect::Begins, |_| Operand::Anything) }
+}
+
+/// exec: what the freezer has mapped of this process will go stale, so the word
+/// says so before. With locks held it waits like any entry: the new program will
+/// find its locks and not know what was done under them.
+pub fn exec(frame: &mut Frame) -> u64 {
+    family::changed();
+    let Some(region) = region() else { return PASS };
+    if shares_memory(region) {
+        return PASS;
+    }
+    if locks_held(region) {
+        // SAFETY: this operand names no path.
+        unsafe { announce(frame, None, SectionEffect::None, |_| Operand::Anything) };
+        return BRACKET;
+    }
+    if let Some(slot) = slots::slot(region) {
+        let word = ThreadWord(slot.word.load(Relaxed));
+        if word.doing() == Doing::Idle {
+            slot.stack.store(frame as *const Frame as u64, Relaxed);
+            // No number is raised: nothing is changed by it, and the freezer must
+            // not take it for a thread that passed.
+            let shown = word.enter(Doing::LockWait, frame.inner, None).show(Doing::Asking);
+            slot.word.store(shown.0, Release);
+            frame.leave = Leave::Idle;
+        }
+    }
+    BRACKET
+}
+
+/// execl and its kind: their arguments lie on the stack, so the call is jumped to.
+/// If it fails, the word stays until the thread's next entry finds it left behind.
+pub fn exec_list(frame: &mut Frame) -> u64 {
+    exec(frame);
+    frame.leave = Leave::Nothing;
+    PASS
+}

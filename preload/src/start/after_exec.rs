@@ -1,0 +1,29 @@
+//! The locks that came over an exec.
+
+use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::process::now;
+use crate::protected::lifetime_locks::{is_held_for_life, is_pid_file};
+use crate::this_process::lock_table::{recount, update};
+use crate::this_process::state::{BARRIER_AT_START, LOCKS_SEEN, barrier, region};
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use gate::locks::Table;
+
+/// Locks that were held before the exec are held still (but for those on
+/// close-on-exec descriptors). What was done under them is not known, so with
+/// such a lock the section counts as open.
+pub fn take_over() {
+    kernel_locks::enter_all(LockOrigin::Exec);
+    if let Some(region) = region()
+        && LOCKS_SEEN.load(Relaxed)
+    {
+        let table = Table(&region.header.locks);
+        table.judge(is_held_for_life);
+        table.exclude(is_pid_file);
+        recount(region);
+        if let Some(barrier) = barrier() {
+            BARRIER_AT_START.store(barrier.load(Acquire), Relaxed);
+        }
+        region.header.section_since.store(now(), Relaxed);
+        update(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
+    }
+}

@@ -1,0 +1,145 @@
+//! The constructor: environment, control page, region, locks that came over exec.
+//!
+//! Runs once, at load time or at the first hooked call, whichever comes first
+//! (other libraries' constructors may come before ours). Only raw system calls,
+//! and of those only what a strict service filter (`@system-service`) allows.
+//!
+//! | module | duty |
+//! |---|---|
+//! | [`environment`] | what the environment says |
+//! | [`page`] | the control page: opened, or made |
+//! | [`program`] | is this program gated, and what does the profile say of it |
+//! | [`configure`] | the settings |
+//! | [`after_exec`] | locks that came over an exec |
+
+mod after_exec;
+mod configure;
+mod environment;
+mod page;
+mod program;
+
+use crate::linux::memory;
+use crate::linux::process::register_membarrier;
+use crate::resolve::{self, libc::ENVIRON};
+use crate::this_process::profile_flags::{FIRST, HANDS_OVER, NEW_FILES, PARKABLE, PROFILE_FLAGS};
+use crate::this_process::settings::settings_mut;
+use crate::this_process::state::{
+    self, BARRIER, CONTROL, GATED, MODE, ORDINARY, STARTING, STRONG, UNGATED, UNREADY, WIPED,
+};
+use crate::this_process::{family, region};
+use configure::{configure, take_profile};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use gate::control::{Rank, SIZE};
+use gate::region::FLAG_CALLS_MISSING;
+
+extern "C" fn constructor() {
+    start();
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+/// Starts the library if it has not been started yet, from a hook that was called before the
+/// constructor. Before libc itself has begun (`.preinit_array`) there is no
+/// environment to believe: the call goes past, and the constructor starts.
+#[cold]
+pub fn begin() {
+    if MODE.load(Acquire) != UNREADY {
+        return;
+    }
+    resolve::all();
+    if ENVIRON.value() != 0 {
+        start();
+    }
+}
+
+/// Starts the library; returns at once where another thread, or this one further up its
+/// stack, is at it.
+fn start() {
+    if MODE.compare_exchange(UNREADY, STARTING, AcqRel, Relaxed).is_err() {
+        return;
+    }
+    resolve::all();
+    // SAFETY: this thread has moved MODE from UNREADY to STARTING just now, which succeeds once.
+    let gated = unsafe { join() };
+    MODE.store(if gated { GATED } else { UNGATED }, Release);
+}
+
+/// Everything up to the region; false: runs on ungated.
+///
+/// # Safety
+/// The caller holds MODE at STARTING.
+unsafe fn join() -> bool {
+    let env = environment::read();
+    if env.gate.contains(&b'/') || env.gate.starts_with(b".") {
+        return false;
+    }
+    let page = match page::open(&env) {
+        Some(page) => page,
+        None => return false,
+    };
+    // SAFETY: a mapping of a page's size, made just now; it stays as long as the process
+    // lives, or is unmapped below, where nothing refers to it any more.
+    let control = unsafe { &*page };
+    // SAFETY: the caller holds MODE at STARTING.
+    let settings = unsafe { settings_mut() };
+    // The boot was looked at where there was doubt; see `page::open`.
+    if control.check(&control.boot_id).is_err()
+        || program::is_freezers_child(&env, control)
+        || !take_profile(settings, control)
+        || !program::is_gated(settings.profile.str())
+        || program::is_the_command()
+        || !configure(settings, &env)
+    {
+        // SAFETY: `control` is not used any more, and is published nowhere.
+        unsafe { memory::unmap(page.cast_mut().cast(), SIZE) };
+        return false;
+    }
+    let flags = program::flags(settings.profile.str());
+    // The first one is in the pointer below: it costs nothing at each call.
+    PROFILE_FLAGS.store(flags & !FIRST, Relaxed);
+    STRONG.store(!register_membarrier(), Relaxed);
+    // Where the kernel cannot (before 4.14), the hook of fork sees to it; only a
+    // raw clone is missed then.
+    memory::wipe_on_fork((&raw const WIPED).cast(), core::mem::size_of_val(&WIPED));
+    let barrier = control.word(match (flags & FIRST != 0, flags & HANDS_OVER != 0) {
+        (true, true) => Rank::Sender,
+        (true, false) => Rank::First,
+        (false, _) => Rank::Last,
+    });
+    BARRIER.store((&raw const *barrier).cast_mut(), Release);
+    CONTROL.store(page.cast_mut(), Release);
+    if !region::make() {
+        return false;
+    }
+    if let Some(own) = state::region() {
+        family::begin(own);
+    }
+    note_missing_calls();
+    after_exec::take_over();
+    // Not before: a process that loses its processor in between would look like one that
+    // holds no lock, and its set, begun before the exec, like none.
+    if let Some(own) = state::region() {
+        region::show(own);
+    }
+    // Flags that matter only where a change begins a section, to which that way is no way.
+    let elsewhere = PARKABLE | NEW_FILES | HANDS_OVER;
+    if PROFILE_FLAGS.load(Relaxed) & !elsewhere == 0 && !STRONG.load(Relaxed) {
+        ORDINARY.store((&raw const *barrier).cast_mut(), Release);
+    }
+    true
+}
+
+fn note_missing_calls() {
+    let Some(region) = state::region() else { return };
+    let mut places = region.header.missing.iter();
+    for call in 1..gate::calls::COUNT {
+        if resolve::is_missing(call)
+            && let Some(place) = places.next()
+        {
+            place.store(call as u32, Relaxed);
+            region.header.flags.fetch_or(FLAG_CALLS_MISSING, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What happens to the lock table, booked in the process's word: how many locks are held,
+//! and whether the section is over.
+
+use super::state::{LOCKS_LOST, Region, SHARED_ONCE};
+use crate::linux::process;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::locks::Table;
+use gate::region::FLAG_LOCKS_UNKNOWN;
+use gate::word::ProcessWord;
+
+/// The process's word.
+#[inline(always)]
+pub fn process_word(region: &Region) -> ProcessWord {
+    ProcessWord(region.header.process.load(Acquire))
+}
+
+/// Does this process merely share its parent's memory (a vfork child)? Then the
+/// words and the lock table are its parent's.
+pub fn shares_memory(region: &Region) -> bool {
+    SHARED_ONCE.load(Relaxed) && region.header.pid.load(Relaxed) != process::pid()
+}
+
+/// Counts the locks afresh; ends the section with the last.
+pub fn recount(region: &Region) {
+    let table = Table(&region.header.locks);
+    let process = &region.header.process;
+    loop {
+        let word = ProcessWord(process.load(Acquire));
+        if LOCKS_LOST.load(Relaxed) && table.is_empty() {
+            LOCKS_LOST.store(false, Relaxed);
+        }
+        let count = table.count() + LOCKS_LOST.load(Relaxed) as u16;
+        let next = word.with_locks(count);
+        if process.compare_exchange(word.0, next.0, Release, Relaxed).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Replaces the process word by what `next` makes of it.
+pub fn update(region: &Region, next: impl Fn(ProcessWord) -> ProcessWord) {
+    let process = &region.header.process;
+    let _ = process.fetch_update(Release, Relaxed, |word| Some(next(ProcessWord(word)).0));
+}
+
+/// Some lock is gone: an admission for it ends, and perhaps the section.
+pub fn released(region: &'static Region) {
+    region.header.lock_sequence.fetch_add(1, Relaxed);
+    recount(region);
+}
+
+/// The table was full: a lock is held that is not in it.
+pub fn overflowed(region: &'static Region) {
+    LOCKS_LOST.store(true, Relaxed);
+    region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
+}

@@ -1,0 +1,135 @@
+//! This process's region: making one, and adopting one's own after a fork.
+
+use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
+use super::{family, slots};
+use crate::arch::instructions::ticks;
+use crate::hash::spread;
+use crate::linux::files::fstat;
+use crate::linux::memory::{self, PAGE};
+use crate::linux::process;
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::layout::LAYOUT;
+use gate::locks::{Table, TableFull};
+use gate::region::{FLAG_STRONG, MAGIC, SLOTS};
+
+/// Makes the region of a freshly executed program. It is none for the freezer, and the
+/// process in flight, until it [`show`]s what the program has brought along.
+pub fn make() -> bool {
+    let Some(region) = fill(None) else { return false };
+    publish(region)
+}
+
+/// From now on the freezer believes it.
+pub fn show(region: &Region) {
+    region.header.magic.store(MAGIC, Release);
+}
+
+/// Gives a forked child a region of its own, at its first entry: a child that only
+/// execs or exits needs none. Until then it maps its parent's and none of its own,
+/// which tells the freezer that it has done nothing.
+///
+/// `open` is the word (and its stack position) of a call that is open on the
+/// child's stack: a signal handler forked inside it.
+///
+/// The region is filled first and then moved over the parent's in one step: code of an
+/// interrupted hook further up the stack still points there, and must not write into the
+/// parent's region.
+pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
+    // SAFETY: null, or this process's parent's region, which stays mapped at its address:
+    // it is replaced below in one step.
+    let parent = unsafe { LAST_REGION.load(Acquire).as_ref() }?;
+    if parent.header.pid.load(Relaxed) == process::pid() {
+        // The wiped page was not a fork's doing (no program is known to do that); take it back.
+        WIPED.region.store(LAST_REGION.load(Acquire), Release);
+        return state::region();
+    }
+    let Some(fresh) = fill(Some(parent)) else {
+        // No memory: runs on ungated, and must not look like a child that has done
+        // nothing yet. Without its last page (slots that no thread has reached)
+        // what it maps is no region any more, and it counts as in flight.
+        let last = LAST_REGION.load(Acquire).cast::<u8>().wrapping_add(gate::region::SIZE - PAGE);
+        // SAFETY: the parent's last slots, which no thread of this process has; this process
+        // takes none any more.
+        unsafe { memory::unmap(last, PAGE) };
+        MODE.store(UNGATED, Release);
+        return None;
+    };
+    if let Some((word, stack)) = open {
+        // SAFETY: mapped and filled just now, and known to this thread alone.
+        let fresh = unsafe { &*fresh };
+        if let Some(slot) = slots::by_number(fresh, slots::number()) {
+            slot.stack.store(stack, Relaxed);
+            slot.word.store(word, Relaxed);
+        }
+    }
+    // SAFETY: mapped and filled just now, and known to this thread alone.
+    show(unsafe { &*fresh });
+    let at = LAST_REGION.load(Acquire);
+    let moved = family::keep(at) && {
+        // SAFETY: both are whole regions, so a reference to the parent's reads a region
+        // still; the reference that was made to the fresh one is gone.
+        unsafe { memory::move_mapping(fresh.cast(), gate::region::SIZE, at.cast()) }
+    };
+    let place = if moved { at } else { fresh };
+    publish(place);
+    state::region()
+}
+
+fn publish(region: *mut Region) -> bool {
+    // A signal handler may have been here first: then its region stands.
+    let first = WIPED.region.compare_exchange(null_mut(), region, Release, Relaxed).is_ok();
+    if first {
+        LAST_REGION.store(region, Release);
+    }
+    first
+}
+
+fn fill(parent: Option<&Region>) -> Option<*mut Region> {
+    let at = memory::map(gate::region::SIZE, true, -1).cast::<Region>();
+    // SAFETY: null, or memory of that size that the kernel has mapped just now, all zero,
+    // which is a valid Region: it consists of integers.
+    let region = unsafe { at.as_ref() }?;
+    let header = &region.header;
+    header.layout.store(LAYOUT, Relaxed);
+    header.slots.store(SLOTS as u32, Relaxed);
+    let pid = process::pid();
+    header.pid.store(pid, Relaxed);
+    let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
+    let flags = strong | state::rank_flags();
+    let mut nonce = match parent {
+        None => process::random(),
+        // A fork must be cheap: its parent's, the id and the time make it its own.
+        Some(parent) => {
+            let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ ticks();
+            spread(seed).rotate_left(23)
+        }
+    };
+    if let Some(parent) = parent {
+        let old = &parent.header;
+        nonce ^= old.nonce.load(Relaxed).rotate_left(17);
+        header.parent_nonce.store(old.nonce.load(Relaxed), Relaxed);
+        let table = Table(&header.locks);
+        let TableFull(lost) = table.inherit(Table(&old.locks));
+        LOCKS_LOST.store(lost, Relaxed);
+        // What the parent has locked since, and what was closed here before the
+        // first entry, did not come along.
+        for lock in table.locks() {
+            if fstat(lock.fd).is_none_or(|s| (s.dev, s.ino) != (lock.dev, lock.ino)) {
+                table.closed(lock.fd, None);
+            }
+        }
+        for (to, from) in header.missing.iter().zip(&old.missing) {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+        // The thread that forked has its number still, and may come later than a
+        // thread that is new here: all numbers of the parent's are taken.
+        header.slots_used.store(old.slots_used.load(Relaxed).min(SLOTS as u32), Relaxed);
+        if let Some(slot) = slots::by_number(region, slots::number()) {
+            slot.tid.store(process::tid(), Relaxed);
+        }
+    }
+    header.flags.store(flags, Relaxed);
+    header.nonce.store(if nonce == 0 { 1 } else { nonce }, Relaxed);
+    Some(at)
+}

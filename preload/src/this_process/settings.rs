@@ -1,0 +1,100 @@
+//! What was configured, copied once: programs scribble over their environment.
+
+use core::cell::UnsafeCell;
+use gate::profile::{Index, Key};
+
+/// What was configured.
+pub struct Settings {
+    /// Protected directories, colon-separated; empty: whatever lies on storage.
+    pub paths: Text<2048>,
+    /// Patterns of files that are not judged, colon-separated.
+    pub exclude: Text<1024>,
+    /// Devices of the protected directories, as they were at the start.
+    pub devices: [u64; 16],
+    /// How many of them are set.
+    pub device_count: usize,
+    /// The profile's text.
+    pub profile: Text<{ gate::control::PROFILE_MAX }>,
+    /// Where its values lie.
+    pub index: Index,
+}
+
+impl Settings {
+    /// Does some pattern of `key`, given or built in, match?
+    pub fn matches(&self, key: Key, path: &[u8]) -> bool {
+        self.index.matches(self.profile.str(), key, path)
+    }
+
+    /// Is some value of `key` given?
+    pub fn has(&self, key: Key) -> bool {
+        self.index.has(key)
+    }
+
+    /// Does some given pattern of `key` match?
+    pub fn given(&self, key: Key, path: &[u8]) -> bool {
+        self.index.given(self.profile.str(), key, path)
+    }
+}
+
+/// A text of bounded length.
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Text<N> {
+    pub const fn new() -> Self {
+        Text { bytes: [0; N], len: 0 }
+    }
+
+    /// Copies `text`; one that is too long is refused (false).
+    pub fn set(&mut self, text: &[u8]) -> bool {
+        let Some(room) = self.bytes.get_mut(..text.len()) else { return false };
+        for (to, from) in room.iter_mut().zip(text) {
+            *to = *from;
+        }
+        self.len = text.len();
+        true
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// The text; empty if it is not UTF-8.
+    pub fn str(&self) -> &str {
+        core::str::from_utf8(self.bytes()).unwrap_or("")
+    }
+}
+
+struct Once(UnsafeCell<Settings>);
+
+// SAFETY: written only by the one thread that has moved MODE from UNREADY to STARTING, and read
+// only after that thread has published the region with release.
+unsafe impl Sync for Once {}
+
+static SETTINGS: Once = Once(UnsafeCell::new(Settings {
+    paths: Text::new(),
+    exclude: Text::new(),
+    devices: [0; 16],
+    device_count: 0,
+    profile: Text::new(),
+    index: Index::EMPTY,
+}));
+
+/// What was configured. Only for a gated process.
+pub fn settings() -> &'static Settings {
+    // SAFETY: the only exclusive reference is the start's (`settings_mut`). The start has used
+    // it for the last time before it publishes the region, and nothing asks for settings in a
+    // process without one.
+    unsafe { &*SETTINGS.0.get() }
+}
+
+/// For the start alone.
+///
+/// # Safety
+/// The caller holds MODE at STARTING.
+pub unsafe fn settings_mut() -> &'static mut Settings {
+    // SAFETY: the caller holds MODE at STARTING, so it is the one thread that has a reference.
+    unsafe { &mut *SETTINGS.0.get() }
+}

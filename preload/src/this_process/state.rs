@@ -1,0 +1,108 @@
+//! Where this process stands: its mode, its gate's control page, its region.
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use gate::control::ControlPage;
+use gate::region::{FLAG_FIRST, FLAG_SENDER, Header, SLOTS, Slot};
+
+/// A region as it lies in memory.
+#[repr(C)]
+pub struct Region {
+    /// Page 0.
+    pub header: Header,
+    /// One for each thread.
+    pub slots: [Slot; SLOTS],
+}
+
+const _: () = assert!(core::mem::size_of::<Region>() == gate::region::SIZE);
+
+/// A page that reads as zero in a child, however that was made: by fork, by a
+/// raw clone, inside an atfork handler. A child thus never takes its
+/// parent's region for its own.
+#[repr(C, align(4096))]
+pub struct Wiped {
+    /// This process's region.
+    pub region: AtomicPtr<Region>,
+    _rest: [u8; 4088],
+}
+
+/// See [`Wiped`].
+pub static WIPED: Wiped = Wiped { region: AtomicPtr::new(core::ptr::null_mut()), _rest: [0; 4088] };
+
+/// Not looked at the environment yet.
+pub const UNREADY: u8 = 0;
+/// The constructor, or a hook before it, is at work.
+pub const STARTING: u8 = 1;
+/// Announces, and waits at the barrier.
+pub const GATED: u8 = 2;
+/// Runs on as if the library were not there.
+pub const UNGATED: u8 = 3;
+
+/// Where this process stands.
+pub static MODE: AtomicU8 = AtomicU8::new(UNREADY);
+/// The control page, mapped read-only.
+pub static CONTROL: AtomicPtr<ControlPage> = AtomicPtr::new(core::ptr::null_mut());
+/// The barrier word that holds for this program.
+pub static BARRIER: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+/// The same, if all that holds for this program is what holds for nearly all: no
+/// profile flag, and the freezer's membarrier reaches it. Null: the general way only.
+pub static ORDINARY: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+/// The region of this process, or, in a child that has none yet, its parent's.
+pub static LAST_REGION: AtomicPtr<Region> = AtomicPtr::new(core::ptr::null_mut());
+/// The freezer's membarrier does not reach us: announce by a locked store.
+pub static STRONG: AtomicBool = AtomicBool::new(false);
+/// The deadline that has been seen to pass: its lease is over for good.
+pub static EXPIRED_BARRIER: AtomicU64 = AtomicU64::new(0);
+/// A lock was taken at some time: closing descriptors must look into the table.
+pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
+/// The barrier that was closed when this program was started (0: none). What it
+/// holds over exec gives it no right to pass that one: the freezer may not have seen
+/// it yet.
+pub static BARRIER_AT_START: AtomicU64 = AtomicU64::new(0);
+/// The lock table was full: a lock is held that is not in it.
+pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// This process has made a child that shares its memory: from now on a hook must
+/// ask whose process it is in before it touches the lock table.
+pub static SHARED_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// The control page of a gated process.
+#[inline(always)]
+pub fn control() -> Option<&'static ControlPage> {
+    // SAFETY: null, or a mapping that stays as long as the process lives, once it is published.
+    unsafe { CONTROL.load(Ordering::Acquire).as_ref() }
+}
+
+/// The barrier word, of a gated process.
+#[inline(always)]
+pub fn barrier() -> Option<&'static AtomicU64> {
+    // SAFETY: null, or a word of the control page, which is never unmapped.
+    unsafe { BARRIER.load(Ordering::Relaxed).as_ref() }
+}
+
+/// What its region says about when this program is held.
+pub fn rank_flags() -> u32 {
+    let Some(page) = control() else { return 0 };
+    let barrier = BARRIER.load(Ordering::Relaxed).cast_const();
+    if core::ptr::eq(barrier, &raw const page.barrier_senders) {
+        FLAG_FIRST | FLAG_SENDER
+    } else if core::ptr::eq(barrier, &raw const page.barrier_first) {
+        FLAG_FIRST
+    } else {
+        0
+    }
+}
+
+/// This process's own region, if it has one.
+#[inline(always)]
+pub fn region() -> Option<&'static Region> {
+    // SAFETY: null, or a mapping that stays at this address as long as the process lives. Acquire:
+    // a thread that sees the region sees the settings too.
+    unsafe { WIPED.region.load(Ordering::Acquire).as_ref() }
+}
+
+/// Sets a flag of this process's region, if it has one.
+pub fn set_region_flag(flag: u32) {
+    if let Some(region) = region() {
+        region.header.flags.fetch_or(flag, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,43 @@
+//! Values that several subcommands take from their arguments or the environment.
+
+use crate::outcome::fault::{Fault, Result, USAGE};
+use std::path::PathBuf;
+
+/// The gates named on the command line, else `$WRITEGATE_GATE`, else `default`.
+pub fn gates(given: &[String]) -> Vec<String> {
+    if given.is_empty() { vec![default_gate()] } else { given.to_vec() }
+}
+
+/// The gate meant where none is named.
+pub fn default_gate() -> String {
+    let named = std::env::var("WRITEGATE_GATE").ok().filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| "default".into())
+}
+
+/// Protected directories from the command line or the environment.
+pub fn protected_paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
+    let named = given.map(str::to_owned).or_else(|| std::env::var("WRITEGATE_PATHS").ok());
+    let named = named.unwrap_or_default();
+    let paths: Vec<PathBuf> =
+        named.split(':').filter(|p| !p.is_empty()).map(PathBuf::from).collect();
+    match paths.iter().find(|p| !p.is_absolute()) {
+        Some(path) => {
+            Err(Fault::new(USAGE, format!("--paths: {} is not an absolute path", path.display())))
+        }
+        None => Ok(paths),
+    }
+}
+
+/// Users by name or number; None where none is named.
+pub fn users(given: &[String]) -> Result<Option<Vec<u32>>> {
+    let known = |name: &String| {
+        let by_name = || nix::unistd::User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
+        name.parse()
+            .ok()
+            .or_else(by_name)
+            .ok_or_else(|| Fault::new(USAGE, format!("--users: there is no user `{name}`")))
+    };
+    let ids: Result<Vec<u32>> = given.iter().map(known).collect();
+    let ids = ids?;
+    Ok((!ids.is_empty()).then_some(ids))
+}

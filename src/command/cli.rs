@@ -1,0 +1,72 @@
+//! The command line: its definition, the dispatch, and the exit code of each end.
+
+use super::output::say;
+use super::{completions, doctor, exec, freeze, hook, leave_gate, man, rehearse, setup};
+use super::{status, thaw};
+use crate::outcome::exit;
+use crate::outcome::fault::{self, Result};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Holds an unmodified mail server's writes back for the moment of a snapshot.
+#[derive(Parser)]
+#[command(
+    name = "writegate",
+    version,
+    about = "Holds an unmodified mail server's writes back for the moment of a snapshot, and says \
+             whether the snapshot can be trusted",
+    after_help = exit::help()
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+/// The one list of subcommands: help, manual pages and completions are made from it.
+#[derive(Subcommand)]
+enum Commands {
+    Freeze(freeze::Args),
+    Thaw(thaw::Args),
+    Status(status::Args),
+    Rehearse(rehearse::Args),
+    Exec(exec::Args),
+    Doctor(doctor::Args),
+    Setup(setup::Args),
+    Hook(hook::Args),
+    Man(man::Args),
+    Completions(completions::Args),
+}
+
+/// Parses, runs, and turns every outcome into an exit code.
+pub fn main() -> ExitCode {
+    leave_gate::leave();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { fault::USAGE } else { 0 });
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            say(&fault.message);
+            ExitCode::from(fault.code)
+        }
+    }
+}
+
+fn run(command: Commands) -> Result<u8> {
+    match command {
+        Commands::Freeze(args) => freeze::run(&args),
+        Commands::Thaw(args) => thaw::run(&args),
+        Commands::Status(args) => status::run(&args),
+        Commands::Rehearse(args) => rehearse::run(&args),
+        Commands::Exec(args) => exec::run(&args),
+        Commands::Doctor(args) => doctor::run(&args),
+        Commands::Setup(args) => setup::run(&args),
+        Commands::Hook(args) => hook::run(&args),
+        Commands::Man(args) => man::run(&args, Cli::command()),
+        Commands::Completions(args) => completions::run(&args, Cli::command()),
+    }
+}

@@ -1,0 +1,175 @@
+//! The doctor's findings: a table for persons, JSON for machines.
+
+use super::diagnosis::{Diagnosis, Membership};
+use super::own_rights::MissingRight;
+use super::survey::Survey;
+use super::unit_settings::SettingEffect;
+use crate::command::output::{Paint, print};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Serialize)]
+struct ProcessJson<'a> {
+    pid: i32,
+    program: &'a str,
+    exe: Option<String>,
+    uid: Option<u32>,
+    unit: Option<&'a str>,
+    library: Option<&'a str>,
+    #[serde(flatten)]
+    diagnosis: &'a Diagnosis,
+}
+
+#[derive(Serialize)]
+struct SurveyJson<'a> {
+    schema: u32,
+    gate: &'a str,
+    directory: &'a str,
+    gate_fault: Option<&'a str>,
+    trusted: bool,
+    exit: u8,
+    processes: Vec<ProcessJson<'a>>,
+    units: &'a BTreeMap<String, Vec<SettingEffect>>,
+    own_rights: &'a [MissingRight],
+    inline_system_calls: &'a BTreeMap<String, Vec<String>>,
+    profile: &'a str,
+}
+
+/// For machines.
+pub fn json(survey: &Survey) {
+    let processes = survey.processes.iter().map(|(process, diagnosis)| ProcessJson {
+        pid: process.pid,
+        program: &process.program,
+        exe: process.exe.as_ref().map(|exe| exe.display().to_string()),
+        uid: process.uid,
+        unit: process.unit(),
+        library: process.library.as_deref(),
+        diagnosis,
+    });
+    let all = SurveyJson {
+        schema: 1,
+        gate: &survey.gate,
+        directory: &survey.directory,
+        gate_fault: survey.page_fault.as_ref().map(|fault| fault.message.as_str()),
+        trusted: survey.code() == 0,
+        exit: survey.code(),
+        processes: processes.collect(),
+        units: &survey.units,
+        own_rights: &survey.missing_rights,
+        inline_system_calls: &survey.inline_calls,
+        profile: &survey.profile,
+    };
+    print(&serde_json::to_string_pretty(&all).unwrap_or_default());
+}
+
+/// For persons.
+pub fn table(survey: &Survey) {
+    let paint = Paint::for_stdout();
+    print(&format!(
+        "gate {} ({}): {} processes, {} gated, {} not, {} left out, {} not to be seen",
+        survey.gate,
+        survey.directory,
+        survey.processes.len(),
+        survey.count(Membership::Gated),
+        survey.count(Membership::NotGated),
+        survey.count(Membership::LeftOut),
+        survey.count(Membership::Unknown),
+    ));
+    if let Some(fault) = &survey.page_fault {
+        print(&format!("  {}", paint.red(&fault.message)));
+    }
+    processes(survey, paint);
+    cures(survey);
+    gaps(survey);
+    notes(survey);
+    let line = match survey.code() {
+        0 => paint.green("a freeze of this gate could be trusted"),
+        code => {
+            paint.red(&format!("a freeze of this gate could NOT be trusted (exit code {code})"))
+        }
+    };
+    print(&line);
+}
+
+fn processes(survey: &Survey, paint: Paint) {
+    if !survey.processes.is_empty() {
+        print(&format!("  {:>8} {:<16} {:<10} {:<9} REASON", "PID", "PROGRAM", "USER", "GATED"));
+    }
+    let users = users();
+    for (process, diagnosis) in &survey.processes {
+        let gated = match diagnosis.membership {
+            Membership::Gated => paint.green("yes      "),
+            Membership::NotGated => paint.red("NO       "),
+            Membership::LeftOut => paint.yellow("left out "),
+            Membership::Unknown => paint.yellow("unknown  "),
+        };
+        let user = process
+            .uid
+            .map_or("?".into(), |uid| users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()));
+        let line = format!(
+            "  {:>8} {:<16} {user:<10} {gated} {}",
+            process.pid, process.program, diagnosis.reason
+        );
+        print(line.trim_end());
+    }
+}
+
+/// Each cure once, with the processes that it is for.
+fn cures(survey: &Survey) {
+    let mut cures: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (process, diagnosis) in survey.processes.iter().filter(|(_, d)| !d.cure.is_empty()) {
+        cures.entry(&diagnosis.cure).or_default().push(process.pid.to_string());
+    }
+    for (cure, pids) in cures {
+        print(&format!("cure for {}: {cure}", pids.join(", ")));
+    }
+}
+
+/// Each gap once, with the processes that have it.
+fn gaps(survey: &Survey) {
+    let mut gaps: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (process, diagnosis) in &survey.processes {
+        for gap in &diagnosis.gaps {
+            gaps.entry(gap).or_default().push(format!("{} ({})", process.pid, process.program));
+        }
+    }
+    for (gap, processes) in gaps {
+        print(&format!("gap: {}: {gap}", processes.join(", ")));
+    }
+}
+
+/// What is not one process's: calls that are absent or past libc, units, own rights.
+fn notes(survey: &Survey) {
+    let absent = survey.processes.iter().flat_map(|(_, diagnosis)| &diagnosis.absent_calls);
+    let absent: BTreeSet<&str> = absent.copied().collect();
+    if !absent.is_empty() {
+        let absent: Vec<_> = absent.into_iter().collect();
+        print(&format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
+    }
+    for (file, calls) in &survey.inline_calls {
+        print(&format!(
+            "note: {file} makes system calls of its own past libc ({}): the gate does not see them",
+            calls.join(", ")
+        ));
+    }
+    for (unit, effects) in &survey.units {
+        for effect in effects {
+            let mark = if effect.harmful { "IN THE WAY" } else { "note" };
+            print(&format!("{mark}: {unit}: {}: {}", effect.setting, effect.what));
+        }
+    }
+    for right in &survey.missing_rights {
+        print(&format!("your rights: {}; {}", right.what, right.cure));
+    }
+}
+
+/// Users by number, from the file alone: a directory service may be down.
+fn users() -> BTreeMap<u32, String> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        Some((fields.nth(1)?.parse().ok()?, name))
+    };
+    text.lines().filter_map(user).collect()
+}

@@ -1,0 +1,120 @@
+//! Which processes are looked at.
+
+use super::observe;
+use crate::command::servers::SERVERS;
+use crate::linux::procfs;
+use crate::outcome::fault::{Fault, NO_PROCESS, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was asked about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// A systemd unit, or a server by its name.
+    Unit(String),
+    /// A process with its descendants.
+    Tree(i32),
+    /// All that have to do with the gate.
+    Gate,
+}
+
+/// The processes of a unit or a tree, in order; of a gate see `around`.
+pub fn pids(selection: &Selection) -> Result<BTreeSet<i32>> {
+    match selection {
+        Selection::Gate => Ok(BTreeSet::new()),
+        Selection::Tree(pid) => {
+            if procfs::stat(*pid).is_none() {
+                return Err(Fault::new(NO_PROCESS, format!("there is no process {pid}")));
+            }
+            Ok(with_descendants(BTreeSet::from([*pid])))
+        }
+        Selection::Unit(name) => {
+            let unit = if name.contains('.') { name.clone() } else { format!("{name}.service") };
+            let mut found = of_unit(&unit);
+            if found.is_empty() {
+                found = of_server(name.trim_end_matches(".service"));
+            }
+            if found.is_empty() {
+                return Err(Fault::new(
+                    NO_PROCESS,
+                    format!(
+                        "no process is in a control group of {unit}: is it running? Without \
+                         systemd: `writegate doctor --pid PID-OF-ITS-MASTER`"
+                    ),
+                ));
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn of_unit(unit: &str) -> BTreeSet<i32> {
+    let is_in = |pid: &i32| {
+        procfs::cgroup(*pid).is_some_and(|path| path.split('/').any(|part| part == unit))
+    };
+    procfs::pids().into_iter().filter(is_in).collect()
+}
+
+/// By their programs, for machines without systemd. `exim4` is Exim too.
+fn of_server(name: &str) -> BTreeSet<i32> {
+    let Some(server) = SERVERS.iter().find(|server| name.starts_with(server.name)) else {
+        return BTreeSet::new();
+    };
+    let runs = |pid: &i32| procfs::exe(*pid).is_some_and(|exe| server.runs(&exe));
+    with_descendants(procfs::pids().into_iter().filter(runs).collect())
+}
+
+/// These and all below them, but for ourselves.
+fn with_descendants(mut set: BTreeSet<i32>) -> BTreeSet<i32> {
+    let parents: BTreeMap<i32, i32> =
+        procfs::pids().into_iter().filter_map(|pid| Some((pid, procfs::stat(pid)?.ppid))).collect();
+    loop {
+        let more: Vec<i32> = parents
+            .iter()
+            .filter(|(pid, parent)| set.contains(parent) && !set.contains(pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        set.extend(more);
+    }
+    set.remove(&(std::process::id() as i32));
+    set
+}
+
+/// These, their descendants, and the others of their systemd units.
+pub fn around(pids: impl Iterator<Item = i32>) -> BTreeSet<i32> {
+    let set: BTreeSet<i32> = pids.collect();
+    let units: BTreeSet<String> = set
+        .iter()
+        .filter_map(|pid| procfs::cgroup(*pid))
+        .filter(|path| path.ends_with(".service"))
+        .collect();
+    let mut set = with_descendants(set);
+    let others = procfs::pids().into_iter().filter(|pid| {
+        procfs::stat(*pid).is_some_and(|stat| !stat.kernel && stat.state != 'Z')
+            && procfs::cgroup(*pid).is_some_and(|path| units.contains(&path))
+    });
+    set.extend(others);
+    set.remove(&(std::process::id() as i32));
+    set
+}
+
+/// The gate that a process's environment names.
+fn named_gate(pid: i32) -> Option<String> {
+    observe::environment(pid)?.remove("WRITEGATE_GATE")
+}
+
+/// The gate that most of these name in their environment.
+pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
+    let mut votes: BTreeMap<String, usize> = BTreeMap::new();
+    for gate in pids.iter().filter_map(|pid| named_gate(*pid)) {
+        *votes.entry(gate).or_default() += 1;
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).map(|(gate, _)| gate)
+}
+
+/// Does this process's environment name the gate? `default` is asked for by silence.
+pub fn asks_for(pid: i32, gate: &str) -> bool {
+    named_gate(pid).map_or(gate == "default", |named| named == gate)
+}

@@ -1,0 +1,80 @@
+//! The arguments of `writegate freeze`.
+
+use crate::duration;
+use crate::evidence::wanted::Require;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Raise the barrier, drain, run a snapshot command, thaw, and give a verdict
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  writegate freeze -g mail -- lvcreate --snapshot -n snap vg/mail
+  TOKEN=$(writegate freeze -g mail) && take-snapshot; writegate thaw \"$TOKEN\"
+  writegate freeze -g mail --wait-quiet 30s -- lvcreate --snapshot -n snap vg/mail
+
+Four limits, each with its own failure: --queue (another freeze has the gate: BUSY, 75), --wait-quiet \
+(no quiet moment: goes on and says so; with --require quiet NOT_QUIET, 75), --drain (something stays \
+in flight: NOT_DRAINED, 75), --limit (from raising the barrier to the thaw: EXPIRED, 124). Writers \
+wait during the last two only.
+
+The snapshot command gets WRITEGATE_GATE, WRITEGATE_TOKEN and WRITEGATE_DEADLINE. Bracket the \
+snapshot, never the copy that follows it.")]
+pub struct Args {
+    /// Gate to freeze; several are frozen all or none
+    #[arg(short, long = "gate", value_name = "GATE")]
+    pub(super) gate: Vec<String>,
+    /// No writer waits longer than this, whatever happens
+    #[arg(short = 't', long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    pub(super) limit: Duration,
+    /// How long one attempt may wait for what is in flight
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
+    pub(super) drain: Duration,
+    /// Further attempts when the gate did not drain
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(super) retries: u32,
+    /// How long to wait for another freeze of the same gate: its end is BUSY, exit code 75
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
+    pub(super) queue: Duration,
+    /// Wait at most this long for a quiet moment (no section open, at most 2 calls in flight, twice
+    /// in a row) before any writer is held; then go on all the same, unless --require quiet
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(super) wait_quiet: Option<Duration>,
+    /// Protected directories, as the service's WRITEGATE_PATHS names them
+    #[arg(long, value_name = "DIR:DIR")]
+    pub(super) paths: Option<String>,
+    /// Wait only for processes of these users and root (default: for all that map the page)
+    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    pub(super) users: Vec<String>,
+    /// Flush the protected file systems first (for tools that do not do so themselves)
+    #[arg(long)]
+    pub(super) sync: bool,
+    /// Tell the command to stop (SIGTERM) when the limit passes
+    #[arg(long)]
+    pub(super) kill_late: bool,
+    /// Run this (by sh) when the command succeeded and its snapshot cannot be trusted; not when the
+    /// command failed: what lies there then is an earlier snapshot
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) on_untrusted: Option<String>,
+    /// What to do when the gate does not drain
+    #[arg(long, value_enum, default_value_t = Policy::Abort)]
+    pub(super) policy: Policy,
+    /// Fail unless this could be checked (quiet: unless it became quiet within --wait-quiet)
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(super) require: Vec<Require>,
+    /// Write the full record (JSON) here, after the thaw
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// The snapshot command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// What to do when the gate does not drain.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Policy {
+    /// Do not run the command
+    Abort,
+    /// Run it without the gate; the verdict says so
+    CrashConsistent,
+}

@@ -1,0 +1,63 @@
+//! `writegate freeze`: raises the barrier, drains, runs the snapshot command, thaws,
+//! and says what the snapshot is worth. Without a command it prints a token for
+//! `thaw`.
+//!
+//! | module | duty |
+//! |---|---|
+//! | [`args`] | the arguments |
+//! | [`wrap_mode`] | with a snapshot command |
+//! | [`token_mode`] | without: a token is printed, and a keeper stays behind |
+
+mod args;
+mod token_mode;
+mod wrap_mode;
+
+pub use args::Args;
+
+use super::arguments::{gates, protected_paths, users};
+use crate::duration;
+use crate::evidence::wanted::{Require, Wanted};
+use crate::freeze::options::Options;
+use crate::outcome::fault::{self, Fault, Result};
+use crate::outcome::syslog;
+use std::time::Duration;
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<u8> {
+    if args.limit < Duration::from_millis(1) || args.limit > Duration::from_secs(60) {
+        return Err(Fault::new(fault::USAGE, "--limit must be between 1ms and 60s"));
+    }
+    if args.require.contains(&Require::Quiet) && args.wait_quiet.is_none_or(|t| t.is_zero()) {
+        return Err(Fault::new(fault::USAGE, "--require quiet needs --wait-quiet TIME"));
+    }
+    let options = options(args)?;
+    let gates = options.gates.join(",");
+    let done = if args.command.is_empty() {
+        token_mode::freeze(args, options)
+    } else {
+        wrap_mode::freeze(args, options)
+    };
+    done.inspect_err(|fault| {
+        if fault.code != fault::USAGE {
+            syslog::refused(&gates, fault);
+        }
+    })
+}
+
+fn options(args: &Args) -> Result<Options> {
+    Ok(Options {
+        gates: gates(&args.gate),
+        limit_ns: duration::ns(args.limit),
+        drain_ns: duration::ns(args.drain),
+        retries: args.retries,
+        queue_ns: duration::ns(args.queue),
+        wait_quiet_ns: args.wait_quiet.map_or(0, duration::ns),
+        users: users(&args.users)?,
+        evidence: Wanted {
+            gather: true,
+            paths: protected_paths(args.paths.as_deref())?,
+            sync: args.sync,
+            require: args.require.clone(),
+        },
+    })
+}

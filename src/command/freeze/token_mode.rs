@@ -1,0 +1,32 @@
+//! A freeze without a command: the token is printed, and a keeper holds the gate until
+//! `thaw` comes or the limit passes.
+
+use super::args::{Args, Policy};
+use crate::command::output::{print, say, show};
+use crate::freeze::keeper::{self, Started};
+use crate::freeze::options::Options;
+use crate::outcome::fault::{Fault, Result, USAGE};
+
+/// Freezes and returns; the exit code.
+pub fn freeze(args: &Args, options: Options) -> Result<u8> {
+    if args.on_untrusted.is_some() || args.kill_late || args.policy != Policy::Abort {
+        return Err(Fault::new(
+            USAGE,
+            "--on-untrusted, --kill-late and --policy need a command after `--`",
+        ));
+    }
+    let started = keeper::start(options)?;
+    match &started {
+        Started::Frozen { token, notes } => {
+            // Nothing but the token on stdout: scripts take it from there. This is a
+            // pipe or a terminal; a file on the frozen disk would hold nothing up but us.
+            print(token);
+            for note in notes {
+                say(note);
+            }
+        }
+        Started::Not(record) => show(record, args.report.as_deref()),
+        Started::Failed { code, message } => return Err(Fault::new(*code, message)),
+    }
+    Ok(keeper::code(&started))
+}

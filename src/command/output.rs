@@ -1,0 +1,99 @@
+//! What the command writes: lines of the result on stdout, remarks on stderr, and a
+//! freeze's record on both.
+
+use crate::outcome::finding::FindingKind;
+use crate::outcome::record::{GateRecord, Record};
+use crate::outcome::verdict::Verdict;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+/// A remark on stderr; never an error of its own.
+pub fn say(message: &str) {
+    let _ = writeln!(std::io::stderr(), "writegate: {message}");
+}
+
+/// A line of the result, on stdout; never an error of its own.
+pub fn print(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Prints a record: what was noted and found on stderr, one line a gate on stdout,
+/// and the whole of it to `report`.
+pub fn show(record: &Record, report: Option<&Path>) {
+    for note in &record.notes {
+        say(note);
+    }
+    for gate in &record.gates {
+        remarks(record, gate);
+    }
+    if let Some(path) = report
+        && let Err(fault) = record.write(path)
+    {
+        say(&fault.message);
+    }
+    for gate in &record.gates {
+        print(&gate.line.to_string());
+    }
+}
+
+/// What stood in a gate's way, and what was found there.
+fn remarks(record: &Record, gate: &GateRecord) {
+    let name = &gate.line.gate;
+    if record.verdict == Verdict::NotDrained {
+        say(&format!("gate {name}: not drained; nothing is held any longer. In flight:"));
+        if gate.blockers.is_empty() {
+            say("  nothing (it was a matter of moments: a longer --drain may do)");
+        }
+    }
+    for blocker in gate.blockers.iter().take(20) {
+        say(&format!("  {blocker}"));
+    }
+    if gate.line.verdict == Verdict::Expired {
+        say(&format!(
+            "gate {name}: the limit of {:.0} ms passed before the thaw: writers went on, do not \
+             trust the snapshot. Take less time, or a longer -t",
+            record.limit_ms
+        ));
+    }
+    for finding in &gate.findings {
+        let trusted = matches!(
+            finding.kind,
+            FindingKind::Unchecked | FindingKind::HeldWithLock | FindingKind::Dotlock
+        );
+        if !trusted {
+            say(&format!("gate {name}: {finding}"));
+        }
+    }
+}
+
+/// Colours on stdout, or none.
+#[derive(Clone, Copy)]
+pub struct Paint(bool);
+
+impl Paint {
+    /// On a terminal, unless NO_COLOR says otherwise.
+    pub fn for_stdout() -> Paint {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Paint(wanted && std::io::stdout().is_terminal())
+    }
+
+    /// Wrong, or standing still.
+    pub fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// As it should be.
+    pub fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// To be looked at.
+    pub fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    }
+}

@@ -1,0 +1,90 @@
+//! Composes the plan for a server, or for a unit of which nothing is known.
+
+use super::plan::{Inputs, Plan};
+use super::site::Site;
+use super::{dovecot, exim, gate_files, postfix};
+use crate::command::servers::{self, Loading, Server};
+use crate::command::unit_files;
+use crate::outcome::fault::{CONFIG, Fault, Result};
+
+/// The profile of a service of which nothing is known.
+const EMPTY_PROFILE: &str = "\
+# writegate profile. Nothing is known about this service; keys, one value a line: path,
+# exclude, lifetime-lock, program, parkable, new-files, settled, record, until-wait,
+# until-exit, first, first-wait, hand-over, hand-over-to.
+# Protected directories, if not every file system on storage is meant:
+# path = /srv/data
+";
+
+/// The plan for a server.
+pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
+    if !site.has_any(server.signs) {
+        return Err(Fault::new(
+            CONFIG,
+            format!("no {} here: none of {} exists", server.name, server.signs.join(", ")),
+        ));
+    }
+    let mut plan = Plan::default();
+    gate_files::add(site, &mut plan, server.name, server.profile, inputs)?;
+    let unit = server.unit(site.root());
+    match server.loading {
+        Loading::Unit => gate_files::add_dropin(site, &mut plan, unit, server.name, inputs)?,
+        Loading::Dovecot => {
+            gate_files::add_dropin(site, &mut plan, unit, server.name, inputs)?;
+            dovecot::add(site, &mut plan, inputs)?;
+        }
+        Loading::Exim => {
+            gate_files::add_dropin(site, &mut plan, unit, server.name, inputs)?;
+            exim::add(site, &mut plan, inputs)?;
+        }
+        Loading::Postfix => postfix::add(site, &mut plan, inputs)?,
+        Loading::SystemWide => {
+            return Err(Fault::new(CONFIG, format!("{} is set up by hand", server.name)));
+        }
+    }
+    let said = |paths: &[&str]| paths.is_empty() || site.has_any(paths);
+    let notes = server.notes.iter().filter(|note| said(note.if_there));
+    plan.notes.extend(notes.map(|note| note.text.replace("GATE", &inputs.gate)));
+    restart_and_check(&mut plan, unit, inputs);
+    Ok(plan)
+}
+
+/// The plan for a unit that is no known server's.
+pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
+    if unit_files::files(site.root(), unit).is_empty() {
+        let known = servers::names(servers::with_setup());
+        return Err(Fault::new(
+            CONFIG,
+            format!("there is no unit {unit}, and it is none of {known}"),
+        ));
+    }
+    let name = unit.trim_end_matches(".service");
+    let mut plan = Plan::default();
+    gate_files::add(site, &mut plan, name, EMPTY_PROFILE, inputs)?;
+    gate_files::add_dropin(site, &mut plan, unit, name, inputs)?;
+    plan.notes.push(
+        "nothing is known about this service: `writegate rehearse` shows whether it drains, \
+         `writegate doctor` whether all its processes are gated"
+            .into(),
+    );
+    restart_and_check(&mut plan, unit, inputs);
+    Ok(plan)
+}
+
+fn restart_and_check(plan: &mut Plan, unit: &str, inputs: &Inputs) {
+    plan.then.push(format!("systemctl restart {unit}"));
+    plan.then.push(format!("writegate doctor {unit} -g {}", inputs.gate));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EMPTY_PROFILE;
+
+    #[test]
+    fn the_empty_profile_names_every_key() {
+        let words: Vec<_> = EMPTY_PROFILE.split([' ', ',', '\n', '.']).collect();
+        for (key, _) in gate::profile::KEYS {
+            assert!(words.contains(&key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+"""scripts/bench --crowd N: what a freeze of a thousand gated processes costs, and what its evidence does.
+
+Three kinds of runs in turn, so that the machine's moods meet all alike:
+
+  held      a freeze of 0.5 s with --report: everybody comes to the barrier; scan, drain, thaw, and how long after
+            the barrier was down the last of those who waited was awake
+  evidence  a freeze around `true` with --report: raised to lowered, less drain and command
+  bare      `rehearse`, which gathers no evidence: raised to lowered, less drain
+"""
+import json
+import mmap
+import os
+import statistics
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+RECORD = struct.Struct("=QQQQ")
+EVERY_MS = 250
+HOLD_S = 0.5
+
+
+def percentiles(values):
+    """p50, p99 and max."""
+    values = sorted(values)
+    at = lambda share: values[max(0, -(-len(values) * share // 100) - 1)]          # noqa: E731
+    return {"p50": round(at(50), 3), "p99": round(at(99), 3), "max": round(values[-1], 3), "n": len(values)}
+
+
+class Crowd:
+    """So many gated processes, and the gate that they are under."""
+
+    def __init__(self, count, root, binaries):
+        self.count, self.binaries = count, binaries
+        self.folder = tempfile.TemporaryDirectory(prefix="crowd-", dir=root / "target")
+        self.work = Path(self.folder.name)
+        (self.work / "data").mkdir()
+        program = self.work / "crowd"
+        subprocess.run(["cc", "-O2", "-o", program, root / "tests/library/bench/crowd.c"], check=True)
+        self.env = dict(os.environ, WRITEGATE_DIR=f"{self.work}/gates", WRITEGATE_GATE="crowd",
+                        WRITEGATE_PATHS=f"{self.work}/data", WRITEGATE_TEST_LOG_SOCKET="")
+        self.fd = os.memfd_create("crowd")
+        os.ftruncate(self.fd, RECORD.size * count)
+        self.map = mmap.mmap(self.fd, RECORD.size * count)
+        os.dup2(self.fd, 9, inheritable=True)
+        env = dict(self.env, LD_PRELOAD=str(binaries / "libwritegate.so"))
+        self.process = subprocess.Popen([program, str(count), self.work / "data", str(EVERY_MS)], env=env, text=True,
+                                        stdout=subprocess.PIPE, pass_fds=[9])
+        if self.process.stdout.readline() != "ready\n":
+            raise SystemExit("the crowd did not come together")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        os.close(9)
+        os.close(self.fd)
+        self.folder.cleanup()
+
+    def command(self, *arguments):
+        return subprocess.run([self.binaries / "writegate", *arguments], env=self.env, text=True, timeout=120,
+                              capture_output=True)
+
+    def freeze(self, *command):
+        report = self.work / "report.json"
+        report.unlink(missing_ok=True)
+        done = self.command("freeze", "-g", "crowd", "-t", "10s", "--drain", "5s", "--report", str(report), "--", *command)
+        if done.returncode:
+            raise SystemExit(f"exit {done.returncode}: {done.stdout}{done.stderr[-2000:]}")
+        return json.loads(report.read_text())
+
+    def waits(self, opened):
+        """ms from the opening until each of those who waited for it was awake."""
+        rows = (RECORD.unpack_from(self.map, RECORD.size * n) for n in range(self.count))
+        return [(returned - opened) / 1e6 for _, began, returned, _ in rows if began < opened <= returned]
+
+
+def ms(record, a, b):
+    return (b["monotonic_ns"] - a["monotonic_ns"]) / 1e6
+
+
+def measure(count, rounds, root, binaries):
+    crowd = Crowd(count, root, binaries)
+    figures = {name: [] for name in ("list", "gather", "drain", "thaw", "awake_last", "awake_p50", "waiters",
+                                     "with_evidence", "without_evidence")}
+    try:
+        for _ in range(rounds):
+            for command in (["sleep", str(HOLD_S)], ["true"]):
+                record = crowd.freeze(*command)
+                gate, ran = record["gates"][0], record["command"]
+                if gate["procs"] < count:
+                    raise SystemExit(f"only {gate['procs']} of {count} were seen")
+                rest = gate["held_ns"] / 1e6 - gate["drain_ns"] / 1e6 - ms(record, ran["started"], ran["ended"])
+                figures["with_evidence"].append(rest)
+                figures["list"].append(ms(record, record["locked"], record["listed"]))
+                figures["gather"].append(ms(record, record["listed"], gate["closed"]))
+                figures["drain"].append(gate["drain_ns"] / 1e6)
+                figures["thaw"].append(ms(record, ran["ended"], gate["opened"]))
+                if command[0] == "sleep":
+                    # Every one writes again within EVERY_MS; who waited has said so by then.
+                    subprocess.run(["sleep", "1"], check=True)
+                    awake = crowd.waits(gate["opened"]["monotonic_ns"])
+                    figures["waiters"].append(len(awake))
+                    figures["awake_last"].append(max(awake))
+                    figures["awake_p50"].append(statistics.median(awake))
+            done = crowd.command("rehearse", "-g", "crowd", "-n", "2", "--every", "50ms", "--json")
+            value = json.loads(done.stdout)
+            figures["without_evidence"] += [h - d for h, d in zip(value["helds_ms"], value["drains_ms"])]
+    finally:
+        crowd.close()
+    return figures
+
+
+def main(count, rounds, root, binaries, target):
+    figures = measure(count, rounds, root, binaries)
+    results = {name: percentiles(values) for name, values in figures.items()}
+    cost = results["with_evidence"]["p99"] - results["without_evidence"]["p99"]
+    what = {"list": "ms, listing all processes and mapping their regions, before anybody is held",
+            "gather": "ms, evidence gathered and the gate's rest, before anybody is held",
+            "drain": "ms, from raising the barrier to nothing in flight",
+            "thaw": "ms, from the command's end to the barrier down",
+            "awake_last": "ms, from the barrier down to the last waiter's call returned",
+            "awake_p50": "ms, the same for the median waiter", "waiters": "who waited",
+            "with_evidence": "ms, window less drain and command, with evidence",
+            "without_evidence": "ms, window less drain, without (rehearse)"}
+    print(f"{count} gated processes, {rounds} rounds")
+    for name, row in results.items():
+        print(f"{name:18} p50 {row['p50']:9.2f}  p99 {row['p99']:9.2f}  max {row['max']:9.2f}  n {row['n']:4}  {what[name]}")
+    print(f"evidence lengthens the window at p99 by {cost:.2f} ms (at most 5 asked)")
+    print(f"the last waiter is awake after {results['awake_last']['max']:.1f} ms at most (100 asked)")
+    if target:
+        load = [round(x, 1) for x in os.getloadavg()]
+        record = {"command": f"scripts/bench --crowd {count} --rounds {rounds} --json {target}", "processes": count,
+                  "load_average_after": load, "evidence_cost_p99_ms": round(cost, 3), "what": what, "results": results}
+        target.write_text(json.dumps(record, indent=1) + "\n")
+    return 0

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Other preloaded libraries before and after ours: the same results, and the barrier holds.
+
+    run.py [--library F] [--command F]
+
+Libraries that are not installed are skipped, and said so (Debian: libeatmydata1 faketime libjemalloc2 fakeroot).
+"""
+import argparse
+import glob
+import os
+import shutil
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "calls"))
+import gate as gates                                     # noqa: E402
+import run as calls                                      # noqa: E402
+
+OTHERS = {"eatmydata": "libeatmydata.so*", "faketime": "faketime/libfaketime.so.1", "jemalloc": "libjemalloc.so.2",
+          "fakeroot": "libfakeroot/libfakeroot-sysv.so"}
+# A few ways of each kind. fakeroot works without its daemon for calls that ask nothing about owners.
+WAYS = {"write.write", "write.pwritev", "open.open", "open.mkstemp", "names.rename", "names.unlink", "meta.fsync", "meta.ftruncate",
+        "stdio.fprintf", "stdio.fclose", "exit.return", "process.fork", "process.system", "process.pthread_create", "write.write.pipe"}
+
+
+class Both(gates.Gate):
+    """A gate whose programs load another library too."""
+    order = ()
+
+    def environment(self, whole_storage=False):
+        env = super().environment(whole_storage)
+        env["LD_PRELOAD"] = ":".join(x or self.library for x in self.order)
+        return env
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--library")
+    a.add_argument("--command")
+    a.add_argument("--work", default="/var/tmp")
+    o = a.parse_args()
+    library, command = gates.binary("libwritegate.so", o.library), gates.binary("writegate", o.command)
+    if not (library and command):
+        print("skip: no binaries\n0 passed, 0 failed, 1 skipped")
+        return 0
+    passed = failed = skipped = 0
+    work = tempfile.mkdtemp(prefix="writegate-preloads-", dir=o.work)
+    try:
+        programs = calls.build("glibc", os.path.join(work, "bin"))
+        for name, pattern in OTHERS.items():
+            found = sorted(glob.glob("/usr/lib/*/" + pattern))
+            if not found:
+                print(f"skip {name}: not installed")
+                skipped += 1
+                continue
+            for place, order in (("before", (found[0], "")), ("after", ("", found[0]))):
+                ways = [w for f, (p, listed) in programs.items() for n, k in listed for w in [calls.Way(f, p, n, k)] if w.id in WAYS]
+                top = os.path.join(work, f"{name}-{place}")
+                os.makedirs(os.path.join(top, "bare"))
+                gate = Both(library, command, os.path.join(top, "p"), "preloads")
+                gate.order = order
+                try:
+                    os.environ["LD_PRELOAD"] = found[0]
+                    for w in ways:
+                        calls.bare(w, os.path.join(top, "bare"))
+                    del os.environ["LD_PRELOAD"]
+                    os.makedirs(os.path.join(top, "p", "gated"))
+                    for w in ways:
+                        if w.bare:
+                            calls.gated(w, os.path.join(top, "p", "gated"), gate.environment())
+                    calls.rounds(ways, os.path.join(top, "p"), gate)
+                finally:
+                    os.environ.pop("LD_PRELOAD", None)
+                    gate.close()
+                unknown = WAYS - {w.id for w in ways}
+                if unknown:
+                    sys.exit(f"no such ways in tests/library/calls: {' '.join(sorted(unknown))}")
+                bad = [(w.id, f) for w in ways for f in dict.fromkeys(w.failures)]
+                for way, what in bad:
+                    print(f"FAIL {name} {place} ours: {way}: {what}")
+                passed, failed = (passed, failed + 1) if bad else (passed + 1, failed)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""The short slice of scripts/evaluate sendmail, for scripts/test.
+
+    tests/servers/sendmail/smoke.py          WRITEGATE_BIN_DIR names the binaries if not target/release
+"""
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]     # servers, lab
+from mta import report, smoke, trial            # noqa: E402
+from sendmail import evaluate, server           # noqa: E402
+
+MAILDIRS = tuple(u + "@local.test" for u in server.MAILDIR)
+
+
+def main():
+    count = smoke.Count()
+    smoke.unit_tests(count, "sendmail/test_queuefiles.py")
+    smoke.trials(count, evaluate.SERVER, [
+        report.Part("without the gate the checker goes red",
+                    trial.Options(count=3, recipients=MAILDIRS, gated=False), must="red"),
+        report.Part("under the gate mail is conserved, a restore too",
+                    trial.Options(count=4, recipients=MAILDIRS, restores=1,
+                                  profile=str(evaluate.PROFILE)),
+                    must="drain"),
+    ])
+    return count.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
