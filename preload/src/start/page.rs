@@ -5,7 +5,8 @@ use crate::clock::boot_id;
 use crate::linux::{files, memory, process};
 use crate::text::Path;
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE, VERSION};
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE};
+use gate::layout::LAYOUT;
 use gate::profile;
 use linux_raw_sys::errno::ENOENT;
 use linux_raw_sys::general::{AT_FDCWD, O_NOFOLLOW, S_IWGRP, S_IWOTH};
@@ -94,7 +95,7 @@ fn make(env: &Environment, boot: &[u8; 16], path: &Path) {
 }
 
 fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
-    page.version.store(VERSION, Relaxed);
+    page.layout.store(LAYOUT, Relaxed);
     page.size.store(SIZE as u32, Relaxed);
     page.boot_id = *boot;
     let mut path = Path::new();

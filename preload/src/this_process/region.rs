@@ -9,8 +9,9 @@ use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::layout::LAYOUT;
 use gate::locks::{Table, TableFull};
-use gate::region::{FLAG_STRONG, MAGIC, SLOTS, VERSION};
+use gate::region::{FLAG_STRONG, MAGIC, SLOTS};
 
 /// Makes the region of a freshly executed program. It is none for the freezer, and the
 /// process in flight, until it [`show`]s what the program has brought along.
@@ -90,7 +91,7 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
     // which is a valid Region: it consists of integers.
     let region = unsafe { at.as_ref() }?;
     let header = &region.header;
-    header.version.store(VERSION, Relaxed);
+    header.layout.store(LAYOUT, Relaxed);
     header.slots.store(SLOTS as u32, Relaxed);
     let pid = process::pid();
     header.pid.store(pid, Relaxed);
