@@ -97,7 +97,7 @@ fn not_a_stored_file(pid: i32, fd: i32) -> bool {
         return true;
     }
     // A regular file on tmpfs is not disregarded: it may lie below a protected
-    // directory, and nobody sleeps in a call on it.
+    // directory, and no thread sleeps in a call on it.
     fs::read_link(&link).is_ok_and(|to| to.to_string_lossy().starts_with("anon_inode:"))
 }
 

@@ -114,7 +114,7 @@ impl Session {
             let mut why = format!(
                 "gate {}: no process maps its control page {}: nothing is gated, so nothing was frozen",
                 gate.name,
-                gate.dir.join("control").display()
+                gate.page_path().display()
             );
             if !detached.is_empty() {
                 why += &format!(

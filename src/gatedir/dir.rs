@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The control page's name in a gate's directory.
+pub const PAGE: &str = "control";
 /// Longest name of a gate.
 const NAME_MAX: usize = 64;
 /// The permissions that only a file's owner may have here.
@@ -36,7 +38,7 @@ pub fn check_name(name: &str) -> Result<()> {
 /// The names of all gates there are.
 pub fn names() -> Vec<String> {
     let entries = fs::read_dir(root()).into_iter().flatten().flatten();
-    let with_page = entries.filter(|e| e.path().join("control").exists());
+    let with_page = entries.filter(|e| e.path().join(PAGE).exists());
     let mut names: Vec<_> = with_page.filter_map(|e| e.file_name().into_string().ok()).collect();
     names.sort();
     names

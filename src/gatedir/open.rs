@@ -1,6 +1,6 @@
 //! Opens a gate.
 
-use super::dir::{check_name, check_owner, names, not_safe, root};
+use super::dir::{PAGE, check_name, check_owner, names, not_safe, root};
 use super::lock::FreezeLock;
 use super::page::{self, MappedPage};
 use crate::outcome::fault::{Fault, NO_PROCESS, PERMISSION, Result};
@@ -45,7 +45,7 @@ impl Gate {
             }
             check_owner(&part, &meta)?;
         }
-        let path = dir.join(page::FILE);
+        let path = dir.join(PAGE);
         let file = OpenOptions::new()
             .read(true)
             .write(writable)
@@ -77,7 +77,7 @@ impl Gate {
             fault.message += "; a user without root sets WRITEGATE_DIR to a directory of its own";
             fault
         })?;
-        if let Err(e) = fs::symlink_metadata(dir.join(page::FILE))
+        if let Err(e) = fs::symlink_metadata(dir.join(PAGE))
             && e.kind() == io::ErrorKind::NotFound
         {
             page::create(&dir, profile)?;
@@ -91,9 +91,14 @@ impl Gate {
         Ok(())
     }
 
+    /// Where its control page lies.
+    pub fn page_path(&self) -> PathBuf {
+        self.dir.join(PAGE)
+    }
+
     /// Does another page (or none) stand under the name by now?
     pub fn was_replaced(&self) -> bool {
-        fs::symlink_metadata(self.dir.join(page::FILE))
+        fs::symlink_metadata(self.page_path())
             .map_or(true, |meta| (meta.dev(), meta.ino()) != self.file)
     }
 

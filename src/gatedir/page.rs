@@ -1,7 +1,7 @@
 //! A gate's control page: makes it, maps it.
 
 use super::boot;
-use super::dir::not_safe;
+use super::dir::{PAGE, not_safe};
 use super::other_layout;
 use crate::linux::mapping::Mapping;
 use crate::outcome::fault::{CONFIG, Fault, Result};
@@ -12,9 +12,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-
-/// The file's name in the gate's directory.
-pub const FILE: &str = "control";
 
 /// A mapped control page.
 #[derive(Debug)]
@@ -70,7 +67,7 @@ pub fn create(dir: &Path, profile: &str) -> Result<()> {
     put(std::mem::offset_of!(ControlPage, profile), profile.as_bytes());
 
     let temporary = dir.join(format!(".control.{}", std::process::id()));
-    let path = dir.join(FILE);
+    let path = dir.join(PAGE);
     let made = (|| {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
