@@ -2,10 +2,10 @@
 
 use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::{family, slots};
-use crate::arch::instructions::ticks;
 use crate::linux::files::fstat;
 use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
+use crate::linux::time::now;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::{Table, TableFull};
@@ -13,8 +13,10 @@ use gate::region::{FLAG_STRONG, MAGIC, SLOTS, VERSION};
 
 /// Makes the region of a freshly executed program. It is none for the freezer, and the
 /// process in flight, until it [`show`]s what the program has brought along.
-pub fn make() -> bool {
-    let Some(region) = fill(None) else { return false };
+/// `pid`: its id, where that is known already.
+pub fn make(pid: Option<i32>) -> bool {
+    let Some(region) = fill(None, pid.unwrap_or_else(process::pid)) else { return false };
+    slots::starts_here();
     publish(region)
 }
 
@@ -42,7 +44,7 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
         WIPED.region.store(LAST_REGION.load(Acquire), Release);
         return state::region();
     }
-    let Some(fresh) = fill(Some(parent)) else {
+    let Some(fresh) = fill(Some(parent), process::pid()) else {
         // No memory: runs on ungated, and must not look like a child that has done
         // nothing yet. Without its last page (slots that no thread has reached)
         // what it maps is no region any more, and it counts as in flight.
@@ -83,7 +85,7 @@ fn publish(region: *mut Region) -> bool {
     first
 }
 
-fn fill(parent: Option<&Region>) -> Option<*mut Region> {
+fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
     let at = memory::map(gate::region::SIZE, true, -1).cast::<Region>();
     // SAFETY: null, or memory of that size that the kernel has mapped just now, all zero,
     // which is a valid Region: it consists of integers.
@@ -91,15 +93,15 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
     let header = &region.header;
     header.version.store(VERSION, Relaxed);
     header.slots.store(SLOTS as u32, Relaxed);
-    let pid = process::pid();
     header.pid.store(pid, Relaxed);
     let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
     let flags = strong | state::rank_flags();
     let mut nonce = match parent {
         None => process::random(),
-        // A fork must be cheap: its parent's, the id and the time make it its own.
+        // A fork must be cheap: its parent's, the id and the time make it its own. Not the
+        // time stamp counter: a program may have made it deadly to read that.
         Some(parent) => {
-            let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ ticks();
+            let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ now();
             seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
         }
     };

@@ -1,0 +1,117 @@
+"""System call filters: they may forbid whatever the library would like to call, at the start and under the barrier.
+
+Under a closed barrier whose freezer was killed, a writer goes on at the deadline: not before, not 50 ms after it.
+"""
+import subprocess
+import time
+
+import rig
+
+EPERM, ENOSYS = 1, 38
+CLOCK, FUTEX, NANOSLEEP, YIELD, CLOCK_NANOSLEEP = 228, 202, 35, 24, 230
+LIMIT_S = 0.8
+# What a program of ours needs that writes and exits: everything else kills.
+WRITES_AND_EXITS = "+1,60,231,15"
+
+
+def _waits(work, confined, gates, page, how, action, calls, before=(), held=True):
+    """None, or what was wrong with a writer under the barrier of a killed freezer."""
+    path = work / "told"
+    path.unlink(missing_ok=True)
+    env = rig.loaded(gates, WRITEGATE_PATHS=str(work))
+    p = subprocess.Popen([*map(str, before), *rig.assignments(env), str(confined), how, action, calls, str(path)], env=rig.clean(),
+                         stdin=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 5
+        while not path.exists() or path.read_text() != "ready\n":
+            if time.monotonic() > until or p.poll() is not None:
+                return f"did not come to its start: exit {p.poll()}"
+            time.sleep(0.002)
+        rig.close_barrier(page, LIMIT_S)
+        closed = time.monotonic()
+        try:
+            code = p.wait(timeout=LIMIT_S + 4)
+        except subprocess.TimeoutExpired:
+            return f"waits for ever: {path.read_text()!r}"
+        took = time.monotonic() - closed
+        told = path.read_text()
+        if code != 0 or told != "ready\n" + 3 * "waited\n":
+            return f"exit {code}, wrote {told!r}"
+        # Starting and reaping is no part of the bound; the machine is busy.
+        if took > LIMIT_S + 0.15:
+            return f"took {took * 1e3:.0f} ms of {LIMIT_S * 1e3:.0f}"
+        if held and took < LIMIT_S - 0.01:
+            return f"was not held: {took * 1e3:.0f} ms of {LIMIT_S * 1e3:.0f}"
+        return None
+    finally:
+        rig.open_barrier(page)
+        p.kill()
+        p.wait()
+
+
+def under_the_barrier(work):
+    confined, blind = rig.build(work, "confined.c"), rig.build(work, "blind.c")
+    errno_cases = {"the clock": f"{CLOCK}", "futex": f"{FUTEX}", "clock and futex": f"{CLOCK},{FUTEX}",
+                   "clock, futex, nanosleep": f"{CLOCK},{FUTEX},{NANOSLEEP},{CLOCK_NANOSLEEP}",
+                   "clock, futex, nanosleep, sched_yield": f"{CLOCK},{FUTEX},{NANOSLEEP},{CLOCK_NANOSLEEP},{YIELD}"}
+    with rig.Tmpfs() as gates:
+        page = rig.make_page(gates)
+        yield "no filter", _waits(work, confined, gates, page, "NEITHER", "1", "0")
+        for name, calls in errno_cases.items():
+            for errno in (EPERM, ENOSYS):
+                for how in ("OWN", "CALL"):
+                    yield f"own filter ({how}), {name}: {errno}", _waits(work, confined, gates, page, how, str(errno), calls)
+        for name, calls in {**errno_cases, "all but write and exit": WRITES_AND_EXITS}.items():
+            for how in ("OWN", "CALL"):
+                yield f"own filter ({how}), {name}: kill", _waits(work, confined, gates, page, how, "kill", calls)
+        yield "own filter, all but write and exit: EPERM", _waits(work, confined, gates, page, "OWN", "1", WRITES_AND_EXITS)
+        yield "strict mode", _waits(work, confined, gates, page, "STRICT", "kill", "0")
+        # A filter from before: the program was started under it, as a service's is. The launcher is no part of the gate.
+        for name, calls in {**errno_cases, "clock and futex, kill": None}.items():
+            if calls is None:
+                continue
+            calls = calls.replace(f",{NANOSLEEP},{CLOCK_NANOSLEEP}", "")      # the program itself sleeps
+            before = [confined, "BEFORE", "1", calls]
+            yield f"filter from before, {name}: EPERM", _waits(work, confined, gates, page, "NEITHER", "1", "0", before)
+        yield "filter from before, the clock: kill", _waits(work, confined, gates, page, "NEITHER", "1", "0", [confined, "BEFORE", "kill", f"{CLOCK}"])
+        # No vDSO: the system call is the only clock.
+        yield "no vDSO", _waits(work, confined, gates, page, "NEITHER", "1", "0", [blind])
+        yield "no vDSO, own filter, the clock: EPERM", _waits(work, confined, gates, page, "OWN", "1", f"{CLOCK}", [blind])
+        yield "no vDSO, filter from before, the clock: EPERM", _waits(work, confined, gates, page, "NEITHER", "1", "0",
+                                                                     [confined, "BEFORE", "1", f"{CLOCK}", blind])
+        # Neither a clock nor a sleep: such a process is not held, and says so.
+        for action in ("1", "kill"):
+            yield f"no vDSO, own filter, all but write and exit: {action}", _waits(work, confined, gates, page, "OWN", action, WRITES_AND_EXITS, [blind],
+                                                                                  held=False)
+
+
+def at_the_start(work):
+    """A filter from before the start kills what the library may live without, each call in turn."""
+    confined, host = rig.build(work, "confined.c"), rig.build(work, "host.c")
+    with rig.Tmpfs() as gates:
+        for first in (True, False):
+            environment = rig.loaded(gates)
+            if first:
+                # Every start is a first one.
+                environment["WRITEGATE_DIR"] = str(gates / "new")
+            else:
+                rig.make_page(gates)
+            traced = environment | {"WRITEGATE_DIR": str(gates / "traced")} if first else environment
+            made = subprocess.run(["strace", "-qq", "-n", "-e", "signal=none", *(x for a in rig.assignments(traced)[1:] for x in ("-E", a)), "/bin/true"],
+                                  env=rig.clean(), capture_output=True, text=True).stderr
+            numbers = sorted({int(line[1:].split("]")[0]) for line in made.splitlines() if line.startswith("[")})
+            for number in numbers:
+                for action in ("kill", "1", "38"):
+                    launch = [confined, "BEFORE", action, str(number)]
+                    bare = rig.run([*launch, "/usr/bin/env", "LD_PRELOAD=libm.so.6", "/bin/echo", "fine"], rig.clean())
+                    if bare[:2] != (0, b"fine\n"):
+                        continue
+                    got = rig.run([*launch, *rig.assignments(environment), "/bin/echo", "fine"], rig.clean())
+                    yield (f"{'first' if first else 'later'} start, call {number}: {action}", None if got == bare else f"bare {bare}, with the library {got}")
+                    if first:
+                        subprocess.run(["rm", "-rf", gates / "new"], check=True)
+
+
+def cases(work):
+    yield from under_the_barrier(work)
+    yield from at_the_start(work)
