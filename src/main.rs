@@ -1,27 +1,37 @@
 //! The command `writegate`.
 //!
-//! Imports point downwards:
+//! Imports point downwards, and `unsafe` lies at the bottom alone:
 //!
 //! | folder | duty |
 //! |---|---|
 //! | [`command`] | one file a subcommand |
 //! | [`freeze`] | one whole freeze: from its options to its record |
-//! | [`drive`] | carries out what the gate's state machines ask for |
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
-//! | [`census`] | the gated processes, their regions, and who came since |
+//! | [`drive`] | carries out what the gate's state machines ask for |
+//! | [`census`] | the gated processes, their regions, and those that came since |
 //! | [`gatedir`] | a gate's directory: control page, lock, profile, statistics |
-//! | [`outcome`] | faults, findings, verdicts, the record and the log line |
-//! | [`linux`] | what is asked of the kernel |
+//! | [`outcome`] | exit codes, verdicts, faults, findings, the record and the log line |
 //! | [`duration`] | durations with a unit |
+//! | [`linux`] | what is asked of the kernel |
 
+#![deny(unsafe_code)]
+
+#[forbid(unsafe_code)]
 mod census;
+#[forbid(unsafe_code)]
 mod command;
+#[forbid(unsafe_code)]
 mod drive;
+#[forbid(unsafe_code)]
 mod duration;
+#[forbid(unsafe_code)]
 mod evidence;
+#[forbid(unsafe_code)]
 mod freeze;
+#[forbid(unsafe_code)]
 mod gatedir;
 mod linux;
+#[forbid(unsafe_code)]
 mod outcome;
 
 fn main() -> std::process::ExitCode {

@@ -113,7 +113,7 @@ pub unsafe fn c_string<'a>(at: *const u8) -> &'a [u8] {
         return &[];
     }
     let mut len = 0;
-    // SAFETY: reads up to the NUL, which is there.
+    // SAFETY: reads no byte after the NUL, which is there by the caller's promise.
     unsafe {
         while *at.add(len) != 0 {
             len += 1;

@@ -1,60 +1,18 @@
-//! Who keeps a gate from draining, in words that help: process, program, call,
+//! What keeps a gate from draining, in words that help: process, program, call,
 //! path, lock, age.
 
-use crate::census::Member;
-use crate::census::disregard::{calling, path_of, path_of_file};
+use crate::census::files::{path_of, path_of_file, path_of_lock};
+use crate::census::member::{Member, is_calling};
 use crate::duration::show_ms;
+use crate::linux::clock;
 use crate::linux::procfs;
-use crate::linux::sys;
-use gate::locks::{Lock, LockKind};
-use gate::region::Header;
+use crate::outcome::blocker::{Blocker, BlockerState};
 use gate::word::{Doing, ProcessWord, ThreadWord};
-use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 
-/// One process that is in flight, or waits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Blocker {
-    /// Process.
-    pub pid: i32,
-    /// Its program, as the kernel names it.
-    pub program: String,
-    /// Effective user.
-    pub uid: Option<u32>,
-    /// `in-flight`, `admitted`, `ended`, `held`, `waits-for-lock`.
-    pub state: String,
-    /// The call it is in, if it is in one.
-    pub call: Option<String>,
-    /// The file of that call, or the lock that keeps its section open.
-    pub path: Option<String>,
-    /// Why it counts.
-    pub why: String,
-    /// How long, ms.
-    pub age_ms: Option<f64>,
-}
-
-/// How long a process is remembered by its section, in ms.
+/// How long ago that was, in ms; none: it is not known since when.
 fn age(since: u64) -> Option<f64> {
-    (since != 0).then(|| sys::now_ns().saturating_sub(since) as f64 / 1e6)
-}
-
-/// Where a lock's file lies; by number where nobody can tell.
-pub fn path_of_lock(member: &Member, lock: &Lock) -> String {
-    let noted = || member.view.as_ref().and_then(|view| noted_dotlock(view.header(), lock));
-    let path = match lock.kind {
-        LockKind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
-        _ => path_of_file(member.pid, lock.dev, lock.ino),
-    };
-    path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev))
-}
-
-/// The path of a dotlock as its maker put it down, if it is the one that it made last.
-fn noted_dotlock(header: &Header, lock: &Lock) -> Option<String> {
-    let len = header.dotlock_len.load(Acquire) as usize;
-    let path = header.dotlock_path.get(..len).filter(|path| !path.is_empty())?;
-    let path: Vec<u8> = path.iter().map(|byte| byte.load(Relaxed)).collect();
-    let same = header.dotlock_ino.load(Relaxed) == lock.ino;
-    same.then(|| String::from_utf8_lossy(&path).into_owned())
+    (since != 0).then(|| clock::now_ns().saturating_sub(since) as f64 / 1e6)
 }
 
 /// A member that a pass has just seen in flight: named also if it has ended meanwhile.
@@ -63,26 +21,26 @@ pub fn of_one_in_flight(member: &Member) -> Vec<Blocker> {
     if !now.is_empty() {
         return now;
     }
-    vec![Blocker { state: ENDED.into(), ..blank(member, "was in flight, and ended since".into()) }]
+    vec![Blocker {
+        state: BlockerState::Ended,
+        ..blank(member, "was in flight, and ended since".into())
+    }]
 }
 
 /// A member that was let past the barrier and has not done yet what it was let in for.
 pub fn let_in(member: &Member) -> Blocker {
-    let why = "was let in, for somebody in flight waited for it, and is not done";
-    Blocker { state: "admitted".into(), ..blank(member, why.into()) }
+    let why = "was let in, for a process in flight waited for it, and is not done";
+    Blocker { state: BlockerState::Admitted, ..blank(member, why.into()) }
 }
 
-/// State of a blocker that was gone when the drain was given up.
-const ENDED: &str = "ended";
-
-/// Whom to name when a drain is given up: those that are in flight then, or else those
+/// Those to be named when a drain is given up: those that are in flight then, or else those
 /// that were `ago_ns` before.
 pub fn named(now: Vec<Blocker>, before: &[Blocker], ago_ns: u64) -> Vec<Blocker> {
     if !now.is_empty() {
         return now;
     }
     let ended = |blocker: &Blocker| Blocker {
-        state: ENDED.into(),
+        state: BlockerState::Ended,
         why: format!("{}; ended since (seen {} before)", blocker.why, show_ms(ago_ns)),
         ..blocker.clone()
     };
@@ -128,7 +86,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     }
     for (at, slot) in view.slots().iter().enumerate() {
         let word = ThreadWord(slot.word.load(Acquire));
-        if calling(word) && !member.disregards(at, word.0) {
+        if is_calling(word) && !member.disregards(at, word.0) {
             all.push(Blocker {
                 call: Some(gate::calls::name(word.call()).into()),
                 path: word.fd().and_then(|fd| path_of(member.pid, fd)),
@@ -147,7 +105,7 @@ fn blank(member: &Member, why: String) -> Blocker {
         pid: member.pid,
         program: member.stat.comm.clone(),
         uid: procfs::uid(member.pid),
-        state: "in-flight".into(),
+        state: BlockerState::InFlight,
         call: None,
         path: None,
         why,
@@ -155,8 +113,8 @@ fn blank(member: &Member, why: String) -> Blocker {
     }
 }
 
-/// One that was asked whether it has come to rest ([`crate::drive::quiesce`]), and has not.
-pub fn restless(member: &Member) -> Blocker {
+/// One that was asked whether it has quiesced, and has not.
+pub fn not_quiesced(member: &Member) -> Blocker {
     blank(member, "has not been seen to wait since those that are held first had ended".into())
 }
 
@@ -167,12 +125,14 @@ pub fn waiting(member: &Member) -> Vec<Blocker> {
     for slot in view.slots() {
         let word = ThreadWord(slot.word.load(Acquire));
         let (state, why, path) = match word.doing() {
-            Doing::Held => {
-                ("held", "waits at the barrier", word.fd().and_then(|fd| path_of(member.pid, fd)))
-            }
+            Doing::Held => (
+                BlockerState::Held,
+                "waits at the barrier",
+                word.fd().and_then(|fd| path_of(member.pid, fd)),
+            ),
             Doing::LockWait => {
                 let (dev, ino) = (slot.wait_dev.load(Acquire), slot.wait_ino.load(Acquire));
-                ("waits-for-lock", "waits for a lock", path_of_file(member.pid, dev, ino))
+                (BlockerState::WaitsForLock, "waits for a lock", path_of_file(member.pid, dev, ino))
             }
             _ => continue,
         };
@@ -180,7 +140,7 @@ pub fn waiting(member: &Member) -> Vec<Blocker> {
             pid: member.pid,
             program: member.stat.comm.clone(),
             uid: procfs::uid(member.pid),
-            state: state.into(),
+            state,
             call: Some(gate::calls::name(word.call()).into()),
             path,
             why: why.into(),
@@ -190,34 +150,17 @@ pub fn waiting(member: &Member) -> Vec<Blocker> {
     all
 }
 
-impl std::fmt::Display for Blocker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "pid {} ({})", self.pid, self.program)?;
-        if let Some(call) = &self.call {
-            write!(f, " in {call}")?;
-        }
-        if let Some(path) = &self.path {
-            write!(f, " {path}")?;
-        }
-        write!(f, ": {}", self.why)?;
-        if let Some(age) = self.age_ms {
-            write!(f, ", for {age:.0} ms")?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_ended_since_is_named_where_nobody_else_is() {
+    fn one_that_has_ended_since_is_named_where_no_other_is() {
         let blocker = |pid| Blocker {
             pid,
             program: "imap".into(),
             uid: None,
-            state: "in-flight".into(),
+            state: BlockerState::InFlight,
             call: None,
             path: Some("/mail/inbox".into()),
             why: "section open under a lock (Posix)".into(),
@@ -226,7 +169,7 @@ mod tests {
         let (now, before) = ([blocker(1)], [blocker(2)]);
         assert_eq!(named(now.to_vec(), &before, 0)[0].pid, 1);
         let ended = &named(Vec::new(), &before, 2_000_000)[0];
-        assert_eq!((ended.pid, ended.state.as_str()), (2, ENDED));
+        assert_eq!((ended.pid, ended.state), (2, BlockerState::Ended));
         assert_eq!(
             ended.to_string(),
             "pid 2 (imap) /mail/inbox: section open under a lock (Posix); ended since (seen \

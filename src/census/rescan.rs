@@ -1,41 +1,43 @@
-//! Who came since the census was made.
+//! The processes that came since the census was made.
 //!
-//! Two questions. *Is everybody still who he was?* asked once after every closing:
-//! a process that was none of ours may have become one by exec before the barrier
-//! went up, and a member may have become another image. *Who was born?* asked
-//! before a drain is believed, and while it makes no headway: a child that waits
-//! may be what its parent waits for.
+//! Two questions. *Is each still what it was?* asked once after every closing: a process
+//! that was none of ours may have become one by exec before the barrier went up, and a
+//! member may have become another image. *Which were born?* asked before a drain is
+//! believed, and while it makes no headway: a child that waits may be what its parent
+//! waits for.
 
-use crate::census::{Census, ProcessKind};
-use crate::linux::helper::Helper;
+use crate::census::kinds::ProcessKind;
+use crate::census::list::Census;
+use crate::census::member::Member;
+use crate::linux::helper::owner::Helper;
 use crate::linux::procfs;
 
-/// How often a listing is repeated because somebody was born meanwhile.
+/// How often a listing is repeated because a process was born meanwhile.
 const ROUNDS: usize = 2;
-/// How far below the owner of a section the one may be who works for it.
+/// How far below the owner of a section a process may be that works for it.
 const GENERATIONS: usize = 3;
 
 impl Census {
-    /// Everybody, for the first time.
+    /// All processes, for the first time.
     pub fn scan(&mut self, helper: &mut Helper) {
         self.rescan(helper, false, false);
         self.newcomers.fill(0);
     }
 
-    /// Takes in who is new; with `images`, also who has become something else; `seeking`
-    /// those whom somebody in flight may wait for, also forked children that had done
-    /// nothing yet. Born behind a closed barrier they wait, and else are nobody's business.
+    /// Takes in those that are new; with `images`, also those that have become something else;
+    /// `seeking`, also forked children that had done nothing yet: a process in flight may wait
+    /// for one of them. (Born behind a closed barrier they wait, and else do not matter.)
     pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
         for round in 0..ROUNDS {
-            // Who was looked at in the first round was so after the closing: whatever it
+            // What was looked at in the first round was so after the closing: whatever it
             // becomes from then on waits.
             let first = round == 0;
             let born_before = procfs::last_pid();
             let mut look = procfs::pids();
             look.retain(|pid| self.must_look(*pid, first && images, first && seeking));
             self.look(helper, &look);
-            // A parent that forked and died while we listed would hide its child. (Who
-            // seeks asks again anyway.)
+            // A parent that forked and died while we listed would hide its child. (One
+            // that seeks asks again anyway.)
             if seeking || procfs::last_pid() == born_before {
                 break;
             }
@@ -69,15 +71,14 @@ impl Census {
 
     /// Looks anew at members of a gate without a region, or in exec.
     pub fn look_again(&mut self, helper: &mut Helper, gate: usize) {
-        let again =
-            |m: &&crate::census::Member| !m.gone && (m.nonce == 0 && !m.fresh_fork || m.unknown);
+        let again = |m: &&Member| !m.gone && (m.nonce == 0 && !m.fresh_fork || m.unknown);
         let pids: Vec<i32> = self.gates[gate].iter().filter(again).map(|m| m.pid).collect();
         if !pids.is_empty() {
             self.look(helper, &pids);
         }
     }
 
-    /// Takes in the children of open sections, which somebody in flight may wait for, and
+    /// Takes in the children of open sections, which a process in flight may wait for, and
     /// theirs: a listing of all processes costs some ms, and is made for the end.
     pub fn look_for_children(&mut self, helper: &mut Helper, gate: usize, owners: &[usize]) {
         let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();

@@ -3,6 +3,7 @@
 use super::output::say;
 use super::{completions, doctor, exec, freeze, hook, leave_gate, man, rehearse, setup};
 use super::{status, thaw};
+use crate::outcome::exit;
 use crate::outcome::fault::{self, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -14,9 +15,7 @@ use std::process::ExitCode;
     version,
     about = "Holds an unmodified mail server's writes back for the moment of a snapshot, and says \
              whether the snapshot can be trusted",
-    after_help = "Exit codes: 0 consistent; 64 usage, 65 escape or ungated writer, 69 no gated \
-                  process, 75 not drained, 76 stale token, 77 permission, 78 configuration, \
-                  124 limit passed; else the snapshot command's own (126, 127: could not be run)."
+    after_help = exit::help()
 )]
 struct Cli {
     #[command(subcommand)]

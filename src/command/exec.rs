@@ -1,7 +1,7 @@
 //! `writegate exec`: runs a program gated: a daemon, `doveadm`, `reconstruct`.
 
 use super::{arguments, library};
-use crate::freeze::wrapped::preload_without_us;
+use crate::freeze::preload;
 use crate::gatedir::{self, Gate};
 use crate::outcome::fault::{self, Fault, Result};
 use std::ffi::OsString;
@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let library = library::find(args.library.clone())?;
     let mut preload = library.into_os_string();
     if let Some(others) =
-        std::env::var("LD_PRELOAD").ok().and_then(|value| preload_without_us(&value))
+        std::env::var("LD_PRELOAD").ok().and_then(|value| preload::without_us(&value))
     {
         preload.push(":");
         preload.push(others);

@@ -38,6 +38,7 @@ macro_rules! hooks {
 /// All there are.
 const HOOKS: &[Hook] = hooks! {
     "around" "around/writegate-around" "/usr/local/sbin/writegate-around" "yes"
+    "snapshot" "snapshot/writegate-snapshot" "/usr/local/sbin/writegate-snapshot" "yes"
     "qemu-ga" "qemu-ga/fsfreeze-hook" "/etc/qemu/fsfreeze-hook" "yes"
     "proxmox" "proxmox/writegate-vzdump" "host: /usr/local/sbin/writegate-vzdump" "NO (checked afterwards)"
     "borgmatic" "borgmatic/writegate.yaml" "/etc/borgmatic.d/" "yes"
@@ -47,6 +48,7 @@ const HOOKS: &[Hook] = hooks! {
     "btrbk" "btrbk/writegate-btrbk" "/usr/local/sbin/writegate-btrbk" "yes"
     "snapper" "snapper/writegate-snapper" "/usr/local/sbin/writegate-snapper" "yes (wrapped; plugins: NO)"
     "sanoid" "sanoid/writegate-sanoid" "/usr/local/sbin/writegate-sanoid" "yes"
+    "zfs-mark" "zfs/writegate-zfs-mark" "/usr/local/sbin/writegate-zfs-mark" "(marks afterwards)"
     "zrepl" "zrepl/writegate-zrepl" "/usr/local/sbin/writegate-zrepl" "yes"
     "velero" "velero/annotations.yaml" "the pod's annotations" "NO"
     "kanister" "kanister/blueprint.yaml" "a Blueprint" "yes"

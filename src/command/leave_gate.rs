@@ -1,7 +1,7 @@
 //! A freezer must not wait at the barrier that it raised: started from a gated shell
 //! it starts again without the library.
 
-use crate::freeze::wrapped::preload_without_us;
+use crate::freeze::preload;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -13,7 +13,7 @@ pub fn leave() {
     }
     let mut again = Command::new("/proc/self/exe");
     again.args(std::env::args_os().skip(1));
-    match preload_without_us(&preload) {
+    match preload::without_us(&preload) {
         Some(others) => again.env("LD_PRELOAD", others),
         None => again.env_remove("LD_PRELOAD"),
     };

@@ -1,7 +1,8 @@
 //! What the command writes: lines of the result on stdout, remarks on stderr, and a
 //! freeze's record on both.
 
-use crate::outcome::report::{FindingKind, GateRecord, Record};
+use crate::outcome::finding::FindingKind;
+use crate::outcome::record::{GateRecord, Record};
 use crate::outcome::verdict::Verdict;
 use std::io::{IsTerminal, Write};
 use std::path::Path;

@@ -3,9 +3,10 @@
 
 use super::arguments::gates;
 use super::output::{print, say};
-use crate::drive::engine::Ended;
+use crate::drive::drain::DrainEnd;
 use crate::duration::{self, show_ms};
-use crate::freeze::{Freeze, Options};
+use crate::freeze::attempt::Freeze;
+use crate::freeze::options::Options;
 use crate::outcome::fault::{self, Fault, Result};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> Result<u8> {
     for number in 1..=args.n {
         // All anew each time: the lock is not ours for longer than one drain.
         let (ended, one) = once(args)?;
-        if let Ended::Interrupted(signal) = ended {
+        if let DrainEnd::Interrupted(signal) = ended {
             return Ok(128 + signal as u8);
         }
         if !args.json && std::io::stderr().is_terminal() {
@@ -74,7 +75,7 @@ pub fn run(args: &Args) -> Result<u8> {
     Ok(if drains.iter().all(|drain| drain.drained) { 0 } else { fault::NOT_DRAINED })
 }
 
-fn once(args: &Args) -> Result<(Ended, Rehearsal)> {
+fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
     let mut freeze = Freeze::prepare(Options {
         gates: gates(&args.gate),
         limit_ns: duration::ns(args.limit),
@@ -83,14 +84,14 @@ fn once(args: &Args) -> Result<(Ended, Rehearsal)> {
         ..Options::default()
     })?;
     let ended = freeze.begin();
-    let thawed = if ended == Ended::Drained { freeze.thaw() } else { Vec::new() };
-    let runs = &freeze.runs;
+    let thawed = if ended == DrainEnd::Drained { freeze.thaw() } else { Vec::new() };
+    let runs = &freeze.drains;
     let held = thawed.iter().zip(runs).map(|(t, run)| t.opened_at.saturating_sub(run.closed_at));
     let held_ns = held.max().unwrap_or(0);
     let blocker = runs.iter().flat_map(|r| &r.blockers).next().map(ToString::to_string);
     let drain_ns = runs.iter().map(|r| r.ended_at.saturating_sub(r.closed_at)).max();
     let one = Rehearsal {
-        drained: ended == Ended::Drained,
+        drained: ended == DrainEnd::Drained,
         drain_ns: drain_ns.unwrap_or(0),
         held_ns,
         waiters: runs.iter().map(|r| r.waiters).sum(),

@@ -5,13 +5,14 @@
 
 use super::output::{print, say, show};
 use crate::drive::barrier;
-use crate::freeze::keeper;
 use crate::freeze::token::Token;
+use crate::freeze::{keeper, last};
 use crate::gatedir::{self, Gate};
-use crate::linux::sys;
+use crate::linux::clock;
 use crate::outcome::fault::{Fault, PERMISSION, Result, TOKEN};
+use crate::outcome::record::VerdictLine;
 use crate::outcome::syslog;
-use crate::outcome::verdict::{Verdict, VerdictLine};
+use crate::outcome::verdict::Verdict;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -40,31 +41,31 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     // The keeper opens at the deadline by itself and leaves word.
     for _ in 0..50 {
-        if let Some(mut last) = keeper::last(&dir, &token) {
-            if last.told {
+        if let Some(mut left) = last::read(&dir, &token) {
+            if left.told {
                 return Err(Fault::new(
                     TOKEN,
                     format!(
                         "this token was used before: the gate was thawed then, verdict {}",
-                        last.record.verdict.name()
+                        left.record.verdict.name()
                     ),
                 ));
             }
-            last.told = true;
-            keeper::write_last(&dir, &last);
+            left.told = true;
+            last::write(&dir, &left);
             say("the thaw came late: the gate had opened by itself");
-            show(&last.record, args.report.as_deref());
-            return Ok(last.record.exit);
+            show(&left.record, args.report.as_deref());
+            return Ok(left.record.exit);
         }
         if !std::fs::exists(keeper::socket_path(&dir)).unwrap_or(false) {
             break;
         }
-        if !std::fs::exists(keeper::last_path(&dir)).unwrap_or(false)
+        if !std::fs::exists(last::path(&dir)).unwrap_or(false)
             && std::os::unix::net::UnixStream::connect(keeper::socket_path(&dir)).is_err()
         {
             break;
         }
-        sys::sleep_ns(10_000_000);
+        clock::sleep_ns(10_000_000);
     }
     without_keeper(&token)
 }

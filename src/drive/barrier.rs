@@ -1,6 +1,7 @@
 //! Raise, lower, wake, admit: all that is ever stored in a control page.
 
-use crate::linux::sys;
+use crate::linux::clock;
+use crate::linux::futex;
 use gate::admission::Admission;
 use gate::control::{ANY_SEQUENCE, ControlPage, Rank};
 use gate::drain::Order;
@@ -13,9 +14,13 @@ const UNIQUE_BITS: u32 = 20;
 /// How many deadlines one freeze may use: a drain's openings take one each.
 const PER_FREEZE: u32 = 4;
 
-/// How long the others may take to come to rest after those that are held first, if the
-/// profile does not say.
-const CALM_WITHIN_NS: u64 = 20_000_000;
+/// How long the others may take to quiesce after those that are held first, if the
+/// profile does not say ...
+const QUIESCED_WITHIN_NS: u64 = 20_000_000;
+/// ... and what part of that time nothing of them must have moved in.
+const UNMOVED_PART: u64 = 10;
+/// Waiters sleep with one bit of these, by their nonce; those without a nonce with the bit above.
+const WAKE_BITS: u32 = 31;
 
 /// A deadline at most `limit_ns` from now that was never used before.
 ///
@@ -37,19 +42,19 @@ pub fn count_freeze(page: &ControlPage) -> u64 {
 }
 
 /// If the profile names programs that are held before all others: how long these (`drain`)
-/// and then the others may take to come to rest. `ranks` are those of the processes there are.
+/// and then the others may take to quiesce. `ranks` are those of the processes there are.
 pub fn order(
     page: &ControlPage,
     drain: u64,
     ranks: impl Iterator<Item = Rank> + Clone,
 ) -> Option<Order> {
     let there = |rank| ranks.clone().any(|found| found == rank);
-    // Where all are held first, nobody is before anybody.
+    // Where all are held first, none is before another.
     if !names_first(page) || !there(Rank::Last) {
         return None;
     }
     let from = if there(Rank::Sender) && there(Rank::First) { Rank::Sender } else { Rank::First };
-    // Where the profile says how long, nobody is taken for calm because he has not moved:
+    // Where the profile says how long, none is taken to have quiesced because it has not moved:
     // on a busy processor that says nothing. And the first ones end, or the drain fails.
     let ended = |quiesced_within| Order {
         from,
@@ -60,13 +65,13 @@ pub fn order(
     let guessed = |quiesced_within| Order {
         from,
         drain,
-        quiesced_after: quiesced_within / 10,
+        quiesced_after: quiesced_within / UNMOVED_PART,
         quiesced_within,
     };
     Some(match first_wait(page) {
         Some(FirstWait::Quiesced) => ended(u64::MAX),
         Some(FirstWait::AtMost(ns)) => ended(ns),
-        None => guessed(CALM_WITHIN_NS),
+        None => guessed(QUIESCED_WITHIN_NS),
     })
 }
 
@@ -79,7 +84,7 @@ pub fn first_wait(page: &ControlPage) -> Option<FirstWait> {
     profile::first_wait(page.profile_text())
 }
 
-/// Raises the barrier for those that are held so barrier_first, or earlier. `anew`: of a freeze
+/// Raises the barrier for those that are held as early as `rank`, or earlier. `anew`: of a freeze
 /// that begins; an opening keeps the old time.
 pub fn raise_first(page: &ControlPage, rank: Rank, deadline: u64, now: u64, anew: bool) {
     prepare(page, deadline, now, anew);
@@ -112,14 +117,14 @@ fn prepare(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
     page.last_deadline.fetch_max(deadline, SeqCst);
 }
 
-/// Lowers the barrier, wakes everybody, takes back every admission. The time
+/// Lowers the barrier, wakes all, takes back every admission. The time
 /// after the barrier was down.
 pub fn lower(page: &ControlPage) -> u64 {
     for word in page.words() {
         word.store(0, SeqCst);
     }
     fence(SeqCst);
-    let opened_at = sys::now_ns();
+    let opened_at = clock::now_ns();
     page.opened_at.store(opened_at, Release);
     wake_all(page);
     clear_admissions(page);
@@ -130,11 +135,11 @@ pub fn lower(page: &ControlPage) -> u64 {
 /// first ones already run into the rest.
 pub fn wake_all(page: &ControlPage) {
     for word in page.words() {
-        for bit in 0..31 {
-            sys::futex_wake(word, 1 << bit);
+        for bit in 0..WAKE_BITS {
+            futex::wake(word, 1 << bit);
         }
-        // Who sleeps without a bit of his own.
-        sys::futex_wake(word, 1 << 31);
+        // Those that sleep without a bit of their own.
+        futex::wake(word, 1 << WAKE_BITS);
     }
 }
 
@@ -147,7 +152,7 @@ pub fn admit(page: &ControlPage, candidate: Admission) -> bool {
     place.nonce.store(candidate.nonce, SeqCst);
     fence(SeqCst);
     for word in page.words() {
-        sys::futex_wake(word, 1 << (candidate.nonce % 31));
+        futex::wake(word, 1 << (candidate.nonce % u64::from(WAKE_BITS)));
     }
     true
 }

@@ -1,10 +1,32 @@
 //! The loop that carries out what `gate::drain` and `gate::thaw` ask for.
+//!
+//! | module | duty |
+//! |---|---|
+//! | [`session`] | the gates, their processes, and what they are looked at with |
+//! | [`drain`] | carries out a drain, action by action |
+//! | [`thaw`] | the last pass, and the opening |
+//! | [`progress`] | one gate's drain under way |
+//! | [`one_pass`], [`reading`] | one pass over a gate; the words as it read them |
+//! | [`barrier`] | all that is ever stored in a control page |
+//! | `admissions`, `opening` | which may pass a closed barrier; opening it for a moment |
+//! | `pause` | what is done between two passes |
+//! | `in_flight` | what keeps the gate from draining, put down while it can be seen |
+//! | [`settled`], [`quiesce`] | what the profile's rules ask for |
+//! | [`quiet`] | a moment that suits, before the barrier goes up |
+//! | [`cooldown`] | how long a gate stays open between two freezes |
 
+mod admissions;
 pub mod barrier;
 pub mod cooldown;
-pub mod engine;
-pub mod pass;
+pub mod drain;
+mod in_flight;
+pub mod one_pass;
+mod opening;
+mod pause;
+pub mod progress;
 pub mod quiesce;
 pub mod quiet;
-pub mod run;
+pub mod reading;
+pub mod session;
 pub mod settled;
+pub mod thaw;

@@ -1,30 +1,31 @@
-//! Whether those who are not held yet have put down what follows from the last answers
-//! of those who are held `first`: each is asked until it has been seen at rest, in the
-//! rounds of `gate::quiesce`. Here is what "at rest" means.
+//! Whether those that are not held yet have put down what follows from the last answers
+//! of those that are held `first`: each is asked until it has been seen to have quiesced, in the
+//! rounds of `gate::quiesce`. Here is what that means.
 //!
 //! By default it is a heuristic like `first` itself, and bounded. Where the profile has a
-//! `first-wait`, all of a process must be seen asleep in a call that ends when somebody
+//! `first-wait`, all of a process must be seen asleep in a call that ends when another process
 //! tells it something. The kernel wakes such a sleeper inside the exit or the write that
-//! tells it, so whoever is seen asleep after that has acted on it. With `rest` for its value
+//! tells it, so one that is seen asleep after that has acted on it. With `rest` for its value
 //! that decides; with a time, after that time the others are held all the same.
 
-use crate::census::Member;
-use crate::census::blockers::{self, Blocker};
+use crate::census::blockers;
 use crate::census::disregard;
-use crate::drive::run::Run;
+use crate::census::member::Member;
+use crate::drive::progress::GateDrain;
 use crate::linux::procfs;
+use crate::outcome::blocker::Blocker;
 use gate::control::Rank;
 use gate::word::Doing;
 use std::collections::HashSet;
 
-/// What is taken for rest.
+/// What shows that a process has quiesced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Evidence {
+pub enum Proof {
     /// Seen not to work, or inside a call that changes a file.
-    Seen,
+    NotAtWork,
     /// Waiting for others, with all its threads, and so is every process outside the gate
     /// that it has started.
-    Waits,
+    WaitsForOthers,
 }
 
 /// Through how many hands news goes at most: from an agent by its exit to its parent, to
@@ -32,63 +33,68 @@ pub enum Evidence {
 const HANDS: u32 = 4;
 /// The same, where the time is bounded.
 const HANDS_IN_TIME: u32 = 3;
-/// Who is not held yet is asked one by one whether it is at work: so many at most.
-pub const LOOKS: usize = 200;
+/// Those that are not held yet are asked one by one whether they are at work: so many at most
+/// in one pass.
+pub const LOOKS_A_PASS: usize = 200;
 /// How many processes outside the gate may lie between one of it and its news.
 const BETWEEN: usize = 3;
-/// Pause between two such looks.
+/// Pause between two such passes.
 pub const PAUSE_NS: u64 = 200_000;
 
-/// Has everybody come to rest, by the pass that was just read? At most one round is
-/// ended by one pass.
-pub fn reached(members: &[Member], run: &mut Run, rest: Evidence) -> bool {
-    let rounds = run.rounds;
-    let asked = |m: &Member| !m.gone && !m.outsider && rounds.asks(is_first(m));
+/// Have all quiesced, by the pass that was just read? At most one round is ended by one pass.
+pub fn reached(members: &[Member], drain: &mut GateDrain, proof: Proof) -> bool {
     let inside: HashSet<i32> = members.iter().filter(|m| !m.gone).map(|m| m.pid).collect();
     let mut looks = 0;
     let mut awake = false;
-    for (at, member) in members.iter().enumerate().filter(|(_, m)| asked(m)) {
-        if run.rested.contains(&at) {
+    for (at, member) in members.iter().enumerate() {
+        if !is_asked(member, drain) || drain.quiesced.contains(&at) {
             continue;
         }
         looks += 1;
-        let rests = looks <= LOOKS
-            && match rest {
-                Evidence::Seen => is_not_seen_to_work(member, run, at),
+        let has_quiesced = looks <= LOOKS_A_PASS
+            && match proof {
+                Proof::NotAtWork => is_not_seen_to_work(member, drain, at),
                 // A first one that has begun nothing may also wait for the clock, to try a lock
                 // anew: what it does then is held.
-                Evidence::Waits => waits_with_all(member.pid, &inside, BETWEEN, is_first(member)),
+                Proof::WaitsForOthers => {
+                    waits_with_all(member.pid, &inside, BETWEEN, is_first(member))
+                }
             };
-        if rests {
-            run.rested.insert(at);
+        if has_quiesced {
+            drain.quiesced.insert(at);
         } else {
             awake = true;
         }
     }
     if !awake {
-        run.rounds.next();
-        run.rested.clear();
+        drain.rounds.next();
+        drain.quiesced.clear();
     }
-    run.rounds.are_over(if rest == Evidence::Waits { HANDS } else { HANDS_IN_TIME })
+    drain.rounds.are_over(match proof {
+        Proof::NotAtWork => HANDS_IN_TIME,
+        Proof::WaitsForOthers => HANDS,
+    })
 }
 
 fn is_first(member: &Member) -> bool {
     member.rank() != Rank::Last
 }
 
-/// Who has been asked and not been seen at rest, and why the others wait for that.
-pub fn restless(members: &[Member], run: &Run) -> Vec<Blocker> {
-    let asked = |(at, m): &(usize, &Member)| {
-        !m.gone && !m.outsider && run.rounds.asks(is_first(m)) && !run.rested.contains(at)
-    };
-    let all = members.iter().enumerate().filter(asked);
-    all.map(|(_, member)| blockers::restless(member)).collect()
+fn is_asked(member: &Member, drain: &GateDrain) -> bool {
+    !member.gone && !member.outsider && drain.rounds.asks(is_first(member))
 }
 
-/// Inside a call that changes a file, or asleep. (Whoever announces a call and is not
+/// Those that have been asked and not been seen to have quiesced, and why the others wait for that.
+pub fn not_quiesced(members: &[Member], drain: &GateDrain) -> Vec<Blocker> {
+    let asked = members.iter().enumerate().filter(|(_, member)| is_asked(member, drain));
+    let awake = asked.filter(|(at, _)| !drain.quiesced.contains(at));
+    awake.map(|(_, member)| blockers::not_quiesced(member)).collect()
+}
+
+/// Inside a call that changes a file, or asleep. (A thread that announces a call and is not
 /// seen to make it may still find the barrier closed.)
-fn is_not_seen_to_work(member: &Member, run: &Run, at: usize) -> bool {
-    let threads = run.reading().threads_of(at);
+fn is_not_seen_to_work(member: &Member, drain: &GateDrain, at: usize) -> bool {
+    let threads = drain.reading.threads_of(at);
     let inside = |doing| matches!(doing, Doing::Call | Doing::Held);
     threads.iter().any(|t| inside(t.word.doing()) && !t.disregarded) || !disregard::at_work(member)
 }

@@ -2,15 +2,15 @@
 //! everything on record, synced, and left the rest to a child that waits and has
 //! done nothing. The rule itself is `gate::settled`; here is what it asks.
 
-use crate::census::Member;
-use crate::drive::pass::Reading;
+use crate::census::member::Member;
+use crate::drive::reading::Reading;
 use crate::linux::procfs;
 use gate::settled::{self, HelperState};
 use gate::word::ProcessWord;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Calls that may wait a second or more.
-const WAITS: [i64; 13] = [
+const LONG_WAITS: [i64; 13] = [
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
     libc::SYS_poll,
@@ -26,7 +26,7 @@ const WAITS: [i64; 13] = [
     libc::SYS_pause,
 ];
 
-/// Marks, in the pass that has just been read, whose open sections count as over.
+/// Marks, in the pass that has just been read, the open sections that count as over.
 ///
 /// Judged anew in every pass, and good for that pass alone: a judgement made before a
 /// revocation (and its fence) would outlive the child that it was about, while the
@@ -51,7 +51,7 @@ pub fn judge(members: &mut [Member], reading: &mut Reading) {
     }
 }
 
-/// Has nobody of this owner's family changed anything since the owner had all on
+/// Has no process of this owner's family changed anything since the owner had all on
 /// record? The count lies in the region of the program's first process, which
 /// outlives that in our mapping.
 fn unchanged(members: &[Member], owner: usize) -> bool {
@@ -81,5 +81,9 @@ fn helper_state(member: &Member) -> HelperState {
         Some(view) => view.header().parent_nonce.load(Acquire) != 0,
         None => member.fresh_fork,
     };
-    HelperState { waits: call.is_some_and(|call| WAITS.contains(&call)), family, gone: member.gone }
+    HelperState {
+        waits: call.is_some_and(|call| LONG_WAITS.contains(&call)),
+        family,
+        gone: member.gone,
+    }
 }

@@ -1,8 +1,10 @@
-//! Who ought to be gated and is not; and what a gated process can do past the gate.
+//! Processes that ought to be gated and are not; and what a gated process can do past the gate.
 
-use crate::census::{Census, ProcessKind as Seen};
+use super::ancestry::is_kin;
+use crate::census::kinds::ProcessKind;
+use crate::census::list::Census;
 use crate::linux::procfs;
-use crate::outcome::report::{Finding, FindingKind};
+use crate::outcome::finding::{Cause, Claim, Finding};
 use gate::region;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -24,25 +26,7 @@ pub struct Ungated {
     /// Its name.
     pub program: String,
     /// Why it ought to be gated.
-    pub why: &'static str,
-}
-
-/// Our own ancestors and descendants are not the service's.
-pub fn is_kin(pid: i32, census: &Census) -> bool {
-    let me = std::process::id() as i32;
-    let climbs_to = |mut from: i32, to: &dyn Fn(i32) -> bool| {
-        for _ in 0..64 {
-            if to(from) {
-                return true;
-            }
-            match procfs::stat(from) {
-                Some(stat) if stat.ppid > 1 => from = stat.ppid,
-                _ => return false,
-            }
-        }
-        false
-    };
-    climbs_to(pid, &|at| census.ours.contains(&at)) || climbs_to(me, &|at| at == pid)
+    pub why: Claim,
 }
 
 /// What tells a service's processes from others: its members, their units and programs.
@@ -67,31 +51,31 @@ impl Service {
     }
 
     /// Why this process, which is not gated, ought to be; None: it ought not.
-    pub fn claims(&self, pid: i32, parent: i32) -> Option<&'static str> {
+    pub fn claims(&self, pid: i32, parent: i32) -> Option<Claim> {
         let in_unit = || procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit));
         let same_program = || procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe));
         if self.members.contains(&parent) {
-            Some("was started by a gated process and is not gated itself")
+            Some(Claim::Child)
         } else if in_unit() {
-            Some("runs in the same unit and is not gated")
+            Some(Claim::Unit)
         } else if same_program() {
-            Some("runs the same program and is not gated: not restarted since?")
+            Some(Claim::Program)
         } else {
             None
         }
     }
 }
 
-/// Everybody who belongs to the service of a gate and is not gated.
+/// All processes that belong to the service of a gate and are not gated.
 pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
     let service = Service::of(census, at);
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
-        if seen.kind != Seen::Other || census.elsewhere.contains(&pid) {
+        if seen.kind != ProcessKind::Other || census.elsewhere.contains(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };
-        if stat.start != seen.start || matches!(stat.state, 'Z' | 'X') {
+        if stat.start != seen.start || stat.is_dead() {
             continue;
         }
         let Some(why) = service.claims(pid, stat.ppid) else { continue };
@@ -111,26 +95,18 @@ fn is_common(exe: &Path) -> bool {
 /// What gated processes admit that they can do past the gate.
 pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
     let ways = [
-        (
-            region::FLAG_MAPS_SHARED,
-            "has mapped a protected file shared and writable: stores cannot be held",
-        ),
-        (region::FLAG_AIO, "has used aio, whose helper threads write past the gate"),
-        (region::FLAG_IO_URING, "has set up an io_uring, which writes past the gate"),
-        (region::FLAG_LOCKS_UNKNOWN, "has held more locks at once than its region can show"),
+        (region::FLAG_MAPS_SHARED, Cause::MapsShared),
+        (region::FLAG_AIO, Cause::Aio),
+        (region::FLAG_IO_URING, Cause::IoUring),
+        (region::FLAG_LOCKS_UNKNOWN, Cause::LocksOverflowed),
     ];
     let mut found = Vec::new();
     for member in census.alive(at) {
         let Some(view) = &member.view else { continue };
         let flags = view.header().flags.load(Relaxed);
-        for (_, what) in ways.iter().filter(|(flag, _)| flags & flag != 0) {
-            found.push(Finding {
-                kind: FindingKind::Uncovered,
-                pid: Some(member.pid),
-                program: Some(member.stat.comm.clone()),
-                path: None,
-                what: (*what).into(),
-            });
+        for (_, cause) in ways.iter().filter(|(flag, _)| flags & flag != 0) {
+            let program = Some(member.stat.comm.clone());
+            found.push(Finding::of(cause.clone(), member.pid, program));
         }
     }
     found

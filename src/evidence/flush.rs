@@ -2,11 +2,10 @@
 //!
 //! For tools that copy what is on the disk and do not flush by themselves (SAN,
 //! hypervisor). Once while writers still run, so that little is left; once again
-//! when everybody is held, in a thread of its own, counted against the limit: a
+//! when all are held, in a thread of its own, counted against the limit: a
 //! flush that hangs must not keep the barrier up.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -19,11 +18,8 @@ pub fn flush(dirs: &[PathBuf], within: Duration) -> Result<(), String> {
     let begun = std::thread::Builder::new().spawn(move || {
         let flushed = dirs.iter().try_for_each(|dir| {
             let file = File::open(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-            // SAFETY: takes a descriptor.
-            match unsafe { libc::syncfs(file.as_raw_fd()) } {
-                0 => Ok(()),
-                _ => Err(format!("{}: {}", dir.display(), std::io::Error::last_os_error())),
-            }
+            nix::unistd::syncfs(file)
+                .map_err(|e| format!("{}: {}", dir.display(), std::io::Error::from(e)))
         });
         let _ = done.send(flushed);
     });

@@ -2,26 +2,30 @@
 //!
 //! A lock that was taken past the library (a raw system call, before the library
 //! was there) makes a set of writes that the gate does not see as one. Asked while
-//! the snapshot command runs, so that it lengthens nobody's wait.
+//! the snapshot command runs, so that no process waits longer for it.
 
-use crate::census::Member;
-use crate::linux::sys;
-use crate::outcome::report::{Finding, FindingKind};
+use crate::census::member::Member;
+use crate::linux::file::cached_stat;
+use crate::linux::procfs::locks;
+use crate::outcome::finding::{Cause, Finding};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
+/// How often it is looked until two looks agree.
+const LOOKS: usize = 3;
+
 /// Locks that guard writing, of this process, that its region does not list.
 /// None: could not be asked.
 pub fn unknown_locks(member: &Member) -> Option<Vec<Finding>> {
-    let view = member.view.as_ref()?;
-    let header = view.header();
+    let header = member.view.as_ref()?.header();
     // It may lock and unlock while it is held elsewhere: only what stands still
     // between two looks is believed.
-    for _ in 0..3 {
-        let before = (header.process.load(Acquire), header.lock_sequence.load(Acquire));
+    let words = || (header.process.load(Acquire), header.lock_sequence.load(Acquire));
+    for _ in 0..LOOKS {
+        let before = words();
         let found = look(member)?;
-        if before == (header.process.load(Acquire), header.lock_sequence.load(Acquire)) {
+        if before == words() {
             return Some(found);
         }
     }
@@ -30,35 +34,19 @@ pub fn unknown_locks(member: &Member) -> Option<Vec<Finding>> {
 
 fn look(member: &Member) -> Option<Vec<Finding>> {
     let pid = member.pid;
-    let known: Vec<(u64, u64)> = member
-        .view
-        .as_ref()?
-        .header()
-        .locks
-        .iter()
-        .filter_map(|place| place.get())
-        .map(|lock| (lock.dev, lock.ino))
-        .collect();
+    let entries = &member.view.as_ref()?.header().locks;
+    let listed = entries.iter().filter_map(|place| place.get());
+    let listed: Vec<(u64, u64)> = listed.map(|lock| (lock.dev, lock.ino)).collect();
     let mut found = Vec::new();
-    for info in fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?.flatten() {
-        let Ok(text) = fs::read_to_string(info.path()) else { continue };
-        let guards = |line: &str| line.starts_with("lock:") && line.contains(" WRITE ");
-        if !text.lines().any(guards) {
+    for fd in locks::write_locked_fds(pid)? {
+        let link = format!("/proc/{pid}/fd/{}", fd.to_string_lossy());
+        let Some(file) = cached_stat(Path::new(&link)) else { continue };
+        if listed.contains(&(file.dev, file.ino)) {
             continue;
         }
-        let fd = format!("/proc/{pid}/fd/{}", info.file_name().to_string_lossy());
-        let Some(file) = sys::known(Path::new(&fd)) else { continue };
-        if known.contains(&(file.dev, file.ino)) {
-            continue;
-        }
-        let path = fs::read_link(&fd).ok().map(|p| p.to_string_lossy().into_owned());
-        found.push(Finding {
-            kind: FindingKind::Uncovered,
-            pid: Some(pid),
-            program: Some(member.stat.comm.clone()),
-            path,
-            what: "holds a lock that its region does not know of".into(),
-        });
+        let mut finding = Finding::of(Cause::UnlistedLock, pid, Some(member.stat.comm.clone()));
+        finding.path = fs::read_link(&link).ok().map(|p| p.to_string_lossy().into_owned());
+        found.push(finding);
     }
     Some(found)
 }

@@ -1,13 +1,12 @@
 //! Which files are protected, as far as the freezer can know.
 //!
 //! Named by `--paths`, the gate's profile, or the services' own `WRITEGATE_PATHS`.
-//! Where nobody names any, everything on storage is held, but a change anywhere on
+//! Where none is named, everything on storage is held, but a change anywhere on
 //! the machine is no evidence against a snapshot: then nothing can be watched.
 
-use crate::census::Census;
-use crate::freeze::Options;
+use crate::census::list::Census;
 use crate::gatedir::Gate;
-use crate::linux::helper::Helper;
+use crate::linux::helper::owner::Helper;
 use gate::profile::{self, Key};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -26,16 +25,16 @@ pub struct Places {
 }
 
 impl Places {
-    /// Finds them out.
+    /// Finds them out. `named`: as the freezer was told.
     pub fn of(
         gate: &Gate,
         census: &Census,
         at: usize,
         helper: &mut Helper,
-        options: &Options,
+        named: &[PathBuf],
     ) -> Places {
         let profile = gate.page.get().profile_text().to_owned();
-        let mut dirs: BTreeSet<PathBuf> = options.paths.iter().cloned().collect();
+        let mut dirs: BTreeSet<PathBuf> = named.iter().cloned().collect();
         let mut exclude = BTreeSet::new();
         dirs.extend(profile::values(&profile, Key::Path).map(PathBuf::from));
         for member in census.alive(at).take(ASKED) {

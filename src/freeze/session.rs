@@ -1,33 +1,22 @@
-//! Opens what a freeze needs, in the order in which it may be needed, and thaws.
+//! Opens what a freeze needs, in the order in which it may be needed.
 
-use crate::census::Census;
-use crate::drive::barrier;
+use crate::census::list::Census;
+use crate::census::member::Member;
 use crate::drive::cooldown;
-use crate::drive::engine::Session;
-use crate::drive::run::Run;
+use crate::drive::session::Session;
 use crate::gatedir::Gate;
 use crate::gatedir::in_force;
-use crate::linux::helper::Helper;
-use crate::linux::helper_child::own_page;
+use crate::linux::clock;
+use crate::linux::helper::own_page;
+use crate::linux::helper::owner::Helper;
+use crate::linux::membarrier::Membarrier;
+use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
-use crate::linux::sys::{self, Membarrier, Pace};
-use crate::outcome::fault::{CONFIG, Fault, NOBODY, PERMISSION, Result};
-use gate::drain::Answer;
-use gate::thaw::{Broken, Thaw, ThawAction};
-use std::sync::atomic::Ordering::Acquire;
+use crate::outcome::exit;
+use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
 
-/// At the thaw, a thread that seems to pass is given this long to show that it
-/// only announced itself and retracts.
-const LAST_LOOK_NS: u64 = 20_000_000;
-
-/// How a drained gate's freeze ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Thawed {
-    /// The clock after the barrier was down.
-    pub opened_at: u64,
-    /// Whether it held.
-    pub held: std::result::Result<(), Broken>,
-}
+/// So many processes are named in a message.
+const NAMED: usize = 5;
 
 /// A helper and a first census for these gates, locked or not.
 pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
@@ -45,7 +34,7 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
             )
         })?);
     }
-    let mut helper = Helper::new(pages)?;
+    let mut helper = Helper::new(pages).map_err(|e| Fault::new(CONFIG, e.to_string()))?;
     let mut census = Census::new(gates.len());
     census.users = users.map(|users| users.iter().copied().collect());
     census.scan(&mut helper);
@@ -53,7 +42,7 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
 }
 
 impl Session {
-    /// Opens and locks these gates and looks who is there. Messages go to `note`.
+    /// Opens and locks these gates and looks which processes are there. Messages go to `note`.
     pub fn open(
         names: &[String],
         queue_ns: u64,
@@ -64,9 +53,9 @@ impl Session {
         // One order for all freezers, or two of them wait for each other.
         names.sort();
         names.dedup();
-        let pace = Pace::now();
-        pace.hurry();
-        let mut signals = Signals::block()?;
+        let priority = Priority::now();
+        priority.raise();
+        let mut signals = Signals::block().map_err(Fault::signals)?;
         let mut gates = Vec::new();
         for name in &names {
             let gate = Gate::open(name)?;
@@ -76,13 +65,13 @@ impl Session {
             gates.push(gate);
         }
         for gate in &mut gates {
-            let locked = gate.lock(queue_ns, || signals.came().is_some());
-            if let Some(signal) = signals.came() {
-                return Err(Fault::new(128 + signal as u8, "interrupted; nothing was held"));
+            let locked = gate.lock(queue_ns, || signals.received().is_some());
+            if let Some(signal) = signals.received() {
+                return Err(Fault::new(exit::by_signal(signal), "interrupted; nothing was held"));
             }
             locked?;
         }
-        let locked_at = sys::now_ns();
+        let locked_at = clock::now_ns();
         for gate in &gates {
             if cooldown::lower_left_behind(gate.page.get()) {
                 note(format!(
@@ -98,16 +87,16 @@ impl Session {
             helper,
             membarrier: Membarrier::find(),
             signals,
-            pace,
+            priority,
             locked_at,
         };
-        session.somebody_is_there()?;
+        session.require_members()?;
         session.fence_reaches_all()?;
         Ok(session)
     }
 
-    /// A freeze of nobody is never a silent success.
-    pub fn somebody_is_there(&self) -> Result<()> {
+    /// A freeze of no process is never a silent success.
+    fn require_members(&self) -> Result<()> {
         for (at, gate) in self.gates.iter().enumerate() {
             if self.census.alive(at).next().is_some() {
                 continue;
@@ -117,13 +106,13 @@ impl Session {
                 .detached
                 .values()
                 .filter(|d| d.old_page == Some(at))
-                .take(5)
+                .take(NAMED)
                 .map(|d| format!("{} ({})", d.pid, d.comm))
                 .collect();
             let mut why = format!(
                 "gate {}: no process maps its control page {}: nothing is gated, so nothing was frozen",
                 gate.name,
-                gate.dir.join("control").display()
+                gate.page_path().display()
             );
             if !detached.is_empty() {
                 why += &format!(
@@ -139,7 +128,7 @@ impl Session {
                 );
                 return Err(Fault::new(PERMISSION, why));
             }
-            return Err(Fault::new(NOBODY, why));
+            return Err(Fault::new(NO_PROCESS, why));
         }
         Ok(())
     }
@@ -150,7 +139,7 @@ impl Session {
             return Ok(());
         }
         for at in 0..self.gates.len() {
-            let weak = |m: &&crate::census::Member| m.view.as_ref().is_some_and(|v| !v.strong());
+            let weak = |m: &&Member| m.view.as_ref().is_some_and(|v| !v.strong());
             if let Some(member) = self.census.alive(at).find(weak) {
                 return Err(Fault::new(
                     CONFIG,
@@ -164,59 +153,5 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// One more pass over everything, then lowers every barrier, then reads the clock.
-    pub fn thaw(&mut self, runs: &mut [Run]) -> Vec<Thawed> {
-        let mut ends = Vec::new();
-        for (at, run) in runs.iter_mut().enumerate() {
-            let give_up = sys::now_ns() + LAST_LOOK_NS;
-            let mut thaw = Thaw::new(run.last, run.deadline(), give_up);
-            let mut answer = Answer::Done(sys::now_ns());
-            loop {
-                answer = match thaw.next(answer) {
-                    ThawAction::Fence => {
-                        run.at_thaw(self.membarrier.fence());
-                        Answer::Done(sys::now_ns())
-                    }
-                    ThawAction::Pass => {
-                        let seen = self.pass(at, run);
-                        Answer::Seen(seen, sys::now_ns())
-                    }
-                    ThawAction::Pause => {
-                        sys::sleep_ns(100_000);
-                        self.disregard_sleepers(at, run);
-                        Answer::Done(sys::now_ns())
-                    }
-                    ThawAction::Open | ThawAction::Done(_) => break,
-                };
-            }
-            ends.push(thaw);
-        }
-        let lower = |(gate, mut thaw): (&Gate, Thaw)| {
-            let opened_at = barrier::lower(gate.page.get());
-            let held = match thaw.next(Answer::Done(opened_at)) {
-                ThawAction::Done(held) => held,
-                _ => Err(Broken::Moved),
-            };
-            Thawed { opened_at, held }
-        };
-        self.gates.iter().zip(ends).map(lower).collect()
-    }
-
-    /// Lowers every barrier, without judging anything.
-    pub fn open_all(&self) {
-        for gate in &self.gates {
-            let page = gate.page.get();
-            if page.words().iter().any(|word| word.load(Acquire) != 0) {
-                barrier::lower(page);
-            }
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.open_all();
     }
 }

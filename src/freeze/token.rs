@@ -1,9 +1,11 @@
 //! The token of a freeze that another command will thaw: `GATES:DEADLINES:NONCE`.
 //!
 //! The second part is the barrier word (the generation); the nonce is what only
-//! the one who froze can know. The library reads the first two parts of
+//! the command that froze can know. The library reads the first two parts of
 //! `WRITEGATE_TOKEN` to see that a process belongs to the freezer.
 
+use crate::gatedir::check_name;
+use crate::linux::{clock, file};
 use crate::outcome::fault::{Fault, Result, TOKEN};
 
 /// A token.
@@ -38,21 +40,15 @@ impl Token {
             return Err(foreign());
         }
         for gate in &gates {
-            crate::gatedir::check_name(gate).map_err(|_| foreign())?;
+            check_name(gate).map_err(|_| foreign())?;
         }
         Ok(Token { gates, deadlines, nonce })
     }
 
-    /// A number that nobody can guess.
+    /// A number that cannot be guessed.
     pub fn fresh_nonce() -> u64 {
-        let mut bytes = [0u8; 8];
-        // SAFETY: `bytes` is writable for its length.
-        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-        if got != 8 {
-            // Only unguessable for lack of better: the socket is root's anyway.
-            return crate::linux::sys::now_ns() ^ (std::process::id() as u64) << 32;
-        }
-        u64::from_ne_bytes(bytes)
+        // Only hard to guess for lack of better: the socket is root's anyway.
+        file::random().unwrap_or_else(|| clock::now_ns() ^ (std::process::id() as u64) << 32)
     }
 }
 

@@ -2,16 +2,32 @@
 //!
 //! It and its children are never gated: they would wait for themselves.
 
-use crate::drive::engine::Session;
-use crate::evidence::Evidence;
-use crate::linux::signals;
-use crate::linux::sys::{self, Pace};
+use crate::drive::session::Session;
+use crate::evidence::gathered::Evidence;
+use crate::freeze::preload;
+use crate::linux::clock;
+use crate::linux::poll::wait_readable;
+use crate::linux::priority::Priority;
+use crate::linux::process::{kill, pidfd_open};
+use crate::outcome::exit;
 use crate::outcome::fault::{self, Fault, Result};
+use nix::sys::signal::Signal;
+use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+
+/// How often it is looked whether it has ended, once it was told to stop at the limit, ms.
+const LATE_LOOK_MS: u64 = 200;
+/// The same before, where it cannot be waited for by a descriptor (old kernels), and where it can.
+const BLIND_LOOK_MS: u64 = 5;
+const LOOK_MS: u64 = 1000;
+/// It is given so long to stop when it is told to, ...
+const STOPS_WITHIN_NS: u64 = 5_000_000_000;
+/// ... and looked at so often meanwhile.
+const STOP_LOOK_NS: u64 = 10_000_000;
 
 /// What the command is told about the freeze.
 pub struct About {
@@ -31,16 +47,7 @@ pub enum End {
     Signal(i32, Child),
 }
 
-/// `LD_PRELOAD` without our library; None: nothing is left.
-pub fn preload_without_us(value: &str) -> Option<String> {
-    let others: Vec<&str> = value
-        .split([':', ' '])
-        .filter(|part| !part.is_empty() && !part.ends_with("libwritegate.so"))
-        .collect();
-    (!others.is_empty()).then(|| others.join(":"))
-}
-
-/// Could it be run? Asked before anybody is held for it.
+/// Could it be run? Asked before anything is held for it.
 pub fn check(command: &[OsString]) -> Result<()> {
     let Some(program) = command.first().map(Path::new) else { return Ok(()) };
     let places: Vec<PathBuf> = if program.components().count() > 1 || program.has_root() {
@@ -50,11 +57,8 @@ pub fn check(command: &[OsString]) -> Result<()> {
         std::env::split_paths(&path).map(|dir| dir.join(program)).collect()
     };
     let found: Vec<&PathBuf> = places.iter().filter(|place| place.exists()).collect();
-    let executable = |place: &&PathBuf| {
-        let path = sys::c_path(place);
-        // SAFETY: a C string.
-        place.is_file() && unsafe { libc::access(path.as_ptr(), libc::X_OK) } == 0
-    };
+    let executable =
+        |place: &&PathBuf| place.is_file() && access(place.as_path(), AccessFlags::X_OK).is_ok();
     if found.iter().any(executable) {
         return Ok(());
     }
@@ -67,7 +71,7 @@ pub fn check(command: &[OsString]) -> Result<()> {
 }
 
 /// Starts it, as urgent as we were when we were started.
-pub fn start(command: &[OsString], about: &About, pace: Pace) -> Result<Child> {
+pub fn start(command: &[OsString], about: &About, priority: Priority) -> Result<Child> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Fault::new(fault::USAGE, "no command given"))?;
     let mut run = Command::new(program);
@@ -75,20 +79,13 @@ pub fn start(command: &[OsString], about: &About, pace: Pace) -> Result<Child> {
         .env("WRITEGATE_GATE", &about.gates)
         .env("WRITEGATE_TOKEN", &about.token)
         .env("WRITEGATE_DEADLINE", &about.deadlines);
-    if let Some(preload) = std::env::var_os("LD_PRELOAD") {
-        match preload_without_us(&preload.to_string_lossy()) {
+    if let Some(value) = std::env::var_os("LD_PRELOAD") {
+        match preload::without_us(&value.to_string_lossy()) {
             Some(others) => run.env("LD_PRELOAD", others),
             None => run.env_remove("LD_PRELOAD"),
         };
     }
-    // SAFETY: only system calls are made between fork and exec.
-    unsafe {
-        run.pre_exec(move || {
-            pace.resume();
-            signals::unblock_in_child()
-        })
-    };
-    run.spawn().map_err(|e| {
+    priority.spawn(&mut run).map_err(|e| {
         let code = match e.kind() {
             std::io::ErrorKind::NotFound => fault::NOT_FOUND,
             _ => fault::NOT_EXECUTABLE,
@@ -106,42 +103,42 @@ pub fn wait(
     session: &mut Session,
     evidence: &mut Evidence,
 ) -> Result<End> {
-    let handle = sys::pidfd_open(child.id() as i32).ok();
+    let handle = pidfd_open(child.id() as i32).ok();
     let mut late = false;
     loop {
         let failed = |e| Fault::io("cannot wait for the command", &e);
         if let Some(status) = child.try_wait().map_err(failed)? {
             return Ok(End::Exited(status));
         }
-        if let Some(signal) = session.signals.came() {
+        if let Some(signal) = session.signals.received() {
             return Ok(End::Signal(signal, child));
         }
-        let now = sys::now_ns();
+        let now = clock::now_ns();
         if now >= deadline && !late {
             late = true;
             if kill_late {
-                sys::kill(child.id() as i32, libc::SIGTERM);
+                kill(child.id() as i32, Signal::SIGTERM);
             }
         }
-        let left_ms = if late { 200 } else { (deadline - now) / 1_000_000 + 1 };
+        let left_ms = if late { LATE_LOOK_MS } else { (deadline - now) / 1_000_000 + 1 };
         let more = evidence.meanwhile(session);
         let mut fds = vec![session.signals.fd()];
         fds.extend(evidence.fds());
-        fds.extend(handle.as_ref().map(|fd| fd.as_raw_fd()));
-        let most = if handle.is_some() { 1000 } else { 5 };
-        sys::wait_readable(&fds, if more { 0 } else { left_ms.min(most) as i32 });
+        fds.extend(handle.as_ref().map(|fd| fd.as_fd()));
+        let most = if handle.is_some() { LOOK_MS } else { BLIND_LOOK_MS };
+        wait_readable(&fds, if more { 0 } else { left_ms.min(most) });
     }
 }
 
 /// Told to stop after the thaw, because we were: SIGTERM, then SIGKILL.
 pub fn stop(child: &mut Child) -> u8 {
-    sys::kill(child.id() as i32, libc::SIGTERM);
-    let until = sys::now_ns() + 5_000_000_000;
-    while sys::now_ns() < until {
+    kill(child.id() as i32, Signal::SIGTERM);
+    let until = clock::now_ns() + STOPS_WITHIN_NS;
+    while clock::now_ns() < until {
         if let Ok(Some(status)) = child.try_wait() {
             return code(status);
         }
-        sys::sleep_ns(10_000_000);
+        clock::sleep_ns(STOP_LOOK_NS);
     }
     let _ = child.kill();
     child.wait().map_or(1, code)
@@ -151,19 +148,7 @@ pub fn stop(child: &mut Child) -> u8 {
 pub fn code(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code as u8,
-        (None, Some(signal)) => 128 + signal as u8,
+        (None, Some(signal)) => exit::by_signal(signal),
         _ => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::preload_without_us;
-
-    #[test]
-    fn the_command_keeps_other_preloads() {
-        let both = "/usr/lib/libwritegate.so:/usr/lib/libother.so";
-        assert_eq!(preload_without_us(both).as_deref(), Some("/usr/lib/libother.so"));
-        assert_eq!(preload_without_us("/x/libwritegate.so"), None);
     }
 }

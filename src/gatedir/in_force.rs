@@ -1,7 +1,9 @@
 //! The profile's file against the profile in force, which is the one in the gate's page: it is
 //! published when the page is made, and a file with a fault then publishes none.
 
-use crate::gatedir::{self, Gate};
+use super::dir::{PAGE, root};
+use super::open::Gate;
+use super::profile;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
 /// A note where the file is not what is in force.
@@ -13,9 +15,9 @@ pub fn compare(gate: &Gate) -> Result<Option<String>> {
     let name = &gate.name;
     let cure = format!(
         "stop the service, remove {}, start the service",
-        gatedir::root().join(name).join("control").display()
+        root().join(name).join(PAGE).display()
     );
-    let file = gatedir::profile(name, None);
+    let file = profile::text(name, None);
     if page.profile_refused() {
         let what = match file {
             Err(fault) => format!("{}. Mend it,", fault.message),

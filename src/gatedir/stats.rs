@@ -3,7 +3,7 @@
 //! Written after the thaw, by the freezer that holds the gate's lock; lost with
 //! the gate's directory at a reboot, as counters are.
 
-use crate::outcome::verdict::VerdictLine;
+use crate::outcome::record::VerdictLine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;

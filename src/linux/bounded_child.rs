@@ -1,15 +1,15 @@
-//! Work in a child that has a time limit: whatever takes another process's `mmap_lock`
-//! (`maps`, `environ`) hangs, sometimes for good, while that process is stuck on a dead
-//! disk. The child then hangs in our stead.
+//! One answer from a child of our own: whatever takes another process's `mmap_lock` (`maps`,
+//! `environ`) hangs, sometimes for good, while that process is stuck on a dead disk. The
+//! child then hangs in our stead.
 
-use super::sys;
+use crate::linux::fork;
+use crate::linux::poll::wait_readable;
+use crate::linux::process;
 use nix::fcntl::OFlag;
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{ForkResult, fork, pipe2};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Runs `work` in a child; None if it has not answered in time, or died.
@@ -17,25 +17,21 @@ pub fn run<T: Serialize + DeserializeOwned>(
     patience: Duration,
     work: impl FnOnce() -> T,
 ) -> Option<T> {
-    let (out, into) = pipe2(OFlag::O_CLOEXEC).ok()?;
-    // SAFETY: only the doctor calls this, and starts no thread: no lock of another
-    // thread is left locked in the child. The child ends by _exit.
-    let child = match unsafe { fork() }.ok()? {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            drop(out);
-            let bytes = serde_json::to_vec(&work()).unwrap_or_default();
-            let _ = File::from(into).write_all(&bytes);
-            // SAFETY: takes a number and does not return; the parent's exit handlers
-            // and buffers, of which the child has copies, are not run and not flushed.
-            unsafe { libc::_exit(0) };
-        }
-    };
+    let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
+    let (out, mut into) = (File::from(out), File::from(into));
+    let pid = fork::child(|| {
+        fork::keep_only(into.as_fd());
+        let bytes = serde_json::to_vec(&work()).unwrap_or_default();
+        let _ = into.write_all(&bytes);
+    });
     drop(into);
-    let bytes = read_until(File::from(out), Instant::now() + patience);
+    let pid = pid.ok()?;
+    let bytes = read_until(out, Instant::now() + patience);
     // Either it has ended, or it is stuck in the kernel: never wait for that.
-    sys::kill(child.as_raw(), libc::SIGKILL);
-    let _ = waitpid(child, if bytes.is_some() { None } else { Some(WaitPidFlag::WNOHANG) });
+    process::abandon_child(pid);
+    if bytes.is_some() {
+        process::reap_child(pid);
+    }
     serde_json::from_slice(&bytes?).ok()
 }
 
@@ -43,8 +39,8 @@ pub fn run<T: Serialize + DeserializeOwned>(
 fn read_until(mut from: File, until: Instant) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
-        let left = until.saturating_duration_since(Instant::now()).as_millis() as i32;
-        if !sys::wait_readable(&[from.as_raw_fd()], left) {
+        let left = until.saturating_duration_since(Instant::now()).as_millis() as u64;
+        if !wait_readable(&[from.as_fd()], left) {
             return None;
         }
         let mut part = [0; 65536];

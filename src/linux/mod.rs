@@ -1,10 +1,35 @@
-//! What is asked of the kernel: system calls, `/proc`, signals, and the one child that may hang
-//! in our stead.
+//! What is asked of the kernel. The only folder of the command where `unsafe` is allowed, and there
+//! only in the files whose first lines say so.
+//!
+//! | module | asked for |
+//! |---|---|
+//! | [`clock`] | time, and sleep |
+//! | [`mapping`] | shared memory, and safe views of it |
+//! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
+//! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
+//! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
+//! | [`file`] | locks, cached attributes, random bytes |
+//! | [`priority`] | how urgently the kernel runs us |
+//! | [`terminal`] | the window's size |
+//! | [`signals`] | the signals that end a freeze, as a descriptor |
+//! | [`fork`] | children of our own |
+//! | [`fanotify`] | changes to files |
+//! | [`procfs`] | `/proc` |
+//! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
 
 pub mod bounded_child;
+pub mod clock;
+pub mod fanotify;
+pub mod file;
+pub mod foreign;
+pub mod fork;
+pub mod futex;
 pub mod helper;
-pub mod helper_child;
+pub mod mapping;
+pub mod membarrier;
+pub mod poll;
+pub mod priority;
+pub mod process;
 pub mod procfs;
 pub mod signals;
-pub mod start_time;
-pub mod sys;
+pub mod terminal;

@@ -1,54 +1,46 @@
 //! SIGINT, SIGTERM and SIGHUP as a descriptor: they are asked for between steps
 //! and can never end us with the barrier up.
 
-use crate::outcome::fault::{CONFIG, Fault, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The signals that end a freeze.
 pub struct Signals {
     fd: SignalFd,
-    taken: Option<i32>,
+    received: Option<i32>,
 }
 
 fn ours() -> SigSet {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        set.add(signal);
-    }
-    set
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 
 impl Signals {
     /// From now on they wait to be asked for.
-    pub fn block() -> Result<Signals> {
-        let made = ours()
-            .thread_block()
-            .and_then(|()| {
-                SignalFd::with_flags(&ours(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            })
-            .map_err(|e| Fault::new(CONFIG, format!("cannot hold signals back: {e}")))?;
-        Ok(Signals { fd: made, taken: None })
+    pub fn block() -> io::Result<Signals> {
+        ours().thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Signals { fd: SignalFd::with_flags(&ours(), flags)?, received: None })
     }
 
-    /// The first of them that came, if one did. Stays.
-    pub fn came(&mut self) -> Option<i32> {
-        if self.taken.is_none()
+    /// The first of them that was received, if one was. Stays.
+    pub fn received(&mut self) -> Option<i32> {
+        if self.received.is_none()
             && let Ok(Some(info)) = self.fd.read_signal()
         {
-            self.taken = Some(info.ssi_signo as i32);
+            self.received = Some(info.ssi_signo as i32);
         }
-        self.taken
+        self.received
     }
 
-    /// Becomes readable when one comes.
-    pub fn fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+    /// Becomes readable when one is received.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
 /// In a child, before it becomes the command: as if we had never blocked them.
-pub fn unblock_in_child() -> std::io::Result<()> {
-    ours().thread_unblock().map_err(std::io::Error::from)
+pub fn unblock_in_child() -> io::Result<()> {
+    ours().thread_unblock().map_err(io::Error::from)
 }

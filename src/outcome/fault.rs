@@ -1,28 +1,10 @@
 //! An error with its exit code and a message that says what to do.
 
+pub use crate::outcome::exit::{
+    CONFIG, ESCAPE, NO_PROCESS, NOT_DRAINED, NOT_EXECUTABLE, NOT_FOUND, PERMISSION, TOKEN, USAGE,
+};
 use crate::outcome::verdict::Verdict;
 use std::fmt;
-
-/// The command was not used as it must be.
-pub const USAGE: u8 = 64;
-/// An escape was seen, or an ungated writer.
-pub const ESCAPE: u8 = 65;
-/// No gated process.
-pub const NOBODY: u8 = 69;
-/// Not drained; nothing is held any longer.
-pub const NOT_DRAINED: u8 = 75;
-/// A stale or foreign token.
-pub const TOKEN: u8 = 76;
-/// Permission.
-pub const PERMISSION: u8 = 77;
-/// Configuration: something on disk is not as it must be.
-pub const CONFIG: u8 = 78;
-/// The limit passed before the thaw.
-pub const EXPIRED: u8 = 124;
-/// The command to run is not executable.
-pub const NOT_EXECUTABLE: u8 = 126;
-/// The command to run was not found.
-pub const NOT_FOUND: u8 = 127;
 
 /// What went wrong, and the exit code that says so.
 #[derive(Debug)]
@@ -48,6 +30,11 @@ impl Fault {
             _ => CONFIG,
         };
         Fault::new(code, format!("{what}: {error}"))
+    }
+
+    /// Without signals that can be asked for there is no freeze and no screen.
+    pub fn signals(error: std::io::Error) -> Self {
+        Fault::new(CONFIG, format!("cannot hold signals back: {error}"))
     }
 }
 

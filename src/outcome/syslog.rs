@@ -5,16 +5,16 @@
 //! and in the report all the same.
 
 use crate::outcome::fault::Fault;
-use crate::outcome::report::Record;
-use crate::outcome::verdict::{Verdict, VerdictLine};
+use crate::outcome::record::{Record, VerdictLine};
+use crate::outcome::verdict::Verdict;
 use std::ffi::OsString;
 use std::os::unix::net::UnixDatagram;
 
 const SOCKET: &str = "/dev/log";
 /// For tests alone: another socket, or none if it is empty.
 const SOCKET_OF_A_TEST: &str = "WRITEGATE_TEST_LOG_SOCKET";
-/// The facility `daemon`.
-const DAEMON: u8 = 3 << 3;
+/// The facility.
+const FACILITY: i32 = libc::LOG_DAEMON;
 
 /// Says what became of a freeze.
 pub fn freeze(record: &Record) {
@@ -36,25 +36,27 @@ pub fn refused(gates: &str, fault: &Fault) {
     send(severity(Verdict::Unproven), &text);
 }
 
-/// 6 info, 4 warning: no snapshot that is to be trusted, 3 error: one that is not.
-fn severity(verdict: Verdict) -> u8 {
+/// A warning: there is no snapshot that is to be trusted. An error: there is one that is not.
+fn severity(verdict: Verdict) -> i32 {
     match verdict {
-        Verdict::Consistent => 6,
-        Verdict::Busy | Verdict::NotQuiet | Verdict::NotDrained | Verdict::CrashConsistent => 4,
+        Verdict::Consistent => libc::LOG_INFO,
+        Verdict::Busy | Verdict::NotQuiet | Verdict::NotDrained | Verdict::CrashConsistent => {
+            libc::LOG_WARNING
+        }
         Verdict::Interrupted
         | Verdict::Unproven
         | Verdict::Ungated
         | Verdict::Escaped
-        | Verdict::Expired => 3,
+        | Verdict::Expired => libc::LOG_ERR,
     }
 }
 
-fn send(severity: u8, text: &str) {
+fn send(severity: i32, text: &str) {
     let path = std::env::var_os(SOCKET_OF_A_TEST).unwrap_or_else(|| OsString::from(SOCKET));
     if path.is_empty() {
         return;
     }
-    let message = format!("<{}>writegate[{}]: {text}", DAEMON | severity, std::process::id());
+    let message = format!("<{}>writegate[{}]: {text}", FACILITY | severity, std::process::id());
     let _ = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.connect(&path)?;

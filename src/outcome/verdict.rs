@@ -1,11 +1,10 @@
-//! The verdict: what a freeze may claim about the snapshot, and the line and exit
-//! code that say so.
+//! The table of verdicts: what a freeze may claim about the snapshot, its exit code, and what
+//! to do. `docs/admin/verdicts.md` shows the same rows, which a test holds.
 
-use crate::duration::show_ms;
-use crate::outcome::fault;
+use crate::outcome::exit;
 use serde::{Deserialize, Serialize};
 
-/// What may be claimed.
+/// What may be claimed, the better before the worse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Verdict {
@@ -17,7 +16,7 @@ pub enum Verdict {
     Busy,
     /// It did not become quiet, as was required; nothing was held.
     NotQuiet,
-    /// Somebody stayed in flight; the command was not run.
+    /// Something stayed in flight; the command was not run.
     NotDrained,
     /// A signal came; the snapshot, if any, is not to be trusted.
     Interrupted,
@@ -31,44 +30,159 @@ pub enum Verdict {
     Expired,
 }
 
-impl Verdict {
+/// How a verdict exits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Exit {
+    /// By this code.
+    Code(u8),
+    /// As the snapshot command did.
+    Commands,
+    /// By the signal that came.
+    Signal,
+}
+
+/// What there is to know of one verdict.
+struct Entry {
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test holds the order by it"))]
+    verdict: Verdict,
     /// As it is printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Consistent => "CONSISTENT",
-            Verdict::CrashConsistent => "CRASH_CONSISTENT",
-            Verdict::Busy => "BUSY",
-            Verdict::NotQuiet => "NOT_QUIET",
-            Verdict::NotDrained => "NOT_DRAINED",
-            Verdict::Interrupted => "INTERRUPTED",
-            Verdict::Unproven => "UNPROVEN",
-            Verdict::Ungated => "UNGATED",
-            Verdict::Escaped => "ESCAPED",
-            Verdict::Expired => "EXPIRED",
-        }
+    name: &'static str,
+    exit: Exit,
+    /// Which limit it ran into, by its option.
+    limit: Option<&'static str>,
+    /// What it says of the snapshot, and what to do: two cells of the table in the documents.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the documents alone"))]
+    cells: [&'static str; 2],
+}
+
+/// In the order of [`Verdict`].
+const ALL: [Entry; 10] = [
+    Entry {
+        verdict: Verdict::Consistent,
+        name: "CONSISTENT",
+        exit: Exit::Code(0),
+        limit: None,
+        cells: ["can be trusted: every set of writes is whole", "keep it"],
+    },
+    Entry {
+        verdict: Verdict::CrashConsistent,
+        name: "CRASH_CONSISTENT",
+        exit: Exit::Commands,
+        limit: Some("drain"),
+        cells: [
+            "was taken without a drain, as asked (`--policy crash-consistent`)",
+            "as good as after a power cut, no better",
+        ],
+    },
+    Entry {
+        verdict: Verdict::Busy,
+        name: "BUSY",
+        exit: Exit::Code(exit::NOT_DRAINED),
+        limit: Some("queue"),
+        cells: [
+            "was not taken: another freeze had the gate for all of `--queue`",
+            "look at the other one (`writegate status`); stagger the jobs, or a longer `--queue`",
+        ],
+    },
+    Entry {
+        verdict: Verdict::NotQuiet,
+        name: "NOT_QUIET",
+        exit: Exit::Code(exit::NOT_DRAINED),
+        limit: Some("wait-quiet"),
+        cells: [
+            "was not taken: no quiet moment within `--wait-quiet`, and `--require quiet` asked for \
+             one",
+            "a longer wait, a quieter hour, or without `--require quiet`",
+        ],
+    },
+    Entry {
+        verdict: Verdict::NotDrained,
+        name: "NOT_DRAINED",
+        exit: Exit::Code(exit::NOT_DRAINED),
+        limit: Some("drain"),
+        cells: [
+            "was not taken (`--policy abort`)",
+            "look at what blocks: pid, program, call, file, age are printed, also of one that was \
+             in the way and has ended since; run `writegate rehearse`; a longer `--drain`, more \
+             `--retries`, a quieter moment, or a profile line if a lock is held for life",
+        ],
+    },
+    Entry {
+        verdict: Verdict::Interrupted,
+        name: "INTERRUPTED",
+        exit: Exit::Signal,
+        limit: None,
+        cells: [
+            "cannot be trusted, if there is one: a signal came to writegate",
+            "the gate was opened first; take a new snapshot",
+        ],
+    },
+    Entry {
+        verdict: Verdict::Unproven,
+        name: "UNPROVEN",
+        exit: Exit::Code(exit::TOKEN),
+        limit: None,
+        cells: [
+            "unknown: the keeper between `freeze` and `thaw` was killed, and what it saw is lost",
+            "the gate is open again; take a new snapshot",
+        ],
+    },
+    Entry {
+        verdict: Verdict::Ungated,
+        name: "UNGATED",
+        exit: Exit::Code(exit::ESCAPE),
+        limit: None,
+        cells: [
+            "cannot be trusted: a process without the library has a protected file open for \
+             writing, or holds one of the service's write locks",
+            "as above",
+        ],
+    },
+    Entry {
+        verdict: Verdict::Escaped,
+        name: "ESCAPED",
+        exit: Exit::Code(exit::ESCAPE),
+        limit: None,
+        cells: [
+            "cannot be trusted: a change was seen in the window",
+            "the process is named; start it through `writegate exec`, or see `writegate doctor`",
+        ],
+    },
+    Entry {
+        verdict: Verdict::Expired,
+        name: "EXPIRED",
+        exit: Exit::Code(exit::EXPIRED),
+        limit: Some("limit"),
+        cells: [
+            "cannot be trusted: the limit passed before the thaw, writers went on",
+            "make the command faster or `-t` longer; set this snapshot aside (`--on-untrusted`)",
+        ],
+    },
+];
+
+impl Verdict {
+    fn entry(self) -> &'static Entry {
+        &ALL[self as usize]
     }
 
-    /// Its exit code. An interrupted freeze exits by its signal.
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// Its exit code. An interrupted freeze exits by its signal, which is SIGINT where none is
+    /// known.
     pub fn code(self) -> u8 {
-        match self {
-            Verdict::Consistent | Verdict::CrashConsistent => 0,
-            Verdict::Busy | Verdict::NotQuiet | Verdict::NotDrained => fault::NOT_DRAINED,
-            Verdict::Interrupted => 130,
-            Verdict::Unproven => fault::TOKEN,
-            Verdict::Ungated | Verdict::Escaped => fault::ESCAPE,
-            Verdict::Expired => fault::EXPIRED,
+        match self.entry().exit {
+            Exit::Code(code) => code,
+            Exit::Commands => 0,
+            Exit::Signal => exit::by_signal(libc::SIGINT),
         }
     }
 
     /// Which of the limits it ran into, by its option.
     pub fn limit_hit(self) -> Option<&'static str> {
-        match self {
-            Verdict::Busy => Some("queue"),
-            Verdict::NotQuiet => Some("wait-quiet"),
-            Verdict::NotDrained | Verdict::CrashConsistent => Some("drain"),
-            Verdict::Expired => Some("limit"),
-            _ => None,
-        }
+        self.entry().limit
     }
 
     /// Was the gate drained and closed?
@@ -76,107 +190,9 @@ impl Verdict {
         matches!(self, Verdict::Consistent | Verdict::Escaped | Verdict::Expired)
     }
 
-    /// Which of two is worse.
-    pub fn rank(self) -> u8 {
-        self as u8
-    }
-}
-
-/// How much of the service the gate covers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Coverage {
-    /// Everything that could be seen of the service is gated.
-    Full,
-    /// Some process, or some way to write, is not.
-    Partial,
-    /// Nothing is.
-    None,
-}
-
-impl Coverage {
-    /// As it is printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Coverage::Full => "full",
-            Coverage::Partial => "partial",
-            Coverage::None => "none",
-        }
-    }
-}
-
-/// The line for one gate.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct VerdictLine {
-    /// The gate's name.
-    pub gate: String,
-    /// What may be claimed.
-    pub verdict: Verdict,
-    /// How much is covered.
-    pub coverage: Coverage,
-    /// Number of this freeze on this gate.
-    pub generation: u64,
-    /// Raising the barrier to nothing in flight, ns.
-    pub drain_ns: u64,
-    /// Raising the barrier to lowering it, ns.
-    pub held_ns: u64,
-    /// Gated processes.
-    pub procs: usize,
-    /// Threads that waited at the barrier, at most at one time.
-    pub waiters: u32,
-    /// Processes that were let in so that the drain could end.
-    pub admitted: u32,
-    /// Changes that went past the closed gate.
-    pub escaped: u32,
-    /// The barrier was opened for a moment during the drain.
-    pub openings: u32,
-    /// With `--wait-quiet`: it became quiet before the barrier went up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quiet: Option<bool>,
-}
-
-impl VerdictLine {
-    /// Of a freeze of which nothing was measured.
-    pub fn unmeasured(gate: String, verdict: Verdict) -> VerdictLine {
-        VerdictLine {
-            gate,
-            verdict,
-            coverage: Coverage::None,
-            generation: 0,
-            drain_ns: 0,
-            held_ns: 0,
-            procs: 0,
-            waiters: 0,
-            admitted: 0,
-            escaped: 0,
-            openings: 0,
-            quiet: None,
-        }
-    }
-}
-
-impl std::fmt::Display for VerdictLine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "writegate: gate={} verdict={} coverage={} gen={} drain={} held={} procs={} waiters={} \
-             admitted={} escaped={}",
-            self.gate,
-            self.verdict.name(),
-            self.coverage.name(),
-            self.generation,
-            show_ms(self.drain_ns),
-            show_ms(self.held_ns),
-            self.procs,
-            self.waiters,
-            self.admitted,
-            self.escaped
-        )?;
-        match self.quiet {
-            None => Ok(()),
-            Some(true) => f.write_str(" quiet=yes"),
-            Some(false) => f.write_str(" quiet=no"),
-        }
+    /// The worst of these; none: of nothing.
+    pub fn worst(verdicts: impl Iterator<Item = Verdict>) -> Option<Verdict> {
+        verdicts.max_by_key(|verdict| *verdict as u8)
     }
 }
 
@@ -185,29 +201,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_verdict_has_its_row_and_code_in_the_documents() {
-        use Verdict::*;
-        let page = include_str!("../../docs/verdicts.md");
-        let all = [
-            Consistent,
-            CrashConsistent,
-            Busy,
-            NotQuiet,
-            NotDrained,
-            Interrupted,
-            Unproven,
-            Ungated,
-            Escaped,
-            Expired,
-        ];
-        for verdict in all {
-            let row = page.lines().find(|l| l.starts_with(&format!("| {} |", verdict.name())));
-            let code = row.expect("a row of its own").split('|').nth(2).unwrap_or("").trim();
-            match verdict {
-                CrashConsistent => assert_eq!(code, "the command's own"),
-                Interrupted => assert_eq!(code, "128 + signal"),
-                _ => assert_eq!(code, verdict.code().to_string(), "{}", verdict.name()),
+    fn every_verdict_has_its_row_in_the_table_and_in_the_documents() {
+        let page = include_str!("../../docs/admin/verdicts.md");
+        for (at, entry) in ALL.iter().enumerate() {
+            assert_eq!(entry.verdict as usize, at, "{}", entry.name);
+            assert_eq!(serde_json::to_value(entry.verdict).unwrap(), entry.name);
+            let exit = match entry.exit {
+                Exit::Code(code) => code.to_string(),
+                Exit::Commands => "the command's own".into(),
+                Exit::Signal => "128 + signal".into(),
+            };
+            let row = format!("| {} | {exit} | {} |", entry.name, entry.cells.join(" | "));
+            assert!(page.lines().any(|line| line == row), "not in docs/admin/verdicts.md: {row}");
+            if let Some(limit) = entry.limit {
+                assert!(page.contains(&format!("`--{limit}` |")), "{limit}");
             }
+        }
+        // The other rows of that table are in brackets: no verdict stands there that is none here.
+        let shouted = |cell: &str| cell.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        let names = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+        for name in names.filter(|name| shouted(name)) {
+            assert!(ALL.iter().any(|entry| entry.name == name), "{name}");
         }
     }
 }

@@ -38,7 +38,11 @@ class Result:
     notes: list = field(default_factory=list)           # printed under the table
 
 
+_PARTS = set()                                          # every part that `wanted` was asked about
+
+
 def wanted(options, part):
+    _PARTS.add(part)
     return options.only is None or part in options.only
 
 
@@ -103,6 +107,9 @@ def main(argv=None):
     facts = {**host(), "writegate": subject()}          # before our own load
     with procs.workspace(argv[0], keep=options.keep or None) as work:
         result = module.run(options, work)
+    if (unknown := [name for name in options.only or () if name not in _PARTS]):
+        print(f"no such part: {', '.join(unknown)}; there are: {', '.join(sorted(_PARTS))}", file=sys.stderr)
+        return 64
     said = [table.render(result.rows, result.header)] if result.rows else []
     said += result.notes
     said += [f"FAILED: {failure}" for failure in result.failures[:SHOWN]]

@@ -1,7 +1,7 @@
 //! The protocol with one rule left out at a time: each must be found out, or the
 //! model proves nothing.
 //!
-//! `cargo test -p writegate --test model_broken -- --nocapture --test-threads 1`
+//! `cargo test -p writegate-protocol-tests --test model_broken -- --nocapture --test-threads 1`
 //! prints how long each counterexample is; with MODEL_TRACE=1 also its steps.
 
 mod model;

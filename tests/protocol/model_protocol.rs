@@ -1,6 +1,6 @@
 //! The protocol as it is shipped, explored: no property may fail.
 //!
-//! `cargo test -p writegate --test model_protocol -- --nocapture --test-threads 1`
+//! `cargo test -p writegate-protocol-tests --test model_protocol -- --nocapture --test-threads 1`
 //! prints how many states each scenario has.
 
 mod model;

@@ -6,7 +6,7 @@
 //! write, not what they announce. The broken variants show that it can see.
 //!
 //! It takes a minute, up to 90 s on a busy machine.
-//! `cargo test -p writegate --test stress_barrier -- --nocapture` prints the counts.
+//! `cargo test -p writegate-protocol-tests --test stress_barrier -- --nocapture` prints the counts.
 
 mod barrier;
 

@@ -537,6 +537,10 @@ def main():
     a.add_argument("--seed", type=int, default=7)
     a.add_argument("-v", action="store_true")
     options = a.parse_args()
+    chosen = [case for case in CASES if fnmatch.fnmatch(case.__name__, options.only)]
+    if not chosen:
+        print(f"no case matches {options.only!r}: nothing was run", file=sys.stderr)
+        return 64
     passed = failed = skipped = 0
     build, run = Path(tempfile.mkdtemp(prefix="writegate-stress-bin-", dir=options.work)), None
     try:
@@ -547,9 +551,7 @@ def main():
                            check=True)
         options.mounts = build
         run = Run(options, build)
-        for case in CASES:
-            if not fnmatch.fnmatch(case.__name__, options.only):
-                continue
+        for case in chosen:
             begun = time.monotonic()
             try:
                 text = case(run)

@@ -8,17 +8,9 @@
 //! | `straight` | the straight way through an ordinary change |
 
 #[cfg(target_arch = "x86_64")]
-#[path = "x86_64/instructions.rs"]
-pub mod instructions;
+mod x86_64;
 #[cfg(target_arch = "x86_64")]
-#[path = "x86_64/memory_functions.rs"]
-mod memory_functions;
-#[cfg(target_arch = "x86_64")]
-#[path = "x86_64/straight.rs"]
-pub mod straight;
-#[cfg(target_arch = "x86_64")]
-#[path = "x86_64/trampoline.rs"]
-pub mod trampoline;
+pub use x86_64::{instructions, straight, trampoline};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("writegate's trampolines exist for x86_64 only so far");

@@ -182,7 +182,7 @@ pub fn opened_for_writing(fd: i32) -> bool {
     call!(nr::__NR_fcntl, fd, nr::F_GETFL, 0) as usize & nr::O_ACCMODE as usize > 0
 }
 
-/// mkdir, with this mode whatever the umask; the result does not matter to anybody here.
+/// mkdir, with this mode whatever the umask; the result does not matter here.
 ///
 /// # Safety
 /// As [`stat_at`].

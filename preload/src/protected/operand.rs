@@ -106,7 +106,7 @@ pub fn descriptor(fd: i32) -> bool {
 }
 
 /// `special`: also that of a pipe, socket or device. What is written to one goes
-/// elsewhere, but its name, mode and owner lie on storage like anybody's.
+/// elsewhere, but its name, mode and owner lie on storage like those of any file.
 fn of_descriptor(fd: i32, special: bool) -> bool {
     if confined::by_itself() {
         return unasked::may_be_protected(fd);

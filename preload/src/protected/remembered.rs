@@ -1,5 +1,6 @@
 //! Files about which one answer was found: sets that forget.
 
+use crate::hash::spread;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Files that were found to be protected, by a hash of device and inode. Only
@@ -17,7 +18,7 @@ impl Remembered {
     }
 
     fn key(dev: u64, ino: u64) -> u64 {
-        (dev.rotate_left(40) ^ ino).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+        spread(dev.rotate_left(40) ^ ino) | 1
     }
 
     /// Was it put in, and not pushed out since?

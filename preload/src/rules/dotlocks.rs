@@ -30,6 +30,7 @@ pub const MAKES_LOCK: u64 = 1;
 const REMOVES_LOCK: u64 = 2;
 
 /// Remembers which file a lock-like name stands for before it goes.
+///
 /// # Safety
 /// `name` is the program's path, a C string or null.
 pub unsafe fn note_removed_lock(
@@ -98,7 +99,7 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
     }
 }
 
-/// Whether a kernel lock of ours that guards writing lies on this file. A file that is
+/// Whether a kernel lock of this process that guards writing lies on this file. A file that is
 /// locked first and then linked under its `*.lock` name is no dotlock either: its maker
 /// unlinks the name only while it has the kernel's lock, and leaves that to the process that
 /// gets the lock next (Dovecot's `mailboxes.lock`). A dotlock of it would last for ever.

@@ -121,7 +121,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             }
             Rule::Attributes(n) => {
                 let fd = frame.arg(n) as i32;
-                // Not shown with its descriptor: the freezer forgives a pipe's.
+                // Not shown with its descriptor: the freezer disregards a pipe's.
                 announce(frame, None, SectionEffect::Begins, |_| Operand::Attributes(fd))
             }
             Rule::Paths(da, a, db, b) => names::rename(frame, da, a, db, b),

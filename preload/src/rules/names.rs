@@ -2,7 +2,7 @@
 //!
 //! Among them are those that make or remove a lock file: see [`super::dotlocks`].
 
-use super::arguments::{directory, path};
+use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
 use super::dotlocks::{MAKES_LOCK, gone_unannounced, note_removed_lock};
 use crate::announce::{PASS, announce};
 use crate::change::{SectionEffect, matters};
@@ -17,9 +17,6 @@ use crate::this_process::state::region;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::profile::{LockName, lock_like};
 
-const O_CREAT: u64 = linux_raw_sys::general::O_CREAT as u64;
-const O_EXCL: u64 = linux_raw_sys::general::O_EXCL as u64;
-const O_TRUNC: u64 = linux_raw_sys::general::O_TRUNC as u64;
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
 const O_TMPFILE_BIT: u64 = linux_raw_sys::general::__O_TMPFILE as u64;
 
@@ -35,7 +32,7 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         let name = lock_like(text);
         let exclusive = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
         frame.note[0] = (name == Some(LockName::Lock) && exclusive) as u64 * MAKES_LOCK;
-        let begins = if frame.note[0] != 0 || name == Some(LockName::HitchingPost) {
+        let effect = if frame.note[0] != 0 || name == Some(LockName::HitchingPost) {
             SectionEffect::None
         } else if flags & O_TRUNC == 0 && may_begin() && stat_at(dir, path).is_some() {
             // Only opened: whatever is written to it later is the change.
@@ -43,7 +40,7 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         } else {
             SectionEffect::Begins
         };
-        announce(frame, None, begins, |_| Operand::Opened(dir, path))
+        announce(frame, None, effect, |_| Operand::Opened(dir, path))
     }
 }
 
@@ -87,8 +84,8 @@ pub unsafe fn link(frame: &mut Frame, _da: u8, _a: u8, db: u8, b: u8) -> u64 {
         let Some(text) = program_string(new) else { return PASS };
         let is_lock = lock_like(text) == Some(LockName::Lock);
         frame.note[0] = is_lock as u64 * MAKES_LOCK;
-        let begins = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
-        announce(frame, None, begins, |_| Operand::Name(dir, new))
+        let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
+        announce(frame, None, effect, |_| Operand::Name(dir, new))
     }
 }
 
@@ -101,8 +98,8 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
         let Some(text) = program_string(name) else { return PASS };
         let kind = lock_like(text);
         note_removed_lock(frame, dir, name, kind);
-        let begins = if kind.is_some() { SectionEffect::None } else { SectionEffect::Begins };
-        let action = announce(frame, None, begins, |_| Operand::Name(dir, name));
+        let effect = if kind.is_some() { SectionEffect::None } else { SectionEffect::Begins };
+        let action = announce(frame, None, effect, |_| Operand::Name(dir, name));
         gone_unannounced(frame, action)
     }
 }

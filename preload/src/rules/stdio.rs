@@ -3,6 +3,7 @@
 //! Every output call may reach the kernel (buffer full, line or no buffering), so
 //! each is an entry. What is left in buffers at exit is covered by `hook::at_exit`.
 
+use super::arguments::{O_CREAT, O_EXCL, O_TRUNC};
 use super::descriptors::close_now;
 use crate::announce::{PASS, announce, take_back};
 use crate::change::SectionEffect;
@@ -16,10 +17,6 @@ use crate::resolve::libc::{STDERR, STDOUT, fileno, has_pending};
 use crate::this_process::state::{LOCKS_SEEN, region};
 use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::AT_FDCWD;
-
-const O_CREAT: u64 = linux_raw_sys::general::O_CREAT as u64;
-const O_EXCL: u64 = linux_raw_sys::general::O_EXCL as u64;
-const O_TRUNC: u64 = linux_raw_sys::general::O_TRUNC as u64;
 
 /// The open flags that an fopen mode means.
 ///

@@ -2,6 +2,7 @@
 
 use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::{family, slots};
+use crate::hash::spread;
 use crate::linux::files::fstat;
 use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
@@ -102,7 +103,7 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
         // time stamp counter: a program may have made it deadly to read that.
         Some(parent) => {
             let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ now();
-            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+            spread(seed).rotate_left(23)
         }
     };
     if let Some(parent) = parent {

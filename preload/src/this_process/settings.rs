@@ -90,8 +90,7 @@ impl<const N: usize> Text<N> {
 struct Once(UnsafeCell<Settings>);
 
 // SAFETY: written only by the one thread that has moved MODE from UNREADY to STARTING, and read
-// by others only after that thread has stored GATED there with release, which they have read
-// with acquire.
+// only after that thread has published the region with release.
 unsafe impl Sync for Once {}
 
 static SETTINGS: Once = Once(UnsafeCell::new(Settings {
@@ -104,8 +103,9 @@ static SETTINGS: Once = Once(UnsafeCell::new(Settings {
 
 /// What was configured. Only for a gated process.
 pub fn settings() -> &'static Settings {
-    // SAFETY: the only exclusive reference is the start's (`settings_mut`), which is gone when
-    // the process is gated; nothing before that asks for settings.
+    // SAFETY: the only exclusive reference is the start's (`settings_mut`). The start has used
+    // it for the last time before it publishes the region, and nothing asks for settings in a
+    // process without one.
     unsafe { &*SETTINGS.0.get() }
 }
 

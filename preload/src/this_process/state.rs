@@ -71,7 +71,7 @@ pub static SHARED_ONCE: AtomicBool = AtomicBool::new(false);
 /// The control page of a gated process.
 #[inline(always)]
 pub fn control() -> Option<&'static ControlPage> {
-    // SAFETY: null, or a mapping that is never unmapped once published.
+    // SAFETY: null, or a mapping that stays as long as the process lives, once it is published.
     unsafe { CONTROL.load(Ordering::Acquire).as_ref() }
 }
 
@@ -98,8 +98,9 @@ pub fn rank_flags() -> u32 {
 /// This process's own region, if it has one.
 #[inline(always)]
 pub fn region() -> Option<&'static Region> {
-    // SAFETY: null, or a mapping that stays at this address for life.
-    unsafe { WIPED.region.load(Ordering::Relaxed).as_ref() }
+    // SAFETY: null, or a mapping that stays at this address as long as the process lives. Acquire:
+    // a thread that sees the region sees the settings too.
+    unsafe { WIPED.region.load(Ordering::Acquire).as_ref() }
 }
 
 /// Sets a flag of this process's region, if it has one.

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_documents_explain_each_cause() {
-        let page = include_str!("../../../docs/doctor.md");
+        let page = include_str!("../../../docs/admin/doctor.md");
         let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
         for cause in Cause::ALL.iter().filter(|cause| **cause != Cause::Gated) {
             let named = format!("`{}`", cause.word());

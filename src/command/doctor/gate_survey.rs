@@ -2,13 +2,13 @@
 //! page, and which processes a freeze would hold against its snapshot.
 
 use super::selection;
-use crate::census::{Census, ProcessKind};
+use crate::census::kinds::ProcessKind;
+use crate::census::list::Census;
 use crate::command::arguments;
 use crate::evidence::{coverage, places::Places, writers};
-use crate::freeze::Options;
 use crate::freeze::session::look_around;
 use crate::gatedir::Gate;
-use crate::linux::helper_child::own_page;
+use crate::linux::helper::own_page;
 use crate::outcome::fault::{Fault, Result};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -82,8 +82,8 @@ impl GateSurvey {
         let (mut helper, census) = look_around(&gates)?;
         self.members(&census);
         self.outsiders(&census, name);
-        let options = Options { paths: arguments::protected_paths(None)?, ..Options::default() };
-        let places = Places::of(&gates[0], &census, 0, &mut helper, &options);
+        let paths = arguments::protected_paths(None)?;
+        let places = Places::of(&gates[0], &census, 0, &mut helper, &paths);
         for finding in writers::ungated_writers(&census, &places) {
             if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
                 self.outside.push(pid);

@@ -3,7 +3,9 @@
 
 use super::observation::{Environment, Observation, PreloadFault, named_library};
 use super::program_file;
-use crate::linux::{bounded_child, procfs, start_time};
+use crate::linux::bounded_child;
+use crate::linux::clock::wall_ns_of_ticks;
+use crate::linux::procfs::{self, environ, maps};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -46,12 +48,12 @@ fn look(pid: i32, control: &Path) -> Observation {
         exe: procfs::exe(pid),
         uid: procfs::uid(pid),
         cgroup: procfs::cgroup(pid).unwrap_or_default(),
-        started_ns: stat.as_ref().map_or(0, |s| start_time::wall_ns(s.start)),
+        started_ns: stat.as_ref().map_or(0, |s| wall_ns_of_ticks(s.start)),
         program_file: program_file::read(&proc.join("exe")),
         ..Observation::default()
     };
-    match fs::read(proc.join("maps")) {
-        Ok(bytes) => maps(&mut seen, &String::from_utf8_lossy(&bytes)),
+    match maps::read(pid) {
+        Ok(text) => mapped(&mut seen, &text),
         Err(e) => seen.maps_error = e.raw_os_error().or(Some(0)),
     }
     seen.secure_mode = fs::read(proc.join("auxv")).ok().and_then(|bytes| secure_mode(&bytes));
@@ -75,35 +77,24 @@ fn inside(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn maps(seen: &mut Observation, text: &str) {
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some(flags)) = (words.next(), words.next()) else { continue };
-        let (Some(_), Some(_), Some(ino)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
-        let ino = ino.parse().unwrap_or(0);
-        let Some(at) = line.find('/') else { continue };
-        let path = &line[at..];
-        let plain = path.strip_suffix(" (deleted)").unwrap_or(path);
+fn mapped(seen: &mut Observation, text: &str) {
+    for line in maps::lines(text).filter(|line| line.path.starts_with('/')) {
+        let plain = line.path_once();
         if plain.ends_with("/libwritegate.so") {
             seen.library = Some(plain.into());
             // Inode numbers say less: an overlay shows others in maps than in stat.
-            seen.library_replaced |= path != plain;
-        } else if flags.ends_with('s') && plain.ends_with("/control") && is_page(range) {
-            seen.control_page = Some((plain.into(), ino));
-        } else if flags.contains('x') && path == plain && ino != 0 {
+            seen.library_replaced |= line.path != plain;
+        } else if line.shared
+            && plain.ends_with("/control")
+            && line.size() == gate::control::SIZE as u64
+        {
+            seen.control_page = Some((plain.into(), line.ino));
+        } else if line.executable && line.path == plain && line.ino != 0 {
             seen.executable_files.push(plain.into());
         }
     }
     seen.executable_files.sort();
     seen.executable_files.dedup();
-}
-
-fn is_page(range: &str) -> bool {
-    let parse = |part: &str| u64::from_str_radix(part, 16).ok();
-    let ends = range.split_once('-').and_then(|(a, b)| Some((parse(a)?, parse(b)?)));
-    ends.is_some_and(|(start, end)| end - start == gate::control::SIZE as u64)
 }
 
 /// AT_SECURE in a 64-bit auxiliary vector.
@@ -115,14 +106,8 @@ fn secure_mode(auxv: &[u8]) -> Option<bool> {
 
 /// None if a title was written over it.
 fn variables(bytes: &[u8]) -> Option<Environment> {
-    let text = String::from_utf8_lossy(bytes);
-    let parts: Vec<&str> = text.split('\0').filter(|part| !part.is_empty()).collect();
-    if !bytes.is_empty() && !parts.iter().any(|part| part.contains('=')) {
-        return None;
-    }
-    let pairs = parts.into_iter().filter_map(|part| part.split_once('='));
-    let ours = pairs.filter(|(name, _)| name.starts_with("WRITEGATE_") || *name == "LD_PRELOAD");
-    Some(ours.map(|(name, value)| (name.into(), value.into())).collect())
+    let title = !bytes.is_empty() && !bytes.contains(&b'=');
+    (!title).then(|| environ::variables(bytes))
 }
 
 fn other_time_namespace(proc: &Path) -> bool {

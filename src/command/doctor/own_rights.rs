@@ -27,7 +27,7 @@ pub fn missing() -> Vec<MissingRight> {
     let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
         .ok()
         .and_then(|text| text.trim().parse().ok());
-    of(crate::linux::sys::euid(), capabilities, yama)
+    of(nix::unistd::geteuid().as_raw(), capabilities, yama)
 }
 
 fn of(uid: u32, capabilities: u64, yama: Option<u32>) -> Vec<MissingRight> {

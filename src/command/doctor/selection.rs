@@ -3,7 +3,7 @@
 use super::observe;
 use crate::command::servers::SERVERS;
 use crate::linux::procfs;
-use crate::outcome::fault::{Fault, NOBODY, Result};
+use crate::outcome::fault::{Fault, NO_PROCESS, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was asked about.
@@ -23,7 +23,7 @@ pub fn pids(selection: &Selection) -> Result<BTreeSet<i32>> {
         Selection::Gate => Ok(BTreeSet::new()),
         Selection::Tree(pid) => {
             if procfs::stat(*pid).is_none() {
-                return Err(Fault::new(NOBODY, format!("there is no process {pid}")));
+                return Err(Fault::new(NO_PROCESS, format!("there is no process {pid}")));
             }
             Ok(with_descendants(BTreeSet::from([*pid])))
         }
@@ -35,7 +35,7 @@ pub fn pids(selection: &Selection) -> Result<BTreeSet<i32>> {
             }
             if found.is_empty() {
                 return Err(Fault::new(
-                    NOBODY,
+                    NO_PROCESS,
                     format!(
                         "no process is in a control group of {unit}: is it running? Without \
                          systemd: `writegate doctor --pid PID-OF-ITS-MASTER`"

@@ -99,7 +99,7 @@ impl Survey {
     /// The exit code: could a freeze be trusted?
     pub fn code(&self) -> u8 {
         if self.processes.is_empty() {
-            return self.page_fault.as_ref().map_or(fault::NOBODY, |fault| fault.code);
+            return self.page_fault.as_ref().map_or(fault::NO_PROCESS, |fault| fault.code);
         }
         if self.count(Membership::NotGated) > 0 {
             return fault::ESCAPE;
@@ -107,7 +107,7 @@ impl Survey {
         match &self.page_fault {
             Some(fault) => fault.code,
             None if self.count(Membership::Unknown) > 0 => fault::PERMISSION,
-            None if self.count(Membership::Gated) == 0 => fault::NOBODY,
+            None if self.count(Membership::Gated) == 0 => fault::NO_PROCESS,
             None => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! The arguments of `writegate freeze`.
 
 use crate::duration;
-use crate::freeze::Require;
+use crate::evidence::wanted::Require;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub struct Args {
     /// Tell the command to stop (SIGTERM) when the limit passes
     #[arg(long)]
     pub(super) kill_late: bool,
-    /// Run this (by sh) when a snapshot was taken that cannot be trusted
+    /// Run this (by sh) when the command succeeded and its snapshot cannot be trusted; not when the
+    /// command failed: what lies there then is an earlier snapshot
     #[arg(long, value_name = "COMMAND")]
     pub(super) on_untrusted: Option<String>,
     /// What to do when the gate does not drain

@@ -16,7 +16,8 @@ pub use args::Args;
 
 use super::arguments::{gates, protected_paths, users};
 use crate::duration;
-use crate::freeze::{Options, Require};
+use crate::evidence::wanted::{Require, Wanted};
+use crate::freeze::options::Options;
 use crate::outcome::fault::{self, Fault, Result};
 use crate::outcome::syslog;
 use std::time::Duration;
@@ -51,10 +52,12 @@ fn options(args: &Args) -> Result<Options> {
         retries: args.retries,
         queue_ns: duration::ns(args.queue),
         wait_quiet_ns: args.wait_quiet.map_or(0, duration::ns),
-        paths: protected_paths(args.paths.as_deref())?,
         users: users(&args.users)?,
-        sync: args.sync,
-        require: args.require.clone(),
-        evidence: true,
+        evidence: Wanted {
+            gather: true,
+            paths: protected_paths(args.paths.as_deref())?,
+            sync: args.sync,
+            require: args.require.clone(),
+        },
     })
 }

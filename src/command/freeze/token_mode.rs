@@ -3,8 +3,8 @@
 
 use super::args::{Args, Policy};
 use crate::command::output::{print, say, show};
-use crate::freeze::Options;
 use crate::freeze::keeper::{self, Started};
+use crate::freeze::options::Options;
 use crate::outcome::fault::{Fault, Result, USAGE};
 
 /// Freezes and returns; the exit code.

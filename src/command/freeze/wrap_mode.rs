@@ -5,20 +5,21 @@
 
 use super::args::{Args, Policy};
 use crate::command::output::{say, show};
-use crate::drive::engine::Ended;
+use crate::drive::drain::DrainEnd;
+use crate::freeze::attempt::Freeze;
+use crate::freeze::options::Options;
 use crate::freeze::token::Token;
 use crate::freeze::wrapped::{self, About, End};
-use crate::freeze::{Freeze, Options};
-use crate::linux::sys;
+use crate::linux::clock;
 use crate::outcome::fault::{Fault, Result};
-use crate::outcome::report::{CommandRecord, Moment, Record};
+use crate::outcome::record::{CommandRecord, Moment, Record};
 use crate::outcome::syslog;
 use crate::outcome::verdict::Verdict;
 
 /// Freezes, runs the command, thaws; the exit code.
 pub fn freeze(args: &Args, options: Options) -> Result<u8> {
     wrapped::check(&args.command)?;
-    let (asked, asked_at) = (options.clone(), sys::now_ns());
+    let (asked, asked_at) = (options.clone(), clock::now_ns());
     let mut freeze = match Freeze::prepare(options) {
         Ok(freeze) => freeze,
         Err(fault) => {
@@ -31,21 +32,21 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
         return Ok(finish(args, freeze.record_all(Verdict::Ungated, None), None));
     }
     match freeze.begin() {
-        Ended::Drained => frozen(args, freeze),
-        Ended::Interrupted(signal) => {
+        DrainEnd::Drained => frozen(args, freeze),
+        DrainEnd::Interrupted(signal) => {
             let record = freeze.record_all(Verdict::Interrupted, None);
             Ok(finish(args, record, Some(128 + signal as u8)))
         }
-        Ended::NotQuiet => Ok(finish(args, freeze.record_all(Verdict::NotQuiet, None), None)),
-        Ended::NotDrained => not_drained(args, &mut freeze),
+        DrainEnd::NotQuiet => Ok(finish(args, freeze.record_all(Verdict::NotQuiet, None), None)),
+        DrainEnd::NotDrained => not_drained(args, &mut freeze),
     }
 }
 
 /// The gate is drained: runs the command, and thaws.
 fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     let about = about(&freeze);
-    let started = sys::now_ns();
-    let child = match wrapped::start(&args.command, &about, freeze.session.pace) {
+    let started = clock::now_ns();
+    let child = match wrapped::start(&args.command, &about, freeze.session.priority) {
         Ok(child) => child,
         Err(fault) => {
             freeze.thaw();
@@ -56,7 +57,7 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     let deadline = freeze.deadline();
     let Freeze { evidence, session, .. } = &mut freeze;
     let end = wrapped::wait(child, deadline, args.kill_late, session, evidence);
-    let ended = sys::now_ns();
+    let ended = clock::now_ns();
     let thawed = freeze.thaw();
     let (exit, signal) = match end? {
         End::Exited(status) => (wrapped::code(status), None),
@@ -74,11 +75,11 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
         None if record.verdict == Verdict::Expired || exit == 0 => record.verdict.code(),
         None => exit,
     };
-    let pace = freeze.session.pace;
+    let priority = freeze.session.priority;
     drop(freeze);
-    pace.resume();
+    priority.restore();
     if record.verdict != Verdict::Consistent {
-        on_untrusted(args, record.verdict, &about);
+        on_untrusted(args, record.verdict, exit, &about);
     }
     Ok(finish(args, record, Some(code)))
 }
@@ -89,10 +90,10 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
         return Ok(finish(args, freeze.record_all(Verdict::NotDrained, None), None));
     }
     let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
-    let started = sys::now_ns();
-    let status = wrapped::start(&args.command, &about, freeze.session.pace)?.wait();
+    let started = clock::now_ns();
+    let status = wrapped::start(&args.command, &about, freeze.session.priority)?.wait();
     let exit = wrapped::code(status.map_err(|e| Fault::io("cannot wait for the command", &e))?);
-    let command = command_record(args, exit, started, sys::now_ns());
+    let command = command_record(args, exit, started, clock::now_ns());
     let record = freeze.record_all(Verdict::CrashConsistent, Some(command));
     Ok(finish(args, record, Some(exit)))
 }
@@ -125,14 +126,22 @@ fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
 fn about(freeze: &Freeze) -> About {
     let token = Token {
         gates: freeze.session.gates.iter().map(|g| g.name.clone()).collect(),
-        deadlines: freeze.runs.iter().map(|run| run.deadline()).collect(),
+        deadlines: freeze.drains.iter().map(|run| run.deadline()).collect(),
         nonce: Token::fresh_nonce(),
     };
     About { gates: freeze.names(), token: token.to_string(), deadlines: freeze.deadlines() }
 }
 
-fn on_untrusted(args: &Args, verdict: Verdict, about: &About) {
+/// Only for what a command says that it has made: where it failed, what lies at that place
+/// may be the last good snapshot, and the usual thing to run here is one that deletes.
+fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
     let Some(command) = &args.on_untrusted else { return };
+    if exit != 0 {
+        say(&format!(
+            "the command ended with {exit}, so it is not known what it made: --on-untrusted was not run"
+        ));
+        return;
+    }
     let ran = std::process::Command::new("/bin/sh")
         .arg("-c")
         .arg(command)

@@ -1,11 +1,13 @@
 //! A gate and its processes, as they are now.
 
-use crate::census::blockers::{self, Blocker};
-use crate::census::{Census, Member};
+use crate::census::blockers;
+use crate::census::list::Census;
+use crate::census::member::Member;
 use crate::evidence::coverage;
 use crate::freeze::session::look_around;
 use crate::gatedir::{self, Gate};
-use crate::linux::{procfs, sys};
+use crate::linux::{clock, procfs};
+use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
 use gate::word::ProcessWord;
 use serde::Serialize;
@@ -88,7 +90,7 @@ impl GateStatus {
         let (_helper, census) = look_around(&gates)?;
         let [gate] = gates;
         let page = gate.page.get();
-        let (barrier, now) = (page.barrier.load(Acquire), sys::now_ns());
+        let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
         let ungated = coverage::ungated(&census, 0).into_iter();
         let old_page = census.detached.values().filter(|process| process.old_page.is_some());
         Ok(GateStatus {
@@ -119,7 +121,7 @@ fn process(member: &Member, census: &Census) -> ProcessStatus {
     let waiting = blockers::waiting(member);
     let state = match (blocking.first(), waiting.first()) {
         (Some(_), _) => "in-flight".to_owned(),
-        (None, Some(waits)) => waits.state.clone(),
+        (None, Some(waits)) => waits.state.name().to_owned(),
         (None, None) => "idle".to_owned(),
     };
     let view = member.view.as_ref();

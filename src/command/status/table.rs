@@ -1,8 +1,8 @@
 //! A gate as lines that a person reads.
 
 use super::gate_status::GateStatus;
-use crate::census::blockers::Blocker;
 use crate::command::output::Paint;
+use crate::outcome::blocker::Blocker;
 
 /// By what a barrier or a process does.
 fn painted(paint: Paint, state: &str, padded: &str) -> String {

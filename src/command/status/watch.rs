@@ -9,7 +9,7 @@ use super::table;
 use crate::command::output::Paint;
 use crate::duration;
 use crate::linux::signals::Signals;
-use crate::linux::sys;
+use crate::linux::{clock, poll, terminal};
 use crate::outcome::fault::{Fault, Result, USAGE};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
     if every < MOST_OFTEN {
         return Err(Fault::new(USAGE, "--watch: not more often than every 100ms"));
     }
-    let mut signals = Signals::block()?;
+    let mut signals = Signals::block().map_err(Fault::signals)?;
     let screen = std::io::stdout().is_terminal();
     let mut out = std::io::stdout();
     let mut begin = if screen { [HIDE_CURSOR, CLEAR].concat() } else { String::new() };
@@ -52,16 +52,16 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
 
 /// Waits for so long; the signal that ended it.
 fn wait(signals: &mut Signals, ns: u64) -> Option<i32> {
-    let until = sys::now_ns().saturating_add(ns);
+    let until = clock::now_ns().saturating_add(ns);
     loop {
-        if let Some(signal) = signals.came() {
+        if let Some(signal) = signals.received() {
             return Some(signal);
         }
-        let left = until.saturating_sub(sys::now_ns());
+        let left = until.saturating_sub(clock::now_ns());
         if left == 0 {
             return None;
         }
-        sys::wait_readable(&[signals.fd()], left.div_ceil(1_000_000).min(10_000) as i32);
+        poll::wait_readable(&[signals.fd()], left.div_ceil(1_000_000).min(10_000));
     }
 }
 
@@ -77,7 +77,7 @@ fn drawn(statuses: &[Result<GateStatus>], every: Duration) -> String {
             Err(fault) => lines.push(fault.message.clone()),
         }
     }
-    let (rows, columns) = sys::window().unwrap_or((24, 80));
+    let (rows, columns) = terminal::window().unwrap_or((24, 80));
     // The last row stays free: a newline there would scroll.
     let room = rows.saturating_sub(1).max(2);
     if lines.len() > room {
@@ -143,7 +143,7 @@ fn logged(statuses: &[Result<GateStatus>]) -> String {
 
 /// The time of day, UTC, to the second.
 fn time() -> String {
-    let seconds = sys::wall_ns() / 1_000_000_000;
+    let seconds = clock::wall_ns() / 1_000_000_000;
     let (days, of_day) = ((seconds / 86_400) as i64, seconds % 86_400);
     // Days to a date: years begin in March, so that the odd day is the last one.
     let from_0000_03_01 = days + 719_468;

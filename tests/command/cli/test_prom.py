@@ -134,7 +134,7 @@ class Prometheus(unittest.TestCase):
             for label in selected + grouped:
                 self.assertIn(label, labels[names[0]], expression)
         self.assertEqual(there - asked, set(), "emitted, and shown nowhere")
-        page = (CHECKOUT / "docs/monitoring.md").read_text()
+        page = (CHECKOUT / "docs/admin/monitoring.md").read_text()
         documented = set(re.findall(r"^\| `(writegate_\w+)", page, re.M))
         self.assertEqual(documented, set(families))
 

@@ -164,7 +164,7 @@ class Verdicts(unittest.TestCase):
 
     def test_every_field_of_the_report_is_documented(self):
         self.rig.worker("idle")
-        page = (CHECKOUT / "docs/report.md").read_text()
+        page = (CHECKOUT / "docs/admin/report.md").read_text()
         record = self.rig.freeze("--wait-quiet", "5s", command=["sleep", "0.05"]).record
         parts = [record, record["gates"][0], record["quiet"], record["command"],
                  record["gates"][0]["processes"][0], record["asked"]]

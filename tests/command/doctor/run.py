@@ -272,7 +272,7 @@ def old_control_page(b):
     shutil.rmtree(b.dir / "mail")
     b.healthy()
     code, row = b.about(pid)
-    expect(row, code, "old-page", "a control page of gate mail that was replaced since: it is deaf",
+    expect(row, code, "old-page", "a control page of gate mail that was replaced since: it is detached",
            "restart the service")
     code, found, _ = b.doctor("-g", "mail")
     assert pid in [row["pid"] for row in found["processes"]], "the gate's own list must name it too"
@@ -476,6 +476,9 @@ def main():
                 passed += 1
             finally:
                 bench.stop()
+    if not passed + failed + skipped:
+        print(f"no case matches {only!r}: nothing was run", file=sys.stderr)
+        return 64
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

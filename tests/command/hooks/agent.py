@@ -80,7 +80,8 @@ def test_qemu_ga_copies_a_whole_image(rig):
             whole(at / "mail")
     rig.configure(last=str(rig.folder / "last"))
     with_agent(rig, installed(rig), work)
-    assert "verdict=CONSISTENT" in (rig.folder / "last").read_text()
+    assert (rig.folder / "last").read_text() == "0\n"
+    assert json.loads((rig.folder / "last.json").read_text())["verdict"] == "CONSISTENT"
 
 
 def test_qemu_ga_sees_a_late_thaw(rig):

@@ -1,5 +1,6 @@
 """The real ansible-core with two hosts (two gate directories on this machine): all or none."""
 import json
+import re
 
 import pypi
 from rig import ROOT, run, whole
@@ -10,7 +11,7 @@ PLAYBOOK = ROOT / "contrib/ansible/snapshot.yml"
 class Hosts:
     """Two writers under two gates of one name in two directories."""
 
-    def __init__(self, rig, hold=(0.003, 0.003)):
+    def __init__(self, rig, hold=(0.003, 0.003), own_commands=False):
         self.rig, self.trees, self.snapshots = rig, [], []
         inventory = ["[mail]"]
         for number in range(2):
@@ -30,15 +31,18 @@ class Hosts:
                 "writegate_untrusted": f"btrfs subvolume delete {snapshot}", "writegate_limit": "60s",
                 "writegate_drain": "2s",
             }
+            if own_commands:
+                del values["writegate_snapshot"], values["writegate_untrusted"]
             words = " ".join(f"{key}='{value}'" for key, value in values.items())
             inventory.append(f"host{number} {words}")
         self.inventory = rig.folder / "inventory"
         self.inventory.write_text("\n".join(inventory) + "\n")
 
-    def play(self, **more):
+    def play(self, path="", **more):
         extra = [word for key, value in more.items() for word in ("-e", f"{key}={value}")]
         env = self.rig.environment(ANSIBLE_LOCAL_TEMP=self.rig.folder / "tmp", ANSIBLE_REMOTE_TEMP=self.rig.folder / "tmp",
                                    ANSIBLE_NOCOLOR="1", LC_ALL="C.UTF-8")
+        env["PATH"] = f"{path}:{env['PATH']}" if path else env["PATH"]
         return run(pypi.program("ansible-playbook"), "-i", self.inventory, PLAYBOOK, *extra, check=False, env=env,
                    timeout=300)
 
@@ -71,9 +75,23 @@ def test_ansible_one_host_does_not_drain(rig):
 
 
 def test_ansible_one_host_is_late(rig):
+    """With the commands of the playbook itself, by stand-ins: each play has a name of its own and touches no other."""
     pypi.program("ansible-playbook")
-    hosts = Hosts(rig)
-    done = hosts.play(writegate_limit="1500ms",
-                      writegate_snapshot="'sleep 2.5'", writegate_untrusted=f"'touch {rig.folder}/untrusted'")
+    hosts = Hosts(rig, own_commands=True)
+    bin_dir, log = rig.folder / "bin", rig.folder / "log"
+    bin_dir.mkdir()
+    for name, more in ("btrfs", "sleep 2.5"), ("mv", ""):
+        (bin_dir / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{log}\n{more}\n')
+        (bin_dir / name).chmod(0o755)
+    # A report of yesterday, which must not speak for today.
+    for number in range(2):
+        (rig.folder / f"report{number}.json").write_text("{}")
+    done = hosts.play(path=f"{bin_dir}:/usr/bin:/bin", writegate_limit="1500ms")
     assert done.returncode != 0 and "do not trust this set" in done.stdout, done.stdout[-1500:]
-    assert (rig.folder / "untrusted").exists()
+    lines = log.read_text().splitlines()
+    taken = [line.rsplit(" ", 1) for line in lines if line.startswith("btrfs")]
+    [name] = {name for _, name in taken}
+    assert re.fullmatch(r"/srv/\.writegate-\d{8}T\d{6}Z", name) and len(taken) == 2, lines
+    assert [line for line in lines if line.startswith("mv")] == [f"mv -T {name} {name}.untrusted"] * 2, lines
+    reports = [json.loads((rig.folder / f"report{number}.json").read_text()) for number in range(2)]
+    assert all(report["verdict"] == "EXPIRED" for report in reports), reports

@@ -93,14 +93,18 @@ class Rig:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WRITEGATE_", "LD_"))}
         env.update(WRITEGATE_DIR=str(self.dir), WRITEGATE_HOOK_CONF=str(self.conf), HOME=str(self.folder),
                    WRITEGATE_HOOK_STATE=str(self.state), PATH=f"{BIN}:{os.environ['PATH']}",
-                   WRITEGATE_AROUND=str(ROOT / "contrib/around/writegate-around"))
+                   WRITEGATE_AROUND=str(ROOT / "contrib/around/writegate-around"),
+                   WRITEGATE_SNAPSHOT=str(ROOT / "contrib/snapshot/writegate-snapshot"),
+                   WRITEGATE_ZFS_MARK=str(ROOT / "contrib/zfs/writegate-zfs-mark"))
         env.update(more)
         return {k: str(v) for k, v in env.items()}
 
-    def write(self, hold=0.003, gate="mail", directory=None, tree=None):
+    def write(self, hold=0.003, gate="mail", directory=None, tree=None, paths=None):
         """Starts a writer; one that holds for long never drains."""
         env = self.environment(LD_PRELOAD=BIN / "libwritegate.so", WRITEGATE_GATE=gate)
         env["WRITEGATE_DIR"] = str(directory or self.dir)
+        if paths:
+            env["WRITEGATE_PATHS"] = str(paths)
         tree = tree or self.tree
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(tree), str(hold)], env=env,
                                    stdout=subprocess.PIPE)

@@ -1,10 +1,10 @@
-"""borgmatic (Debian's 1.x and PyPI's 2.x) with borg, restic, btrbk and rsnapshot: the real programs."""
+"""borgmatic (Debian's 1.x and PyPI's 2.x) with borg: the real programs."""
 import json
 import shutil
-import time
-from pathlib import Path
 
+import bad
 import pypi
+from harm import btrfs, every_bad_run
 from rig import ROOT, need, run, whole
 
 
@@ -33,21 +33,29 @@ def borg_repository(rig):
     return repository
 
 
-def config_1(rig, repository, snapshot, freeze):
-    config = rig.folder / "borgmatic.yaml"
-    config.write_text(f"""
-location:
-    source_directories: [{snapshot}]
-    repositories: [{repository}]
-hooks:
-    before_backup:
-        - {json.dumps(freeze)}
-    after_backup:
-        - btrfs -q subvolume delete {snapshot}
-    on_error:
-        - "! test -d {snapshot} || btrfs -q subvolume delete {snapshot}"
-""")
-    return config
+def contrib(rig, snapshot, part):
+    """A part of the file as it is printed, with this rig's places."""
+    text = (ROOT / "contrib/borgmatic/writegate.yaml").read_text()
+    text = part(text)
+    assert "writegate-snapshot create" in text and "writegate-snapshot delete" in text, text
+    return (text.replace("/usr/local/sbin/writegate-snapshot", str(ROOT / "contrib/snapshot/writegate-snapshot"))
+            .replace("/srv/mail", str(rig.tree)).replace("/srv/.writegate-borgmatic", str(snapshot)))
+
+
+def bad_runs(rig, call, repository, only):
+    """In none of them may an archive come or go, nor may anything be pruned. `borg` writes its words down."""
+    log = rig.folder / "borg.log"
+    path = bad.stand_in(rig, "borg", shutil.which("borg"))["PATH"]
+    (rig.folder / "before/borg").write_text(f'#!/bin/sh\necho "$*" >>{log}\nexec {shutil.which("borg")} "$@"\n')
+    btrfs(rig)
+    pruned = lambda: [line for line in log.read_text().splitlines() if line.startswith("prune ")]  # noqa: E731
+    assert call(PATH=path).returncode == 0 and pruned(), log.read_text()
+    names = archives(rig, repository)
+    log.write_text("")
+    for name, _ in every_bad_run(rig, call, lambda: archives(rig, repository), {"PATH": path},
+                                 dict.fromkeys([69, 75, 78, 124, 65, 5], None), only):
+        assert not pruned(), f"{name}: {log.read_text()}"
+    return names
 
 
 def test_borgmatic_1_snapshot_in_before_backup(rig):
@@ -55,24 +63,25 @@ def test_borgmatic_1_snapshot_in_before_backup(rig):
     version = run("/usr/bin/borgmatic", "--version").stdout.strip()
     assert version.startswith("1."), f"Debian's borgmatic is {version}: mend this test"
     repository, snapshot = borg_repository(rig), rig.volume / "snap"
+    config = rig.folder / "borgmatic.yaml"
+
+    def configure(hooks):
+        config.write_text(f"location:\n    source_directories: [{snapshot}]\n    repositories: [{repository}]\n"
+                          f"retention:\n    keep_daily: 1\n{hooks}")
+    text = contrib(rig, snapshot, lambda text: text[text.index("# hooks:"):].replace("# ", ""))
+    configure(text)
+    call = lambda **env: run("sh", "-c", 'borgmatic() { /usr/bin/borgmatic -c "$0" "$@"; }; '  # noqa: E731
+                             "borgmatic create && borgmatic prune", config, check=False, env=borg_environment(rig, **env))
     rig.write()
-    freeze = f"writegate freeze -g mail --retries 0 -- btrfs -q subvolume snapshot -r {rig.tree} {snapshot} || exit 1"
-    run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, freeze), "create",
-        env=borg_environment(rig))
-    [name] = archives(rig, repository)
+    [name] = bad_runs(rig, call, repository, ("the server is stopped", "late"))
     whole(extract(rig, repository, name))
     assert not snapshot.exists()
-
+    # And the fact for which `|| exit 1` stands there: 75 is taken for no error.
     rig.stop_writers()
     rig.write(hold=60)
-    freeze = freeze.replace("--retries 0", "--retries 0 --drain 200ms")
-    done = run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, freeze), "create", check=False,
-               env=borg_environment(rig))
-    assert done.returncode != 0 and archives(rig, repository) == [name], done.stderr
-    # And the fact for which `|| exit 1` stands there: 75 is taken for no error.
-    bare = freeze.replace(" || exit 1", "")
-    done = run("/usr/bin/borgmatic", "-c", config_1(rig, repository, snapshot, bare), "create", check=False,
-               env=borg_environment(rig))
+    rig.configure(options="--drain 200ms --retries 0")
+    configure(text.replace(" || exit 1", ""))
+    done = call()
     assert done.returncode == 0, f"75 is an error now: say so in contrib/borgmatic ({done.stderr})"
     assert archives(rig, repository) == [name]
 
@@ -118,115 +127,10 @@ def test_borgmatic_2_own_btrfs_snapshots(rig):
 def test_borgmatic_2_commands(rig):
     borgmatic = pypi.program("borgmatic")
     repository, snapshot = borg_repository(rig), rig.volume / "snap"
+    extra = contrib(rig, snapshot, lambda text: text[text.index("\ncommands:"):text.index("# The same for borgmatic 1.x")])
+    config = config_2(rig, repository, f"keep_daily: 1\n{extra}", snapshot)
     rig.write()
-    extra = (ROOT / "contrib/borgmatic/writegate.yaml").read_text()
-    extra = extra[extra.index("\ncommands:"):extra.index("# The same for borgmatic 1.x")]
-    extra = (extra.replace("-g default", "-g mail --retries 0 --drain 300ms").replace("/srv/mail", str(rig.tree))
-             .replace("/srv/.writegate-snapshot", str(snapshot)))
-    config = config_2(rig, repository, extra, snapshot)
-    run(borgmatic, "-c", config, "create", env=borg_environment(rig))
-    [name] = archives(rig, repository)
+    call = lambda **env: run(borgmatic, "-c", config, "create", "prune", check=False, env=borg_environment(rig, **env))  # noqa: E731
+    [name] = bad_runs(rig, call, repository, ("does not drain", "the first of two gates, forged words"))
     whole(extract(rig, repository, name))
     assert not snapshot.exists()
-    rig.stop_writers()
-    rig.write(hold=60)
-    done = run(borgmatic, "-c", config, "create", check=False, env=borg_environment(rig))
-    assert done.returncode != 0 and archives(rig, repository) == [name], done.stdout + done.stderr
-    assert not snapshot.exists()
-
-
-def test_restic_wrapped(rig):
-    need("restic")
-    repository, snapshot = rig.folder / "restic", rig.volume / "snap"
-    more = {"RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD": "x", "RESTIC_CACHE_DIR": rig.folder / "cache"}
-    run("restic", "init", env=rig.environment(**more))
-    rig.write()
-    script = "restic/writegate-restic"
-    for _ in range(2):
-        rig.hook(script, rig.tree, snapshot, "--tag", "mail", **more)
-    assert not snapshot.exists()
-    run("restic", "restore", "latest", "--target", rig.folder / "out", env=rig.environment(**more))
-    whole(next(path.parent for path in (rig.folder / "out").rglob("a")))
-    count = lambda: len(json.loads(run("restic", "snapshots", "--json", env=rig.environment(**more)).stdout))  # noqa: E731
-    assert count() == 2
-
-    rig.stop_writers()
-    rig.write(hold=60)
-    rig.configure(options="--drain 200ms --retries 0")
-    done = rig.hook(script, rig.tree, snapshot, check=False, **more)
-    assert done.returncode == 75 and count() == 2 and not snapshot.exists(), (done.returncode, done.stderr)
-
-
-def test_btrbk_split_in_two(rig):
-    need("btrbk")
-    (rig.volume / "snaps").mkdir()
-    (rig.volume / "target").mkdir()
-    config = rig.folder / "btrbk.conf"
-    config.write_text(f"""timestamp_format long-iso
-lockfile {rig.folder}/btrbk.lock
-snapshot_dir snaps
-snapshot_preserve_min latest
-snapshot_preserve no
-target_preserve_min all
-volume {rig.volume}
-  subvolume mail
-    target send-receive {rig.volume}/target
-""")
-    rig.write()
-    before = rig.freezes()
-    for _ in range(2):
-        rig.hook("btrbk/writegate-btrbk", "-c", config)
-        time.sleep(1.1)
-    received = sorted((rig.volume / "target").iterdir())
-    assert len(received) == 2 and rig.freezes() == before + 2, (received, rig.freezes() - before)
-    for tree in received:
-        whole(tree)
-    kept = list((rig.volume / "snaps").iterdir())
-    assert len(kept) == 1, f"btrbk resume cleans up: {kept}"
-
-    rig.stop_writers()
-    rig.write(hold=60)
-    rig.configure(options="--drain 200ms --retries 0")
-    done = rig.hook("btrbk/writegate-btrbk", "-c", config, check=False)
-    assert done.returncode == 75 and "nothing is sent" in done.stderr, (done.returncode, done.stderr)
-    assert len(list((rig.volume / "target").iterdir())) == 2
-
-
-def test_rsnapshot_with_lvm_stand_ins(rig):
-    """The real rsnapshot; LVM by stand-ins (btrfs below), since these machines have no device mapper."""
-    need("rsnapshot", "rsync")
-    bin_dir, at, snapshot = rig.folder / "bin", rig.folder / "mnt", rig.volume / "snap"
-    bin_dir.mkdir()
-    at.mkdir()
-    stand_ins = {
-        "lvcreate": f"exec btrfs -q subvolume snapshot -r {rig.tree} {snapshot}",
-        "lvremove": f"exec btrfs -q subvolume delete {snapshot}",
-        "mount": f"exec mount --bind {snapshot} {at}",
-        "umount": f"exec umount {at}",
-    }
-    for name, body in stand_ins.items():
-        (bin_dir / name).write_text(f"#!/bin/sh\n{body}\n")
-        (bin_dir / name).chmod(0o755)
-    config = rig.folder / "rsnapshot.conf"
-    rows = [("config_version", "1.2"), ("snapshot_root", f"{rig.folder}/backups/"), ("cmd_rsync", shutil.which("rsync")),
-            ("retain", "daily", "3"), ("lockfile", f"{rig.folder}/rsnapshot.pid"),
-            ("linux_lvm_cmd_lvcreate", ROOT / "contrib/rsnapshot/writegate-lvcreate"),
-            ("linux_lvm_cmd_lvremove", bin_dir / "lvremove"), ("linux_lvm_cmd_mount", bin_dir / "mount"),
-            ("linux_lvm_cmd_umount", bin_dir / "umount"), ("linux_lvm_snapshotsize", "100M"),
-            ("linux_lvm_snapshotname", "rsnapshot"), ("linux_lvm_vgpath", "/dev"), ("linux_lvm_mountpath", at),
-            ("backup", "lvm://vg0/mail/", "mail/")]
-    config.write_text("".join("\t".join(str(field) for field in row) + "\n" for row in rows))
-    rig.write()
-    before = rig.freezes()
-    more = {"LVCREATE": bin_dir / "lvcreate"}
-    run("rsnapshot", "-c", config, "daily", env=rig.environment(**more))
-    assert rig.freezes() == before + 1
-    whole(next(path.parent for path in (rig.folder / "backups/daily.0").rglob("a")))
-
-    rig.stop_writers()
-    rig.write(hold=60)
-    rig.configure(options="--drain 200ms --retries 0")
-    done = run("rsnapshot", "-c", config, "daily", check=False, env=rig.environment(**more))
-    assert done.returncode != 0 and not snapshot.exists(), done.stdout + done.stderr
-    newest = Path(rig.folder / "backups/daily.0/mail")
-    assert not newest.exists() or not any(newest.iterdir()) or done.returncode, "a backup of nothing"

@@ -173,6 +173,9 @@ def main():
             else:
                 print(f"ok      {name}", flush=True)
                 passed += 1
+    if not passed + failed:
+        print(f"no case matches {args.only!r}: nothing was run", file=sys.stderr)
+        return 64
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 

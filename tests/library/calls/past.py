@@ -1,5 +1,5 @@
 """What gets past the gate, in one place: why, and what the freeze says of it. run.py tries each of these
-ways and writes docs/gets-past.md from what it saw; a way that is no longer seen to get past fails there.
+ways and writes docs/admin/gets-past.md from what it saw; a way that is no longer seen to get past fails there.
 """
 import os
 

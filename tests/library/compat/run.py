@@ -105,6 +105,9 @@ def main():
             for text in r.odd[:20]:
                 print("     " + text.replace("\n", "\n     ")[:600])
             report[mode]["odd freezes"] = [t[:600] for t in r.odd[:20]]
+    if o.only and results and not any(r.tests for r in results.values()):
+        print(f"no program matches {o.only!r}: nothing was run", file=sys.stderr)
+        return 64
     bad = unsteady = total = 0
     if "bare" in results:
         for j in left_out:

@@ -179,6 +179,9 @@ def main():
             sys.stdout.flush()
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if not passed + failed + skipped:
+        print(f"no case matches {o.only!r}: nothing was run", file=sys.stderr)
+        return 64
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

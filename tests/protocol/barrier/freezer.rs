@@ -2,6 +2,7 @@
 
 use super::Fault;
 use super::world::{ALIVE, FIRST_CHILD, FREE, PAIRS, Random, SETS, World, fence_everybody, now_ns};
+use crossbeam_utils::Backoff;
 use gate::admission::Admission;
 use gate::admission::{Grant, must_revoke};
 use gate::control::ANY_SEQUENCE;
@@ -259,13 +260,9 @@ impl Freezer {
                 }
             }
         }
-        let mut turns = 0;
+        let backoff = Backoff::new();
         while !held.is_empty() && now_ns() < until {
-            turns += 1;
-            if turns > 20_000 {
-                // SAFETY: no arguments.
-                unsafe { libc::sched_yield() };
-            }
+            backoff.snooze();
             held.retain(|(region, slot, word)| {
                 let region = &self.world.regions[*region];
                 let now = ThreadWord(region.slots[*slot].word.load(Acquire));
@@ -383,8 +380,7 @@ impl Freezer {
                 Action::Pause => {
                     pauses += 1;
                     if pauses > 20 {
-                        // SAFETY: no arguments.
-                        unsafe { libc::sched_yield() };
+                        std::thread::yield_now();
                     } else {
                         self.dawdle(100);
                     }

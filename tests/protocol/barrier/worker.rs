@@ -4,6 +4,7 @@ use super::Fault;
 use super::world::{
     ALIVE, DEAD, FIRST_CHILD, PAIRS, REGIONS, Random, Region, World, now_ns, register,
 };
+use crossbeam_utils::Backoff;
 use gate::entry::{Enclosing, Look, Patience, may_pass};
 use gate::region::Slot;
 use gate::word::{Doing, ProcessWord, ThreadWord};
@@ -130,7 +131,7 @@ impl Worker {
             {
                 turns += 1;
                 if turns > self.world.spins.load(Relaxed) {
-                    give_way();
+                    std::thread::yield_now();
                 } else {
                     spin_loop();
                 }
@@ -187,8 +188,9 @@ impl Worker {
         // First come, first served, as the kernel does it: else two could pass the
         // lock to and fro, each of them admitted, and a third wait without end.
         let ticket = self.world.locks[lock].tickets.fetch_add(1, AcqRel);
+        let backoff = Backoff::new();
         while self.world.locks[lock].serves.load(Acquire) != ticket && self.world.going_on() {
-            give_way();
+            backoff.snooze();
         }
         // One lock at a time is shown: enough for who waits for it.
         self.region.holds.store(lock as u64 + 1, Relaxed);
@@ -255,11 +257,6 @@ impl Worker {
         self.unlock(set);
         self.dawdle(20_000);
     }
-}
-
-fn give_way() {
-    // SAFETY: no arguments.
-    unsafe { libc::sched_yield() };
 }
 
 /// A step of the process word, as the library makes it.
@@ -391,8 +388,9 @@ fn turn(me: &mut Worker, job: Job) {
         Job::Asker { set } => {
             me.section(set, |me| {
                 let number = world.asked.fetch_add(1, AcqRel) + 1;
+                let backoff = Backoff::new();
                 while world.answered.load(Acquire) < number && world.going_on() {
-                    give_way();
+                    backoff.snooze();
                 }
                 me.dawdle(100);
             });

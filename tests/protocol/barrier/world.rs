@@ -1,5 +1,6 @@
 //! The shared memory of one run, and who works in it.
 
+use crossbeam_utils::CachePadded;
 use gate::control::{ControlPage, SIZE};
 use gate::region::{Header, Slot};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -33,9 +34,7 @@ pub const ALIVE: u32 = 1;
 /// Its process is gone.
 pub const DEAD: u32 = 2;
 
-/// Two numbers that agree outside a call, or outside a section. A line each, so
-/// that counting costs the neighbours nothing.
-#[repr(C, align(128))]
+/// Two numbers that agree outside a call, or outside a section.
 pub struct Pair {
     pub first: AtomicU64,
     pub second: AtomicU64,
@@ -44,7 +43,6 @@ pub struct Pair {
 }
 
 /// A lock of the shared memory.
-#[repr(C, align(128))]
 pub struct Lock {
     pub tickets: AtomicU32,
     pub serves: AtomicU32,
@@ -55,9 +53,10 @@ pub struct Lock {
 pub struct World {
     pub control: ControlPage,
     pub regions: [Region; REGIONS],
-    pub pairs: [Pair; PAIRS],
-    pub sets: [Pair; SETS],
-    pub locks: [Lock; SETS],
+    /// A cache line each, so that counting costs the neighbours nothing.
+    pub pairs: [CachePadded<Pair>; PAIRS],
+    pub sets: [CachePadded<Pair>; SETS],
+    pub locks: [CachePadded<Lock>; SETS],
     pub next_child: AtomicU32,
     /// A request and its answer between two processes.
     pub asked: AtomicU64,

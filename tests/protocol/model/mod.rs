@@ -12,7 +12,7 @@
 //!
 //! The decisions are the shipped ones (`gate::{word, entry, control, standing,
 //! drain}`); only the order of steps is written here a second time. See
-//! docs/models.md for what is modelled and what is not.
+//! docs/developer/models.md for what is modelled and what is not.
 
 #![allow(dead_code)]
 

@@ -1,0 +1,42 @@
+//! What a process was when it was last looked at.
+
+/// What a process was when it was last looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProcessKind {
+    /// Member of this gate, at this place.
+    Member(usize, usize),
+    /// Shares its parent's memory: may become something of its own any moment.
+    Sharing,
+    /// None of ours so far: between exec and our constructor, perhaps. Nothing that
+    /// /proc/PID/stat shows changes when that has run.
+    Undecided,
+    /// None of ours, in this image.
+    Other,
+    /// A kernel thread: never anything else.
+    Kernel,
+    /// Dead, and not reaped: under this start time never anything else.
+    Dead,
+}
+
+/// A process that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Start time.
+    pub start: u64,
+    /// Image.
+    pub image: u64,
+    /// What it was.
+    pub kind: ProcessKind,
+}
+
+/// A process that ought to be gated and is not, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Detached {
+    /// Process.
+    pub pid: i32,
+    /// Its name.
+    pub comm: String,
+    /// The gate of which it maps a control page that was replaced; none: it has
+    /// the library and maps no page of ours, which may be another gate's business.
+    pub old_page: Option<usize>,
+}

@@ -1,0 +1,282 @@
+//! All members of all gates, and everything else that was looked at.
+
+use crate::census::kinds::{Detached, ProcessKind, Seen};
+use crate::census::member::Member;
+use crate::census::region::MappedRegion;
+use crate::linux::helper::owner::Helper;
+use crate::linux::helper::protocol::{Looked, RegionFound};
+use crate::linux::poll::readable;
+use crate::linux::process::pidfd_open;
+use crate::linux::procfs::{self, Stat};
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// All members of all gates.
+#[derive(Default)]
+pub struct Census {
+    /// Members by gate. Places never change; the dead stay, for their children's
+    /// ancestry.
+    pub gates: Vec<Vec<Member>>,
+    /// Everything that was looked at.
+    pub seen: HashMap<i32, Seen>,
+    /// Have the library loaded and map no present page of ours.
+    pub detached: HashMap<i32, Detached>,
+    /// Could not be looked into because we may not.
+    pub denied: HashSet<i32>,
+    /// Newcomers by gate that the drain has not been told of yet.
+    pub newcomers: Vec<u32>,
+    /// Are gated by, or map a page of, another gate.
+    pub elsewhere: HashSet<i32>,
+    /// Those that died inside a section: gate, process, program.
+    died: Vec<(usize, i32, String)>,
+    /// Only processes of these users are waited for; none: of all.
+    pub users: Option<HashSet<u32>>,
+    /// Processes of our own.
+    pub ours: HashSet<i32>,
+}
+
+impl Census {
+    /// An empty census for so many gates.
+    pub fn new(gates: usize) -> Census {
+        Census {
+            gates: (0..gates).map(|_| Vec::new()).collect(),
+            newcomers: vec![0; gates],
+            ours: HashSet::from([std::process::id() as i32]),
+            ..Census::default()
+        }
+    }
+
+    /// Members of a gate that are still there.
+    pub fn alive(&self, gate: usize) -> impl Iterator<Item = &Member> {
+        self.gates[gate].iter().filter(|m| !m.gone && !m.outsider)
+    }
+
+    /// Members of a gate that are not waited for.
+    pub fn outsiders(&self, gate: usize) -> impl Iterator<Item = &Member> {
+        self.gates[gate].iter().filter(|m| !m.gone && m.outsider)
+    }
+
+    /// Any process may map a control page and never be idle: one that is not of the users
+    /// that were named is reported, never waited for.
+    fn is_outsider(&self, pid: i32) -> bool {
+        let Some(users) = &self.users else { return false };
+        procfs::uid(pid).is_none_or(|uid| uid != 0 && !users.contains(&uid))
+    }
+
+    /// Looks at these processes and takes them in.
+    pub fn look(&mut self, helper: &mut Helper, pids: &[i32]) {
+        let mut before: HashMap<i32, (Stat, Option<OwnedFd>)> = HashMap::new();
+        let helper_pid = helper.pid();
+        for &pid in pids {
+            if self.ours.contains(&pid) || pid == helper_pid {
+                continue;
+            }
+            // The handle and the image first, the look after: what happens in
+            // between shows as a change later, never as something missed.
+            let handle = pidfd_open(pid).ok();
+            let Some(stat) = procfs::stat(pid) else { continue };
+            let (start, image) = (stat.start, stat.image);
+            if stat.kernel {
+                self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Kernel });
+            } else if !stat.is_dead() {
+                before.insert(pid, (stat, handle));
+            } else if self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
+                // Where orphans are not reaped there are hundreds.
+                self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
+            }
+        }
+        let asked: Vec<i32> = before.keys().copied().collect();
+        for (looked, fd) in helper.look(&asked) {
+            let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
+            if procfs::stat(looked.pid).is_none_or(|now| now.start != stat.start) {
+                continue;
+            }
+            self.take_in(looked, fd, stat, handle);
+        }
+        self.link_parents();
+    }
+
+    fn take_in(
+        &mut self,
+        looked: Looked,
+        fd: Option<OwnedFd>,
+        stat: Stat,
+        handle: Option<OwnedFd>,
+    ) {
+        let pid = looked.pid;
+        self.denied.remove(&pid);
+        self.detached.remove(&pid);
+        self.elsewhere.remove(&pid);
+        if looked.any_page && looked.page.is_none() && looked.other_page.is_none() {
+            self.elsewhere.insert(pid);
+        }
+        if looked.error.is_some_and(|e| e == libc::EACCES || e == libc::EPERM) {
+            self.denied.insert(pid);
+        }
+        let old = match self.seen.get(&pid) {
+            Some(&Seen { kind: ProcessKind::Member(gate, at), start, .. })
+                if start == stat.start =>
+            {
+                Some((gate, at))
+            }
+            _ => None,
+        };
+        let (start, image) = (stat.start, stat.image);
+        let kind = match looked.page {
+            None => self.take_in_ungated(&looked, stat, old),
+            Some(_) if looked.region == RegionFound::Shared => ProcessKind::Sharing,
+            Some(gate) => {
+                let member = self.new_member(&looked, fd, stat, handle);
+                ProcessKind::Member(gate, self.place(member, gate, old))
+            }
+        };
+        self.seen.insert(pid, Seen { start, image, kind });
+    }
+
+    /// It maps no page of ours. `old`: the member that it was.
+    fn take_in_ungated(
+        &mut self,
+        looked: &Looked,
+        stat: Stat,
+        old: Option<(usize, usize)>,
+    ) -> ProcessKind {
+        let pid = looked.pid;
+        if looked.other_page.is_some() || looked.library {
+            let detached = Detached { pid, comm: stat.comm, old_page: looked.other_page };
+            self.detached.insert(pid, detached);
+        }
+        if let Some((gate, at)) = old {
+            let member = &mut self.gates[gate][at];
+            if member.execs_under_a_lock() {
+                // Between exec and our constructor it maps nothing of ours, and holds
+                // its lock: its set is half-done until it shows.
+                member.unknown = true;
+                return ProcessKind::Member(gate, at);
+            }
+            member.gone = true;
+            self.newcomers[gate] += 1;
+        }
+        if looked.decided { ProcessKind::Other } else { ProcessKind::Undecided }
+    }
+
+    fn new_member(
+        &self,
+        looked: &Looked,
+        fd: Option<OwnedFd>,
+        stat: Stat,
+        pidfd: Option<OwnedFd>,
+    ) -> Member {
+        let copied = looked.region == RegionFound::Copied;
+        let view = fd.and_then(|fd| MappedRegion::new(&fd, copied).ok());
+        Member {
+            pid: looked.pid,
+            stat,
+            pidfd,
+            nonce: view.as_ref().map_or(0, MappedRegion::nonce),
+            parent_nonce: view.as_ref().map_or(0, MappedRegion::parent_nonce),
+            view,
+            denied: match looked.region {
+                RegionFound::Denied(error) => Some(error),
+                _ => None,
+            },
+            parent: None,
+            fresh_fork: looked.region == RegionFound::Inherited,
+            gone: false,
+            outsider: self.is_outsider(looked.pid),
+            unknown: false,
+            disregarded: Vec::new(),
+            locks_gone: None,
+            settled: None,
+            overdue_before: 0,
+        }
+    }
+
+    /// Puts a member where it was, or behind the others; its place.
+    fn place(&mut self, mut member: Member, gate: usize, old: Option<(usize, usize)>) -> usize {
+        match old {
+            // After an exec the region does not say any more whose child it is.
+            Some((was, at)) if was == gate => {
+                let old = &mut self.gates[gate][at];
+                if member.parent_nonce == 0 {
+                    member.parent_nonce = old.parent_nonce;
+                }
+                // Same region, same word: still on its way into exec.
+                if old.nonce == member.nonce && old.unknown {
+                    member.unknown = member.announces_exec();
+                }
+                // A child that had done nothing is a newcomer once it has.
+                // One with another region shows other numbers than the passes saw:
+                // they count for nothing, and are made again.
+                if old.fresh_fork && !member.fresh_fork || old.nonce != member.nonce {
+                    self.newcomers[gate] += 1;
+                }
+                *old = member;
+                at
+            }
+            _ => {
+                if let Some((was, at)) = old {
+                    self.gates[was][at].gone = true;
+                }
+                self.newcomers[gate] += 1;
+                self.gates[gate].push(member);
+                self.gates[gate].len() - 1
+            }
+        }
+    }
+
+    /// Finds the parent of each: by what the region says, else by the kernel.
+    fn link_parents(&mut self) {
+        for members in &mut self.gates {
+            let by_nonce: HashMap<u64, usize> =
+                members.iter().enumerate().map(|(at, m)| (m.nonce, at)).collect();
+            let by_pid: HashMap<i32, usize> = members
+                .iter()
+                .enumerate()
+                .filter(|(_, m)| !m.gone)
+                .map(|(at, m)| (m.pid, at))
+                .collect();
+            for (at, member) in members.iter_mut().enumerate() {
+                let parent = member.parent_nonce;
+                let told = (parent != 0).then(|| by_nonce.get(&parent)).flatten();
+                let parent = told.or_else(|| by_pid.get(&member.stat.ppid)).copied();
+                member.parent = parent.filter(|parent| *parent != at);
+            }
+        }
+    }
+
+    /// Those that died inside a section while we looked.
+    pub fn died_in_section(&self, gate: usize) -> Vec<(i32, String)> {
+        let of_gate = self.died.iter().filter(|(at, ..)| *at == gate);
+        of_gate.map(|(_, pid, program)| (*pid, program.clone())).collect()
+    }
+
+    /// Notes which have died. True if one has.
+    pub fn remove_dead(&mut self) -> bool {
+        let mut some = false;
+        for (gate, members) in self.gates.iter_mut().enumerate() {
+            let watched: Vec<(usize, BorrowedFd<'_>)> = members
+                .iter()
+                .enumerate()
+                .filter(|(_, m)| !m.gone)
+                .filter_map(|(at, m)| m.pidfd.as_ref().map(|fd| (at, fd.as_fd())))
+                .collect();
+            let fds: Vec<BorrowedFd<'_>> = watched.iter().map(|(_, fd)| *fd).collect();
+            let states = watched.iter().map(|(at, _)| *at).zip(readable(&fds));
+            let dead: Vec<usize> = states.filter(|(_, dead)| *dead).map(|(at, _)| at).collect();
+            some |= !dead.is_empty();
+            for at in dead {
+                let member = &mut members[at];
+                member.gone = true;
+                if member.is_cut_by_death() {
+                    self.died.push((gate, member.pid, member.stat.comm.clone()));
+                }
+            }
+            // Without handles (old kernels): pid and start time.
+            for m in members.iter_mut().filter(|m| !m.gone && m.pidfd.is_none()) {
+                m.gone = procfs::stat(m.pid).is_none_or(|s| s.start != m.stat.start || s.is_dead());
+                some |= m.gone;
+            }
+        }
+        some
+    }
+}

@@ -1,0 +1,50 @@
+//! What is in flight, put down while it can be seen what it holds: one that ends in the last
+//! moment is named all the same.
+
+use crate::census::blockers;
+use crate::drive::progress::GateDrain;
+use crate::drive::session::Session;
+use crate::linux::clock;
+use crate::outcome::blocker::Blocker;
+use gate::view::ProcessView;
+
+/// It is put down with its locks and paths once it has not moved for so long ...
+const NAMED_AFTER_NS: u64 = 15_000_000;
+/// ... and whatever moves in so many last moments of a drain.
+const NAMED_BEFORE_NS: u64 = 100_000_000;
+
+impl Session {
+    /// Puts it down, if it is time to.
+    pub(super) fn name_those_in_flight(&self, at: usize, drain: &mut GateDrain) {
+        let now = clock::now_ns();
+        let late = now + NAMED_BEFORE_NS >= drain.drain_until;
+        let stuck = now.saturating_sub(drain.moved_at) >= NAMED_AFTER_NS;
+        if drain.named_digest == drain.last.stuck_digest {
+            drain.named_at = now;
+            return;
+        }
+        if !(late || stuck) {
+            return;
+        }
+        drain.named_digest = drain.last.stuck_digest;
+        let named = self.in_flight(at, drain);
+        if !named.is_empty() {
+            (drain.named, drain.named_at) = (named, now);
+        }
+    }
+
+    /// What was in flight in the pass that was just read, or let in for something that was.
+    pub(super) fn in_flight(&self, at: usize, drain: &GateDrain) -> Vec<Blocker> {
+        let views = drain.reading.views();
+        let members = self.census.gates[at].iter().zip(&views);
+        let let_in = |p: &ProcessView| drain.grants.iter().any(|grant| grant.holds_for(p));
+        members
+            .filter(|(m, _)| !m.gone && !m.outsider)
+            .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
+                (true, _) => blockers::of_one_in_flight(member),
+                (false, true) => vec![blockers::let_in(member)],
+                (false, false) => Vec::new(),
+            })
+            .collect()
+    }
+}

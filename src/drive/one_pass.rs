@@ -1,0 +1,50 @@
+//! One pass over a gate: every region is read, sections that count as over are marked, and
+//! `gate::summary` makes one summary of it.
+
+use crate::census::disregard;
+use crate::drive::barrier;
+use crate::drive::progress::GateDrain;
+use crate::drive::quiesce::{self, Proof};
+use crate::drive::session::Session;
+use crate::drive::settled;
+use crate::linux::clock;
+use gate::control::Rank;
+use gate::summary::{Summary, summarize};
+
+impl Session {
+    /// One pass over the regions of gate `at`.
+    pub fn pass(&mut self, at: usize, drain: &mut GateDrain) -> Summary {
+        self.refresh(at);
+        drain.reading.read(&mut self.census.gates[at]);
+        settled::judge(&mut self.census.gates[at], &mut drain.reading);
+        let mut summary = summarize(&drain.reading.views(), &drain.grants);
+        if summary.in_flight > 0 {
+            // Work on a slow disk moves no word, and is no deadlock.
+            summary.stuck_digest ^= drain.activity;
+        }
+        if drain.machine.awaits_quiesced() {
+            self.look_whether_quiesced(at, drain, &mut summary);
+        }
+        if summary.stuck_digest != drain.last.stuck_digest {
+            drain.moved_at = clock::now_ns();
+        }
+        drain.waiters = drain.waiters.max(summary.held);
+        drain.last = summary;
+        summary
+    }
+
+    fn look_whether_quiesced(&self, at: usize, drain: &mut GateDrain, summary: &mut Summary) {
+        let members = &self.census.gates[at];
+        let others = self.census.alive(at).filter(|member| member.rank() == Rank::Last);
+        if others.take(quiesce::LOOKS_A_PASS).any(disregard::at_work) {
+            // On its way to a call, between two words.
+            drain.note_activity();
+        }
+        summary.others ^= drain.activity;
+        let proof = match barrier::first_wait(self.gates[at].page.get()) {
+            None => Proof::NotAtWork,
+            Some(_) => Proof::WaitsForOthers,
+        };
+        summary.quiesced = quiesce::reached(members, drain, proof);
+    }
+}

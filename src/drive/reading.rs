@@ -1,0 +1,189 @@
+//! What one pass reads: every word of every region of a gate, made into what
+//! `gate::summary` judges.
+
+use crate::census::member::{Member, announces_exec, is_calling};
+use gate::control::Rank;
+use gate::view::{LockFile, ProcessView, ThreadView};
+use gate::word::{Doing, ProcessWord, ThreadWord};
+use std::ops::Range;
+use std::sync::atomic::Ordering::Acquire;
+
+/// A word that a thread showed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShownWord {
+    /// Place of its process in the census.
+    pub member: usize,
+    /// Slot of the thread.
+    pub slot: usize,
+    /// What it showed.
+    pub word: ThreadWord,
+}
+
+/// What a pass read; reused from pass to pass.
+#[derive(Default)]
+pub struct Reading {
+    /// At the thaw a word that says "exec" is the past of an image that is gone, or
+    /// of one that changes nothing on its way out: no call.
+    exec_is_past: bool,
+    /// At the thaw, after a fence, a thread that asks has not been let pass so far.
+    asking_is_waiting: bool,
+    threads: Vec<ThreadView>,
+    holds: Vec<LockFile>,
+    members: Vec<MemberReading>,
+}
+
+/// One member, as it was read.
+struct MemberReading {
+    nonce: u64,
+    process: ProcessWord,
+    lock_sequence: u64,
+    threads: Range<usize>,
+    holds: Range<usize>,
+    overflow: u32,
+    overflow_entries: u64,
+    parent: Option<usize>,
+    rank: Rank,
+    settled: bool,
+    fresh_fork: bool,
+    unknown: bool,
+    gone: bool,
+}
+
+impl Reading {
+    /// From now on only those count that passed. `fenced`: one that had passed by now
+    /// shows it.
+    pub fn at_thaw(&mut self, fenced: bool) {
+        self.exec_is_past = true;
+        self.asking_is_waiting = fenced;
+    }
+
+    /// Reads all members.
+    pub fn read(&mut self, members: &mut [Member]) {
+        self.threads.clear();
+        self.holds.clear();
+        self.members.clear();
+        for member in members {
+            let reading = self.read_one(member);
+            self.members.push(reading);
+        }
+    }
+
+    fn read_one(&mut self, member: &mut Member) -> MemberReading {
+        let (threads_from, holds_from) = (self.threads.len(), self.holds.len());
+        let mut reading = MemberReading {
+            nonce: member.nonce,
+            process: ProcessWord::default(),
+            // The dead hold no admission: no real sequence is ever this.
+            lock_sequence: u64::MAX - 1,
+            threads: threads_from..threads_from,
+            holds: holds_from..holds_from,
+            overflow: 0,
+            overflow_entries: 0,
+            parent: member.parent,
+            rank: Rank::Last,
+            settled: false,
+            fresh_fork: member.fresh_fork,
+            unknown: member.unknown,
+            gone: member.gone || member.outsider,
+        };
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.outsider) else {
+            return reading;
+        };
+        let header = view.header();
+        for (at, slot) in view.slots().iter().enumerate() {
+            let word = ThreadWord(slot.word.load(Acquire));
+            let waits_for = (word.doing() == Doing::LockWait).then(|| LockFile {
+                dev: slot.wait_dev.load(Acquire),
+                ino: slot.wait_ino.load(Acquire),
+            });
+            let disregarded = is_calling(word) && member.disregards(at, word.0);
+            let mut thread = ThreadView { word, waits_for, disregarded };
+            thread.disregarded |= self.exec_is_past && in_exec(&thread);
+            // The fence does not reach all of them; and what was disregarded at the drain was
+            // counted as it is.
+            if self.asking_is_waiting && !thread.disregarded && !view.strong() {
+                thread.word = word.not_let_pass();
+            }
+            self.threads.push(thread);
+        }
+        reading.process = ProcessWord(header.process.load(Acquire));
+        reading.lock_sequence = header.lock_sequence.load(Acquire);
+        reading.rank = gate::region::rank(header.flags.load(Acquire));
+        reading.overflow = header.overflow.load(Acquire);
+        reading.overflow_entries = header.overflow_entries.load(Acquire);
+        for lock in header.locks.iter().filter_map(|place| place.get()) {
+            self.holds.push(LockFile { dev: lock.dev, ino: lock.ino });
+        }
+        reading.threads = threads_from..self.threads.len();
+        reading.holds = holds_from..self.holds.len();
+        reading.settled = member.locks_gone == Some(reading.process.0);
+        let leaves = self.threads[reading.threads.clone()].iter().any(in_exec);
+        if !member.unknown && !self.exec_is_past && leaves {
+            // Its mapping outlives the image: what it shows from now on is the past.
+            member.unknown = member.announces_exec();
+            reading.unknown = member.unknown;
+        }
+        reading
+    }
+
+    /// As `gate::summary` wants it; places as in the census.
+    pub fn views(&self) -> Vec<ProcessView<'_>> {
+        let view = |read: &MemberReading| ProcessView {
+            // The dead matter for their children's ancestry alone.
+            nonce: if read.gone { read.nonce.max(1) } else { read.nonce },
+            process: read.process,
+            lock_sequence: read.lock_sequence,
+            threads: &self.threads[read.threads.clone()],
+            holds: &self.holds[read.holds.clone()],
+            overflow: read.overflow,
+            overflow_entries: read.overflow_entries,
+            parent: read.parent,
+            rank: read.rank,
+            settled: read.settled,
+            fresh_fork: read.fresh_fork,
+            unknown: read.unknown && !read.gone,
+        };
+        self.members.iter().map(view).collect()
+    }
+
+    /// The open section of this member counts as over in this pass; its word.
+    pub(super) fn settle(&mut self, member: usize) -> Option<ProcessWord> {
+        let read = self.members.get_mut(member)?;
+        read.settled = true;
+        Some(read.process)
+    }
+
+    /// Members with an open section that counts.
+    pub(super) fn open_sections(&self) -> Vec<usize> {
+        let open =
+            |read: &MemberReading| !read.gone && read.process.section_open() && !read.settled;
+        (0..self.members.len()).filter(|&at| open(&self.members[at])).collect()
+    }
+
+    /// How many lock files a member holds, as read.
+    pub fn holds_of(&self, member: usize) -> usize {
+        self.members.get(member).map_or(0, |read| read.holds.len())
+    }
+
+    /// Slots of a member, as read.
+    pub fn threads_of(&self, member: usize) -> &[ThreadView] {
+        self.members.get(member).map_or(&[], |read| &self.threads[read.threads.clone()])
+    }
+
+    /// The words of all threads that do such a thing.
+    pub fn showing(&self, such: impl Fn(Doing) -> bool) -> Vec<ShownWord> {
+        let mut found = Vec::new();
+        for member in 0..self.members.len() {
+            for (slot, thread) in self.threads_of(member).iter().enumerate() {
+                if such(thread.word.doing()) {
+                    found.push(ShownWord { member, slot, word: thread.word });
+                }
+            }
+        }
+        found
+    }
+}
+
+fn in_exec(thread: &ThreadView) -> bool {
+    announces_exec(thread.word)
+}

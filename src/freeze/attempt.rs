@@ -1,0 +1,145 @@
+//! A freeze under way: prepares it, drains again and again if it must, thaws.
+
+use crate::drive::drain::DrainEnd;
+use crate::drive::progress::GateDrain;
+use crate::drive::quiet;
+use crate::drive::session::Session;
+use crate::drive::thaw::Thawed;
+use crate::duration::show_ms;
+use crate::evidence::gathered::Evidence;
+use crate::evidence::wanted::Require;
+use crate::freeze::options::Options;
+use crate::linux::clock;
+use crate::outcome::fault::Result;
+use crate::outcome::record::QuietWait;
+
+/// A freeze under way.
+pub struct Freeze {
+    /// What was asked for.
+    pub options: Options,
+    /// The gates and their processes.
+    pub session: Session,
+    /// The drains.
+    pub drains: Vec<GateDrain>,
+    /// What is known beside.
+    pub evidence: Evidence,
+    pub(super) attempts: u32,
+    pub(super) quiet: Option<QuietWait>,
+    quiet_until: u64,
+    pub(super) asked_at: u64,
+    pub(super) listed_at: u64,
+    /// What was said meanwhile; printed after the thaw.
+    pub notes: Vec<String>,
+}
+
+impl Freeze {
+    /// Opens, locks, lists. Nothing is held yet.
+    pub fn prepare(options: Options) -> Result<Freeze> {
+        let asked_at = clock::now_ns();
+        let mut notes = Vec::new();
+        let mut session =
+            Session::open(&options.gates, options.queue_ns, options.users.as_deref(), |note| {
+                notes.push(note);
+            })?;
+        let listed_at = clock::now_ns();
+        let evidence = Evidence::gather(&mut session, &options.evidence);
+        Ok(Freeze {
+            options,
+            session,
+            drains: Vec::new(),
+            evidence,
+            attempts: 0,
+            quiet: None,
+            quiet_until: 0,
+            asked_at,
+            listed_at,
+            notes,
+        })
+    }
+
+    /// Raises the barriers and drains, again and again if it must.
+    pub fn begin(&mut self) -> DrainEnd {
+        let Options { limit_ns, drain_ns, retries, .. } = self.options;
+        loop {
+            self.evidence.before_closing();
+            if !self.session.cool_down(limit_ns) {
+                return self.interrupted();
+            }
+            match self.wait_quiet() {
+                None => {}
+                Some(ended) => return ended,
+            }
+            self.attempts += 1;
+            let (ended, drains) = self.session.drain(limit_ns, drain_ns);
+            self.drains = drains;
+            if ended == DrainEnd::Drained {
+                let deadline = self.deadline();
+                self.evidence.drained(&mut self.session, deadline);
+                return ended;
+            }
+            if ended != DrainEnd::NotDrained || self.attempts > retries {
+                return ended;
+            }
+            self.notes.push(format!("attempt {} did not drain", self.attempts));
+        }
+    }
+
+    fn interrupted(&mut self) -> DrainEnd {
+        DrainEnd::Interrupted(self.session.signals.received().unwrap_or(libc::SIGTERM))
+    }
+
+    /// Waits for a quiet moment, if that was asked for. Some: it ends here.
+    fn wait_quiet(&mut self) -> Option<DrainEnd> {
+        let wait_ns = self.options.wait_quiet_ns;
+        if wait_ns == 0 {
+            return None;
+        }
+        if self.quiet_until == 0 {
+            self.quiet_until = clock::now_ns().saturating_add(wait_ns);
+        }
+        let Some(mut seen) = self.session.wait_quiet(self.quiet_until) else {
+            return Some(self.interrupted());
+        };
+        seen.waited_ms += self.quiet.map_or(0.0, |before| before.waited_ms);
+        self.quiet = Some(seen);
+        self.evidence.refresh(&self.session);
+        if seen.reached {
+            return None;
+        }
+        let required = self.options.evidence.requires(Require::Quiet);
+        self.notes.push(format!(
+            "it did not become quiet within {}: {} sections open and {} calls in flight at the \
+             last look (quiet: none, and at most {}); {}",
+            show_ms(wait_ns),
+            seen.sections,
+            seen.calls,
+            quiet::CALLS,
+            if required { "nothing was held" } else { "went on all the same" }
+        ));
+        required.then_some(DrainEnd::NotQuiet)
+    }
+
+    /// The earliest deadline of all gates.
+    pub fn deadline(&self) -> u64 {
+        self.drains.iter().map(GateDrain::deadline).min().unwrap_or(0)
+    }
+
+    /// The names of all gates.
+    pub fn names(&self) -> String {
+        self.session.gates.iter().map(|g| g.name.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The barrier words of all gates.
+    pub fn deadlines(&self) -> String {
+        let words: Vec<_> = self.drains.iter().map(|drain| drain.deadline().to_string()).collect();
+        words.join(",")
+    }
+
+    /// Lowers the barriers and judges.
+    pub fn thaw(&mut self) -> Vec<Thawed> {
+        self.evidence.before_opening(&self.session);
+        let thawed = self.session.thaw(&mut self.drains);
+        self.evidence.after(&mut self.session);
+        thawed
+    }
+}

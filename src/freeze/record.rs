@@ -1,0 +1,172 @@
+//! Makes the record of a freeze.
+
+use crate::census::member::Member;
+use crate::drive::progress::GateDrain;
+use crate::drive::thaw::Thawed;
+use crate::freeze::attempt::Freeze;
+use crate::freeze::options::Options;
+use crate::gatedir::stats;
+use crate::linux::procfs;
+use crate::outcome::fault::Fault;
+use crate::outcome::finding::FindingKind;
+use crate::outcome::record::{
+    CommandRecord, Coverage, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
+};
+use crate::outcome::verdict::Verdict;
+use gate::region;
+use gate::thaw::Broken;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Freeze {
+    /// The record of a freeze that was thawed.
+    pub fn record(&self, thawed: &[Thawed], command: Option<CommandRecord>) -> Record {
+        let verdict = |at: usize| match thawed.get(at).map(|t| t.held) {
+            Some(Ok(())) => self.evidence.verdict(at),
+            Some(Err(Broken::Moved)) => Verdict::Escaped,
+            Some(Err(Broken::Expired)) => Verdict::Expired,
+            None => Verdict::Unproven,
+        };
+        self.make_record(verdict, |at| thawed.get(at).map_or(0, |t| t.opened_at), command)
+    }
+
+    /// The record of a freeze that never stood: all gates get the same verdict.
+    pub fn record_all(&self, verdict: Verdict, command: Option<CommandRecord>) -> Record {
+        self.make_record(|_| verdict, |_| 0, command)
+    }
+
+    /// The record of a freeze that could not even begin, if its end is an outcome and
+    /// not a mistake: another one had the gate for too long.
+    pub fn never_begun(options: &Options, asked_at: u64, fault: &Fault) -> Option<Record> {
+        let verdict = fault.verdict?;
+        Some(Record {
+            gates: options.gates.iter().map(|name| never_begun(name, verdict)).collect(),
+            notes: vec![fault.message.clone()],
+            ..blank(options, asked_at, verdict)
+        })
+    }
+
+    fn make_record(
+        &self,
+        verdict: impl Fn(usize) -> Verdict,
+        opened_at: impl Fn(usize) -> u64,
+        command: Option<CommandRecord>,
+    ) -> Record {
+        let gates: Vec<GateRecord> = (0..self.session.gates.len())
+            .map(|at| self.gate_record(at, verdict(at), opened_at(at)))
+            .collect();
+        for (gate, record) in self.session.gates.iter().zip(&gates) {
+            stats::add(&gate.dir, &record.line);
+        }
+        let worst = Verdict::worst(gates.iter().map(|gate| gate.line.verdict));
+        let verdict = worst.unwrap_or(Verdict::NotDrained);
+        Record {
+            attempts: self.attempts,
+            quiet: self.quiet,
+            locked: Moment::at(self.session.locked_at),
+            listed: Moment::at(self.listed_at),
+            gates,
+            command,
+            notes: self.notes.clone(),
+            ..blank(&self.options, self.asked_at, verdict)
+        }
+    }
+
+    fn gate_record(&self, at: usize, verdict: Verdict, opened_at: u64) -> GateRecord {
+        let gate = &self.session.gates[at];
+        let drain = self.drains.get(at);
+        let closed_at = drain.map_or(0, |drain| drain.closed_at);
+        let ended_at = drain.map_or(0, |drain| drain.ended_at);
+        let opened_at = if opened_at == 0 { ended_at } else { opened_at };
+        let mut findings = self.evidence.findings(at);
+        if verdict == Verdict::Escaped {
+            let seen = findings.iter().any(|f| f.kind == FindingKind::Escape);
+            findings.extend(self.passed(at, seen));
+        }
+        findings.extend(drain.map(|drain| self.held_with_locks(at, drain)).unwrap_or_default());
+        findings.extend(drain.map(|drain| drain.dotlocks.clone()).unwrap_or_default());
+        let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
+        let escapes = findings.iter().filter(|f| f.kind == FindingKind::Escape).count();
+        let members = || self.session.census.alive(at);
+        GateRecord {
+            line: VerdictLine {
+                gate: gate.name.clone(),
+                verdict,
+                coverage: Coverage::of(&findings),
+                generation: gate.page.get().freezes.load(Relaxed),
+                drain_ns: ended_at.saturating_sub(closed_at),
+                held_ns: opened_at.saturating_sub(closed_at),
+                procs: members().count(),
+                waiters: drain.map_or(0, |drain| drain.waiters),
+                admitted: drain.map_or(0, |drain| drain.admitted),
+                escaped: escapes as u32,
+                openings: drain.map_or(0, |drain| drain.openings),
+                quiet: self.quiet.map(|quiet| quiet.reached),
+            },
+            deadline: drain.map_or(0, GateDrain::deadline),
+            closed: Moment::at(closed_at),
+            drained: Moment::at(ended_at),
+            opened: Moment::at(opened_at),
+            processes: members().map(process).collect(),
+            blockers: match drain {
+                Some(drain) if not_drained => drain.blockers.clone(),
+                _ => Vec::new(),
+            },
+            findings,
+        }
+    }
+}
+
+/// A record of what was asked for, and of nothing that came of it.
+fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    Record {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        verdict,
+        exit: verdict.code(),
+        limit_ms: ms(options.limit_ns),
+        drain_limit_ms: ms(options.drain_ns),
+        queue_limit_ms: ms(options.queue_ns),
+        wait_quiet_limit_ms: ms(options.wait_quiet_ns),
+        limit_hit: verdict.limit_hit().map(Into::into),
+        quiet: None,
+        attempts: 0,
+        asked: Moment::at(asked_at),
+        locked: Moment::default(),
+        listed: Moment::default(),
+        gates: Vec::new(),
+        command: None,
+        notes: Vec::new(),
+        token: None,
+    }
+}
+
+fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
+    GateRecord {
+        line: VerdictLine::unmeasured(gate.into(), verdict),
+        deadline: 0,
+        closed: Moment::default(),
+        drained: Moment::default(),
+        opened: Moment::default(),
+        processes: Vec::new(),
+        blockers: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+fn process(member: &Member) -> Process {
+    let flags = member.view.as_ref().map_or(0, |v| v.header().flags.load(Relaxed));
+    let named = [
+        (region::FLAG_MAPS_SHARED, "shared-mapping"),
+        (region::FLAG_AIO, "aio"),
+        (region::FLAG_IO_URING, "io_uring"),
+        (region::FLAG_LOCKS_UNKNOWN, "locks-unknown"),
+    ];
+    let set = named.iter().filter(|(flag, _)| flags & flag != 0);
+    Process {
+        pid: member.pid,
+        program: member.stat.comm.clone(),
+        uid: procfs::uid(member.pid),
+        cannot_hold: set.map(|(_, name)| (*name).into()).collect(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Opens a gate.
+
+use super::dir::{PAGE, check_name, check_owner, names, not_safe, root};
+use super::lock::FreezeLock;
+use super::page::{self, MappedPage};
+use crate::outcome::fault::{Fault, NO_PROCESS, PERMISSION, Result};
+use gate::control::SIZE;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// One gate, opened.
+#[derive(Debug)]
+pub struct Gate {
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its control page.
+    pub page: MappedPage,
+    lock: Option<FreezeLock>,
+    /// Device and inode of the page's file.
+    file: (u64, u64),
+}
+
+impl Gate {
+    /// Opens a gate to freeze it.
+    pub fn open(name: &str) -> Result<Gate> {
+        Gate::open_as(name, true)
+    }
+
+    /// Opens a gate to look at it only.
+    pub fn open_to_read(name: &str) -> Result<Gate> {
+        Gate::open_as(name, false)
+    }
+
+    fn open_as(name: &str, writable: bool) -> Result<Gate> {
+        check_name(name)?;
+        let dir = root().join(name);
+        for part in [root(), dir.clone()] {
+            let meta = fs::metadata(&part).map_err(|e| missing(name, &part, &e))?;
+            if !meta.is_dir() {
+                return Err(not_safe(&part, "is not a directory", "Remove it."));
+            }
+            check_owner(&part, &meta)?;
+        }
+        let path = dir.join(PAGE);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&path)
+            .map_err(|e| missing(name, &path, &e))?;
+        let meta = file.metadata().map_err(|e| Fault::io(path.display(), &e))?;
+        if !meta.is_file() {
+            return Err(not_safe(&path, "is not a regular file", "Remove it."));
+        }
+        check_owner(&path, &meta)?;
+        if meta.len() != SIZE as u64 {
+            return Err(not_safe(
+                &path,
+                &format!("has {} bytes instead of {SIZE}", meta.len()),
+                "It was truncated, or another version made it: remove it and restart the service.",
+            ));
+        }
+        let page = MappedPage::map(&file, &path, writable)?;
+        Ok(Gate { name: name.into(), dir, page, lock: None, file: (meta.dev(), meta.ino()) })
+    }
+
+    /// Opens a gate, making it first if it is not there.
+    pub fn open_or_create(name: &str, profile: &str) -> Result<Gate> {
+        check_name(name)?;
+        let dir = root().join(name);
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(|e| {
+            let mut fault = Fault::io(format!("cannot make {}", dir.display()), &e);
+            fault.message += "; a user without root sets WRITEGATE_DIR to a directory of its own";
+            fault
+        })?;
+        if let Err(e) = fs::symlink_metadata(dir.join(PAGE))
+            && e.kind() == io::ErrorKind::NotFound
+        {
+            page::create(&dir, profile)?;
+        }
+        Gate::open_as(name, false)
+    }
+
+    /// Takes the freeze lock; waits for another freezer at most `wait_ns`.
+    pub fn lock(&mut self, wait_ns: u64, interrupted: impl FnMut() -> bool) -> Result<()> {
+        self.lock = Some(FreezeLock::take(&self.name, &self.dir, wait_ns, interrupted)?);
+        Ok(())
+    }
+
+    /// Where its control page lies.
+    pub fn page_path(&self) -> PathBuf {
+        self.dir.join(PAGE)
+    }
+
+    /// Does another page (or none) stand under the name by now?
+    pub fn was_replaced(&self) -> bool {
+        fs::symlink_metadata(self.page_path())
+            .map_or(true, |meta| (meta.dev(), meta.ino()) != self.file)
+    }
+
+    /// Does another freezer hold the lock now? Without rights to look: None.
+    pub fn is_locked(&self) -> Option<bool> {
+        FreezeLock::is_taken(&self.dir)
+    }
+}
+
+fn missing(name: &str, path: &Path, error: &io::Error) -> Fault {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => {
+            let known = names();
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            Fault::new(
+                NO_PROCESS,
+                format!(
+                    "gate {name}: {} does not exist, so no service was started under it. \
+                     Gates in {}: {known}. Start the service under the library, or \
+                     `writegate exec -g {name} -- PROGRAM`; WRITEGATE_DIR names another directory",
+                    path.display(),
+                    root().display()
+                ),
+            )
+        }
+        Some(libc::EACCES | libc::EPERM) => Fault::new(
+            PERMISSION,
+            format!(
+                "gate {name}: {}: {error}; only its owner may freeze (try root)",
+                path.display()
+            ),
+        ),
+        Some(libc::ELOOP) => not_safe(path, "is a symbolic link", "Remove it."),
+        Some(libc::EROFS) => Fault::new(
+            PERMISSION,
+            format!("gate {name}: {} lies on a read-only file system", path.display()),
+        ),
+        _ => Fault::io(format!("gate {name}: {}", path.display()), error),
+    }
+}

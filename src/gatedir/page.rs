@@ -1,0 +1,86 @@
+//! A gate's control page: makes it, maps it.
+
+use super::boot;
+use super::dir::{PAGE, not_safe};
+use crate::linux::mapping::Mapping;
+use crate::outcome::fault::{CONFIG, Fault, Result};
+use gate::control::{BadPage, ControlPage, MAGIC, PROFILE_MAX, SIZE, VERSION};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// A mapped control page.
+#[derive(Debug)]
+pub struct MappedPage(Mapping);
+
+impl MappedPage {
+    /// Maps this file, to freeze or only to look at; refused if it is no page of this boot.
+    pub fn map(file: &File, path: &Path, to_freeze: bool) -> Result<MappedPage> {
+        let mapping = match to_freeze {
+            true => Mapping::new(file, SIZE, true),
+            false => Mapping::to_look_at(file, SIZE),
+        };
+        let page = MappedPage(mapping.map_err(|e| Fault::io(path.display(), &e))?);
+        page.get().check(&boot::id()?).map_err(|bad| match bad {
+            BadPage::Magic => not_safe(path, "is not a control page", "Remove it."),
+            BadPage::Version => not_safe(
+                path,
+                "was made by another version of writegate",
+                "Remove it and restart the service.",
+            ),
+            BadPage::Boot => not_safe(
+                path,
+                "was made in another boot of this machine",
+                "Its directory should be on a tmpfs. Remove it and restart the service.",
+            ),
+        })?;
+        Ok(page)
+    }
+
+    /// The page.
+    pub fn get(&self) -> &ControlPage {
+        self.0.view(0)
+    }
+
+    /// Where it is mapped, to find it in `/proc/self/maps`.
+    pub fn address(&self) -> u64 {
+        self.0.address()
+    }
+}
+
+/// Makes a control page in one step: half of one is never seen.
+pub fn create(dir: &Path, profile: &str) -> Result<()> {
+    if profile.len() > PROFILE_MAX {
+        return Err(Fault::new(
+            CONFIG,
+            format!("the profile has {} bytes, at most {PROFILE_MAX} fit", profile.len()),
+        ));
+    }
+    let mut bytes = vec![0u8; SIZE];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(std::mem::offset_of!(ControlPage, magic), &MAGIC.to_ne_bytes());
+    put(std::mem::offset_of!(ControlPage, version), &VERSION.to_ne_bytes());
+    put(std::mem::offset_of!(ControlPage, size), &(SIZE as u32).to_ne_bytes());
+    put(std::mem::offset_of!(ControlPage, boot_id), &boot::id()?);
+    let len = (profile.len() as u32).to_ne_bytes();
+    put(std::mem::offset_of!(ControlPage, profile_len), &len);
+    put(std::mem::offset_of!(ControlPage, profile), profile.as_bytes());
+
+    let temporary = dir.join(format!(".control.{}", std::process::id()));
+    let path = dir.join(PAGE);
+    let made = (|| {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&bytes)?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        // A link, not a rename: a page that another has made meanwhile may
+        // already be mapped by a service, and replacing it would leave that detached.
+        match fs::hard_link(&temporary, &path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            done => done,
+        }
+    })();
+    let _ = fs::remove_file(&temporary);
+    made.map_err(|e| Fault::io(format!("cannot make {}", path.display()), &e))
+}

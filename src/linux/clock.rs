@@ -1,0 +1,52 @@
+//! The kernel's clocks.
+
+use nix::sys::time::{TimeSpec, TimeValLike};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use nix::unistd::{SysconfVar, sysconf};
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// CLOCK_MONOTONIC, ns.
+pub fn now_ns() -> u64 {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// CLOCK_REALTIME, ns.
+pub fn wall_ns() -> u64 {
+    read(ClockId::CLOCK_REALTIME)
+}
+
+fn read(clock: ClockId) -> u64 {
+    // It fails only for a clock that the kernel does not have.
+    clock.now().map_or(0, |time| time.num_nanoseconds() as u64)
+}
+
+/// Sleeps; a signal may end it early.
+pub fn sleep_ns(ns: u64) {
+    let time = TimeSpec::nanoseconds(ns.min(i64::MAX as u64) as i64);
+    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &time);
+}
+
+/// A moment in ticks since boot (a start time in `/proc/PID/stat`) on the wall clock as it
+/// stands now, ns. (`btime` in `/proc/stat` is a whole second, too coarse to order a start
+/// and the making of a page.)
+pub fn wall_ns_of_ticks(ticks: u64) -> u64 {
+    let rate = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(1).max(1) as u64;
+    let age = read(ClockId::CLOCK_BOOTTIME).saturating_sub(ticks * (NS_PER_S / rate));
+    wall_ns().saturating_sub(age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_were_started_a_while_ago_and_a_sleep_takes_its_time() {
+        let stat = crate::linux::procfs::stat(std::process::id() as i32).unwrap();
+        let age = wall_ns().saturating_sub(wall_ns_of_ticks(stat.start));
+        assert!(age < 3600 * NS_PER_S, "{age}");
+        let begun = now_ns();
+        sleep_ns(2_000_000);
+        assert!(now_ns() - begun >= 2_000_000);
+    }
+}

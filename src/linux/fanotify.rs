@@ -1,0 +1,256 @@
+//! Changes to files, as fanotify tells them. (nix does not read the records that name a file
+//! by its directory's handle.)
+#![allow(unsafe_code)]
+
+use crate::linux::file::c_path;
+use libc::fanotify_event_metadata as Metadata;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// What is told of a whole file system: changes to contents, names and metadata.
+const NAMES: u64 = libc::FAN_MODIFY
+    | libc::FAN_ATTRIB
+    | libc::FAN_CREATE
+    | libc::FAN_DELETE
+    | libc::FAN_MOVED_FROM
+    | libc::FAN_MOVED_TO
+    | libc::FAN_ONDIR;
+/// What is told of a mount.
+const CONTENTS: u64 = libc::FAN_MODIFY;
+
+/// The id of a file system.
+pub type FsId = (i32, i32);
+
+/// What a group listens to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Whole file systems, by name.
+    FileSystem,
+    /// Writes through mounts, where names cannot be had (btrfs subvolumes).
+    Mount,
+}
+
+/// One listener.
+pub struct Group {
+    file: File,
+    scope: Scope,
+}
+
+/// What was told.
+pub enum Event {
+    /// The kernel's queue was full: events are lost.
+    Overflow,
+    /// A file was changed.
+    Changed {
+        /// The process, as the kernel numbers it for us.
+        pid: i32,
+        /// Where.
+        place: Place,
+        /// A new directory.
+        new_dir: bool,
+        /// It was written to, and nothing else.
+        content: bool,
+    },
+}
+
+/// Where a change was, as the kernel says it.
+pub enum Place {
+    /// A directory's handle on a file system, and a name in it.
+    Handle {
+        /// The file system.
+        fsid: FsId,
+        /// The directory.
+        handle: Vec<u8>,
+        /// Empty or `.`: the directory itself.
+        name: OsString,
+    },
+    /// A descriptor that was opened for us; none: its path cannot be told.
+    Path(Option<PathBuf>),
+}
+
+/// Why a directory cannot be opened by its handle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoDirectory {
+    /// It is gone, or going as it was looked for.
+    Removed,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Group {
+    /// A listener that is told nothing yet.
+    pub fn new(scope: Scope) -> io::Result<Group> {
+        let named = match scope {
+            Scope::FileSystem => libc::FAN_REPORT_DIR_FID | libc::FAN_REPORT_NAME,
+            Scope::Mount => 0,
+        };
+        let flags = named | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_CLASS_NOTIF;
+        let open = (libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC) as u32;
+        // SAFETY: takes numbers only.
+        let fd = unsafe { libc::fanotify_init(flags, open) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call has just made this descriptor, and nothing else knows it.
+        Ok(Group { file: unsafe { File::from_raw_fd(fd) }, scope })
+    }
+
+    /// From now on it is told of what this directory lies on.
+    pub fn add(&self, dir: &Path) -> io::Result<()> {
+        let (what, mask) = match self.scope {
+            Scope::FileSystem => (libc::FAN_MARK_FILESYSTEM, NAMES),
+            Scope::Mount => (libc::FAN_MARK_MOUNT, CONTENTS),
+        };
+        let (path, flags) = (c_path(dir), libc::FAN_MARK_ADD | what);
+        // SAFETY: `path` ends with a NUL; all else are numbers.
+        let done = unsafe {
+            libc::fanotify_mark(self.file.as_raw_fd(), flags, mask, libc::AT_FDCWD, path.as_ptr())
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Readable when something was told.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Takes what fits into `buffer`. False: there is nothing.
+    pub fn read(&self, buffer: &mut [u8], events: &mut Vec<Event>) -> bool {
+        match (&self.file).read(buffer) {
+            Ok(got) if got > 0 => {
+                parse(&buffer[..got], self.scope, events);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
+    while bytes.len() >= size_of::<Metadata>() {
+        // SAFETY: that many bytes are there, any of them make valid integers, and the place need
+        // not be aligned.
+        let meta: Metadata = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+        let len = meta.event_len as usize;
+        if len < size_of::<Metadata>() || len > bytes.len() {
+            return;
+        }
+        let info = &bytes[size_of::<Metadata>()..len];
+        bytes = &bytes[len..];
+        if meta.mask & libc::FAN_Q_OVERFLOW != 0 {
+            events.push(Event::Overflow);
+            continue;
+        }
+        let place = match scope {
+            Scope::FileSystem => place_by_handle(info),
+            Scope::Mount => Place::Path(path_of_event(meta.fd)),
+        };
+        let new_dir = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR != 0;
+        let content = meta.mask & NAMES & !libc::FAN_ONDIR == libc::FAN_MODIFY;
+        events.push(Event::Changed { pid: meta.pid, place, new_dir, content });
+    }
+}
+
+/// The path behind an event's descriptor, which is closed.
+fn path_of_event(fd: RawFd) -> Option<PathBuf> {
+    // SAFETY: the kernel opened it for this event, which is read once.
+    let fd = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })?;
+    path_of(&fd)
+}
+
+fn path_of(fd: &OwnedFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
+}
+
+/// The directory and name in an event's information.
+fn place_by_handle(info: &[u8]) -> Place {
+    // struct fanotify_event_info_fid: type, padding, length (4 bytes); fsid (8); then a
+    // struct file_handle: bytes (4), type (4), handle; then the name.
+    const LENGTH: usize = 2;
+    const FSID: usize = 4;
+    const FILE_HANDLE: usize = 12;
+    const HANDLE: usize = 20;
+    let number = |at: usize| {
+        let bytes: Option<[u8; 4]> = info.get(at..at + 4).and_then(|b| b.try_into().ok());
+        bytes.map(i32::from_ne_bytes)
+    };
+    let parts = (|| {
+        let len = u16::from_ne_bytes(info.get(LENGTH..LENGTH + 2)?.try_into().ok()?) as usize;
+        let fsid = (number(FSID)?, number(FSID + 4)?);
+        let handle_end = HANDLE + usize::try_from(number(FILE_HANDLE)?).ok()?;
+        let handle = info.get(FILE_HANDLE..handle_end)?.to_vec();
+        let name = info.get(handle_end..len)?;
+        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+        Some(Place::Handle { fsid, handle, name: OsString::from_vec(name[..end].to_vec()) })
+    })();
+    parts.unwrap_or(Place::Path(None))
+}
+
+/// The path of the directory with this handle, on the file system that `root` lies on.
+pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
+    // The kernel reads as many bytes behind the two numbers as the first of them says.
+    const NUMBERS: usize = 8;
+    let says = handle.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize);
+    if says.is_none_or(|bytes| handle.len() < NUMBERS + bytes) {
+        return Err(NoDirectory::Unknown);
+    }
+    // SAFETY: `handle` holds the two numbers of a file_handle and as many bytes as the first of
+    // them says (checked above).
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            root.as_raw_fd(),
+            handle.as_ptr(),
+            libc::O_PATH | libc::O_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        let error = io::Error::last_os_error().raw_os_error();
+        let removed = matches!(error, Some(libc::ESTALE | libc::ENOENT));
+        return Err(if removed { NoDirectory::Removed } else { NoDirectory::Unknown });
+    }
+    // SAFETY: the call has just made this descriptor, and nothing else knows it.
+    path_of(&unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).ok_or(NoDirectory::Unknown)
+}
+
+/// The id of the file system of an open file.
+pub fn fsid(file: &File) -> Option<FsId> {
+    let found = nix::sys::statfs::fstatfs(file).ok()?.filesystem_id();
+    // SAFETY: fsid_t is two ints, whose names libc keeps private.
+    Some(unsafe { std::mem::transmute::<libc::fsid_t, FsId>(found) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_that_claims_more_than_there_is_is_not_shown_to_the_kernel() {
+        let root = File::open("/").unwrap();
+        let mut handle = 9u32.to_ne_bytes().to_vec();
+        handle.extend([0; 12]);
+        assert_eq!(directory(&root, &handle), Err(NoDirectory::Unknown));
+        assert_eq!(directory(&root, &[]), Err(NoDirectory::Unknown));
+    }
+
+    #[test]
+    fn a_name_is_read_as_far_as_its_end() {
+        let mut info = vec![1, 0];
+        info.extend(32u16.to_ne_bytes());
+        for number in [5, 6, 4, 1, 77] {
+            info.extend(i32::to_ne_bytes(number));
+        }
+        info.extend(*b"new\0\0\0\0\0");
+        match place_by_handle(&info) {
+            Place::Handle { fsid, handle, name } => {
+                assert_eq!((fsid, handle.len(), name.to_str()), ((5, 6), 12, Some("new")));
+            }
+            Place::Path(_) => panic!("no handle"),
+        }
+        assert!(matches!(place_by_handle(&info[..20]), Place::Path(None)));
+    }
+}

@@ -1,0 +1,66 @@
+//! Locks on files, their cached attributes, random bytes.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// An exclusive flock, without waiting. The file comes back if another has it.
+pub fn try_lock(file: File) -> io::Result<Result<Flock<File>, File>> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Ok(lock)),
+        Err((file, Errno::EWOULDBLOCK)) => Ok(Err(file)),
+        Err((_, e)) => Err(e.into()),
+    }
+}
+
+/// A path for the kernel.
+pub fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
+
+/// Bytes that cannot be guessed; none if the kernel has none.
+pub fn random() -> Option<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: `bytes` is writable for the length that is given.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    (got == bytes.len() as isize).then(|| u64::from_ne_bytes(bytes))
+}
+
+/// What a file is, as the kernel remembers it: without asking a file system that may answer
+/// no more (a hung FUSE server, NFS).
+pub struct CachedStat {
+    /// Type and permissions.
+    pub mode: u32,
+    /// Device, as `stat` says it.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+impl CachedStat {
+    /// Is it of this type (`S_IFREG`, ...)?
+    pub fn is(&self, kind: u32) -> bool {
+        self.mode & libc::S_IFMT == kind
+    }
+}
+
+/// Looks at a path's target that way; for links like /proc/PID/fd/N.
+pub fn cached_stat(path: &Path) -> Option<CachedStat> {
+    let path = c_path(path);
+    // SAFETY: a statx consists of integers, for which zero is valid.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_STATX_DONT_SYNC;
+    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO;
+    // SAFETY: `path` ends with a NUL, and `found` is one statx for the kernel to fill.
+    let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &mut found) };
+    (done == 0).then(|| CachedStat {
+        mode: found.stx_mode as u32,
+        dev: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
+        ino: found.stx_ino,
+    })
+}

@@ -1,0 +1,58 @@
+//! The helper's own side: reads questions and answers. It holds neither the gate's lock nor
+//! anything else that would be missed if it is never seen again.
+
+use super::look::look;
+use super::protocol::{Described, MESSAGE_MAX, PageId, Reply, Request};
+use super::region::Copied;
+use crate::linux::fork;
+use crate::linux::procfs::environ;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// Serves until the owner is gone.
+pub fn run(link: OwnedFd, owner: i32, pages: &[PageId]) {
+    fork::serve_owner(owner, link.as_fd());
+    let mut copied: Vec<Copied> = Vec::new();
+    let mut bytes = vec![0u8; MESSAGE_MAX];
+    loop {
+        let len = match recv(link.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+            Ok(len) if len > 0 => len,
+            Err(Errno::EINTR) => continue,
+            _ => return,
+        };
+        let Ok(request) = serde_json::from_slice::<Request>(&bytes[..len]) else { return };
+        match request {
+            Request::Look(pids) => {
+                for pid in pids {
+                    let (looked, fd) = look(pid, pages, &mut copied);
+                    reply(&link, &Reply::Looked(looked), fd.as_ref());
+                }
+            }
+            Request::Refresh => {
+                let mut failed = Vec::new();
+                for copy in &mut copied {
+                    if copy.refresh().is_err() {
+                        failed.push(copy.pid);
+                    }
+                }
+                reply(&link, &Reply::Refreshed(failed), None);
+            }
+            Request::Describe(pid) => reply(&link, &Reply::Described(describe(pid)), None),
+        }
+    }
+}
+
+fn reply(link: &OwnedFd, reply: &Reply, fd: Option<&OwnedFd>) {
+    let bytes = serde_json::to_vec(reply).unwrap_or_default();
+    let fds: Vec<_> = fd.iter().map(|fd| fd.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    let parts = [IoSlice::new(&bytes)];
+    let _ = sendmsg::<()>(link.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None);
+}
+
+fn describe(pid: i32) -> Described {
+    Described { pid, cmdline: environ::arguments(pid), environ: environ::read(pid) }
+}

@@ -1,0 +1,154 @@
+//! What one process is: which control page and which region it maps, or is about to.
+
+use super::protocol::{Looked, PageId, RegionFound};
+use super::region::{Candidate, Copied, open_region};
+use crate::linux::clock;
+use crate::linux::process::share_memory;
+use crate::linux::procfs::{self, environ, locks, maps};
+use gate::region::SIZE;
+use std::os::fd::OwnedFd;
+
+/// How often, and how far apart, a process that holds a lock is looked at in the middle
+/// of an exec.
+const IN_EXEC_LOOKS: usize = 300;
+const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
+/// Where gates live if the environment does not say.
+pub const DEFAULT_DIR: &str = "/run/writegate";
+/// What an anonymous shared mapping is called in maps.
+const ANONYMOUS_SHARED: &str = "/dev/zero";
+
+/// The control page that we ourselves have mapped at `address`, as maps names it.
+pub fn own_page(address: u64) -> Option<PageId> {
+    let text = maps::read(std::process::id() as i32).ok()?;
+    let line = maps::lines(&text).find(|line| line.start == address)?;
+    Some(PageId { dev: line.dev.into(), ino: line.ino, path: line.path.into() })
+}
+
+/// A look at one image of a process.
+///
+/// In the middle of an exec there is a moment in which neither the old image is there any
+/// more nor anything of the new one: no mappings, no environment. On a busy machine it
+/// lasts (160 ms were seen), and a look at it tells nothing. If the process holds a write
+/// lock, its set may be half-done, and it is looked at again.
+pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+    let stat = || procfs::stat(pid).filter(|stat| !stat.is_dead());
+    for _ in 0..IN_EXEC_LOOKS {
+        let before = stat();
+        let (looked, fd) = look_once(pid, pages, copied);
+        // Where that may not be seen, its mappings may not either.
+        if looked.page.is_some() || looked.error.is_some() {
+            return (looked, fd);
+        }
+        let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
+        let whole = before.in_place && after.in_place && before.image == after.image;
+        if whole || !locks::holds_a_write_lock(pid) {
+            return (looked, fd);
+        }
+        clock::sleep_ns(IN_EXEC_PAUSE_NS);
+    }
+    // On its way to whichever gate.
+    (Looked { pid, page: Some(0), ..Looked::default() }, None)
+}
+
+fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+    copied.retain(|c| c.pid != pid);
+    let mut looked = Looked { pid, ..Looked::default() };
+    let text = match maps::read(pid) {
+        Ok(text) => text,
+        Err(e) => {
+            looked.error = e.raw_os_error();
+            return (looked, None);
+        }
+    };
+    let candidates = read_maps(&text, pages, &mut looked);
+    // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
+    // auditor's libc long before it maps ours.
+    if looked.page.is_none() && looked.other_page.is_none() {
+        looked.page = on_its_way(pid, pages);
+    }
+    if looked.page.is_none() {
+        return (looked, None);
+    }
+    let fd = find_region(pid, &candidates, copied, &mut looked);
+    (looked, fd)
+}
+
+/// What its maps say; and where a region may lie.
+fn read_maps(text: &str, pages: &[PageId], looked: &mut Looked) -> Vec<(u64, u64)> {
+    let mut candidates = Vec::new();
+    let mut libc = false;
+    for line in maps::lines(text) {
+        // One that maps a page writable is a freezer, or its helper; services may only read.
+        if line.shared && !line.writable && line.ino != 0 {
+            let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
+            looked.page = looked.page.or(this);
+            if this.is_none() && line.size() == gate::control::SIZE as u64 {
+                let path = line.path_once();
+                looked.any_page |= path.ends_with("/control");
+                let old = pages.iter().position(|p| path == p.path);
+                looked.other_page = looked.other_page.or(old);
+            }
+        }
+        if line.shared && line.size() == SIZE as u64 && line.path.starts_with(ANONYMOUS_SHARED) {
+            candidates.push((line.start, line.end));
+        }
+        looked.library |= line.path_once().ends_with("/libwritegate.so");
+        // Preloaded libraries are mapped before those that a program needs.
+        libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
+    }
+    looked.decided = looked.any_page || libc && !looked.library;
+    candidates
+}
+
+/// The region among these mappings. The newest lies lowest more often than not; order does
+/// not matter for truth.
+fn find_region(
+    pid: i32,
+    candidates: &[(u64, u64)],
+    copied: &mut Vec<Copied>,
+    looked: &mut Looked,
+) -> Option<OwnedFd> {
+    let Some(own) = procfs::innermost_pid(&pid.to_string()) else {
+        looked.error = Some(libc::ESRCH);
+        return None;
+    };
+    let mut inherited = false;
+    for &(start, end) in candidates {
+        match open_region(pid, start, end, own, copied) {
+            Ok(Candidate::Own(found, fd)) => {
+                looked.region = found;
+                return Some(fd);
+            }
+            Ok(Candidate::Inherited) => inherited = true,
+            Ok(Candidate::None) => {}
+            Err(e) => looked.region = RegionFound::Denied(e.raw_os_error().unwrap_or(0)),
+        }
+    }
+    if looked.region == RegionFound::None
+        && procfs::stat(pid).is_some_and(|s| s.ppid > 0 && share_memory(pid, s.ppid))
+    {
+        looked.region = RegionFound::Shared;
+    } else if looked.region == RegionFound::None && inherited {
+        looked.region = RegionFound::Inherited;
+    }
+    None
+}
+
+/// The gate that a process is on its way to: between exec and our constructor it
+/// maps nothing of ours. It matters if it holds a lock that it took before the exec:
+/// its set is half-done until it shows. Its environment names the gate from the first
+/// moment on.
+///
+/// Asked of everything on the machine: what costs least first. Its locks are looked for
+/// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
+fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
+    let environ = environ::read(pid);
+    let value = |name: &str| environ.get(name).map(String::as_str);
+    if !value("LD_PRELOAD")?.contains("libwritegate") {
+        return None;
+    }
+    let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
+    let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
+    let gate = pages.iter().position(|known| known.path == page)?;
+    locks::holds_a_write_lock(pid).then_some(gate)
+}

@@ -1,0 +1,22 @@
+//! The process that may hang in our stead.
+//!
+//! Whatever takes another process's `mmap_lock` (`maps`, `map_files`, `process_vm_readv`,
+//! `cmdline`, `environ`) blocks, sometimes unkillably, while that process is stuck in a fault
+//! or an mmap on a hung disk. So a child of ours does it. If it does not answer in time it is
+//! killed (or left to its fate) and the process at fault is never asked about again.
+//!
+//! | module | duty |
+//! |---|---|
+//! | [`protocol`] | what is asked and answered |
+//! | [`owner`] | the owner's side |
+//! | `child` | the child's side: reads questions, answers |
+//! | `look` | what a process is: by its maps, on its way through exec |
+//! | `region` | finds, maps or copies the region of a process |
+
+mod child;
+mod look;
+pub mod owner;
+pub mod protocol;
+mod region;
+
+pub use look::{DEFAULT_DIR, own_page};

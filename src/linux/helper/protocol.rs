@@ -1,0 +1,92 @@
+//! What the helper is asked, and what it answers.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Longest message, in bytes.
+pub const MESSAGE_MAX: usize = 64 * 1024;
+
+/// A control page as `/proc/PID/maps` names it: on btrfs, stat shows another device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PageId {
+    /// `MAJOR:MINOR`, as in maps.
+    pub dev: String,
+    /// Inode.
+    pub ino: u64,
+    /// Its path, as maps names it for us. In the mount namespace of a hardened unit
+    /// it is the same; another page under it is one that was replaced.
+    pub path: String,
+}
+
+/// What the owner asks.
+#[derive(Serialize, Deserialize)]
+pub enum Request {
+    /// Look at these processes, one answer each, in this order.
+    Look(Vec<i32>),
+    /// Copy all regions afresh that are copied and not mapped.
+    Refresh,
+    /// Command line and environment of a process.
+    Describe(i32),
+}
+
+/// What the helper answers.
+#[derive(Serialize, Deserialize)]
+pub enum Reply {
+    /// To [`Request::Look`].
+    Looked(Looked),
+    /// To [`Request::Refresh`]: the processes whose memory could not be read.
+    Refreshed(Vec<i32>),
+    /// To [`Request::Describe`].
+    Described(Described),
+}
+
+/// What a process turned out to be.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Looked {
+    /// Process.
+    pub pid: i32,
+    /// Which of our control pages it maps.
+    pub page: Option<usize>,
+    /// Its region, if it maps one of our pages.
+    pub region: RegionFound,
+    /// It has the library loaded.
+    pub library: bool,
+    /// It maps a control page of this gate (by its path) that is not the present one.
+    pub other_page: Option<usize>,
+    /// It maps something that looks like a control page, of whatever gate.
+    pub any_page: bool,
+    /// Its C library is loaded and ours is not, or it has a control page already:
+    /// the loader will not bring it to us any more, in this image.
+    pub decided: bool,
+    /// Its maps could not be read: the error.
+    pub error: Option<i32>,
+}
+
+/// The region of a process that maps a control page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum RegionFound {
+    /// None of its own (yet).
+    #[default]
+    None,
+    /// Found, and mapped through the descriptor that comes with the answer.
+    Mapped,
+    /// Found, and copied to the descriptor that comes with the answer.
+    Copied,
+    /// It shares its parent's memory, and so its words (vfork).
+    Shared,
+    /// Only the one it was forked with: it has made no entry so far.
+    Inherited,
+    /// Found, but we may neither map nor read it: the error.
+    Denied(i32),
+}
+
+/// Command line and what matters of the environment.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Described {
+    /// Process.
+    pub pid: i32,
+    /// Its arguments.
+    pub cmdline: Vec<String>,
+    /// Variables that begin with `WRITEGATE_` or `LD_PRELOAD`.
+    pub environ: BTreeMap<String, String>,
+}

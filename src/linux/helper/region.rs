@@ -1,0 +1,77 @@
+//! Finds the region of a process: mapped through `/proc/PID/map_files`, or, where that may not
+//! be, copied to a file of ours and copied afresh before each pass.
+
+use super::protocol::RegionFound;
+use crate::linux::foreign::{anonymous_file, read_memory};
+use crate::linux::mapping::Mapping;
+use gate::region::{self, BadRegion, Header, SIZE, SLOTS, SLOTS_OFFSET, Slot};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// One region that is copied, because we may not map it.
+pub struct Copied {
+    /// Whose it is.
+    pub pid: i32,
+    start: u64,
+    to: Mapping,
+}
+
+impl Copied {
+    /// Copies the first page, then as many slots as are in use.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        self.copy(0, SLOTS_OFFSET)?;
+        let used = self.to.view::<Header>(0).slots_used.load(Relaxed) as usize;
+        match used.min(SLOTS) * size_of::<Slot>() {
+            0 => Ok(()),
+            len => self.copy(SLOTS_OFFSET, len),
+        }
+    }
+
+    fn copy(&mut self, offset: usize, len: usize) -> io::Result<()> {
+        let from = self.start + offset as u64;
+        let to = self.to.bytes_mut().and_then(|bytes| bytes.get_mut(offset..offset + len));
+        read_memory(self.pid, from, to.ok_or(io::ErrorKind::InvalidInput)?)
+    }
+}
+
+/// What a mapping of a region's size turned out to be.
+pub enum Candidate {
+    /// This process's region.
+    Own(RegionFound, OwnedFd),
+    /// The region of the process that forked this one.
+    Inherited,
+    /// Something else.
+    None,
+}
+
+/// Opens one candidate of process `pid`, which calls itself `own`.
+pub fn open_region(
+    pid: i32,
+    start: u64,
+    end: u64,
+    own: i32,
+    copied: &mut Vec<Copied>,
+) -> io::Result<Candidate> {
+    if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))
+        && file.metadata()?.len() == SIZE as u64
+        && let Ok(map) = Mapping::new(&file, SIZE, false)
+    {
+        return Ok(match region::check(map.view::<Header>(0), own) {
+            Ok(()) => Candidate::Own(RegionFound::Mapped, file.into()),
+            Err(BadRegion::NotItsOwn) => Candidate::Inherited,
+            Err(_) => Candidate::None,
+        });
+    }
+    let fd = anonymous_file(SIZE)?;
+    let mut copy = Copied { pid, start, to: Mapping::new(&fd, SIZE, true)? };
+    copy.refresh()?;
+    match region::check(copy.to.view::<Header>(0), own) {
+        Ok(()) => {}
+        Err(BadRegion::NotItsOwn) => return Ok(Candidate::Inherited),
+        Err(_) => return Ok(Candidate::None),
+    }
+    copied.push(copy);
+    Ok(Candidate::Own(RegionFound::Copied, fd))
+}

@@ -1,0 +1,62 @@
+//! `status`, `exe`, `cgroup`: whose a process is, what it runs, where it belongs.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// The id of a process (or `PID/task/TID`) in its innermost PID namespace.
+pub fn innermost_pid(of: &str) -> Option<i32> {
+    line_of(of, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()
+}
+
+/// Effective user of a process.
+pub fn uid(pid: i32) -> Option<u32> {
+    line_of(&pid.to_string(), "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn line_of(of: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{of}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+}
+
+/// The program a process runs.
+pub fn exe(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
+/// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
+pub fn cgroup(pid: i32) -> Option<String> {
+    parse_cgroup(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+fn parse_cgroup(text: &str) -> Option<String> {
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let systemd = text.lines().find_map(|l| l.split_once(":name=systemd:").map(|(_, path)| path));
+    unified.filter(|path| *path != "/").or(systemd).or(unified).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_found_in_either_hierarchy() {
+        let unit = "/system.slice/cyrus.service";
+        let group = |text: &str| parse_cgroup(text);
+        assert_eq!(group(&format!("0::{unit}\n")).as_deref(), Some(unit));
+        let hybrid = format!("2:cpu:/\n1:name=systemd:{unit}\n0::/\n");
+        assert_eq!(group(&hybrid).as_deref(), Some(unit));
+        let both = format!("1:name=systemd:{unit}\n0::{unit}\n");
+        assert_eq!(group(&both).as_deref(), Some(unit));
+        assert_eq!(group(&format!("1:name=systemd:{unit}\n")).as_deref(), Some(unit));
+        assert_eq!(group("1:name=systemd:/\n0::/\n").as_deref(), Some("/"));
+        assert_eq!(group("3:cpu:/x\n"), None);
+    }
+
+    #[test]
+    fn we_see_ourselves() {
+        let me = std::process::id() as i32;
+        assert_eq!(innermost_pid(&me.to_string()), Some(me));
+        assert!(uid(me).is_some() && exe(me).is_some());
+    }
+}

@@ -1,0 +1,124 @@
+//! `/proc/PID/task`: what the threads of a process do.
+
+use super::stat::stat_of;
+use super::status::innermost_pid;
+use std::fs;
+use std::path::PathBuf;
+
+/// Calls in which a thread sleeps until another process or thread tells it something.
+const WAITS_FOR_OTHERS: [i64; 23] = [
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_select,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_pause,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_futex,
+    libc::SYS_msgrcv,
+    libc::SYS_mq_timedreceive,
+];
+/// Calls in which a thread sleeps until some time has passed.
+const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
+
+fn threads(pid: i32) -> impl Iterator<Item = i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
+}
+
+/// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
+/// passed)? Also if it is dead.
+pub fn waits_for_others(pid: i32, clock: bool) -> bool {
+    threads(pid).all(|tid| {
+        match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
+            Some('S') => {}
+            // On a processor, at the disk, stopped.
+            Some(state) => return matches!(state, 'Z' | 'X'),
+            None => return true,
+        }
+        syscall_fd(pid, tid).is_some_and(|(call, _)| {
+            WAITS_FOR_OTHERS.contains(&call) || clock && WAITS_FOR_THE_CLOCK.contains(&call)
+        })
+    })
+}
+
+/// Has every thread begun to exit? Also if the process is there no more.
+pub fn is_exiting(pid: i32) -> bool {
+    threads(pid).all(|tid| stat_of(&format!("{pid}/task/{tid}")).is_none_or(|stat| stat.exiting))
+}
+
+/// Is this thread on a processor, or in the kernel at a disk?
+pub fn works(pid: i32, tid: i32) -> bool {
+    stat_of(&format!("{pid}/task/{tid}")).is_some_and(|stat| matches!(stat.state, 'D' | 'R'))
+}
+
+fn syscall_of(pid: i32, tid: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()
+}
+
+/// The descriptor that a thread's present system call has as its first argument.
+pub fn syscall_fd(pid: i32, tid: i32) -> Option<(i64, i32)> {
+    let text = syscall_of(pid, tid)?;
+    let mut fields = text.split_ascii_whitespace();
+    let number = fields.next()?.parse().ok()?;
+    let first = fields.next()?.strip_prefix("0x")?;
+    Some((number, u64::from_str_radix(first, 16).ok()? as i32))
+}
+
+/// Where the stack of a thread ends that sleeps in the kernel; none while it runs.
+pub fn stack_pointer(pid: i32, tid: i32) -> Option<u64> {
+    stack_pointer_in(&syscall_of(pid, tid)?)
+}
+
+/// "number six-arguments stack-pointer instruction", or "-1 stack-pointer
+/// instruction" outside a system call, or "running".
+fn stack_pointer_in(text: &str) -> Option<u64> {
+    let hex = text.split_ascii_whitespace().rev().nth(1)?.strip_prefix("0x")?;
+    u64::from_str_radix(hex, 16).ok()
+}
+
+/// The thread of `pid` (as we number it) that calls itself `tid` in its namespace.
+pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Option<i32> {
+    if same_namespace {
+        return PathBuf::from(format!("/proc/{pid}/task/{tid}")).exists().then_some(tid);
+    }
+    threads(pid).find(|outer| innermost_pid(&format!("{pid}/task/{outer}")) == Some(tid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_pointer_is_the_last_but_one() {
+        let asleep = "0 0x0 0x7ffd1 0x1 0x0 0x0 0x0 0x7ffd8 0x7f00\n";
+        assert_eq!(stack_pointer_in(asleep), Some(0x7ffd8));
+        assert_eq!(stack_pointer_in("-1 0x7ffd8 0x7f00\n"), Some(0x7ffd8));
+        assert_eq!(stack_pointer_in("running\n"), None);
+    }
+
+    #[test]
+    fn asleep_for_the_clock_is_not_waiting_for_others() {
+        let me = std::process::id() as i32;
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        let pid = child.id() as i32;
+        assert!(!waits_for_others(pid, false), "for the clock");
+        assert!(!is_exiting(pid) && !is_exiting(me));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!waits_for_others(me, true) && waits_for_others(pid, false) && is_exiting(pid));
+    }
+}

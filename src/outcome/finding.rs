@@ -1,0 +1,325 @@
+//! The table of causes: everything that may be found for or against a snapshot, what it means,
+//! and the sentence that says so. Decisions are made by the cause, never by the sentence.
+
+use serde::{Deserialize, Serialize};
+
+/// What a finding means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// A protected file changed while the gate was closed.
+    Escape,
+    /// A process that is not gated has a protected file open for writing.
+    UngatedWriter,
+    /// A process or a way to write that the gate does not cover.
+    Uncovered,
+    /// Could not be checked.
+    Unchecked,
+    /// A process was held while it owned a lock: other programs could see that.
+    HeldWithLock,
+    /// A process owned a dotlock while the snapshot was taken.
+    Dotlock,
+    /// A process died inside a section, before or during the freeze.
+    DiedInSection,
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// A protected file was changed while the gate was closed.
+    Changed,
+    /// A call passed the closed barrier.
+    Passed(Passage),
+    /// An ungated process has a protected file open for writing.
+    OpenForWriting,
+    /// A process maps a page of the gate that was replaced.
+    OldPage,
+    /// The gate's page was replaced during the freeze.
+    PageReplaced,
+    /// An ungated process of the service holds a write lock on this file.
+    LockedUngated(String),
+    /// A process of the service is not gated.
+    Ungated(Claim),
+    /// A gated process has mapped a protected file shared and writable.
+    MapsShared,
+    /// A gated process has used aio.
+    Aio,
+    /// A gated process has set up an io_uring.
+    IoUring,
+    /// A gated process's table of locks was full once.
+    LocksOverflowed,
+    /// The kernel knows a lock that the region does not.
+    UnlistedLock,
+    /// `--sync` failed.
+    SyncFailed(String),
+    /// A member that is of none of `--users`.
+    NotOfUsers,
+    /// No protected directory is known.
+    NoDirectories,
+    /// Only a mount could be watched, for this reason.
+    OnlyMountWatched(String, String),
+    /// A directory could not be watched, for this reason.
+    NotWatched(String, String),
+    /// More changes than could be looked at.
+    TooManyChanges,
+    /// The kernel lost events.
+    QueueOverflowed,
+    /// This process changed a file that has no path.
+    ChangedWithoutPath(i32),
+    /// The locks of so many processes were not compared.
+    LocksNotCompared(usize),
+    /// A look at a process hangs.
+    Hangs,
+    /// So many processes may not be looked into.
+    Denied(usize),
+    /// A process was held while it owned so many locks.
+    HeldWithLocks(usize),
+    /// A dotlock lies in the snapshot.
+    Dotlock,
+    /// A process died inside a section.
+    DiedInSection,
+}
+
+/// How a call came past the closed barrier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passage {
+    /// It had waited as long as it may.
+    Overdue,
+    /// Its word moved, and it is over.
+    Over,
+    /// Its word moved, and this call of the table shows.
+    Call(u16),
+    /// A word moved, and no more than that is known.
+    Unknown,
+}
+
+/// Why an ungated process ought to be gated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Claim {
+    /// Its parent is gated.
+    Child,
+    /// It runs in the unit of gated processes.
+    Unit,
+    /// It runs the program of gated processes.
+    Program,
+}
+
+impl Cause {
+    /// What it means.
+    pub fn kind(&self) -> FindingKind {
+        match self {
+            Cause::Changed | Cause::Passed(_) => FindingKind::Escape,
+            Cause::OpenForWriting
+            | Cause::OldPage
+            | Cause::PageReplaced
+            | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
+            Cause::Ungated(_)
+            | Cause::MapsShared
+            | Cause::Aio
+            | Cause::IoUring
+            | Cause::LocksOverflowed
+            | Cause::UnlistedLock
+            | Cause::SyncFailed(_)
+            | Cause::NotOfUsers => FindingKind::Uncovered,
+            Cause::NoDirectories
+            | Cause::OnlyMountWatched(..)
+            | Cause::NotWatched(..)
+            | Cause::TooManyChanges
+            | Cause::QueueOverflowed
+            | Cause::ChangedWithoutPath(_)
+            | Cause::LocksNotCompared(_)
+            | Cause::Hangs
+            | Cause::Denied(_) => FindingKind::Unchecked,
+            Cause::HeldWithLocks(_) => FindingKind::HeldWithLock,
+            Cause::Dotlock => FindingKind::Dotlock,
+            Cause::DiedInSection => FindingKind::DiedInSection,
+        }
+    }
+
+    /// Does it leave doubt whether every lock is known to a region (`--require locks`)?
+    pub fn is_about_locks(&self) -> bool {
+        matches!(
+            self,
+            Cause::UnlistedLock
+                | Cause::LocksOverflowed
+                | Cause::LocksNotCompared(_)
+                | Cause::LockedUngated(_)
+        )
+    }
+
+    fn sentence(&self) -> String {
+        let plain = match self {
+            Cause::Passed(passage) => {
+                return format!("a call passed the closed barrier: {}", passage.words());
+            }
+            Cause::LockedUngated(file) => {
+                return format!(
+                    "belongs to the service, is not gated, and holds a write lock (file {file}): \
+                     what it changes under it may be half-done"
+                );
+            }
+            Cause::SyncFailed(why) => {
+                return format!("--sync failed, the snapshot may lack data: {why}");
+            }
+            Cause::OnlyMountWatched(dir, why) => {
+                return format!(
+                    "{dir}: only writes through this mount are seen, not names ({why})"
+                );
+            }
+            Cause::NotWatched(dir, why) => {
+                return format!("{dir}: changes cannot be watched for ({why})");
+            }
+            Cause::ChangedWithoutPath(pid) => {
+                return format!("pid {pid} changed a file that has no path");
+            }
+            Cause::LocksNotCompared(count) => {
+                return format!("locks of {count} processes: the command was too quick");
+            }
+            Cause::Denied(count) => {
+                return format!("{count} processes may not be looked into by this user");
+            }
+            Cause::HeldWithLocks(count) => {
+                return format!("was held while it owned {count} locks");
+            }
+            Cause::Ungated(claim) => claim.words(),
+            Cause::Changed => "changed a protected file while the gate was closed",
+            Cause::OpenForWriting => "is not gated and has a protected file open for writing",
+            Cause::OldPage => {
+                "maps a control page of this gate that was replaced: detached until restarted"
+            }
+            Cause::PageReplaced => {
+                "the gate's control page was replaced during the freeze: a process that was \
+                 started since does not hear this one"
+            }
+            Cause::MapsShared => {
+                "has mapped a protected file shared and writable: stores cannot be held"
+            }
+            Cause::Aio => "has used aio, whose helper threads write past the gate",
+            Cause::IoUring => "has set up an io_uring, which writes past the gate",
+            Cause::LocksOverflowed => "has held more locks at once than its region can show",
+            Cause::UnlistedLock => "holds a lock that its region does not know of",
+            Cause::NotOfUsers => "maps the control page and is of none of --users: not waited for",
+            Cause::NoDirectories => {
+                "no protected directory is named (--paths, the profile's `path`, WRITEGATE_PATHS): \
+                 changes past the gate cannot be watched for"
+            }
+            Cause::TooManyChanges => "too many changes to look at",
+            Cause::QueueOverflowed => "the kernel's queue of changes overflowed",
+            Cause::Hangs => {
+                "cannot be looked into: it hangs in the kernel (a dead disk or network mount?)"
+            }
+            Cause::Dotlock => "its lock file lies in the snapshot; a restore deletes it",
+            Cause::DiedInSection => {
+                "died inside a section: what it left is for the server's own recovery"
+            }
+        };
+        plain.into()
+    }
+}
+
+impl Passage {
+    fn words(self) -> &'static str {
+        match self {
+            Passage::Overdue => "it had waited as long as it may",
+            Passage::Over => "one that is over",
+            Passage::Call(call) => gate::calls::name(call),
+            Passage::Unknown => "by which process cannot be told",
+        }
+    }
+}
+
+impl Claim {
+    fn words(self) -> &'static str {
+        match self {
+            Claim::Child => "was started by a gated process and is not gated itself",
+            Claim::Unit => "runs in the same unit and is not gated",
+            Claim::Program => "runs the same program and is not gated: not restarted since?",
+        }
+    }
+}
+
+/// Something found that speaks for or against the snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it means.
+    pub kind: FindingKind,
+    /// The process, if there is one.
+    pub pid: Option<i32>,
+    /// Its program.
+    pub program: Option<String>,
+    /// The file.
+    pub path: Option<String>,
+    /// In words.
+    pub what: String,
+    /// Not known of a finding that was read from a record: nothing is decided by it any more.
+    #[serde(skip)]
+    cause: Option<Cause>,
+}
+
+impl From<Cause> for Finding {
+    fn from(cause: Cause) -> Finding {
+        Finding {
+            kind: cause.kind(),
+            pid: None,
+            program: None,
+            path: None,
+            what: cause.sentence(),
+            cause: Some(cause),
+        }
+    }
+}
+
+impl Finding {
+    /// About a process.
+    pub fn of(cause: Cause, pid: i32, program: Option<String>) -> Finding {
+        Finding { pid: Some(pid), program, ..Finding::from(cause) }
+    }
+
+    /// About this file too.
+    pub fn at(self, path: impl Into<String>) -> Finding {
+        Finding { path: Some(path.into()), ..self }
+    }
+
+    /// See [`Cause::is_about_locks`].
+    pub fn is_about_locks(&self) -> bool {
+        self.cause.as_ref().is_some_and(Cause::is_about_locks)
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(pid) = self.pid {
+            write!(f, "pid {pid}")?;
+            if let Some(program) = &self.program {
+                write!(f, " ({program})")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.what)?;
+        if let Some(path) = &self.path {
+            write!(f, ": {path}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_about_a_lock_decides_nothing() {
+        let clock = Finding::from(Cause::NotWatched("/srv/lock".into(), "Block device".into()));
+        assert!(clock.what.contains("lock") && !clock.is_about_locks());
+        let unlisted = Finding::of(Cause::UnlistedLock, 7, Some("imap".into())).at("/srv/index");
+        assert!(unlisted.is_about_locks());
+        assert_eq!(
+            unlisted.to_string(),
+            "pid 7 (imap): holds a lock that its region does not know of: /srv/index"
+        );
+        let read: Finding =
+            serde_json::from_str(&serde_json::to_string(&unlisted).unwrap()).unwrap();
+        assert_eq!((read.kind, read.what.as_str()), (FindingKind::Uncovered, &*unlisted.what));
+        assert!(!read.is_about_locks());
+    }
+}

@@ -1,0 +1,73 @@
+"""Runners and the list of parts: a run of nothing is not green, and tests/README.md lists what there is."""
+import re
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+# What must stand before --only; root, or a build, is asked for by some before they look at it.
+BEFORE = {"tests/library/compat/run.py": ["sqlite", "--modes", "bare"]}
+# --only takes names from a list, and argparse refuses others.
+CHOICES = {"tests/command/faults/run.py"}
+
+
+def listed():
+    return subprocess.run([sys.executable, ROOT / "scripts/test", "--list"], capture_output=True, text=True,
+                          check=True).stdout
+
+
+class Runners(unittest.TestCase):
+    def runners(self):
+        found = [path for path in TESTS.rglob("run*.py") if '"--only"' in path.read_text()]
+        self.assertGreaterEqual(len(found), 8)
+        return found
+
+    def test_a_pattern_that_matches_nothing_is_a_failure(self):
+        for path in self.runners():
+            name = str(path.relative_to(ROOT))
+            if name in CHOICES:
+                continue
+            with self.subTest(name):
+                done = subprocess.run([sys.executable, path, *BEFORE.get(name, ()), "--only", "nothing-at-all"],
+                                      capture_output=True, text=True, cwd=ROOT)
+                self.assertEqual(done.returncode, 64, done.stdout + done.stderr)
+                self.assertIn("matches 'nothing-at-all'", done.stderr)
+
+    def test_so_it_is_for_the_parts_of_an_evaluation(self):
+        done = subprocess.run([ROOT / "scripts/evaluate", "general", "--only", "nothing-at-all"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 64, done.stdout + done.stderr)
+        self.assertIn("no such part: nothing-at-all", done.stderr)
+
+    def test_and_for_the_parts_of_scripts_test(self):
+        done = subprocess.run([sys.executable, ROOT / "scripts/test", "nothing-at-all"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 64)
+
+
+class Map(unittest.TestCase):
+    def setUp(self):
+        self.text = (TESTS / "README.md").read_text()
+
+    def test_the_list_of_parts_is_the_runners_own(self):
+        block = re.search(r"^```\n(format .*?)```$", self.text, re.M | re.S)
+        self.assertIsNotNone(block, "tests/README.md has no list of parts")
+        self.assertEqual(block[1], listed(), "put what `scripts/test --list` prints into tests/README.md")
+
+    def test_every_folder_is_on_the_map(self):
+        for depth in "*", "*/*":
+            for folder in TESTS.glob(depth):
+                left = all("__pycache__" in str(path) or path.is_dir() for path in folder.rglob("*"))
+                if folder.is_dir() and not left:        # (git leaves the folders of what has moved)
+                    self.assertIn(f"`{folder.relative_to(TESTS)}/`", self.text)
+
+    def test_every_rust_test_is_cargos(self):
+        manifest = (ROOT / "Cargo.toml").read_text()
+        for path in TESTS.rglob("*.rs"):
+            if path.parent.name not in ("model", "barrier"):
+                self.assertIn(f'path = "{path.relative_to(ROOT)}"', manifest)
+
+
+if __name__ == "__main__":
+    unittest.main()
