@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The library does its program no harm: whatever its start meets, whatever a filter forbids, however many libraries.
 
-    run.py [page|libraries|filters|children|stack|inject|programs ...] [--all]
+    run.py [page|libraries|filters|children|stack|inject|programs ...] [--all] [--only PATTERN]
 
 Each case runs a program bare and with the library. --all: the whole of what otherwise is a slice.
 """
 import argparse
+import fnmatch
 import importlib
 import os
 import subprocess
@@ -18,6 +19,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=PARTS)
     parser.add_argument("--all", action="store_true", help="not a slice of it")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="judge only the cases with such a name")
     options = parser.parse_args()
     if os.environ.get("HARMLESS_NAMESPACE") != "1":
         # Mounts of the cases end with this namespace.
@@ -32,6 +34,8 @@ def main():
     for part in options.parts:
         with rig.Work() as work:
             for name, problem in importlib.import_module(part).cases(work):
+                if not fnmatch.fnmatch(name, options.only):
+                    continue
                 if problem is None:
                     passed += 1
                     print(f"ok   {part}: {name}", flush=True)
