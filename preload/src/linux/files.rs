@@ -3,6 +3,7 @@
 use super::call::call;
 use super::confined;
 use crate::text::Path;
+use linux_raw_sys::errno::EINVAL;
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
     AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY,
@@ -234,28 +235,28 @@ pub fn list(fd: i32, into: &mut [u8]) -> isize {
     call!(nr::__NR_getdents64, fd, into.as_mut_ptr(), into.len())
 }
 
-/// The beginning of a small file; its length, 0 if it cannot be read or is no regular file.
+/// The beginning of a small file; its length, or negative errno; of what is no regular file,
+/// nothing is read (EINVAL).
 ///
 /// # Safety
 /// As [`stat_at`].
-pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> usize {
+pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> Result<usize, isize> {
     // SAFETY: the caller's promise about `path`.
     let fd = unsafe { open_carefully(path, 0) };
     if fd < 0 {
-        return 0;
+        return Err(fd);
     }
     let fd = fd as i32;
-    let mut len = 0;
-    if fstat_at_start(fd).is_some_and(|stat| stat.is_file()) {
-        while let Some(room) = into.get_mut(len..).filter(|room| !room.is_empty()) {
-            let size = room.len();
-            let got = read(fd, room);
-            len += got.max(0) as usize;
-            // Less than was asked for is the end, of files as small as these.
-            if got < size as isize {
-                break;
-            }
+    let is_file = fstat_at_start(fd).is_some_and(|stat| stat.is_file());
+    let mut len = if is_file { Ok(0) } else { Err(-(EINVAL as isize)) };
+    while let Ok(read_so_far) = len
+        && let Some(room) = into.get_mut(read_so_far..).filter(|room| !room.is_empty())
+    {
+        let got = read(fd, room);
+        if got == 0 {
+            break;
         }
+        len = if got < 0 { Err(got) } else { Ok(read_so_far + got as usize) };
     }
     close(fd);
     len

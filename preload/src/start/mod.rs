@@ -33,7 +33,7 @@ use crate::this_process::{family, region};
 use configure::{configure, take_profile};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::control::{Rank, SIZE};
-use gate::region::FLAG_CALLS_MISSING;
+use gate::region::{FLAG_CALLS_MISSING, FLAG_MORE_CALLS_MISSING};
 
 extern "C" fn constructor() {
     start();
@@ -142,12 +142,13 @@ unsafe fn join() -> bool {
 fn note_missing_calls() {
     let Some(region) = state::region() else { return };
     let mut places = region.header.missing.iter();
-    for call in 1..gate::calls::COUNT {
-        if resolve::is_missing(call)
-            && let Some(place) = places.next()
-        {
-            place.store(call as u32, Relaxed);
-            region.header.flags.fetch_or(FLAG_CALLS_MISSING, Relaxed);
+    for call in (1..gate::calls::COUNT).filter(|call| resolve::is_missing(*call)) {
+        match places.next() {
+            Some(place) => {
+                place.store(call as u32, Relaxed);
+                state::set_region_flag(FLAG_CALLS_MISSING);
+            }
+            None => state::set_region_flag(FLAG_MORE_CALLS_MISSING),
         }
     }
 }

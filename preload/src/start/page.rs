@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE, VERSION};
 use gate::profile;
 use linux_raw_sys::auxvec::AT_EUID;
-use linux_raw_sys::errno::ENOENT;
+use linux_raw_sys::errno::{EINVAL, ENOENT};
 use linux_raw_sys::general::{O_NOFOLLOW, S_IWGRP, S_IWOTH};
 
 /// A page that was changed so soon after the boot may be of the boot before.
@@ -150,6 +150,9 @@ fn make(env: &Environment, maker: i32, path: &Path) {
     }
 }
 
+/// What [`files::read_file`] says of a FIFO, a device, a directory.
+const NOT_A_FILE: isize = -(EINVAL as isize);
+
 fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
     page.version.store(VERSION, Relaxed);
     page.size.store(SIZE as u32, Relaxed);
@@ -163,7 +166,13 @@ fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
         path.push(env.config);
     }
     // SAFETY: a `Buffer` always ends with a NUL.
-    let len = unsafe { files::read_file(path.c(), &mut page.profile) };
+    let read = unsafe { files::read_file(path.c(), &mut page.profile) };
+    let len = match read {
+        Ok(len) => len,
+        // There need not be one of the gate's name; one that was named must be.
+        Err(error) if error != NOT_A_FILE && env.config.is_empty() => 0,
+        Err(_) => PROFILE_MAX,
+    };
     let sound = len < PROFILE_MAX
         && !path.too_long
         && page

@@ -10,7 +10,10 @@ use crate::linux::time::now;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::{Table, TableFull};
-use gate::region::{FLAG_STRONG, MAGIC, SLOTS, VERSION};
+use gate::region::{
+    FLAG_CALLS_MISSING, FLAG_FOREIGN_CLOCK, FLAG_IO_URING, FLAG_LOCKS_UNKNOWN, FLAG_MAPS_SHARED,
+    FLAG_MORE_CALLS_MISSING, FLAG_STRONG, MAGIC, SLOTS, VERSION,
+};
 
 /// Makes the region of a freshly executed program. It is none for the freezer, and the
 /// process in flight, until it [`show`]s what the program has brought along.
@@ -86,6 +89,13 @@ fn publish(region: *mut Region) -> bool {
     first
 }
 
+/// What is said of a process and holds for the children it forks.
+const COMES_ALONG: u32 = FLAG_MAPS_SHARED
+    | FLAG_IO_URING
+    | FLAG_CALLS_MISSING
+    | FLAG_MORE_CALLS_MISSING
+    | FLAG_FOREIGN_CLOCK;
+
 fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
     let at = memory::map(gate::region::SIZE, true, -1).cast::<Region>();
     // SAFETY: null, or memory of that size that the kernel has mapped just now, all zero,
@@ -96,7 +106,7 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
     header.slots.store(SLOTS as u32, Relaxed);
     header.pid.store(pid, Relaxed);
     let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
-    let flags = strong | state::rank_flags();
+    let mut flags = strong | state::rank_flags();
     let mut nonce = match parent {
         None => process::random(),
         // A fork must be cheap: its parent's, the id and the time make it its own. Not the
@@ -112,7 +122,13 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
         header.parent_nonce.store(old.nonce.load(Relaxed), Relaxed);
         let table = Table(&header.locks);
         let TableFull(lost) = table.inherit(Table(&old.locks));
+        // What did not fit into the parent's table may have come along too.
+        let lost = lost || LOCKS_LOST.load(Relaxed);
         LOCKS_LOST.store(lost, Relaxed);
+        if lost {
+            flags |= FLAG_LOCKS_UNKNOWN;
+        }
+        flags |= old.flags.load(Relaxed) & COMES_ALONG;
         // What the parent has locked since, and what was closed here before the
         // first entry, did not come along.
         for lock in table.locks() {

@@ -5,6 +5,7 @@ Whatever stands there, the program runs as without the library. Where the page i
 import os
 import resource
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -143,6 +144,13 @@ def in_its_place(host, work):
         yield "a page with holes behind its head, on a full file system", _same(host, rig.loaded(gates), work, 5)
 
 
+REFUSED = 0xffffffff                    # gate/src/control.rs: PROFILE_REFUSED
+
+
+def _profile_len(gates):
+    return struct.unpack_from("=I", (gates / rig.GATE / "control").read_bytes(), 72)[0]
+
+
 def around(host, work):
     with rig.Tmpfs() as gates:
         os.mkfifo(gates / "fifo")
@@ -157,7 +165,10 @@ def around(host, work):
         for name in ("fifo", "file", "loop", "gone", "."):
             os.makedirs(gates / f"in-{name}", exist_ok=True)
             env = rig.loaded(gates / f"in-{name}", WRITEGATE_CONF=str(gates / name))
-            yield f"WRITEGATE_CONF is {name}, at the first start", _same(host, env, work, 5)
+            bad = _same(host, env, work, 5)
+            if not bad and name != "file" and (len_ := _profile_len(gates / f"in-{name}")) != REFUSED:
+                bad = f"the page was made with a profile of {len_} bytes"
+            yield f"WRITEGATE_CONF is {name}, at the first start", bad
         for device in ("/dev/zero", "/dev/tty", "/dev/full", "/proc/kmsg", "/proc/self/mem", "/dev/random"):
             os.makedirs(gates / device.replace("/", "-"), exist_ok=True)
             env = rig.loaded(gates / device.replace("/", "-"), WRITEGATE_CONF=device)
@@ -194,6 +205,7 @@ def visible(host, work):
         try:
             while b"system" not in p.stdout.readline():
                 pass
+            yield "a page that was cut is not mapped", "it is" if "control" in Path(f"/proc/{p.pid}/maps").read_text() else None
             code, out, err = rig.run([rig.COMMAND, "doctor", "-g", rig.GATE, "--pid", p.pid], rig.clean(WRITEGATE_DIR=str(gates)), 30)
             bad = None if code not in (0, "hangs") and b"16384" in out + err else f"exit {code}: {out} {err}"
             yield "the doctor names a page that was cut", bad
