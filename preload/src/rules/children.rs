@@ -78,9 +78,15 @@ pub fn back_in_parent(frame: &Frame) -> bool {
 
 /// Back from fork with a region: a thread of the parent's has taken it back too early for this
 /// child, where the kernel does not wipe.
+#[inline(always)]
 pub fn is_unwiped_child(frame: &Frame, region: &Region) -> bool {
+    NOT_WIPED.load(Relaxed) && wipe_late(frame, region)
+}
+
+#[cold]
+fn wipe_late(frame: &Frame, region: &Region) -> bool {
     let forks = matches!(rule(frame.inner), Some(Rule::Fork | Rule::Daemon));
-    if !NOT_WIPED.load(Relaxed) || !forks || region.header.pid.load(Relaxed) == pid() {
+    if !forks || region.header.pid.load(Relaxed) == pid() {
         return false;
     }
     WIPED.region.store(null_mut(), Release);

@@ -27,13 +27,16 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
     if confined::by_itself() {
         forget_unasked(frame, rule);
     }
-    if matches!(rule, Rule::Dup | Rule::Dup2) && !LOCKS_SEEN.load(Relaxed) {
-        // Only to put down where it was put.
-        frame.note[0] = 0;
-        return BRACKET;
-    }
     if !LOCKS_SEEN.load(Relaxed) {
-        return PASS;
+        // Only to put down where a descriptor is put; of dup the kernel decides that.
+        return match rule {
+            Rule::Dup => BRACKET,
+            Rule::Dup2 => {
+                placed(frame.arg(1) as i32);
+                PASS
+            }
+            _ => PASS,
+        };
     }
     let Some(region) = region() else { return PASS };
     let table = Table(&region.header.locks);
@@ -109,9 +112,6 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
                 return;
             }
             placed(new);
-            if !LOCKS_SEEN.load(Relaxed) {
-                return;
-            }
             let file = (frame.note[0] == 1).then_some((frame.note[1], frame.note[2]));
             table.closed(new, file);
             let TableFull(full) = table.duplicated(old, new);
@@ -131,6 +131,9 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
 /// `new` is another descriptor of what `old` is.
 pub fn duplicated(region: &'static Region, old: i32, new: i32) {
     placed(new);
+    if !LOCKS_SEEN.load(Relaxed) {
+        return;
+    }
     let table = Table(&region.header.locks);
     if table.locks().any(|lock| lock.fd == old) && !shares_memory(region) {
         let TableFull(full) = table.duplicated(old, new);

@@ -19,7 +19,8 @@ def _valgrind(program, kind, count, env, work):
         raise SystemExit("valgrind is not there")
     err = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, kind, str(count)], env=env, cwd=work,
                          capture_output=True, text=True, timeout=120).stderr
-    return int(re.search(r"Collected\s*:\s*(\d+)", err)[1])
+    # Children say theirs too, before.
+    return int(re.findall(r"Collected\s*:\s*(\d+)", err)[-1])
 
 
 def _strace(program, kind, count, env, work):
