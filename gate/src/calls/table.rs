@@ -359,6 +359,11 @@ macro_rules! define {
         /// How many numbers there are, 0 included.
         pub const COUNT: usize = [$(stringify!($name)),*].len() + 1;
 
+        /// Every call with its rule, in the table's order: what a call's number means, for
+        /// [`crate::layout`]. Aliases have no numbers.
+        pub(crate) const ROWS: &str =
+            concat!($(stringify!($name), ":", stringify!($kind), stringify!($body), "\n"),*);
+
         /// All names in the table's order, one line a call: its name, then its
         /// aliases. One text and no pointers, for the library, where every pointer
         /// would be a relocation at every start of every program.

@@ -11,7 +11,8 @@ use crate::resolve::libc::auxiliary;
 use crate::text::Path;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE, VERSION};
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE};
+use gate::layout::LAYOUT;
 use gate::profile;
 use linux_raw_sys::auxvec::AT_EUID;
 use linux_raw_sys::errno::{EINVAL, ENOENT};
@@ -77,7 +78,7 @@ fn map(fd: i32) -> Option<*const ControlPage> {
     (!page.is_null()).then_some(page as *const ControlPage)
 }
 
-/// Does the file begin as a page of this version and boot does? Read, not looked at through a
+/// Does the file begin as a page of this layout and boot does? Read, not looked at through a
 /// mapping: a hole where the file system is full would kill. What has a magic number is none.
 fn has_a_head(fd: i32, changed: i64) -> bool {
     const BOOT: usize = offset_of!(ControlPage, boot_id);
@@ -89,7 +90,7 @@ fn has_a_head(fd: i32, changed: i64) -> bool {
     let word = |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     let word = |at: usize| word(at).map(u32::from_ne_bytes);
     let is_a_page = head.starts_with(&MAGIC.to_ne_bytes())
-        && word(offset_of!(ControlPage, version)) == Some(VERSION)
+        && word(offset_of!(ControlPage, layout)) == Some(LAYOUT)
         && word(offset_of!(ControlPage, size)) == Some(SIZE as u32);
     // Reading the boot id costs as much as all the rest. A page that was clearly
     // made after this boot needs no look; should the clock have been stepped, the
@@ -154,7 +155,7 @@ fn make(env: &Environment, maker: i32, path: &Path) {
 const NOT_A_FILE: isize = -(EINVAL as isize);
 
 fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
-    page.version.store(VERSION, Relaxed);
+    page.layout.store(LAYOUT, Relaxed);
     page.size.store(SIZE as u32, Relaxed);
     page.boot_id = *boot;
     let mut path = Path::new();

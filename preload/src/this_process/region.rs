@@ -9,10 +9,11 @@ use crate::linux::process;
 use crate::linux::time::now;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::layout::LAYOUT;
 use gate::locks::{Table, TableFull};
 use gate::region::{
     FLAG_CALLS_MISSING, FLAG_FOREIGN_CLOCK, FLAG_IO_URING, FLAG_LOCKS_UNKNOWN, FLAG_MAPS_SHARED,
-    FLAG_MORE_CALLS_MISSING, FLAG_STRONG, MAGIC, SLOTS, VERSION,
+    FLAG_MORE_CALLS_MISSING, FLAG_STRONG, MAGIC, SLOTS,
 };
 
 /// Makes the region of a freshly executed program. It is none for the freezer, and the
@@ -102,7 +103,7 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
     // which is a valid Region: it consists of integers.
     let region = unsafe { at.as_ref() }?;
     let header = &region.header;
-    header.version.store(VERSION, Relaxed);
+    header.layout.store(LAYOUT, Relaxed);
     header.slots.store(SLOTS as u32, Relaxed);
     header.pid.store(pid, Relaxed);
     let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
