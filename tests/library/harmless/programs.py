@@ -1,9 +1,10 @@
 """Programs of this machine, each with --version and --help: with the library the same output and exit as bare.
 
-    A slice of them; --all: all. HARMLESS_ROOT: those of another Debian that was unpacked there (chroot).
+    A slice of them; --all: all. HARMLESS_ROOT=DIR: those of another Debian that was unpacked there (debootstrap), in a
+    chroot, with the library in its /etc/ld.so.preload; else by LD_PRELOAD.
 
-Preloaded by LD_PRELOAD, gated and not: /etc/ld.so.preload does the same in a chroot (--all, with HARMLESS_ROOT). A
-program whose two bare runs differ, or that hangs bare, says nothing.
+Four passes: bare, bare again, gated, loaded but without a gate. A program whose two bare passes differ, or that hangs
+bare, says nothing. What differs is tried once more, bare and with the library.
 """
 import concurrent.futures
 import hashlib
@@ -50,31 +51,9 @@ def _unique(paths):
     return out
 
 
-def _run(path, argument, env, root, cwd):
-    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"] if os.geteuid() == 0 and root == Path("/") else []
-    if root != Path("/"):
-        argv = ["chroot", "--userspec=65534:65534", str(root)]
-    assignments = rig.assignments(env) if "LD_PRELOAD" in env or any(k.startswith("WRITEGATE_") for k in env) else ["/usr/bin/env"]
-    code, out, err = rig.run([*argv, *assignments, path, argument], rig.clean(TERM="dumb", HOME="/nonexistent"), SECONDS, cwd=cwd)
-    scrub = lambda b: re.sub(rb"0x[0-9a-f]+|\b\d{3,}\b|/tmp/[\w./-]+", b"#", b)            # addresses, process ids, times
-    return code, scrub(out), scrub(err)
-
-
-def _judge(job):
-    path, argument, environments, root, cwd = job
-    first = _run(path, argument, rig.clean(), root, cwd)
-    if first[0] == "hangs":
-        return "unstable", None
-    if _run(path, argument, rig.clean(), root, cwd) != first:
-        return "unstable", None
-    for name, env in environments.items():
-        got = _run(path, argument, env, root, cwd)
-        if got != first:
-            # Once more, bare and with it: what differs of itself now and then is no finding.
-            if _run(path, argument, rig.clean(), root, cwd) != first or _run(path, argument, env, root, cwd) == first:
-                return "unstable", None
-            return "bad", f"{path} {argument} {name}: bare {_short(first)}, with the library {_short(got)}"
-    return "same", None
+def _scrub(text):
+    """Without addresses, process ids, times, temporary names."""
+    return re.sub(rb"0x[0-9a-f]+|\b\d{3,}\b|/tmp/[\w./-]+", b"#", text)
 
 
 def _short(result):
@@ -82,40 +61,86 @@ def _short(result):
     return f"exit {code}, {len(out)} bytes {hashlib.md5(out).hexdigest()[:6]}, {err[-160:]!r}"
 
 
+class Here:
+    """Programs of this machine, by LD_PRELOAD, as nobody."""
+
+    def __init__(self, gates, cwd):
+        self.root, self.cwd = Path("/"), cwd
+        self.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"] if os.geteuid() == 0 else []
+        self.env = {"bare": {}, "gated": rig.loaded(gates), "not gated": {"LD_PRELOAD": str(rig.LIBRARY), "WRITEGATE_DIR": "/nonexistent"}}
+
+    def enter(self, kind):
+        self.assignments = rig.assignments(self.env[kind])
+
+    def run(self, argv, scrub=_scrub):
+        env = rig.clean(TERM="dumb", HOME="/nonexistent")
+        code, out, err = rig.run([*self.prefix, *self.assignments, *argv], env, SECONDS, cwd=self.cwd)
+        return code, scrub(out), scrub(err)
+
+    def leave(self):
+        pass
+
+
+class There(Here):
+    """Programs of another root, by its /etc/ld.so.preload, gated by the default gate."""
+
+    def __init__(self, gates, cwd, root):
+        self.root, self.cwd, self.gates = root, "/", gates
+        self.prefix, self.assignments = ["chroot", "--userspec=65534:65534", str(root)], ["/usr/bin/env"]
+        (root / "run/writegate").mkdir(exist_ok=True)
+        subprocess.run(["install", "-m", "0755", rig.LIBRARY, root / "usr/lib/libwritegate.so"], check=True)
+        subprocess.run(["mount", "--bind", gates, root / "run/writegate"], check=True)
+        subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
+        subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
+
+    def enter(self, kind):
+        (self.root / "etc/ld.so.preload").write_text("" if kind == "bare" else "/usr/lib/libwritegate.so\n")
+        page = self.gates / "default"
+        if kind == "gated" and not page.exists():
+            (self.gates / rig.GATE).rename(page)
+        elif kind == "not gated" and page.exists():
+            page.rename(self.gates / rig.GATE)
+
+    def leave(self):
+        (self.root / "etc/ld.so.preload").unlink(missing_ok=True)
+        for place in ("run/writegate", "proc", "dev"):
+            subprocess.run(["umount", "-l", self.root / place], check=False)
+
+
 def cases(work):
     root = Path(os.environ.get("HARMLESS_ROOT", "/"))
     paths = _unique(_programs(root))
     if not rig.ALL:
         paths = paths[::max(1, len(paths) // SLICE)][:SLICE]
-    in_root = root == Path("/")
-    (work / "cwd").mkdir(mode=0o777)
+    (work / "cwd").mkdir()
     (work / "cwd").chmod(0o777)
+    jobs = [(path, argument) for path in paths for argument in ("--version", "--help")]
     with rig.Tmpfs("size=8m") as gates:
-        environments = {"gated": rig.loaded(gates), "not gated": {"LD_PRELOAD": str(rig.LIBRARY), "WRITEGATE_DIR": "/nonexistent"}}
-        if not in_root:
-            # As /etc/ld.so.preload: the library lies in the other root.
-            inside = root / "usr/lib/libwritegate.so"
-            inside.unlink(missing_ok=True)
-            subprocess.run(["cp", rig.LIBRARY, inside], check=True)
-            (root / "run/writegate").mkdir(exist_ok=True)
-            subprocess.run(["mount", "--bind", gates, root / "run/writegate"], check=True)
-            environments = {"gated": {"LD_PRELOAD": "/usr/lib/libwritegate.so", "WRITEGATE_GATE": rig.GATE},
-                            "not gated": {"LD_PRELOAD": "/usr/lib/libwritegate.so", "WRITEGATE_DIR": "/nonexistent"}}
+        rig.make_page(gates)
+        place = Here(gates, work / "cwd") if root == Path("/") else There(gates, work / "cwd", root)
         try:
-            rig.make_page(gates)
-            jobs = [(path, argument, environments, root, work / "cwd") for path in paths for argument in ("--version", "--help")]
-            count = {"same": 0, "unstable": 0, "bad": 0}
-            bad, steady = [], set()
+            results, maps = {}, {}
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
-                for job, (kind, text) in zip(jobs, pool.map(_judge, jobs)):
-                    count[kind] += 1
-                    if kind == "same":
-                        steady.add(job[0])
-                    if text:
-                        bad.append(text)
-            yield (f"{len(paths)} programs, {len(jobs)} runs: {count['same']} the same, {count['unstable']} unstable bare; {len(steady)} programs count",
-                   "; ".join(bad[:8]) or (None if len(steady) > len(paths) // 2 else "too few ran"))
+                def judge(kind, jobs):
+                    place.enter(kind)
+                    maps[kind] = place.run(["/bin/cat", "/proc/self/maps"], scrub=bytes)[1]
+                    return dict(zip(jobs, pool.map(place.run, jobs)))
+                results["bare"] = judge("bare", jobs)
+                again = judge("bare", jobs)
+                steady = [job for job in jobs if results["bare"][job] == again[job] and again[job][0] != "hangs"]
+                bad = []
+                for kind in ("gated", "not gated"):
+                    got = judge(kind, steady)
+                    suspects = [job for job in steady if got[job] != again[job]]
+                    twice = judge("bare", suspects), judge(kind, suspects)
+                    bad += [f"{' '.join(job)} {kind}: bare {_short(again[job])}, with the library {_short(twice[1][job])}"
+                            for job in suspects if twice[0][job] == again[job] and twice[1][job] != again[job]]
         finally:
-            if not in_root:
-                subprocess.run(["umount", "-l", root / "run/writegate"], check=False)
-                inside.unlink(missing_ok=True)
+            place.leave()
+    there = {kind: (b"libwritegate" in text, b"/control" in text) for kind, text in maps.items()}
+    if there != {"bare": (False, False), "gated": (True, True), "not gated": (True, False)}:
+        bad.append(f"library and page are mapped thus: {there}")
+    count = len({path for path, _ in steady})
+    if count < len(paths) * 0.8:
+        bad.append("too few say the same twice")
+    yield f"{count} programs of {len(paths)}, {len(steady)} runs of {len(jobs)} each gated and not", "; ".join(bad[:8]) or None
