@@ -51,6 +51,9 @@ constants! {
     /// By the profile it is held before all others: it looks at the `early` word.
     pub const FLAG_FIRST: u32 = 256;
 
+    /// More calls of the table do not exist there than [`Header::missing`] can name.
+    pub const FLAG_MORE_CALLS_MISSING: u32 = 1024;
+
     /// It is held before these too: it looks at the `senders` word.
     pub const FLAG_SENDER: u32 = 512;
 }

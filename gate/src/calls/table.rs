@@ -340,6 +340,7 @@ macro_rules! for_each_call {
             call mmap [mmap64] (Mmap) "stores into a shared writable mapping cannot be held";
             call mprotect [] (Mprotect) "makes a mapping writable";
             call pkey_mprotect [] (Mprotect) "makes a mapping writable";
+            call prctl [] (Confine) "nothing; may forbid calls to this process";
             call mremap [] (Mremap) "grows a mapping";
             // everything at once
             call syscall [] (Syscall) "whatever its number says";

@@ -11,6 +11,7 @@ use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
 use crate::outcome::fault::{Fault, Result};
+use gate::region::FLAG_MORE_CALLS_MISSING;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
@@ -108,10 +109,10 @@ impl GateSurvey {
                     let header = view.header();
                     let missing = header.missing.iter().map(|at| at.load(Relaxed));
                     let missing = missing.filter(|call| *call != 0);
-                    RegionSeen::Read {
-                        flags: header.flags.load(Relaxed),
-                        absent_calls: missing.map(|call| gate::calls::name(call as u16)).collect(),
-                    }
+                    let flags = header.flags.load(Relaxed);
+                    let more = (flags & FLAG_MORE_CALLS_MISSING != 0).then_some("and more");
+                    let names = missing.map(|call| gate::calls::name(call as u16));
+                    RegionSeen::Read { flags, absent_calls: names.chain(more).collect() }
                 }
                 (None, Some(error)) => RegionSeen::Denied(error),
                 (None, None) if member.fresh_fork => RegionSeen::NotYetMade,
