@@ -89,7 +89,7 @@ class Verdicts(unittest.TestCase):
 
     def test_a_command_that_cannot_be_run(self):
         worker = self.rig.worker("work", self.rig.file("a"))
-        said = self.rig.freeze(command=["/nonexistent"])
+        said = self.rig.freeze(command=["/not-there/command"])
         self.assertEqual(said.code, 127, said)
         plain = self.rig.file("plain")
         plain.touch()
