@@ -17,8 +17,12 @@ WRITES_AND_EXITS = "+1,60,231,15"
 
 def _waits(work, confined, how, action, calls, before=(), held=True, blind=()):
     """None, or what was wrong with a writer under the barrier of a killed freezer."""
-    with rig.Tmpfs() as gates, rig.Work() as places:
-        return _waits_there(places, confined, gates, rig.make_page(gates), how, action, calls, before, held, blind)
+    for last in (False, False, True):
+        with rig.Tmpfs() as gates, rig.Work() as places:
+            wrong = _waits_there(places, confined, gates, rig.make_page(gates), how, action, calls, before, held, blind)
+        # A busy machine makes one late now and then, a fault each time.
+        if last or not (wrong or "").startswith("took"):
+            return wrong
 
 
 def _waits_there(work, confined, gates, page, how, action, calls, before, held, blind):
