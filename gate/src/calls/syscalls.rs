@@ -2,7 +2,7 @@
 //!
 //! The one list for all who meet a system call past libc's own function: the
 //! library's `syscall()`, and the doctor's look at a program's own `syscall`
-//! instructions. `tests/exports/` holds names and numbers against the kernel's.
+//! instructions. `tests/library/exports/` holds names and numbers against the kernel's.
 //!
 //! A line reads `KERNEL_NAME = NUMBER => CALL;`, sorted by number. The arguments are
 //! those of the call. (`setxattrat`, `removexattrat` and `file_setattr` have no function
