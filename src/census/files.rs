@@ -3,27 +3,20 @@
 use crate::census::member::Member;
 use crate::linux::file::{CachedStat, cached_stat};
 use gate::locks::{Lock, LockKind};
-use gate::region::Header;
 use std::fs;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Where a lock's file lies; by number where that cannot be told.
 pub fn path_of_lock(member: &Member, lock: &Lock) -> String {
-    let noted = || member.view.as_ref().and_then(|view| noted_dotlock(view.header(), lock));
+    let noted = || {
+        // As its maker put it down.
+        let path = member.view.as_ref()?.claimed().dotlock_path(lock.ino)?;
+        Some(String::from_utf8_lossy(path.bytes()).into_owned())
+    };
     let path = match lock.kind {
         LockKind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
         _ => path_of_file(member.pid, lock.dev, lock.ino),
     };
     path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev))
-}
-
-/// The path of a dotlock as its maker put it down, if it is the one that it made last.
-fn noted_dotlock(header: &Header, lock: &Lock) -> Option<String> {
-    let len = header.dotlock_len.load(Acquire) as usize;
-    let path = header.dotlock_path.get(..len).filter(|path| !path.is_empty())?;
-    let path: Vec<u8> = path.iter().map(|byte| byte.load(Relaxed)).collect();
-    let same = header.dotlock_ino.load(Relaxed) == lock.ino;
-    same.then(|| String::from_utf8_lossy(&path).into_owned())
 }
 
 /// The path of a descriptor, for messages.

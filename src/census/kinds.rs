@@ -1,5 +1,7 @@
 //! What a process was when it was last looked at.
 
+use crate::linux::library::LibraryLayout;
+
 /// What a process was when it was last looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcessKind {
@@ -36,6 +38,12 @@ pub struct Detached {
     pub pid: i32,
     /// Its name.
     pub comm: String,
+    /// Its parent.
+    pub parent: i32,
+    /// The layout of its library, if that is certainly not ours.
+    pub other_layout: Option<LibraryLayout>,
+    /// The gate that its environment names; told only with another layout.
+    pub asks_for: Option<usize>,
     /// The gate of which it maps a control page that was replaced; none: it has
     /// the library and maps no page of ours, which may be another gate's business.
     pub old_page: Option<usize>,

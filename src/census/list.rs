@@ -142,7 +142,14 @@ impl Census {
     ) -> ProcessKind {
         let pid = looked.pid;
         if looked.other_page.is_some() || looked.library {
-            let detached = Detached { pid, comm: stat.comm, old_page: looked.other_page };
+            let detached = Detached {
+                pid,
+                comm: stat.comm,
+                parent: stat.ppid,
+                other_layout: looked.layout.filter(|layout| layout.is_other()),
+                asks_for: looked.asks_for,
+                old_page: looked.other_page,
+            };
             self.detached.insert(pid, detached);
         }
         if let Some((gate, at)) = old {

@@ -1,10 +1,12 @@
 //! Processes that ought to be gated and are not; and what a gated process can do past the gate.
 
 use super::ancestry::is_kin;
-use crate::census::kinds::ProcessKind;
+use crate::census::kinds::{Detached, ProcessKind};
 use crate::census::list::Census;
+use crate::linux::library::LibraryLayout;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Claim, Finding};
+use gate::profile::{self, Key};
 use gate::region;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -84,6 +86,35 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
         }
     }
     found
+}
+
+/// Processes of the service, or that ask for the gate, whose library has another layout:
+/// the gate's page means nothing to it, so nothing holds them.
+pub fn other_layouts<'a>(
+    census: &'a Census,
+    at: usize,
+    profile: &str,
+) -> Vec<(&'a Detached, LibraryLayout)> {
+    let others = census.detached.values().filter_map(|d| Some((d, d.other_layout?)));
+    let others = others.filter(|(d, _)| d.old_page.is_none() && !is_kin(d.pid, census));
+    let mut others = others.peekable();
+    if others.peek().is_none() {
+        return Vec::new();
+    }
+    let service = Service::of(census, at);
+    let ours = |d: &Detached| {
+        (d.asks_for == Some(at) || service.claims(d.pid, d.parent).is_some())
+            && !left_out(d.pid, profile)
+    };
+    others.filter(|(d, _)| ours(d)).collect()
+}
+
+/// Does the profile name programs, and not this one?
+fn left_out(pid: i32, profile: &str) -> bool {
+    let mut programs = profile::values(profile, Key::Program).peekable();
+    let exe = procfs::exe(pid).unwrap_or_default();
+    let exe = exe.as_os_str().as_encoded_bytes();
+    programs.peek().is_some() && !programs.any(|p| profile::glob(p.as_bytes(), exe))
 }
 
 fn is_common(exe: &Path) -> bool {

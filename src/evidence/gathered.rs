@@ -104,6 +104,11 @@ impl Evidence {
         for detached in session.census.detached.values().filter(|d| d.old_page == Some(at)) {
             new.push(Finding::of(Cause::OldPage, detached.pid, Some(detached.comm.clone())));
         }
+        let profile = session.gates[at].page.get().profile_text();
+        for (other, layout) in coverage::other_layouts(&session.census, at, profile) {
+            let program = Some(other.comm.clone());
+            new.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
+        }
         for found in new {
             if !self.findings[at].contains(&found) {
                 self.findings[at].push(found);

@@ -155,12 +155,13 @@ fn prepare(options: Options, link: &UnixStream) -> Option<(Freeze, UnixListener)
 /// Thaws, leaves word, and answers the caller.
 fn hand_over(mut freeze: Freeze, dir: &Path, token: &Token, caller: Option<UnixStream>) {
     let thawed = freeze.thaw();
-    let _ = fs::remove_file(socket_path(dir));
     let mut record = freeze.record(&thawed, None);
     record.token = Some(token.to_string());
     let mut last = Last { token: token.to_string(), record, told: caller.is_some() };
-    // Before the answer: a caller that has it may come again at once.
+    // Before the answer: a caller that has it may come again at once. Before the socket goes: a
+    // thaw that finds neither would call the token unknown.
     last::write(dir, &last);
+    let _ = fs::remove_file(socket_path(dir));
     if let Some(mut stream) = caller {
         let text = serde_json::to_vec(&last.record).unwrap_or_default();
         if stream.write_all(&text).is_err() {

@@ -4,6 +4,7 @@ use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::drive::cooldown;
 use crate::drive::session::Session;
+use crate::evidence::coverage;
 use crate::gatedir::Gate;
 use crate::gatedir::in_force;
 use crate::linux::clock;
@@ -14,6 +15,7 @@ use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
+use gate::layout::LAYOUT;
 
 /// So many processes are named in a message.
 const NAMED: usize = 5;
@@ -119,6 +121,19 @@ impl Session {
                 why += &format!(
                     ". These map a page of it that was replaced since: {}; restart them",
                     detached.join(", ")
+                );
+            }
+            let profile = gate.page.get().profile_text();
+            let others: Vec<String> = coverage::other_layouts(&self.census, at, profile)
+                .into_iter()
+                .take(NAMED)
+                .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
+                .collect();
+            if !others.is_empty() {
+                why += &format!(
+                    ". These run another version's library, which does not hear this gate \
+                     (layout {LAYOUT:08x}): {}; restart them",
+                    others.join(", ")
                 );
             }
             if self.census.denied.len() > self.census.seen.len() / 2 {

@@ -4,10 +4,11 @@
 //! | module | asked for |
 //! |---|---|
 //! | [`clock`] | time, and sleep |
-//! | [`mapping`] | shared memory, and safe views of it |
+//! | [`mapping`] | shared memory, to be read where another process writes |
 //! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
 //! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
+//! | [`library`] | the layout that a process's library speaks |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
 //! | [`terminal`] | the window's size |
@@ -25,6 +26,7 @@ pub mod foreign;
 pub mod fork;
 pub mod futex;
 pub mod helper;
+pub mod library;
 pub mod mapping;
 pub mod membarrier;
 pub mod poll;

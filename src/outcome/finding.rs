@@ -1,6 +1,8 @@
 //! The table of causes: everything that may be found for or against a snapshot, what it means,
 //! and the sentence that says so. Decisions are made by the cause, never by the sentence.
 
+use crate::linux::library::LibraryLayout;
+use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
 
 /// What a finding means.
@@ -34,6 +36,8 @@ pub enum Cause {
     OpenForWriting,
     /// A process maps a page of the gate that was replaced.
     OldPage,
+    /// A process of the service, or that asks for the gate, runs a library of this other layout.
+    OtherLayout(LibraryLayout),
     /// The gate's page was replaced during the freeze.
     PageReplaced,
     /// An ungated process of the service holds a write lock on this file.
@@ -111,6 +115,7 @@ impl Cause {
             Cause::Changed | Cause::Passed(_) => FindingKind::Escape,
             Cause::OpenForWriting
             | Cause::OldPage
+            | Cause::OtherLayout(_)
             | Cause::PageReplaced
             | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
@@ -156,6 +161,13 @@ impl Cause {
                 return format!(
                     "belongs to the service, is not gated, and holds a write lock (file {file}): \
                      what it changes under it may be half-done"
+                );
+            }
+            Cause::OtherLayout(layout) => {
+                return format!(
+                    "runs another version's library ({}; this gate has layout {LAYOUT:08x}), \
+                     which does not hear this gate: restart it",
+                    layout.name()
                 );
             }
             Cause::SyncFailed(why) => {

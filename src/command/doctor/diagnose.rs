@@ -21,9 +21,12 @@ pub fn diagnose(process: &Observation, context: &Context<'_>) -> Diagnosis {
         return unseen(error);
     }
     let maps_page = process.control_page.as_ref().is_some_and(|(_, ino)| *ino == context.page_ino);
-    if maps_page && context.page_fault.is_none() {
-        // Forked into such a namespace, it still has its parent's page until it execs.
-        return detached::other_clock(process).unwrap_or_else(|| attached(process, context));
+    if maps_page {
+        return match context.page_fault {
+            // Forked into such a namespace, it still has its parent's page until it execs.
+            None => detached::other_clock(process).unwrap_or_else(|| attached(process, context)),
+            Some(fault) => detached::on_unusable_page(process, context, fault),
+        };
     }
     match process.library {
         Some(_) => detached::diagnose(process, context),

@@ -3,6 +3,7 @@
 
 use super::program_file::ProgramFile;
 use crate::command::servers::{self, Server};
+use crate::linux::library::LibraryLayout;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Observation {
     pub hung: bool,
     /// The library, as mapped.
     pub library: Option<String>,
+    /// The layout of that library.
+    pub library_layout: Option<LibraryLayout>,
     /// The mapped library's file is gone (an upgrade puts another one at its place).
     pub library_replaced: bool,
     /// Set-id programs take it too: it has the bit and lies in a standard directory,

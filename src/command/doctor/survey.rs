@@ -62,6 +62,7 @@ impl Survey {
             gate: &gate,
             dir: &directory,
             page_fault: survey.fault.as_ref().map(|fault| fault.message.as_str()),
+            page_layout: survey.page_layout,
             page_ino: survey.page_ino,
             page_made_ns: survey.page_made_ns,
             profile: &survey.profile,

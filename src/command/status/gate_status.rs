@@ -9,6 +9,7 @@ use crate::gatedir::{self, Gate};
 use crate::linux::{clock, procfs};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
+use gate::layout::LAYOUT;
 use gate::word::ProcessWord;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Acquire;
@@ -28,10 +29,14 @@ pub struct GateStatus {
     pub freezer: Option<bool>,
     /// Freezes so far.
     pub freezes: u64,
+    /// Of the page, the gated processes and this command.
+    pub layout: String,
     /// The gated processes.
     pub processes: Vec<ProcessStatus>,
     /// Have mapped a control page that was replaced: detached until restarted.
     pub old_page: Vec<ProcessName>,
+    /// Belong to the service, and run a library of another layout: not gated.
+    pub other_layout: Vec<LayoutStatus>,
     /// Belong to the service, by unit, program or parent, and are not gated.
     pub ungated: Vec<ProcessName>,
     /// Could not be looked into.
@@ -45,6 +50,17 @@ pub struct ProcessName {
     pub pid: i32,
     /// Its name.
     pub program: String,
+}
+
+/// A process that runs a library of another layout.
+#[derive(Serialize)]
+pub struct LayoutStatus {
+    /// Its id.
+    pub pid: i32,
+    /// Its name.
+    pub program: String,
+    /// That layout, as messages call it.
+    pub layout: String,
 }
 
 /// One gated process, as it is now.
@@ -92,6 +108,7 @@ impl GateStatus {
         let page = gate.page.get();
         let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
         let ungated = coverage::ungated(&census, 0).into_iter();
+        let others = coverage::other_layouts(&census, 0, page.profile_text()).into_iter();
         let old_page = census.detached.values().filter(|process| process.old_page.is_some());
         Ok(GateStatus {
             gate: name.into(),
@@ -104,9 +121,17 @@ impl GateStatus {
             left_ms: (barrier > now).then(|| (barrier - now) as f64 / 1e6),
             freezer: gate.is_locked(),
             freezes: page.freezes.load(Acquire),
+            layout: format!("{LAYOUT:08x}"),
             processes: census.alive(0).map(|member| process(member, &census)).collect(),
             old_page: old_page
                 .map(|process| ProcessName { pid: process.pid, program: process.comm.clone() })
+                .collect(),
+            other_layout: others
+                .map(|(process, layout)| LayoutStatus {
+                    pid: process.pid,
+                    program: process.comm.clone(),
+                    layout: layout.name(),
+                })
                 .collect(),
             ungated: ungated
                 .map(|process| ProcessName { pid: process.pid, program: process.program })

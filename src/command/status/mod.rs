@@ -95,7 +95,10 @@ fn figures(status: &GateStatus) -> Figures<'_> {
             ("writegate_processes", status.processes.len() as f64),
             ("writegate_processes_in_flight", status.count("in-flight") as f64),
             ("writegate_held_writers", status.count("held") as f64),
-            ("writegate_ungated_processes", status.ungated.len() as f64),
+            (
+                "writegate_ungated_processes",
+                (status.ungated.len() + status.other_layout.len()) as f64,
+            ),
             ("writegate_deaf_processes", status.old_page.len() as f64),
             ("writegate_unseen_processes", status.unseen as f64),
         ],

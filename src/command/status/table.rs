@@ -56,6 +56,13 @@ pub fn lines(status: &GateStatus, paint: Paint) -> Vec<String> {
             detached.pid, detached.program
         ));
     }
+    for other in &status.other_layout {
+        lines.push(format!(
+            "  pid {} ({}) runs another version's library ({}; this gate has layout {}): \
+             restart it",
+            other.pid, other.program, other.layout, status.layout
+        ));
+    }
     for ungated in &status.ungated {
         lines.push(format!(
             "  pid {} ({}) belongs to the service and is not gated: `writegate doctor` says why",

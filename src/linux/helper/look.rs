@@ -3,6 +3,7 @@
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
+use crate::linux::library::{self, LibraryLayout};
 use crate::linux::process::share_memory;
 use crate::linux::procfs::{self, environ, locks, maps};
 use gate::region::SIZE;
@@ -61,10 +62,21 @@ fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, O
         }
     };
     let candidates = read_maps(&text, pages, &mut looked);
+    looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        looked.page = on_its_way(pid, pages);
+        let asks_for = asked_gate(pid, pages);
+        if looked.library && !looked.any_page {
+            looked.layout = library::mapped_in(&text)
+                .map(|line| library::layout_of(pid, line.start, line.end, line.path_once()));
+        }
+        if looked.layout.is_some_and(LibraryLayout::is_other) {
+            // On its way to nowhere: that library does not take our page.
+            looked.asks_for = asks_for;
+        } else {
+            looked.page = asks_for.filter(|_| locks::holds_a_guarding_lock(pid));
+        }
     }
     if looked.page.is_none() {
         return (looked, None);
@@ -92,7 +104,7 @@ fn read_maps(text: &str, pages: &[PageId], looked: &mut Looked) -> Vec<(u64, u64
         if line.shared && line.size() == SIZE as u64 && line.path.starts_with(ANONYMOUS_SHARED) {
             candidates.push((line.start, line.end));
         }
-        looked.library |= line.path_once().ends_with("/libwritegate.so");
+        looked.library |= library::is_ours(&line);
         // Preloaded libraries are mapped before those that a program needs.
         libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
     }
@@ -134,14 +146,14 @@ fn find_region(
     None
 }
 
-/// The gate that a process is on its way to: between exec and our constructor it
-/// maps nothing of ours. It matters if it holds a lock that it took before the exec:
-/// its set is half-done until it shows. Its environment names the gate from the first
-/// moment on.
+/// The gate that a process's environment names, from the first moment on.
+///
+/// Between exec and our constructor it maps nothing of ours. It matters if it holds a lock
+/// that it took before the exec: its set is half-done until it shows.
 ///
 /// Asked of everything on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
+fn asked_gate(pid: i32, pages: &[PageId]) -> Option<usize> {
     let environ = environ::read(pid);
     let value = |name: &str| environ.get(name).map(String::as_str);
     if !value("LD_PRELOAD")?.contains("libwritegate") {
@@ -149,6 +161,5 @@ fn on_its_way(pid: i32, pages: &[PageId]) -> Option<usize> {
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    let gate = pages.iter().position(|known| known.path == page)?;
-    locks::holds_a_guarding_lock(pid).then_some(gate)
+    pages.iter().position(|known| known.path == page)
 }

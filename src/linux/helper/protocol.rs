@@ -1,5 +1,6 @@
 //! What the helper is asked, and what it answers.
 
+use crate::linux::library::LibraryLayout;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,10 +48,17 @@ pub struct Looked {
     pub pid: i32,
     /// Which of our control pages it maps.
     pub page: Option<usize>,
+    /// It maps one of our control pages for certain: `page` may also be the one that it is on
+    /// its way to.
+    pub maps_page: bool,
     /// Its region, if it maps one of our pages.
     pub region: RegionFound,
     /// It has the library loaded.
     pub library: bool,
+    /// The layout of that library; asked only of a process that maps no control page.
+    pub layout: Option<LibraryLayout>,
+    /// The gate that its environment names; told only with a library of another layout.
+    pub asks_for: Option<usize>,
     /// It maps a control page of this gate (by its path) that is not the present one.
     pub other_page: Option<usize>,
     /// It maps something that looks like a control page, of whatever gate.

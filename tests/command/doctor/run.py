@@ -301,7 +301,7 @@ def other_layout_version(b):
         page.write(struct.pack("<I", 99))
     pid = b.start("sleep", "300")
     code, row = b.about(pid)
-    expect(row, code, "page", "made by another version of writegate", "restart the service")
+    expect(row, code, "other-layout", "made by another version of writegate", "restart the service")
 
 
 def page_that_others_may_write(b):
