@@ -16,8 +16,9 @@ impl Session {
     pub fn pass(&mut self, at: usize, drain: &mut GateDrain) -> Summary {
         self.refresh(at);
         drain.reading.read(&mut self.census.gates[at]);
-        settled::judge(&mut self.census.gates[at], &mut drain.reading);
-        let mut summary = summarize(&drain.reading.views(), &drain.grants);
+        settled::judge(&mut self.census.gates[at], &mut drain.reading, &mut drain.room);
+        let views = drain.reading.views();
+        let mut summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));
         if summary.in_flight > 0 {
             // Work on a slow disk moves no word, and is no deadlock.
             summary.stuck_digest ^= drain.activity;

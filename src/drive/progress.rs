@@ -1,6 +1,7 @@
 //! One gate's drain under way, and what is remembered of it.
 
 use crate::drive::reading::{Reading, ShownWord};
+use crate::drive::room::Room;
 use crate::linux::clock;
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::Finding;
@@ -28,6 +29,9 @@ pub struct GateDrain {
     pub(super) machine: Drain,
     pub(super) answer: Answer,
     pub(super) reading: Reading,
+    pub(super) room: Room,
+    /// At which member the next judgement of what it shows begins.
+    pub(super) judged_from: usize,
     pub(super) grants: Vec<Grant>,
     /// How it ended.
     pub outcome: Option<Outcome>,
@@ -79,6 +83,8 @@ impl GateDrain {
             machine: Drain::new(limits(deadline, drain_until, order)),
             answer: Answer::Done(0),
             reading: Reading::default(),
+            room: Room::default(),
+            judged_from: 0,
             grants: Vec::new(),
             outcome: None,
             last: Summary::default(),

@@ -84,9 +84,9 @@ impl Reading {
             settled: false,
             fresh_fork: member.fresh_fork,
             unknown: member.unknown,
-            gone: member.gone || member.outsider,
+            gone: member.gone,
         };
-        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.outsider) else {
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone) else {
             return reading;
         };
         let header = view.header();

@@ -1,5 +1,6 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
+use crate::linux::clock;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
@@ -21,6 +22,10 @@ impl FdInfo {
     }
 }
 
+/// A process may have a million descriptors, and no server has as many thousands: what this time does
+/// not suffice for is not looked at.
+const LOOK_NS: u64 = 50_000_000;
+
 /// None: they may not be seen. A descriptor that cannot be read is left out.
 fn fdinfos(pid: i32) -> Option<impl Iterator<Item = FdInfo>> {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?.flatten();
@@ -32,18 +37,27 @@ fn fdinfos(pid: i32) -> Option<impl Iterator<Item = FdInfo>> {
 
 /// Does the kernel know a write lock of this process, on a file that it has open?
 pub fn holds_a_write_lock(pid: i32) -> bool {
-    fdinfos(pid).is_some_and(|mut infos| infos.any(|info| info.has_write_lock()))
+    let until = clock::now_ns() + LOOK_NS;
+    // What could not be looked at may hold one.
+    let found = |info: FdInfo| info.has_write_lock() || clock::now_ns() >= until;
+    fdinfos(pid).is_some_and(|mut infos| infos.any(found))
 }
 
 /// The descriptors on which this process holds a write lock. None: they may not be seen.
 pub fn write_locked_fds(pid: i32) -> Option<Vec<OsString>> {
-    Some(fdinfos(pid)?.filter(FdInfo::has_write_lock).map(|info| info.fd).collect())
+    let until = clock::now_ns() + LOOK_NS;
+    let infos = fdinfos(pid)?.take_while(|_| clock::now_ns() < until);
+    Some(infos.filter(FdInfo::has_write_lock).map(|info| info.fd).collect())
 }
 
 /// Does the kernel know no lock at all of this process? False if that cannot be told.
 pub fn holds_none(pid: i32) -> bool {
     let Ok(infos) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
+    let until = clock::now_ns() + LOOK_NS;
     for info in infos {
+        if clock::now_ns() >= until {
+            return false;
+        }
         let Ok(text) = info.and_then(|info| fs::read_to_string(info.path())) else { return false };
         if text.lines().any(|line| line.starts_with("lock:")) {
             return false;

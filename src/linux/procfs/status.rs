@@ -14,8 +14,12 @@ pub fn uid(pid: i32) -> Option<u32> {
 }
 
 fn line_of(of: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{of}/status")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+    // The name need not be UTF-8.
+    let bytes = fs::read(format!("/proc/{of}/status")).ok()?;
+    String::from_utf8_lossy(&bytes)
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::to_owned)
 }
 
 /// The program a process runs.
@@ -26,7 +30,7 @@ pub fn exe(pid: i32) -> Option<PathBuf> {
 /// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
 /// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
 pub fn cgroup(pid: i32) -> Option<String> {
-    parse_cgroup(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+    parse_cgroup(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cgroup")).ok()?))
 }
 
 fn parse_cgroup(text: &str) -> Option<String> {
