@@ -23,6 +23,7 @@
 //! | [`summary`] | what one pass makes of all of them: what is in flight, whether a call passed |
 //! | [`admission`] | which process to let pass a closed barrier, and when to take that back |
 //! | [`settled`] | sections that count as over although their locks are held |
+//! | [`scratch`] | room in which a pass is judged at a cost that no region decides |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
 //! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
 //! | [`quiesce`] | when the processes that are not held yet have acted on what the first ones did |
@@ -47,6 +48,7 @@ pub mod locks;
 pub mod profile;
 pub mod quiesce;
 pub mod region;
+pub mod scratch;
 pub mod settled;
 pub mod summary;
 pub mod thaw;

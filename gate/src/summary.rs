@@ -2,6 +2,7 @@
 
 use crate::admission::{Admission, Grant, candidate, must_revoke, outstanding};
 use crate::control::Rank;
+use crate::scratch::Scratch;
 use crate::view::ProcessView;
 use crate::word::Doing;
 
@@ -48,7 +49,11 @@ fn mix(digest: u64, value: u64) -> u64 {
 /// collision of 64 bits, one in 10^19). Processes and threads that have done
 /// nothing add nothing to it, so that one that arrives at the closed barrier, a
 /// new thread or a new process, takes nothing away from a verdict.
-pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
+pub fn summarize(
+    processes: &[ProcessView<'_>],
+    grants: &[Grant],
+    scratch: &mut Scratch<'_>,
+) -> Summary {
     let mut summary = Summary::default();
     for p in processes {
         let entries = p.threads.iter().map(|t| t.word.sequence() as u64);
@@ -83,12 +88,27 @@ pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
     summary.outstanding = grants.iter().filter(|g| outstanding(g, processes)).count() as u32;
     summary.revocable =
         grants.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
-    summary.candidate = candidate(processes, grants);
+    summary.candidate = candidate(processes, grants, scratch);
     summary
 }
 
 #[cfg(test)]
+pub(crate) mod samples {
+    //! A pass with room of its own, for the tests of this crate.
+    use super::*;
+
+    pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
+        let (places, holders) = Scratch::needs(processes);
+        let mut places = std::vec![Default::default(); places];
+        let mut holders = std::vec![Default::default(); holders];
+        let scratch = Scratch::for_pass(processes, &mut places, &mut holders);
+        super::summarize(processes, grants, &mut scratch.unwrap())
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::samples::summarize;
     use super::*;
     use crate::view::ThreadView;
     use crate::view::samples::*;

@@ -4,6 +4,7 @@
 use crate::census::files::{path_of, path_of_file, path_of_lock};
 use crate::census::member::{Member, is_calling};
 use crate::duration::show_ms;
+use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::procfs;
 use crate::outcome::blocker::{Blocker, BlockerState};
@@ -48,7 +49,7 @@ pub fn named(now: Vec<Blocker>, before: &[Blocker], ago_ns: u64) -> Vec<Blocker>
 }
 
 /// One that is no member, and holds a lock under which it may have changed something.
-pub fn stranger_with_lock(pid: i32, program: String, path: String) -> Blocker {
+pub fn stranger_with_lock(pid: i32, program: ForeignText, path: ForeignText) -> Blocker {
     Blocker {
         pid,
         program,
@@ -65,7 +66,7 @@ pub fn stranger_with_lock(pid: i32, program: String, path: String) -> Blocker {
 pub fn of(member: &Member) -> Vec<Blocker> {
     let mut all = of_its_words(member);
     all.extend(member.unaccounted_lock.as_ref().map(|lock| Blocker {
-        path: Some(lock.path.clone()).filter(|path| !path.is_empty()),
+        path: Some(ForeignText::from(lock.path.clone())).filter(|path| !path.is_empty()),
         ..blank(member, lock.why.words().into())
     }));
     all

@@ -7,6 +7,7 @@
 //! disregarded for that very word: the next entry has another.
 
 use crate::census::member::{Member, is_calling};
+use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::procfs::{self, locks, maps};
 use gate::calls::{Rule, TABLE};
@@ -29,14 +30,18 @@ pub fn stuck_slots(member: &Member, was: &[gate::view::ThreadView]) -> Vec<(usiz
         .collect()
 }
 
-/// Judges those slots; what means nothing goes to `member.disregarded`.
-pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
+/// Judges those slots, as far as that can be done `until` then; what means nothing goes to `member.disregarded`.
+pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64) {
     let Some(view) = &member.view else { return };
     let same_namespace = member.numbers_as_we_do();
     let slots = view.slots();
     let mut means_nothing = Vec::new();
     for &(at, word) in stuck {
         let Some(slot) = slots.get(at) else { continue };
+        // Whatever its region shows: a word that was not judged counts.
+        if clock::now_ns() >= until {
+            break;
+        }
         let tid = slot.tid.load(Acquire);
         let Some(thread) = procfs::thread(member.pid, same_namespace, tid) else {
             // Only a process that still has its threads listed can have lost one.

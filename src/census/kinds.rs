@@ -1,5 +1,6 @@
 //! What a process was when it was last looked at.
 
+use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 
 /// What a process was when it was last looked at.
@@ -7,6 +8,9 @@ use crate::linux::library::LibraryLayout;
 pub enum ProcessKind {
     /// Member of this gate, at this place.
     Member(usize, usize),
+    /// Maps the page of this gate and does not belong to its service: for all that is decided it is
+    /// not gated.
+    Outsider(usize),
     /// Shares its parent's memory: may become something of its own any moment.
     Sharing,
     /// None of ours so far: between exec and our constructor, perhaps. Nothing that
@@ -18,6 +22,13 @@ pub enum ProcessKind {
     Kernel,
     /// Dead, and not reaped: under this start time never anything else.
     Dead,
+}
+
+impl ProcessKind {
+    /// Is it held by no gate of ours, as far as is decided?
+    pub fn is_ungated(self) -> bool {
+        matches!(self, ProcessKind::Other | ProcessKind::Outsider(_))
+    }
 }
 
 /// A process that was looked at.
@@ -37,7 +48,7 @@ pub struct Detached {
     /// Process.
     pub pid: i32,
     /// Its name.
-    pub comm: String,
+    pub comm: ForeignText,
     /// Its parent.
     pub parent: i32,
     /// The layout of its library, if that is certainly not ours.

@@ -32,8 +32,6 @@ pub struct Member {
     pub fresh_fork: bool,
     /// It is dead, or has left the gate by exec.
     pub gone: bool,
-    /// Of a user that is not waited for (`--users`): reported only.
-    pub outsider: bool,
     /// About to become something else: in flight until looked up anew.
     pub unknown: bool,
     /// Slots whose word means nothing, with that very word.

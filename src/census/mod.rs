@@ -16,6 +16,7 @@
 //! | [`blockers`], [`files`] | what keeps a gate from draining, in words; the files it is about |
 //! | [`dotlocks`] | dotlocks that lie in a snapshot |
 
+pub mod belonging;
 pub mod blockers;
 pub mod disregard;
 pub mod dotlocks;

@@ -1,22 +1,60 @@
 //! What the command writes: lines of the result on stdout, remarks on stderr, and a
 //! freeze's record on both.
 
+use crate::foreign_text::{escape, json};
 use crate::outcome::finding::FindingKind;
 use crate::outcome::record::{GateRecord, Record};
 use crate::outcome::verdict::Verdict;
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-/// A remark on stderr; never an error of its own.
+/// A remark on stderr, one line; never an error of its own. What others chose in it acts on
+/// nothing, whichever way it came there.
 pub fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "writegate: {message}");
+    let _ = writeln!(std::io::stderr(), "writegate: {}", escape(message));
 }
 
-/// A line of the result, on stdout; never an error of its own.
+/// A line of the result, on stdout; never an error of its own. The same holds, but for colours.
 pub fn print(line: &str) {
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    write_out(&escape_but_colours(line));
 }
+
+/// Several lines of it: a manual page, a file.
+pub fn print_lines(text: &str) {
+    let lines: Vec<String> = text.split('\n').map(escape_but_colours).collect();
+    write_out(&lines.join("\n"));
+}
+
+/// A value as JSON.
+pub fn print_json(value: &impl Serialize) {
+    write_out(&json(serde_json::to_string_pretty(value).unwrap_or_default()));
+}
+
+fn write_out(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Our own colours stay, where there are any.
+fn escape_but_colours(line: &str) -> String {
+    if !Paint::for_stdout().0 {
+        return escape(line);
+    }
+    let mut shown = String::new();
+    let mut left = line;
+    while let Some(at) = left.find('\x1b') {
+        shown += &escape(&left[..at]);
+        let colour = COLOURS.iter().find(|colour| left[at..].starts_with(**colour));
+        let len = colour.map_or(1, |colour| colour.len());
+        shown += colour.map_or("\\x1b", |colour| colour);
+        left = &left[at + len..];
+    }
+    shown + &escape(left)
+}
+
+/// All that [`Paint`] writes.
+const COLOURS: [&str; 4] = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
 
 /// Prints a record: what was noted and found on stderr, one line a gate on stdout,
 /// and the whole of it to `report`.
@@ -59,7 +97,10 @@ fn remarks(record: &Record, gate: &GateRecord) {
     for finding in &gate.findings {
         let trusted = matches!(
             finding.kind,
-            FindingKind::Unchecked | FindingKind::HeldWithLock | FindingKind::Dotlock
+            FindingKind::Unchecked
+                | FindingKind::HeldWithLock
+                | FindingKind::Dotlock
+                | FindingKind::Outsider
         );
         if !trusted {
             say(&format!("gate {name}: {finding}"));

@@ -40,7 +40,7 @@ impl Session {
         let let_in = |p: &ProcessView| drain.grants.iter().any(|grant| grant.holds_for(p));
         let strangers = drain.kernel_locks.strangers.iter().cloned();
         members
-            .filter(|(m, _)| !m.gone && !m.outsider)
+            .filter(|(m, _)| !m.gone)
             .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
                 (true, _) => blockers::of_one_in_flight(member),
                 (false, true) => vec![blockers::let_in(member)],

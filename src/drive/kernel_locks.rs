@@ -235,7 +235,7 @@ impl Session {
             return Whose::Others;
         }
         let path = held.map_or_else(|| format!("inode {}", line.file), |held| held.path.clone());
-        Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path))
+        Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path.into()))
     }
 
     /// A process that came since: is it a member of this gate?
@@ -327,7 +327,7 @@ impl KernelLocks {
 
 /// The members that are waited for, with their places.
 fn asked(census: &Census, at: usize) -> impl Iterator<Item = (usize, &Member)> {
-    census.gates[at].iter().enumerate().filter(|(_, member)| !member.gone && !member.outsider)
+    census.gates[at].iter().enumerate().filter(|(_, member)| !member.gone)
 }
 
 fn place_of(census: &Census, at: usize, pid: i32) -> Option<usize> {

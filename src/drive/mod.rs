@@ -7,6 +7,7 @@
 //! | [`thaw`] | the last pass, and the opening |
 //! | [`progress`] | one gate's drain under way |
 //! | [`one_pass`], [`reading`] | one pass over a gate; the words as it read them |
+//! | `room` | room in which a pass is judged |
 //! | [`barrier`] | all that is ever stored in a control page |
 //! | `admissions`, `opening` | which may pass a closed barrier; opening it for a moment |
 //! | `pause` | what is done between two passes |
@@ -29,6 +30,7 @@ pub mod progress;
 pub mod quiesce;
 pub mod quiet;
 pub mod reading;
+mod room;
 pub mod session;
 pub mod settled;
 pub mod thaw;

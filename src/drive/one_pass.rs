@@ -17,12 +17,14 @@ impl Session {
     pub fn pass(&mut self, at: usize, drain: &mut GateDrain) -> Summary {
         self.refresh(at);
         drain.reading.read(&mut self.census.gates[at]);
-        settled::judge(&mut self.census.gates[at], &mut drain.reading);
-        let mut summary = summarize(&drain.reading.views(), &drain.grants);
+        settled::judge(&mut self.census.gates[at], &mut drain.reading, &mut drain.room);
+        let views = drain.reading.views();
+        let mut summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));
         if self.must_compare_locks(at, drain, &summary) {
             let some = self.compare_locks(at, &mut drain.kernel_locks);
             drain.reading.take_unaccounted(&self.census.gates[at]);
-            summary = summarize(&drain.reading.views(), &drain.grants);
+            let views = drain.reading.views();
+            summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));
             if some {
                 // A process that is no member, or came just now, is in no view.
                 summary.in_flight = summary.in_flight.max(1);

@@ -2,6 +2,7 @@
 
 use crate::drive::kernel_locks::KernelLocks;
 use crate::drive::reading::{Reading, ShownWord};
+use crate::drive::room::Room;
 use crate::linux::clock;
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::Finding;
@@ -29,6 +30,9 @@ pub struct GateDrain {
     pub(super) machine: Drain,
     pub(super) answer: Answer,
     pub(super) reading: Reading,
+    pub(super) room: Room,
+    /// At which member the next judgement of what it shows begins.
+    pub(super) judged_from: usize,
     pub(super) grants: Vec<Grant>,
     /// How it ended.
     pub outcome: Option<Outcome>,
@@ -83,6 +87,8 @@ impl GateDrain {
             machine: Drain::new(limits(deadline, drain_until, order)),
             answer: Answer::Done(0),
             reading: Reading::default(),
+            room: Room::default(),
+            judged_from: 0,
             grants: Vec::new(),
             outcome: None,
             last: Summary::default(),

@@ -81,7 +81,7 @@ fn is_first(member: &Member) -> bool {
 }
 
 fn is_asked(member: &Member, drain: &GateDrain) -> bool {
-    !member.gone && !member.outsider && drain.rounds.asks(is_first(member))
+    !member.gone && drain.rounds.asks(is_first(member))
 }
 
 /// Those that have been asked and not been seen to have quiesced, and why the others wait for that.

@@ -86,9 +86,9 @@ impl Reading {
             fresh_fork: member.fresh_fork,
             unknown: member.unknown,
             unaccounted_lock: member.unaccounted_lock.is_some(),
-            gone: member.gone || member.outsider,
+            gone: member.gone,
         };
-        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.outsider) else {
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone) else {
             return reading;
         };
         let header = view.header();

@@ -1,8 +1,9 @@
 //! Processes that ought to be gated and are not; and what a gated process can do past the gate.
 
 use super::ancestry::is_kin;
-use crate::census::kinds::{Detached, ProcessKind};
+use crate::census::kinds::Detached;
 use crate::census::list::Census;
+use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Claim, Finding};
@@ -26,7 +27,7 @@ pub struct Ungated {
     /// Start time and image: it must still be the same when it is asked again.
     pub same: (u64, u64),
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
     /// Why it ought to be gated.
     pub why: Claim,
 }
@@ -34,6 +35,7 @@ pub struct Ungated {
 /// What tells a service's processes from others: its members, their units and programs.
 #[derive(Debug, Default)]
 pub struct Service {
+    gate: usize,
     members: HashSet<i32>,
     units: HashSet<String>,
     programs: HashSet<PathBuf>,
@@ -42,7 +44,7 @@ pub struct Service {
 impl Service {
     /// Of the members of a gate.
     pub fn of(census: &Census, at: usize) -> Service {
-        let mut service = Service::default();
+        let mut service = Service { gate: at, ..Service::default() };
         for member in census.alive(at) {
             service.members.insert(member.pid);
             let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
@@ -53,18 +55,20 @@ impl Service {
     }
 
     /// Why this process, which is not gated, ought to be; None: it ought not.
-    pub fn claims(&self, pid: i32, parent: i32) -> Option<Claim> {
+    pub fn claims(&self, census: &Census, pid: i32, parent: i32) -> Option<Claim> {
         let in_unit = || procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit));
         let same_program = || procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe));
-        if self.members.contains(&parent) {
-            Some(Claim::Child)
+        let claim = if self.members.contains(&parent) {
+            Claim::Child
         } else if in_unit() {
-            Some(Claim::Unit)
+            Claim::Unit
         } else if same_program() {
-            Some(Claim::Program)
+            Claim::Program
         } else {
-            None
-        }
+            return None;
+        };
+        // Any user may start the service's programs.
+        census.belongs(self.gate, pid).then_some(claim)
     }
 }
 
@@ -73,14 +77,14 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
     let service = Service::of(census, at);
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
-        if seen.kind != ProcessKind::Other || census.elsewhere.contains(&pid) {
+        if !seen.kind.is_ungated() || census.elsewhere.contains(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };
         if stat.start != seen.start || stat.is_dead() {
             continue;
         }
-        let Some(why) = service.claims(pid, stat.ppid) else { continue };
+        let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
         if !is_kin(pid, census) {
             found.push(Ungated { pid, same: (stat.start, stat.image), program: stat.comm, why });
         }
@@ -103,8 +107,9 @@ pub fn other_layouts<'a>(
     }
     let service = Service::of(census, at);
     let ours = |d: &Detached| {
-        (d.asks_for == Some(at) || service.claims(d.pid, d.parent).is_some())
-            && !left_out(d.pid, profile)
+        // What its environment names is its own word, and says nothing of a process outside.
+        let asks = d.asks_for == Some(at) && census.belongs(at, d.pid);
+        (asks || service.claims(census, d.pid, d.parent).is_some()) && !left_out(d.pid, profile)
     };
     others.filter(|(d, _)| ours(d)).collect()
 }

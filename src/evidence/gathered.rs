@@ -18,8 +18,10 @@ use super::{flush, holders, locks, writers};
 use crate::drive::session::Session;
 use crate::linux::clock;
 use crate::outcome::finding::{Cause, Finding, FindingKind};
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
@@ -66,6 +68,8 @@ impl Evidence {
             if evidence.places[at].dirs.is_empty() {
                 evidence.findings[at].push(Cause::NoDirectories.into());
             }
+            let missing = evidence.places[at].missing.iter().cloned().map(Finding::from);
+            evidence.findings[at].extend(missing);
         }
         evidence.watch = Watch::prepare(&evidence.places);
         evidence
@@ -92,9 +96,10 @@ impl Evidence {
     pub(super) fn look_for_writers(&mut self, session: &mut Session, at: usize) {
         for _ in 0..SUSPECT_LOOKS {
             let suspects = writers::ungated_writers(&session.census, &self.places[at]);
-            let mut pids: Vec<i32> = suspects.iter().filter_map(|f| f.pid).collect();
+            let writers = suspects.iter().filter(|f| f.kind == FindingKind::UngatedWriter);
+            let mut pids: Vec<i32> = writers.filter_map(|f| f.pid).collect();
             pids.extend(coverage::ungated(&session.census, at).iter().map(|u| u.pid));
-            if pids.is_empty() {
+            if pids.is_empty() || session.signals.received().is_some() {
                 break;
             }
             clock::sleep_ns(BETWEEN_LOOKS_NS);
@@ -121,15 +126,16 @@ impl Evidence {
         self.places.iter().map(|places| places.dirs.clone()).collect()
     }
 
-    fn dirs(&self) -> Vec<PathBuf> {
-        self.places.iter().flat_map(|p| p.dirs.clone()).collect()
+    fn dirs(&self) -> Vec<(PathBuf, Arc<File>)> {
+        let of = |p: &Places| -> Vec<_> { p.dirs.iter().cloned().zip(p.files.clone()).collect() };
+        self.places.iter().flat_map(of).collect()
     }
 
     /// Writers still run.
-    pub fn before_closing(&mut self) {
+    pub fn before_closing(&mut self, stop: &dyn Fn() -> bool) {
         if self.wanted.sync {
             // What fails here is said when it fails again under the barrier.
-            let _ = flush::flush(&self.dirs(), PRE_FLUSH);
+            let _ = flush::flush(&self.dirs(), PRE_FLUSH, stop);
         }
     }
 
@@ -147,7 +153,8 @@ impl Evidence {
         }
         if self.wanted.sync {
             let left = deadline.saturating_sub(clock::now_ns());
-            if let Err(why) = flush::flush(&self.dirs(), Duration::from_nanos(left)) {
+            let stop = || session.signals.received().is_some();
+            if let Err(why) = flush::flush(&self.dirs(), Duration::from_nanos(left), &stop) {
                 for findings in &mut self.findings {
                     findings.push(Cause::SyncFailed(why.clone()).into());
                 }
@@ -177,7 +184,11 @@ impl Evidence {
     fn take_changes(&mut self) {
         let command = self.command;
         let me = std::process::id() as i32;
-        self.watch.take(|pid| reaches(pid, |at| Some(at) == command || at == me));
+        let places = &self.places;
+        self.watch.take(
+            |pid| reaches(pid, |at| Some(at) == command || at == me),
+            |path| places.iter().any(|p| p.holds(path)),
+        );
     }
 
     /// Compares the locks of one more member. False: all are done.

@@ -4,11 +4,14 @@ use super::coverage;
 use super::gathered::Evidence;
 use super::wanted::Require;
 use crate::drive::session::Session;
+use crate::foreign_text::ForeignText;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Finding, FindingKind};
 use crate::outcome::record::Coverage;
 use crate::outcome::verdict::Verdict;
 
+/// So many processes are put down that map the page from outside.
+const OUTSIDERS: usize = 50;
 /// Shown for a process that is there no more.
 const GONE: &str = "gone since";
 
@@ -40,10 +43,10 @@ impl Evidence {
     fn judge_changes(&mut self, at: usize) {
         let places = &self.places[at];
         for change in &self.watch.changes {
-            if !change.own && places.holds(&change.path) && !change.is_snapshot() {
+            if !change.own && places.judges(change.pid, &change.path) && !change.is_snapshot() {
                 let program = change.program.clone().or(Some(GONE.into()));
                 let found = Finding::of(Cause::Changed, change.pid, program);
-                self.findings[at].push(found.at(change.path.to_string_lossy()));
+                self.findings[at].push(found.at(ForeignText::of_path(&change.path)));
             }
         }
         let blind = self.watch.blind.iter().cloned().map(Finding::from);
@@ -63,9 +66,19 @@ impl Evidence {
         if !census.denied.is_empty() {
             found.push(Cause::Denied(census.denied.len()).into());
         }
-        for member in census.outsiders(at) {
-            let program = Some(member.stat.comm.clone());
-            found.push(Finding::of(Cause::NotOfUsers, member.pid, program));
+        for pid in &session.helper.unseen {
+            found.push(Finding::of(Cause::Unseen, *pid, procfs::stat(*pid).map(|s| s.comm)));
+        }
+        let outside: Vec<_> = census.outside.iter().filter(|(_, (of, _))| *of == at).collect();
+        for (pid, (_, program)) in outside.iter().take(OUTSIDERS) {
+            let cause = match census.services[at].is_named() {
+                true => Cause::NotOfUsers,
+                false => Cause::Outside,
+            };
+            found.push(Finding::of(cause, **pid, Some(program.clone())));
+        }
+        if outside.len() > OUTSIDERS {
+            found.push(Cause::MoreOutside(outside.len() - OUTSIDERS).into());
         }
         for (pid, program) in census.died_in_section(at) {
             found.push(Finding::of(Cause::DiedInSection, pid, Some(program)));

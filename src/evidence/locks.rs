@@ -5,6 +5,7 @@
 //! the snapshot command runs, so that no process waits longer for it.
 
 use crate::census::member::Member;
+use crate::foreign_text::ForeignText;
 use crate::linux::file::cached_stat;
 use crate::linux::procfs::locks;
 use crate::outcome::finding::{Cause, Finding};
@@ -45,7 +46,7 @@ fn look(member: &Member) -> Option<Vec<Finding>> {
             continue;
         }
         let mut finding = Finding::of(Cause::UnlistedLock, pid, Some(member.stat.comm.clone()));
-        finding.path = fs::read_link(&link).ok().map(|p| p.to_string_lossy().into_owned());
+        finding.path = fs::read_link(&link).ok().map(|path| ForeignText::of_path(&path));
         found.push(finding);
     }
     Some(found)

@@ -5,15 +5,17 @@
 //! nor, where only a mount can be marked (btrfs subvolumes), names.
 
 use super::places::Places;
+use crate::foreign_text::ForeignText;
 use crate::linux::fanotify::{self, Event, FsId, Group, NoDirectory, Place, Scope};
 use crate::linux::procfs;
 use crate::outcome::finding::Cause;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How often it is read again because directories had been removed meanwhile: so many,
 /// one within the other, would have to go, each between two reads. What is removed
@@ -34,7 +36,7 @@ pub struct FileChange {
     /// The process, as the kernel numbers it for us.
     pub pid: i32,
     /// Its name, if it still lived when it was asked.
-    pub program: Option<String>,
+    pub program: Option<ForeignText>,
     /// Belongs to the snapshot command.
     pub own: bool,
     /// What was changed.
@@ -56,7 +58,7 @@ impl FileChange {
 pub struct Watch {
     groups: Vec<Group>,
     /// A directory of each file system, by its id.
-    roots: HashMap<FsId, File>,
+    roots: HashMap<FsId, Arc<File>>,
     /// What was seen so far.
     pub changes: Vec<FileChange>,
     /// What could not be seen, and why.
@@ -77,11 +79,9 @@ impl Watch {
     /// Opens what is needed, before anything is held.
     pub fn prepare(places: &[Places]) -> Watch {
         let mut watch = Watch::default();
-        for dir in places.iter().flat_map(|p| &p.dirs) {
-            if let Ok(file) = File::open(dir)
-                && let Some(id) = fanotify::fsid(&file)
-            {
-                watch.roots.entry(id).or_insert(file);
+        for file in places.iter().flat_map(|p| &p.files) {
+            if let Some(id) = fanotify::fsid(file) {
+                watch.roots.entry(id).or_insert_with(|| file.clone());
             }
         }
         watch
@@ -89,14 +89,13 @@ impl Watch {
 
     /// From now on every change is seen. The barrier is up.
     pub fn arm(&mut self, places: &[Places]) {
-        let mut dirs: Vec<&PathBuf> = places.iter().flat_map(|p| &p.dirs).collect();
-        dirs.sort();
-        dirs.dedup();
+        let dirs = places.iter().flat_map(|p| p.dirs.iter().zip(&p.files));
+        let dirs: BTreeMap<&PathBuf, &Arc<File>> = dirs.collect();
         let (mut names, mut contents) = (None, None);
-        for dir in dirs {
-            let Err(why) = add(&mut names, Scope::FileSystem, dir) else { continue };
-            let shown = dir.display().to_string();
-            self.blind.push(match add(&mut contents, Scope::Mount, dir) {
+        for (dir, file) in dirs {
+            let Err(why) = add(&mut names, Scope::FileSystem, file) else { continue };
+            let shown = ForeignText::of_path(dir);
+            self.blind.push(match add(&mut contents, Scope::Mount, file) {
                 Ok(()) => Cause::OnlyMountWatched(shown, why.to_string()),
                 Err(e) => Cause::NotWatched(shown, e.to_string()),
             });
@@ -115,19 +114,21 @@ impl Watch {
         self.groups.iter().map(Group::fd).collect()
     }
 
-    /// Takes what was seen so far. `own`: is this a process of the command?
-    pub fn take(&mut self, own: impl Fn(i32) -> bool) {
+    /// Takes what was seen so far of protected files. `own`: is this a process of the command?
+    /// `judged`: is this file protected? What is changed elsewhere on the disk, by whatever user,
+    /// takes no place from it.
+    pub fn take(&mut self, own: impl Fn(i32) -> bool, judged: impl Fn(&Path) -> bool) {
         // A directory that is gone has left an event where it was, in the queue already:
         // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
-            if !self.take_once(&own) {
+            if !self.take_once(&own, &judged) {
                 break;
             }
         }
     }
 
     /// True: some directory had been removed before its event was read.
-    fn take_once(&mut self, own: &impl Fn(i32) -> bool) -> bool {
+    fn take_once(&mut self, own: &impl Fn(i32) -> bool, judged: &impl Fn(&Path) -> bool) -> bool {
         let mut stale = false;
         for event in self.read() {
             let (pid, place, new_dir, content) = match event {
@@ -138,7 +139,7 @@ impl Watch {
                 Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
             };
             match self.path(place) {
-                Ok(path) if content && is_special(&path) => {}
+                Ok(path) if !judged(&path) || content && is_special(&path) => {}
                 Ok(path) => self.add(pid, path, new_dir, own),
                 Err(NoPath::DirectoryRemoved) => stale = true,
                 Err(NoPath::Unknown) => self.unseen(Cause::ChangedWithoutPath(pid)),
@@ -191,7 +192,12 @@ impl Watch {
 
     fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool, own: &impl Fn(i32) -> bool) {
         let known = |c: &FileChange| c.pid == pid && c.path == path;
-        if self.changes.len() < CHANGES && !self.changes.iter().any(known) {
+        if self.changes.iter().any(known) {
+            return;
+        }
+        if self.changes.len() == CHANGES {
+            self.unseen(Cause::TooManyChanges);
+        } else {
             let program = procfs::stat(pid).map(|s| s.comm);
             self.changes.push(FileChange { pid, program, own: own(pid), path, new_dir });
         }
@@ -199,7 +205,7 @@ impl Watch {
 }
 
 /// Adds a directory to a group, which is made if it is not there.
-fn add(group: &mut Option<Group>, scope: Scope, dir: &Path) -> io::Result<()> {
+fn add(group: &mut Option<Group>, scope: Scope, dir: &File) -> io::Result<()> {
     let group = match group {
         Some(group) => group,
         None => group.insert(Group::new(scope)?),

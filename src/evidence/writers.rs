@@ -2,29 +2,41 @@
 
 use super::ancestry::is_kin;
 use super::places::Places;
-use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
+use crate::foreign_text::ForeignText;
+use crate::linux::clock;
+use crate::linux::helper::patience::Patience;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::finding::{Cause, Finding};
 use std::fs;
 
-/// Finds them; each process and file once.
+/// A process may have a million descriptors: what this time does not suffice for is not looked at.
+const LOOK_NS: u64 = 300_000_000;
+
+/// Finds them; each process and file once. Also those that could not be looked through.
 pub fn ungated_writers(census: &Census, places: &Places) -> Vec<Finding> {
     if places.dirs.is_empty() {
         return Vec::new();
     }
     let mut found: Vec<Finding> = Vec::new();
+    let mut patience = Patience::default();
     for (&pid, seen) in &census.seen {
-        if seen.kind != ProcessKind::Other || census.elsewhere.contains(&pid) {
+        if !seen.kind.is_ungated() || census.elsewhere.contains(&pid) {
             continue;
         }
+        let begun = clock::now_ns();
+        let mut cut_off = patience.is_spent(pid);
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         for fd in fds {
+            cut_off |= clock::now_ns() >= begun + LOOK_NS;
+            if cut_off {
+                break;
+            }
             let Ok(path) = fs::read_link(fd.path()) else { continue };
             if !places.holds(&path) || !locks::open_for_writing(pid, &fd.file_name()) {
                 continue;
             }
-            let path = path.to_string_lossy().into_owned();
+            let path = ForeignText::of_path(&path);
             let known = |f: &Finding| f.pid == Some(pid) && f.path.as_ref() == Some(&path);
             // One that exits has lost its memory, so nothing says any more that it was gated,
             // and still has its files; it makes no call again.
@@ -33,6 +45,10 @@ pub fn ungated_writers(census: &Census, places: &Places) -> Vec<Finding> {
             }
             let program = procfs::stat(pid).map(|s| s.comm);
             found.push(Finding::of(Cause::OpenForWriting, pid, program).at(path));
+        }
+        patience.spend(pid, clock::now_ns() - begun);
+        if cut_off {
+            found.push(Finding::of(Cause::Unseen, pid, procfs::stat(pid).map(|s| s.comm)));
         }
     }
     found

@@ -62,7 +62,11 @@ impl Freeze {
     pub fn begin(&mut self) -> DrainEnd {
         let Options { limit_ns, drain_ns, retries, .. } = self.options;
         loop {
-            self.evidence.before_closing();
+            let signals = &self.session.signals;
+            self.evidence.before_closing(&|| signals.received().is_some());
+            if self.is_interrupted() {
+                return self.interrupted();
+            }
             if !self.session.cool_down(limit_ns) {
                 return self.interrupted();
             }
@@ -138,9 +142,21 @@ impl Freeze {
 
     /// Lowers the barriers and judges.
     pub fn thaw(&mut self) -> Vec<Thawed> {
-        self.evidence.before_opening(&self.session);
+        if !self.is_interrupted() {
+            self.evidence.before_opening(&self.session);
+        }
+        if self.is_interrupted() {
+            let opened = self.session.open_unjudged();
+            self.session.signals.in_hand();
+            return opened;
+        }
         let thawed = self.session.thaw(&mut self.drains);
         self.evidence.after(&mut self.session);
         thawed
+    }
+
+    /// Has a signal come that ends this freeze?
+    pub fn is_interrupted(&self) -> bool {
+        self.session.signals.received().is_some()
     }
 }

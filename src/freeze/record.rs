@@ -20,7 +20,9 @@ use std::sync::atomic::Ordering::Relaxed;
 impl Freeze {
     /// The record of a freeze that was thawed.
     pub fn record(&self, thawed: &[Thawed], command: Option<CommandRecord>) -> Record {
+        let interrupted = self.is_interrupted();
         let verdict = |at: usize| match thawed.get(at).map(|t| t.held) {
+            _ if interrupted => Verdict::Interrupted,
             Some(Ok(())) => self.evidence.verdict(at),
             Some(Err(Broken::Moved)) => Verdict::Escaped,
             Some(Err(Broken::Expired)) => Verdict::Expired,

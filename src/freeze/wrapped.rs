@@ -104,10 +104,12 @@ pub fn wait(
     evidence: &mut Evidence,
 ) -> Result<End> {
     let handle = pidfd_open(child.id() as i32).ok();
+    session.signals.stop_with_us(child.id() as i32);
     let mut late = false;
     loop {
         let failed = |e| Fault::io("cannot wait for the command", &e);
         if let Some(status) = child.try_wait().map_err(failed)? {
+            session.signals.stop_with_us(0);
             return Ok(End::Exited(status));
         }
         if let Some(signal) = session.signals.received() {

@@ -3,6 +3,7 @@
 //! It is never touched: the processes that map it hear the command of their own version
 //! through it, and would be detached by another page without a word.
 
+use crate::foreign_text::ForeignText;
 use crate::linux::helper::own_page;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::PageId;
@@ -26,7 +27,7 @@ pub struct OtherLayout {
     /// Its inode, as maps names it.
     pub ino: u64,
     /// The processes that map it, with their names.
-    pub mapped_by: Vec<(i32, String)>,
+    pub mapped_by: Vec<(i32, ForeignText)>,
 }
 
 impl OtherLayout {
@@ -46,8 +47,8 @@ impl OtherLayout {
     }
 }
 
-fn mapped_by(page: PageId) -> Vec<(i32, String)> {
-    let Ok(mut helper) = Helper::new(vec![page]) else { return Vec::new() };
+fn mapped_by(page: PageId) -> Vec<(i32, ForeignText)> {
+    let Ok(mut helper) = Helper::new(vec![page], Vec::new()) else { return Vec::new() };
     let me = std::process::id() as i32;
     let mut pids = procfs::pids();
     pids.retain(|pid| *pid != me && *pid != helper.pid());

@@ -2,14 +2,13 @@
 //! by its directory's handle.)
 #![allow(unsafe_code)]
 
-use crate::linux::file::c_path;
 use libc::fanotify_event_metadata as Metadata;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is told of a whole file system: changes to contents, names and metadata.
 const NAMES: u64 = libc::FAN_MODIFY
@@ -100,16 +99,15 @@ impl Group {
     }
 
     /// From now on it is told of what this directory lies on.
-    pub fn add(&self, dir: &Path) -> io::Result<()> {
+    pub fn add(&self, dir: &File) -> io::Result<()> {
         let (what, mask) = match self.scope {
             Scope::FileSystem => (libc::FAN_MARK_FILESYSTEM, NAMES),
             Scope::Mount => (libc::FAN_MARK_MOUNT, CONTENTS),
         };
-        let (path, flags) = (c_path(dir), libc::FAN_MARK_ADD | what);
-        // SAFETY: `path` ends with a NUL; all else are numbers.
-        let done = unsafe {
-            libc::fanotify_mark(self.file.as_raw_fd(), flags, mask, libc::AT_FDCWD, path.as_ptr())
-        };
+        let (group, flags) = (self.file.as_raw_fd(), libc::FAN_MARK_ADD | what);
+        // SAFETY: numbers; without a path the descriptor itself is meant.
+        let done =
+            unsafe { libc::fanotify_mark(group, flags, mask, dir.as_raw_fd(), std::ptr::null()) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 

@@ -1,7 +1,7 @@
 //! The library that a process has loaded: which layout it speaks.
 
 use crate::linux::foreign::read_memory;
-use crate::linux::procfs::maps::{self, Line};
+use crate::linux::procfs::maps::Line;
 use gate::layout::{LAYOUT, noted_in};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -44,11 +44,6 @@ impl LibraryLayout {
 /// Does this line of `maps` show the library?
 pub fn is_ours(line: &Line) -> bool {
     line.path_once().ends_with("/libwritegate.so")
-}
-
-/// The first line of `maps` that shows the library: the beginning of its file.
-pub fn mapped_in(text: &str) -> Option<Line<'_>> {
-    maps::lines(text).find(is_ours)
 }
 
 /// Of the library that process `pid` maps from `start` to `end`, from the file's beginning

@@ -31,6 +31,18 @@ impl Mapping {
         Mapping::with(file, len, false, libc::MAP_PRIVATE)
     }
 
+    /// Shared memory without a file.
+    pub fn anonymous(len: usize) -> io::Result<Mapping> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: without MAP_FIXED the kernel puts it where nothing is yet.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Mapping { start: start.cast(), len, writable: true })
+    }
+
     fn with(file: impl AsFd, len: usize, writable: bool, flags: i32) -> io::Result<Mapping> {
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let fd = file.as_fd().as_raw_fd();

@@ -12,14 +12,17 @@
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
 //! | [`terminal`] | the window's size |
-//! | [`signals`] | the signals that end a freeze, as a descriptor |
+//! | [`signals`], [`ending`] | the thread that takes the signals that end a freeze; which these are |
 //! | [`fork`] | children of our own |
+//! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
 //! | [`procfs`] | `/proc` |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
 
 pub mod bounded_child;
 pub mod clock;
+pub mod directory;
+pub mod ending;
 pub mod fanotify;
 pub mod file;
 pub mod foreign;

@@ -1,6 +1,7 @@
 //! The table of causes: everything that may be found for or against a snapshot, what it means,
 //! and the sentence that says so. Decisions are made by the cause, never by the sentence.
 
+use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub enum FindingKind {
     Dotlock,
     /// A process died inside a section, before or during the freeze.
     DiedInSection,
+    /// A process maps the gate's page and does not belong to its service: it counts for nothing.
+    Outsider,
 }
 
 /// What was found.
@@ -56,14 +59,22 @@ pub enum Cause {
     UnlistedLock,
     /// `--sync` failed.
     SyncFailed(String),
-    /// A member that is of none of `--users`.
+    /// Maps the page, and is of none of `--users`.
     NotOfUsers,
+    /// Maps the page, and does not belong to the service.
+    Outside,
+    /// So many more of these.
+    MoreOutside(usize),
+    /// Has more mappings than are looked at, or its user has too many such processes.
+    Unseen,
+    /// A directory that is named as protected and is not used, for this reason.
+    NoDirectory(ForeignText, String),
     /// No protected directory is known.
     NoDirectories,
     /// Only a mount could be watched, for this reason.
-    OnlyMountWatched(String, String),
+    OnlyMountWatched(ForeignText, String),
     /// A directory could not be watched, for this reason.
-    NotWatched(String, String),
+    NotWatched(ForeignText, String),
     /// More changes than could be looked at.
     TooManyChanges,
     /// The kernel lost events.
@@ -134,7 +145,10 @@ impl Cause {
             | Cause::ChangedWithoutPath(_)
             | Cause::LocksNotCompared(_)
             | Cause::Hangs
+            | Cause::Unseen
+            | Cause::NoDirectory(..)
             | Cause::Denied(_) => FindingKind::Unchecked,
+            Cause::Outside | Cause::MoreOutside(_) => FindingKind::Outsider,
             Cause::HeldWithLocks(_) => FindingKind::HeldWithLock,
             Cause::Dotlock => FindingKind::Dotlock,
             Cause::DiedInSection => FindingKind::DiedInSection,
@@ -192,6 +206,19 @@ impl Cause {
             }
             Cause::HeldWithLocks(count) => {
                 return format!("was held while it owned {count} locks");
+            }
+            Cause::MoreOutside(count) => {
+                return format!("{count} more map the control page from outside of the service");
+            }
+            Cause::NoDirectory(dir, why) => {
+                return format!("{dir}: is named as protected and cannot be looked at ({why})");
+            }
+            Cause::Unseen => {
+                "cannot be looked into: it has too many mappings or descriptors, or its user too many \
+                 such processes"
+            }
+            Cause::Outside => {
+                "maps the control page and does not belong to the service: not waited for"
             }
             Cause::Ungated(claim) => claim.words(),
             Cause::Changed => "changed a protected file while the gate was closed",
@@ -258,9 +285,9 @@ pub struct Finding {
     /// The process, if there is one.
     pub pid: Option<i32>,
     /// Its program.
-    pub program: Option<String>,
+    pub program: Option<ForeignText>,
     /// The file.
-    pub path: Option<String>,
+    pub path: Option<ForeignText>,
     /// In words.
     pub what: String,
     /// Not known of a finding that was read from a record: nothing is decided by it any more.
@@ -283,12 +310,12 @@ impl From<Cause> for Finding {
 
 impl Finding {
     /// About a process.
-    pub fn of(cause: Cause, pid: i32, program: Option<String>) -> Finding {
+    pub fn of(cause: Cause, pid: i32, program: Option<ForeignText>) -> Finding {
         Finding { pid: Some(pid), program, ..Finding::from(cause) }
     }
 
     /// About this file too.
-    pub fn at(self, path: impl Into<String>) -> Finding {
+    pub fn at(self, path: impl Into<ForeignText>) -> Finding {
         Finding { path: Some(path.into()), ..self }
     }
 

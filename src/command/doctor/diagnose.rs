@@ -68,6 +68,15 @@ fn attached(process: &Observation, context: &Context<'_>) -> Diagnosis {
             gated
         }
         Some(RegionSeen::Shared | RegionSeen::NotYetMade) => Diagnosis::gated(),
+        Some(RegionSeen::OfOutsider) => {
+            let mut gated = Diagnosis::gated();
+            gated.gaps.push(
+                "does not belong to the service (another user's, from another place): a freeze \
+                 holds it, and does not wait for it; `--users` says whose are waited for"
+                    .into(),
+            );
+            gated
+        }
         Some(RegionSeen::Denied(error)) => {
             let what = std::io::Error::from_raw_os_error(*error);
             Diagnosis::new(

@@ -6,6 +6,7 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
 use crate::evidence::{coverage, places::Places, writers};
+use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
@@ -19,6 +20,8 @@ use std::time::UNIX_EPOCH;
 /// A process's region.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RegionSeen {
+    /// It belongs to no process of the service: not looked at.
+    OfOutsider,
     /// Read.
     Read {
         /// What it says of its process.
@@ -55,7 +58,7 @@ pub struct GateSurvey {
     /// map the page.
     pub outside: Vec<i32>,
     /// Not gated, and have this protected file open for writing.
-    pub writers: BTreeMap<i32, String>,
+    pub writers: BTreeMap<i32, ForeignText>,
 }
 
 impl GateSurvey {
@@ -120,6 +123,8 @@ impl GateSurvey {
             };
             self.regions.insert(member.pid, seen);
         }
+        let outside = census.outside.keys().map(|pid| (*pid, RegionSeen::OfOutsider));
+        self.regions.extend(outside);
         let sharing = census.seen.iter().filter(|(_, seen)| seen.kind == ProcessKind::Sharing);
         self.regions.extend(sharing.map(|(pid, _)| (*pid, RegionSeen::Shared)));
     }

@@ -3,6 +3,7 @@
 
 use super::program_file::ProgramFile;
 use crate::command::servers::{self, Server};
+use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ pub struct Observation {
     /// Its parent.
     pub parent: i32,
     /// Its name; empty: it has ended meanwhile.
-    pub program: String,
+    pub program: ForeignText,
     /// The program's path.
     pub exe: Option<PathBuf>,
     /// Effective user.

@@ -4,6 +4,7 @@ use crate::census::blockers;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::evidence::coverage;
+use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
 use crate::gatedir::{self, Gate};
 use crate::linux::{clock, procfs};
@@ -39,6 +40,8 @@ pub struct GateStatus {
     pub other_layout: Vec<LayoutStatus>,
     /// Belong to the service, by unit, program or parent, and are not gated.
     pub ungated: Vec<ProcessName>,
+    /// Map the page and do not belong to the service: held, and not waited for.
+    pub outsiders: Vec<ProcessName>,
     /// Could not be looked into.
     pub unseen: usize,
 }
@@ -49,7 +52,7 @@ pub struct ProcessName {
     /// Its id.
     pub pid: i32,
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
 }
 
 /// A process that runs a library of another layout.
@@ -58,7 +61,7 @@ pub struct LayoutStatus {
     /// Its id.
     pub pid: i32,
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
     /// That layout, as messages call it.
     pub layout: String,
 }
@@ -69,7 +72,7 @@ pub struct ProcessStatus {
     /// Its id.
     pub pid: i32,
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
     /// Its user.
     pub uid: Option<u32>,
     /// Its parent, if that is gated too.
@@ -135,6 +138,9 @@ impl GateStatus {
                 .collect(),
             ungated: ungated
                 .map(|process| ProcessName { pid: process.pid, program: process.program })
+                .collect(),
+            outsiders: (census.outside.iter())
+                .map(|(pid, (_, program))| ProcessName { pid: *pid, program: program.clone() })
                 .collect(),
             unseen: census.denied.len(),
         })

@@ -12,7 +12,7 @@ mod prom;
 mod table;
 mod watch;
 
-use super::output::{Paint, print, say};
+use super::output::{Paint, print, print_json, print_lines, say};
 use crate::duration;
 use crate::gatedir::stats;
 use crate::outcome::fault::Result;
@@ -71,12 +71,12 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     if args.json {
         let all = StatusJson { schema: 1, gates: statuses };
-        print(&serde_json::to_string_pretty(&all).unwrap_or_default());
+        print_json(&all);
         return Ok(0);
     }
     if args.prom {
         let figures: Vec<Figures> = statuses.iter().map(figures).collect();
-        print(prom::text(&figures).trim_end());
+        print_lines(prom::text(&figures).trim_end());
         return Ok(0);
     }
     if statuses.is_empty() {

@@ -2,18 +2,27 @@
 //! anything else that would be missed if it is never seen again.
 
 use super::look::look;
-use super::protocol::{Described, MESSAGE_MAX, PageId, Reply, Request};
+use super::pages::Pages;
+use super::patience::Patience;
+use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
 use super::region::Copied;
+use crate::linux::clock;
+use crate::linux::directory;
 use crate::linux::fork;
 use crate::linux::procfs::environ;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use std::ffi::OsString;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 /// Serves until the owner is gone.
-pub fn run(link: OwnedFd, owner: i32, pages: &[PageId]) {
+pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
     fork::serve_owner(owner, link.as_fd());
+    let pages = Pages::new(own, others);
+    let mut patience = Patience::default();
     let mut copied: Vec<Copied> = Vec::new();
     let mut bytes = vec![0u8; MESSAGE_MAX];
     loop {
@@ -26,7 +35,12 @@ pub fn run(link: OwnedFd, owner: i32, pages: &[PageId]) {
         match request {
             Request::Look(pids) => {
                 for pid in pids {
-                    let (looked, fd) = look(pid, pages, &mut copied);
+                    let begun = clock::now_ns();
+                    let (looked, fd) = match patience.is_spent(pid) {
+                        true => (Looked { pid, unseen: true, ..Looked::default() }, None),
+                        false => look(pid, &pages, &mut copied),
+                    };
+                    patience.spend(pid, clock::now_ns() - begun);
                     reply(&link, &Reply::Looked(looked), fd.as_ref());
                 }
             }
@@ -40,6 +54,13 @@ pub fn run(link: OwnedFd, owner: i32, pages: &[PageId]) {
                 reply(&link, &Reply::Refreshed(failed), None);
             }
             Request::Describe(pid) => reply(&link, &Reply::Described(describe(pid)), None),
+            Request::Open(path) => {
+                let (opened, fd) = match directory::open(Path::new(&OsString::from_vec(path))) {
+                    Ok((place, fd)) => (Ok(place.into_os_string().into_vec()), Some(fd)),
+                    Err(why) => (Err(why), None),
+                };
+                reply(&link, &Reply::Opened(opened), fd.as_ref());
+            }
         }
     }
 }

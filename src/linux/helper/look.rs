@@ -1,29 +1,25 @@
 //! What one process is: which control page and which region it maps, or is about to.
 
+use super::pages::Pages;
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
 use crate::linux::library::{self, LibraryLayout};
 use crate::linux::process::share_memory;
+use crate::linux::procfs::bounded::Extent;
+use crate::linux::procfs::maps::Line;
 use crate::linux::procfs::{self, environ, locks, maps};
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
 
-/// How often, and how far apart, a process that holds a lock is looked at in the middle
-/// of an exec.
-const IN_EXEC_LOOKS: usize = 300;
+/// How long, and how often, a process that holds a lock is looked at in the middle of an exec.
+const IN_EXEC_NS: u64 = 400_000_000;
 const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
+/// A process has one region; it may have inherited another, and have made some mapping of the
+/// same size. One with more than so many is not looked through.
+const CANDIDATES: usize = 16;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
-/// What an anonymous shared mapping is called in maps.
-const ANONYMOUS_SHARED: &str = "/dev/zero";
-
-/// The control page that we ourselves have mapped at `address`, as maps names it.
-pub fn own_page(address: u64) -> Option<PageId> {
-    let text = maps::read(std::process::id() as i32).ok()?;
-    let line = maps::lines(&text).find(|line| line.start == address)?;
-    Some(PageId { dev: line.dev.into(), ino: line.ino, path: line.path.into() })
-}
 
 /// A look at one image of a process.
 ///
@@ -31,13 +27,14 @@ pub fn own_page(address: u64) -> Option<PageId> {
 /// more nor anything of the new one: no mappings, no environment. On a busy machine it
 /// lasts (160 ms were seen), and a look at it tells nothing. If the process holds a write
 /// lock, its set may be half-done, and it is looked at again.
-pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
     let stat = || procfs::stat(pid).filter(|stat| !stat.is_dead());
-    for _ in 0..IN_EXEC_LOOKS {
+    let until = clock::now_ns() + IN_EXEC_NS;
+    while clock::now_ns() < until {
         let before = stat();
         let (looked, fd) = look_once(pid, pages, copied);
         // Where that may not be seen, its mappings may not either.
-        if looked.page.is_some() || looked.error.is_some() {
+        if looked.page.is_some() || looked.error.is_some() || looked.unseen {
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
@@ -51,25 +48,37 @@ pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Op
     (Looked { pid, page: Some(0), ..Looked::default() }, None)
 }
 
-fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+fn look_once(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
     copied.retain(|c| c.pid != pid);
     let mut looked = Looked { pid, ..Looked::default() };
-    let text = match maps::read(pid) {
-        Ok(text) => text,
+    let mut candidates = Vec::new();
+    let mut libc = false;
+    let mut library = None;
+    let read = maps::each(pid, |line| {
+        if library.is_none() && library::is_ours(&line) {
+            library = Some((line.start, line.end, line.path_once().to_owned()));
+        }
+        take_line(&line, pages, &mut looked, &mut candidates);
+        // Preloaded libraries are mapped before those that a program needs.
+        libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
+    });
+    match read {
+        Ok(Extent::Whole) => {}
+        Ok(Extent::CutOff) => looked.unseen = true,
         Err(e) => {
             looked.error = e.raw_os_error();
             return (looked, None);
         }
-    };
-    let candidates = read_maps(&text, pages, &mut looked);
+    }
+    looked.decided = looked.elsewhere || libc && !looked.library;
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        let asks_for = asked_gate(pid, pages);
-        if looked.library && !looked.any_page {
-            looked.layout = library::mapped_in(&text)
-                .map(|line| library::layout_of(pid, line.start, line.end, line.path_once()));
+        let asks_for = asked_gate(pid, &pages.own);
+        if !looked.elsewhere {
+            looked.layout =
+                library.map(|(start, end, path)| library::layout_of(pid, start, end, &path));
         }
         if looked.layout.is_some_and(LibraryLayout::is_other) {
             // On its way to nowhere: that library does not take our page.
@@ -78,38 +87,41 @@ fn look_once(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, O
             looked.page = asks_for.filter(|_| locks::holds_a_guarding_lock(pid));
         }
     }
-    if looked.page.is_none() {
+    if looked.page.is_none() || candidates.len() > CANDIDATES {
+        looked.unseen |= looked.page.is_some();
         return (looked, None);
     }
     let fd = find_region(pid, &candidates, copied, &mut looked);
     (looked, fd)
 }
 
-/// What its maps say; and where a region may lie.
-fn read_maps(text: &str, pages: &[PageId], looked: &mut Looked) -> Vec<(u64, u64)> {
-    let mut candidates = Vec::new();
-    let mut libc = false;
-    for line in maps::lines(text) {
-        // One that maps a page writable is a freezer, or its helper; services may only read.
-        if line.shared && !line.writable && line.ino != 0 {
-            let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
-            looked.page = looked.page.or(this);
-            if this.is_none() && line.size() == gate::control::SIZE as u64 {
-                let path = line.path_once();
-                looked.any_page |= path.ends_with("/control");
-                let old = pages.iter().position(|p| path == p.path);
-                looked.other_page = looked.other_page.or(old);
-            }
+/// What one of its mappings says; and whether a region may lie there.
+fn take_line(
+    line: &Line<'_>,
+    pages: &Pages,
+    looked: &mut Looked,
+    candidates: &mut Vec<(u64, u64)>,
+) {
+    // One that maps a page writable is a freezer, or its helper; services may only read.
+    if line.shared && !line.writable && line.ino != 0 {
+        let is_it = |page: &PageId| page.ino == line.ino && page.dev == line.dev;
+        let this = pages.own.iter().position(is_it);
+        looked.page = looked.page.or(this);
+        if this.is_none() && line.size() == gate::control::SIZE as u64 {
+            // By the file itself: a name is whatever its owner likes it to be.
+            looked.elsewhere |= pages.others.iter().any(is_it);
+            let path = line.path_once();
+            let old = pages.own.iter().position(|page| path == page.path);
+            looked.other_page = looked.other_page.or(old);
         }
-        if line.shared && line.size() == SIZE as u64 && line.path.starts_with(ANONYMOUS_SHARED) {
+    }
+    if line.shared && line.size() == SIZE as u64 && pages.may_be_anonymous(line) {
+        // One more than are looked through tells that there are more.
+        if candidates.len() <= CANDIDATES {
             candidates.push((line.start, line.end));
         }
-        looked.library |= library::is_ours(&line);
-        // Preloaded libraries are mapped before those that a program needs.
-        libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
     }
-    looked.decided = looked.any_page || libc && !looked.library;
-    candidates
+    looked.library |= library::is_ours(line);
 }
 
 /// The region among these mappings. The newest lies lowest more often than not; order does

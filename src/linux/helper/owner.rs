@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::child;
+use super::patience::Patience;
 use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
 use crate::linux::fork;
 use crate::linux::poll::wait_readable;
@@ -9,29 +10,43 @@ use crate::linux::process::abandon_child;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// How long a look at one process may take.
 const PATIENCE_MS: u64 = 500;
+/// How often in a row a helper is started that does not take a question.
+const STARTS_MAX: usize = 4;
 /// How many processes are asked about in one message.
 const BATCH: usize = 256;
-/// How many helpers may be lost in one listing.
-const LOST_MAX: usize = 16;
 
 /// The helper, as its owner sees it.
 pub struct Helper {
     pages: Vec<PageId>,
+    others: Vec<PageId>,
+    patience: Patience,
     link: Option<(OwnedFd, i32)>,
     /// Processes on which a look has hung.
     pub hung: Vec<i32>,
+    /// Processes that have more mappings than are looked at, or whose user's time was spent.
+    pub unseen: BTreeSet<i32>,
 }
 
 impl Helper {
-    /// A helper that knows these control pages.
-    pub fn new(pages: Vec<PageId>) -> io::Result<Helper> {
-        let mut helper = Helper { pages, link: None, hung: Vec::new() };
+    /// A helper that knows these control pages, and those of the other gates.
+    pub fn new(pages: Vec<PageId>, others: Vec<PageId>) -> io::Result<Helper> {
+        let mut helper = Helper {
+            pages,
+            others,
+            patience: Patience::default(),
+            link: None,
+            hung: Vec::new(),
+            unseen: BTreeSet::new(),
+        };
         helper.start()?;
         Ok(helper)
     }
@@ -42,8 +57,8 @@ impl Helper {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|e| said("no socket for the helper process", e.into()))?;
         let owner = std::process::id() as i32;
-        let pages = &self.pages;
-        let pid = fork::child(move || child::run(theirs, owner, pages))
+        let (pages, others) = (self.pages.clone(), self.others.clone());
+        let pid = fork::child(move || child::run(theirs, owner, pages, others))
             .map_err(|e| said("cannot start a helper process", e))?;
         self.link = Some((ours, pid));
         Ok(())
@@ -91,18 +106,30 @@ impl Helper {
         }
     }
 
-    /// Looks at these processes. One that hangs the helper goes to [`Helper::hung`].
+    /// Looks at these processes. One that hangs the helper goes to [`Helper::hung`], and costs its
+    /// user's other processes some of their time.
     pub fn look(&mut self, pids: &[i32]) -> Vec<(Looked, Option<OwnedFd>)> {
         let mut todo: VecDeque<i32> =
             pids.iter().copied().filter(|pid| !self.hung.contains(pid)).collect();
         let mut found = Vec::with_capacity(todo.len());
         let mut failures = 0;
-        while !todo.is_empty() && failures < LOST_MAX {
+        while !todo.is_empty() {
+            todo.retain(|pid| {
+                let spent = self.patience.is_spent(*pid);
+                if spent {
+                    self.unseen.insert(*pid);
+                }
+                !spent
+            });
             let batch: Vec<i32> = todo.iter().copied().take(BATCH).collect();
             let mut asked = batch.len();
             if self.ask(&Request::Look(batch)).is_none() {
                 self.abandon();
                 failures += 1;
+                if failures == STARTS_MAX {
+                    // Not these processes' fault: no helper can be had.
+                    self.hung.extend(todo.drain(..));
+                }
                 continue;
             }
             while asked > 0 {
@@ -110,21 +137,31 @@ impl Helper {
                     Some((Reply::Looked(looked), fd)) => {
                         todo.pop_front();
                         asked -= 1;
+                        self.note(&looked);
                         found.push((looked, fd));
                     }
                     Some(_) => {}
                     None => {
                         self.abandon();
-                        failures += 1;
                         // What the head of the queue is cannot be told.
-                        self.hung.extend(todo.pop_front());
+                        if let Some(pid) = todo.pop_front() {
+                            self.hung.push(pid);
+                            self.patience.spend(pid, PATIENCE_MS * 1_000_000);
+                        }
                         break;
                     }
                 }
             }
         }
-        self.hung.extend(todo);
         found
+    }
+
+    fn note(&mut self, looked: &Looked) {
+        if looked.unseen {
+            self.unseen.insert(looked.pid);
+        } else {
+            self.unseen.remove(&looked.pid);
+        }
     }
 
     /// Copies all copied regions afresh; the processes that could not be read.
@@ -136,6 +173,21 @@ impl Helper {
             _ => {
                 self.abandon();
                 None
+            }
+        }
+    }
+
+    /// Opens a directory, and says where it lies; or why not, in words.
+    pub fn open(&mut self, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+        let path = path.as_os_str().as_bytes().to_vec();
+        match self.ask(&Request::Open(path)).and_then(|()| self.answer()) {
+            Some((Reply::Opened(Ok(place)), Some(fd))) => {
+                Ok((OsString::from_vec(place).into(), fd))
+            }
+            Some((Reply::Opened(Err(why)), _)) => Err(why),
+            _ => {
+                self.abandon();
+                Err("its file system does not answer".into())
             }
         }
     }

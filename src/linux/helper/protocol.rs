@@ -28,6 +28,8 @@ pub enum Request {
     Refresh,
     /// Command line and environment of a process.
     Describe(i32),
+    /// Open this directory: the file system may answer no more.
+    Open(Vec<u8>),
 }
 
 /// What the helper answers.
@@ -39,6 +41,8 @@ pub enum Reply {
     Refreshed(Vec<i32>),
     /// To [`Request::Describe`].
     Described(Described),
+    /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
+    Opened(Result<Vec<u8>, String>),
 }
 
 /// What a process turned out to be.
@@ -61,8 +65,11 @@ pub struct Looked {
     pub asks_for: Option<usize>,
     /// It maps a control page of this gate (by its path) that is not the present one.
     pub other_page: Option<usize>,
-    /// It maps something that looks like a control page, of whatever gate.
-    pub any_page: bool,
+    /// It maps the present control page of another gate.
+    pub elsewhere: bool,
+    /// It has more mappings than are looked at, or its user's processes have taken all the time
+    /// that they are given.
+    pub unseen: bool,
     /// Its C library is loaded and ours is not, or it has a control page already:
     /// the loader will not bring it to us any more, in this image.
     pub decided: bool,

@@ -1,13 +1,14 @@
 //! Finds the region of a process: mapped through `/proc/PID/map_files`, or, where that may not
 //! be, copied to a file of ours and copied afresh before each pass.
 
+use super::pages::is_anonymous_link;
 use super::protocol::RegionFound;
 use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::mapping::Mapping;
 use gate::check::BadRegion;
 use gate::claimed::ClaimedRegion;
 use gate::region::{SIZE, SLOTS_OFFSET, Slot};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -55,7 +56,10 @@ pub fn open_region(
     own: i32,
     copied: &mut Vec<Copied>,
 ) -> io::Result<Candidate> {
-    if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))
+    // Only what is proved to be anonymous shared memory is mapped: that cannot be cut off under us.
+    let link = format!("/proc/{pid}/map_files/{start:x}-{end:x}");
+    if fs::read_link(&link).is_ok_and(|to| is_anonymous_link(&to))
+        && let Ok(file) = File::open(&link)
         && file.metadata()?.len() == SIZE as u64
         && let Ok(map) = Mapping::new(&file, SIZE, false)
     {

@@ -1,8 +1,11 @@
 //! `/proc/PID/environ` and `cmdline`. Reading them may hang.
 
+use super::bounded;
 use std::collections::BTreeMap;
-use std::fs;
 
+/// So much of them is read: an exec takes 2 MiB (a quarter of the usual stack limit), and a process
+/// may tell the kernel of more.
+const MOST: usize = 2 << 20;
 /// What our variables begin with.
 const OURS: &str = "WRITEGATE_";
 /// The one that brings the library.
@@ -10,7 +13,8 @@ const PRELOAD: &str = "LD_PRELOAD";
 
 /// What matters of a process's environment: its `WRITEGATE_` variables, and LD_PRELOAD.
 pub fn read(pid: i32) -> BTreeMap<String, String> {
-    fs::read(format!("/proc/{pid}/environ")).map(|bytes| variables(&bytes)).unwrap_or_default()
+    let bytes = bounded::bytes(&format!("/proc/{pid}/environ"), MOST);
+    bytes.map(|bytes| variables(&bytes)).unwrap_or_default()
 }
 
 /// The same, from the bytes.
@@ -23,7 +27,7 @@ pub fn variables(bytes: &[u8]) -> BTreeMap<String, String> {
 
 /// A process's arguments.
 pub fn arguments(pid: i32) -> Vec<String> {
-    strings(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+    strings(&bounded::bytes(&format!("/proc/{pid}/cmdline"), MOST).unwrap_or_default())
 }
 
 /// What lies between the NULs.

@@ -1,5 +1,6 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
+use crate::linux::clock;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
@@ -75,10 +76,14 @@ pub fn all() -> Vec<KernelLock> {
 }
 
 /// The locks on all descriptors of a process, or of a thread (`PID/task/TID`). None: they may not
-/// be seen.
+/// be seen, or there are more than can be looked at in time.
 pub fn on_descriptors(of: &str) -> Option<Vec<DescriptorLock>> {
+    let until = clock::now_ns() + LOOK_NS;
     let mut found = Vec::new();
     for info in fdinfos(of)? {
+        if clock::now_ns() >= until {
+            return None;
+        }
         let Some(fd) = info.fd.to_str().and_then(|fd| fd.parse().ok()) else { continue };
         let locks = info.locks().filter_map(|line| parse(line.strip_prefix("lock:")?));
         found.extend(locks.map(|lock| {
@@ -114,6 +119,10 @@ impl FdInfo {
     }
 }
 
+/// A process may have a million descriptors, and no server has as many thousands: what this time does
+/// not suffice for is not looked at.
+const LOOK_NS: u64 = 50_000_000;
+
 /// None: they may not be seen. A descriptor that cannot be read is left out.
 fn fdinfos(of: &str) -> Option<impl Iterator<Item = FdInfo> + use<>> {
     let infos = fs::read_dir(format!("/proc/{of}/fdinfo")).ok()?.flatten();
@@ -130,13 +139,19 @@ pub fn holds_a_guarding_lock(pid: i32) -> bool {
 
 /// The descriptors on which this process holds a write lock. None: they may not be seen.
 pub fn write_locked_fds(pid: i32) -> Option<Vec<OsString>> {
-    Some(fdinfos(&pid.to_string())?.filter(FdInfo::has_write_lock).map(|info| info.fd).collect())
+    let until = clock::now_ns() + LOOK_NS;
+    let infos = fdinfos(&pid.to_string())?.take_while(|_| clock::now_ns() < until);
+    Some(infos.filter(FdInfo::has_write_lock).map(|info| info.fd).collect())
 }
 
 /// Does the kernel know no lock at all of this process? False if that cannot be told.
 pub fn holds_none(pid: i32) -> bool {
     let Ok(infos) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
+    let until = clock::now_ns() + LOOK_NS;
     for info in infos {
+        if clock::now_ns() >= until {
+            return false;
+        }
         let Ok(text) = info.and_then(|info| fs::read_to_string(info.path())) else { return false };
         if text.lines().any(|line| line.starts_with("lock:")) {
             return false;

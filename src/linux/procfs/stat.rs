@@ -1,5 +1,7 @@
 //! `/proc/PID/stat`: a process's identity; and which processes there are.
 
+use crate::foreign_text::ForeignText;
+use crate::linux::clock;
 use std::fs;
 
 /// The kernel's flag of a kernel thread (PF_KTHREAD, include/linux/sched.h).
@@ -7,11 +9,15 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 /// Of a thread that is on its way out (PF_EXITING).
 const PF_EXITING: u64 = 0x0000_0004;
 
+/// A process may have tens of thousands of threads: what this time does not suffice for is not
+/// looked at.
+pub(super) const LOOK_NS: u64 = 20_000_000;
+
 /// A process's identity and what `stat` says beside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stat {
     /// Name, as the kernel keeps it (15 bytes).
-    pub comm: String,
+    pub comm: ForeignText,
     /// R, S, D, T, Z, ...
     pub state: char,
     /// Parent.
@@ -85,7 +91,9 @@ pub fn pids() -> Vec<i32> {
 /// The children of a process's threads that are alive, as the kernel lists them; none
 /// where it does not (it is an option of the kernel's).
 pub fn children(pid: i32) -> Vec<i32> {
+    let until = clock::now_ns() + LOOK_NS;
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let tasks = tasks.take_while(|_| clock::now_ns() < until);
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     lists
         .flat_map(|list| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
@@ -107,7 +115,7 @@ mod tests {
         let text = "12 (a) b) S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1 2 3 4 5 6666 0 \
                     0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 2 3 48 49 50 51 0";
         let stat = parse(text).unwrap();
-        assert_eq!((stat.comm.as_str(), stat.state, stat.ppid), ("a) b", 'S', 7));
+        assert_eq!((stat.comm.raw(), stat.state, stat.ppid), ("a) b", 'S', 7));
         assert_eq!((stat.start, stat.image, stat.kernel, stat.exiting), (999, 6666, false, false));
         assert!(stat.in_place && !parse(&text.replace(" 48 ", " 0 ")).unwrap().in_place);
         let kernel = parse(&text.replace("4194560", "2129988")).unwrap();

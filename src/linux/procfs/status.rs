@@ -33,7 +33,7 @@ pub fn exe(pid: i32) -> Option<PathBuf> {
 /// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
 /// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
 pub fn cgroup(pid: i32) -> Option<String> {
-    parse_cgroup(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+    parse_cgroup(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cgroup")).ok()?))
 }
 
 fn parse_cgroup(text: &str) -> Option<String> {

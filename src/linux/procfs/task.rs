@@ -1,7 +1,8 @@
 //! `/proc/PID/task`: what the threads of a process do.
 
-use super::stat::stat_of;
+use super::stat::{LOOK_NS, stat_of};
 use super::status::innermost_pid;
+use crate::linux::clock;
 use std::fs;
 use std::path::PathBuf;
 
@@ -43,7 +44,11 @@ pub fn threads(pid: i32) -> impl Iterator<Item = i32> {
 /// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
 /// passed)? Also if it is dead.
 pub fn waits_for_others(pid: i32, clock: bool) -> bool {
+    let until = clock::now_ns() + LOOK_NS;
     threads(pid).all(|tid| {
+        if clock::now_ns() >= until {
+            return false;
+        }
         match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
             Some('S') => {}
             // On a processor, at the disk, stopped.
@@ -58,7 +63,9 @@ pub fn waits_for_others(pid: i32, clock: bool) -> bool {
 
 /// Has every thread begun to exit? Also if the process is there no more.
 pub fn is_exiting(pid: i32) -> bool {
-    threads(pid).all(|tid| stat_of(&format!("{pid}/task/{tid}")).is_none_or(|stat| stat.exiting))
+    let until = clock::now_ns() + LOOK_NS;
+    let exits = |tid| stat_of(&format!("{pid}/task/{tid}")).is_none_or(|stat| stat.exiting);
+    threads(pid).all(|tid| clock::now_ns() < until && exits(tid))
 }
 
 /// Is this thread on a processor, or in the kernel at a disk?

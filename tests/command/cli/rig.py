@@ -127,11 +127,15 @@ class Rig:
         self.children.append(child)
         return child
 
-    def make_gate(self, gate):
+    def make_gate(self, gate, profile=None):
         """Makes the gate's page. `exec` does it; it needs some library to name."""
         library = self.work / "libwritegate.so"
         library.touch()
-        said = self.run("exec", "-g", gate, "--library", library, "--", "true")
+        config = []
+        if profile is not None:
+            (self.work / "profile").write_text(profile)
+            config = ["--config", self.work / "profile"]
+        said = self.run("exec", "-g", gate, *config, "--library", library, "--", "true")
         assert self.control(gate).exists(), said
 
     def control(self, gate=None):
