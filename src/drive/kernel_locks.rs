@@ -11,6 +11,8 @@
 //! is what the profile calls held for life.
 //!
 //! The first reading of /proc/locks in a while takes some ms, the next one some µs.
+//!
+//! Longer than other files: one comparison, and the questions that it alone asks.
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
@@ -77,6 +79,9 @@ impl Session {
         }
         for line in known.unexplained_lines() {
             if place_of(&self.census, at, line.pid).is_some() {
+                if self.is_mapped_for_life(at, &line) {
+                    known.others.insert(line);
+                }
                 continue;
             }
             match self.whose(at, &line) {
@@ -157,31 +162,45 @@ impl Session {
 
     /// A member took a lock that the descriptors of its first thread do not explain.
     fn no_leaders_lock(
-        &self,
+        &mut self,
         at: usize,
         place: usize,
         line: &KernelLock,
     ) -> Option<UnaccountedLock> {
         let member = &self.census.gates[at][place];
-        if lists_inode(member, line) || is_kin(member.pid, &self.census) {
+        let pid = member.pid;
+        if lists_inode(member, line) || is_kin(pid, &self.census) {
             return None;
         }
-        let by_thread = held_by_threads(member.pid).into_iter().find(|held| held.lock == *line);
+        let by_thread = held_by_threads(pid).into_iter().find(|held| held.lock == *line);
         match by_thread {
             Some(held) if !held.guards || self.is_for_life(at, &held) => None,
             Some(held) => Some(UnaccountedLock { path: held.path, why: WhyUnaccounted::NotListed }),
             // Given up since it was listed.
             None if !line.write || !all().contains(line) => None,
-            None => Some(UnaccountedLock {
-                path: format!("inode {}", line.file),
-                why: WhyUnaccounted::NoDescriptor,
-            }),
+            None if self.is_mapped_for_life(at, line) => None,
+            None => {
+                let mapped = self.helper.mapped_as(pid, &line.file);
+                let path = mapped.unwrap_or_else(|| format!("inode {}", line.file));
+                Some(UnaccountedLock { path, why: WhyUnaccounted::NoDescriptor })
+            }
         }
     }
 
+    /// Does the profile say that a lock on this file, which its taker has closed and still maps, is
+    /// held for life?
+    fn is_mapped_for_life(&mut self, at: usize, line: &KernelLock) -> bool {
+        let path = self.helper.mapped_as(line.pid, &line.file);
+        path.is_some_and(|path| self.is_path_for_life(at, &path))
+    }
+
     fn is_for_life(&self, at: usize, held: &HeldLock) -> bool {
+        self.is_path_for_life(at, &held.path)
+    }
+
+    fn is_path_for_life(&self, at: usize, path: &str) -> bool {
         let text = self.gates[at].page.get().profile_text();
-        profile::matches(text, Key::LifetimeLock, held.path.as_bytes())
+        profile::matches(text, Key::LifetimeLock, path.as_bytes())
     }
 
     /// Who is behind a line that no member's descriptors explain?

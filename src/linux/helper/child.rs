@@ -9,7 +9,7 @@ use super::region::Copied;
 use crate::linux::clock;
 use crate::linux::directory;
 use crate::linux::fork;
-use crate::linux::procfs::environ;
+use crate::linux::procfs::{environ, maps};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::ffi::OsString;
@@ -54,6 +54,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 reply(&link, &Reply::Refreshed(failed), None);
             }
             Request::Describe(pid) => reply(&link, &Reply::Described(describe(pid)), None),
+            Request::MappedFile(pid, file) => {
+                reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
+            }
             Request::Open(path) => {
                 let (opened, fd) = match directory::open(Path::new(&OsString::from_vec(path))) {
                     Ok((place, fd)) => (Ok(place.into_os_string().into_vec()), Some(fd)),
@@ -72,6 +75,20 @@ fn reply(link: &OwnedFd, reply: &Reply, fd: Option<&OwnedFd>) {
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
     let parts = [IoSlice::new(&bytes)];
     let _ = sendmsg::<()>(link.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None);
+}
+
+/// The path of a mapped file, by what `/proc/locks` calls it.
+fn mapped_as(pid: i32, file: &str) -> Option<String> {
+    let (dev, ino) = file.rsplit_once(':')?;
+    let ino: u64 = ino.parse().ok()?;
+    let mut found = None;
+    maps::each(pid, |line| {
+        if found.is_none() && line.ino == ino && line.dev == dev {
+            found = Some(line.path_once().to_owned());
+        }
+    })
+    .ok()?;
+    found
 }
 
 fn describe(pid: i32) -> Described {

@@ -192,6 +192,23 @@ impl Helper {
         }
     }
 
+    /// The path under which a process maps the file `MAJOR:MINOR:INODE`. None: under none, or
+    /// that cannot be told.
+    pub fn mapped_as(&mut self, pid: i32, file: &str) -> Option<String> {
+        if self.hung.contains(&pid) {
+            return None;
+        }
+        let asked = self.ask(&Request::MappedFile(pid, file.to_owned()));
+        match asked.and_then(|()| self.answer()) {
+            Some((Reply::MappedAs(path), _)) => path,
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                None
+            }
+        }
+    }
+
     /// Command line and environment of a process.
     pub fn describe(&mut self, pid: i32) -> Option<Described> {
         if self.hung.contains(&pid) {

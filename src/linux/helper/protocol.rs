@@ -28,6 +28,8 @@ pub enum Request {
     Refresh,
     /// Command line and environment of a process.
     Describe(i32),
+    /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
+    MappedFile(i32, String),
     /// Open this directory: the file system may answer no more.
     Open(Vec<u8>),
 }
@@ -41,6 +43,8 @@ pub enum Reply {
     Refreshed(Vec<i32>),
     /// To [`Request::Describe`].
     Described(Described),
+    /// To [`Request::MappedFile`]; none: it maps no such file.
+    MappedAs(Option<String>),
     /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
     Opened(Result<Vec<u8>, String>),
 }
