@@ -75,7 +75,8 @@ pub fn summarize(
             summary.in_flight += 1;
             summary.senders_in_flight += (p.rank == Rank::Sender) as u32;
             summary.first_in_flight += (p.rank != Rank::Last) as u32;
-            for value in [p.nonce, p.process.0, p.lock_sequence, p.unknown as u64] {
+            let beside = p.unknown as u64 | (p.unaccounted_lock as u64) << 1;
+            for value in [p.nonce, p.process.0, p.lock_sequence, beside] {
                 summary.stuck_digest = mix(summary.stuck_digest, value);
             }
             for thread in p.threads {
@@ -116,6 +117,17 @@ mod tests {
     #[test]
     fn a_process_without_a_region_is_in_flight() {
         assert_eq!(summarize(&[process(0, ProcessWord::default())], &[]).in_flight, 1);
+    }
+
+    #[test]
+    fn a_lock_that_no_region_accounts_for_is_in_flight() {
+        let unaccounted =
+            ProcessView { unaccounted_lock: true, ..process(1, ProcessWord::default()) };
+        let (seen, idle) =
+            (summarize(&[unaccounted], &[]), summarize(&[process(1, ProcessWord::default())], &[]));
+        assert_eq!((seen.in_flight, idle.in_flight), (1, 0));
+        assert_eq!(seen.digest, idle.digest, "no call passed by it");
+        assert_ne!(seen.stuck_digest, idle.stuck_digest);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::procfs::{self, locks, maps};
 use gate::calls::{Rule, TABLE};
-use gate::locks::LockKind;
+use gate::locks::{Lock, LockKind};
 use gate::word::ThreadWord;
 use std::fs;
 use std::path::Path;
@@ -129,10 +129,24 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     if !word.section_open() || word.until_wait() || word.until_exit() {
         return None;
     }
-    let mut listed = header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).peekable();
-    listed.peek()?;
+    let listed: Vec<Lock> =
+        header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).collect();
     // A dotlock is no kernel lock: it lasts as long as its file.
-    if listed.any(|lock| lock.kind == LockKind::Dot) || !locks::holds_none(member.pid) {
+    if listed.is_empty()
+        || listed.iter().any(|lock| lock.kind == LockKind::Dot)
+        || !locks::holds_none(member.pid)
+    {
+        return None;
+    }
+    // A thread may have descriptors of its own, and a file that is mapped keeps its lock without
+    // a descriptor. Only what another process that lives has taken is surely not this one's.
+    let anothers =
+        |pid: i32| pid > 0 && pid != member.pid && procfs::stat(pid).is_some_and(|s| !s.is_dead());
+    let lines = locks::all();
+    let may_be_its = |line: &locks::KernelLock| {
+        listed.iter().any(|lock| lock.ino == line.ino()) && !anothers(line.pid)
+    };
+    if lines.iter().any(may_be_its) {
         return None;
     }
     (member.process_word()? == word).then_some(word.0)

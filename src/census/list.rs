@@ -250,6 +250,7 @@ impl Census {
             unknown: false,
             disregarded: Vec::new(),
             locks_gone: None,
+            unaccounted_lock: None,
             settled: None,
             overdue_before: 0,
         }
@@ -268,6 +269,7 @@ impl Census {
                 if old.nonce == member.nonce && old.unknown {
                     member.unknown = member.announces_exec();
                 }
+                member.unaccounted_lock = old.unaccounted_lock.take();
                 // A child that had done nothing is a newcomer once it has.
                 // One with another region shows other numbers than the passes saw:
                 // they count for nothing, and are made again.

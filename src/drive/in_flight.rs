@@ -38,6 +38,7 @@ impl Session {
         let views = drain.reading.views();
         let members = self.census.gates[at].iter().zip(&views);
         let let_in = |p: &ProcessView| drain.grants.iter().any(|grant| grant.holds_for(p));
+        let strangers = drain.kernel_locks.strangers.iter().cloned();
         members
             .filter(|(m, _)| !m.gone)
             .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
@@ -45,6 +46,7 @@ impl Session {
                 (false, true) => vec![blockers::let_in(member)],
                 (false, false) => Vec::new(),
             })
+            .chain(strangers)
             .collect()
     }
 }

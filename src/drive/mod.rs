@@ -11,6 +11,7 @@
 //! | [`barrier`] | all that is ever stored in a control page |
 //! | `admissions`, `opening` | which may pass a closed barrier; opening it for a moment |
 //! | `pause` | what is done between two passes |
+//! | `kernel_locks` | the regions' accounts, held against the kernel's locks |
 //! | `in_flight` | what keeps the gate from draining, put down while it can be seen |
 //! | [`settled`], [`quiesce`] | what the profile's rules ask for |
 //! | [`quiet`] | a moment that suits, before the barrier goes up |
@@ -21,6 +22,7 @@ pub mod barrier;
 pub mod cooldown;
 pub mod drain;
 mod in_flight;
+mod kernel_locks;
 pub mod one_pass;
 mod opening;
 mod pause;

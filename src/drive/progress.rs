@@ -1,5 +1,6 @@
 //! One gate's drain under way, and what is remembered of it.
 
+use crate::drive::kernel_locks::KernelLocks;
 use crate::drive::reading::{Reading, ShownWord};
 use crate::drive::room::Room;
 use crate::linux::clock;
@@ -55,6 +56,9 @@ pub struct GateDrain {
     pub(super) named_at: u64,
     /// ... and the digest of its words then.
     pub(super) named_digest: u64,
+    pub(super) kernel_locks: KernelLocks,
+    /// What the kernel's locks left unexplained at the end.
+    pub unexplained: Vec<Finding>,
     /// Lock files that lie in the snapshot.
     pub dotlocks: Vec<Finding>,
     pub(super) deadline: u64,
@@ -98,6 +102,8 @@ impl GateDrain {
             named_at: 0,
             named_digest: 0,
             dotlocks: Vec::new(),
+            kernel_locks: KernelLocks::default(),
+            unexplained: Vec::new(),
             deadline,
             drain_until,
             raised: false,

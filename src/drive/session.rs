@@ -8,6 +8,7 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
 /// All that a freeze of one or more gates works with.
@@ -26,6 +27,8 @@ pub struct Session {
     pub priority: Priority,
     /// When the last of the gates' locks was ours.
     pub locked_at: u64,
+    /// The protected directories, by gate, as far as they are known.
+    pub protected: Vec<Vec<PathBuf>>,
 }
 
 impl Session {

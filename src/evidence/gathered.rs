@@ -121,6 +121,11 @@ impl Evidence {
         }
     }
 
+    /// The protected directories, by gate.
+    pub fn protected(&self) -> Vec<Vec<PathBuf>> {
+        self.places.iter().map(|places| places.dirs.clone()).collect()
+    }
+
     fn dirs(&self) -> Vec<(PathBuf, Arc<File>)> {
         let of = |p: &Places| -> Vec<_> { p.dirs.iter().cloned().zip(p.files.clone()).collect() };
         self.places.iter().flat_map(of).collect()

@@ -13,7 +13,7 @@
 //! | `flush` | `--sync` |
 //! | `ancestry` | the freezer's own processes |
 
-mod ancestry;
+pub mod ancestry;
 pub mod coverage;
 mod flush;
 pub mod gathered;

@@ -43,6 +43,7 @@ impl Freeze {
             })?;
         let listed_at = clock::now_ns();
         let evidence = Evidence::gather(&mut session, &options.evidence);
+        session.protected = evidence.protected();
         Ok(Freeze {
             options,
             session,

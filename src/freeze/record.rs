@@ -86,6 +86,7 @@ impl Freeze {
         }
         findings.extend(drain.map(|drain| self.held_with_locks(at, drain)).unwrap_or_default());
         findings.extend(drain.map(|drain| drain.dotlocks.clone()).unwrap_or_default());
+        findings.extend(drain.map(|drain| drain.unexplained.clone()).unwrap_or_default());
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
         let escapes = findings.iter().filter(|f| f.kind == FindingKind::Escape).count();
         let members = || self.session.census.alive(at);

@@ -110,6 +110,7 @@ impl Session {
             signals,
             priority,
             locked_at,
+            protected: Vec::new(),
         };
         session.require_members()?;
         session.fence_reaches_all()?;

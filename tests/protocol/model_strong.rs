@@ -115,6 +115,7 @@ impl Shared {
             settled: false,
             fresh_fork: false,
             unknown: false,
+            unaccounted_lock: false,
         };
         let (mut places, mut holders) = ([Place::default()], [Holder::default(); 4]);
         let processes = [process];

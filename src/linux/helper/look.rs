@@ -39,7 +39,7 @@ pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Optio
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
         let whole = before.in_place && after.in_place && before.image == after.image;
-        if whole || !locks::holds_a_write_lock(pid) {
+        if whole || !locks::holds_a_guarding_lock(pid) {
             return (looked, fd);
         }
         clock::sleep_ns(IN_EXEC_PAUSE_NS);
@@ -84,7 +84,7 @@ fn look_once(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Opti
             // On its way to nowhere: that library does not take our page.
             looked.asks_for = asks_for;
         } else {
-            looked.page = asks_for.filter(|_| locks::holds_a_write_lock(pid));
+            looked.page = asks_for.filter(|_| locks::holds_a_guarding_lock(pid));
         }
     }
     if looked.page.is_none() || candidates.len() > CANDIDATES {

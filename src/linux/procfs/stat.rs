@@ -56,7 +56,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
 
 /// The same of a process or of a thread (`PID/task/TID`).
 pub(super) fn stat_of(of: &str) -> Option<Stat> {
-    // The name need not be UTF-8.
+    // The kernel cuts the name after 15 bytes, perhaps inside a character.
     parse(&bounded::page(&format!("/proc/{of}/stat")).ok()?)
 }
 

@@ -35,7 +35,8 @@ const WAITS_FOR_OTHERS: [i64; 23] = [
 /// Calls in which a thread sleeps until some time has passed.
 const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
 
-fn threads(pid: i32) -> impl Iterator<Item = i32> {
+/// The threads of a process.
+pub fn threads(pid: i32) -> impl Iterator<Item = i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
 }

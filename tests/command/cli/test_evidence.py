@@ -109,9 +109,9 @@ class Evidence(unittest.TestCase):
 
     def test_a_lock_that_no_region_knows(self):
         self.rig.worker("secret-lock", self.rig.data / "l", paths=self.rig.data)
-        said = self.rig.freeze("--require", "locks", command=["sleep", "0.1"])
-        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
-        self.assertIn("lock that its region does not know", said.err)
+        said = self.rig.freeze("--drain", "300ms", command=["sleep", "0.1"])
+        self.assertEqual((said.code, said.verdict), (75, "NOT_DRAINED"), said)
+        self.assertIn("lock that its region does not account for", said.err)
 
     def test_ways_past_the_gate_make_coverage_partial(self):
         self.rig.worker("maps-shared", paths=self.rig.data)

@@ -195,6 +195,7 @@ impl Freezer {
                 settled: false,
                 fresh_fork: false,
                 unknown: false,
+                unaccounted_lock: false,
             })
             .collect()
     }

@@ -527,6 +527,7 @@ impl Reading {
                 settled: row.gone,
                 fresh_fork: f.list[at].fresh_fork,
                 unknown: false,
+                unaccounted_lock: false,
             })
             .collect();
         if protocol.scenario.settled {
