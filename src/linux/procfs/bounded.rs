@@ -14,6 +14,8 @@ pub struct Bounds {
     pub ns: u64,
 }
 
+/// What the kernel makes of such a file at once.
+const PAGE: usize = 4096;
 /// The kernel hands out a page at a time, or a little more.
 const PART: usize = 16 * 1024;
 
@@ -56,6 +58,19 @@ pub fn lines(path: &str, bounds: Bounds, mut line: impl FnMut(&[u8])) -> io::Res
         line(&bytes);
     }
     Ok(Extent::Whole)
+}
+
+/// The first page of it, in one read: enough for a file of a few lines, and asked of every
+/// process behind a closed barrier.
+pub fn page(path: &str) -> io::Result<String> {
+    let mut bytes = [0; PAGE];
+    let got = loop {
+        match File::open(path)?.read(&mut bytes) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            got => break got?,
+        }
+    };
+    Ok(String::from_utf8_lossy(&bytes[..got]).into_owned())
 }
 
 /// The first bytes of it.

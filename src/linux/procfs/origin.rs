@@ -1,6 +1,7 @@
 //! Where a process comes from: its users, its login, its control group. Nothing of it can be
 //! chosen by a user without rights.
 
+use super::bounded;
 use super::stat::stat;
 use super::status::cgroup;
 use std::fs;
@@ -29,11 +30,10 @@ pub struct Origin {
 /// Where this process comes from; none: it is gone, or may not be seen.
 pub fn origin(pid: i32) -> Option<Origin> {
     let stat = stat(pid)?;
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
+    let status = bounded::page(&format!("/proc/{pid}/status")).ok()?;
     let users = ids(&status, "Uid:")?;
     let groups = ids(&status, "Gid:")?;
-    let login = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok();
+    let login = bounded::page(&format!("/proc/{pid}/loginuid")).ok();
     let login = login.and_then(|text| text.trim().parse().ok());
     Some(Origin {
         start: stat.start,

@@ -1,5 +1,6 @@
 //! `/proc/PID/stat`: a process's identity; and which processes there are.
 
+use super::bounded;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use std::fs;
@@ -56,7 +57,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
 /// The same of a process or of a thread (`PID/task/TID`).
 pub(super) fn stat_of(of: &str) -> Option<Stat> {
     // The kernel cuts the name after 15 bytes, perhaps inside a character.
-    parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{of}/stat")).ok()?))
+    parse(&bounded::page(&format!("/proc/{of}/stat")).ok()?)
 }
 
 fn parse(text: &str) -> Option<Stat> {
