@@ -1,5 +1,7 @@
 //! The table of causes: everything that may be found for or against a snapshot, what it means,
 //! and the sentence that says so. Decisions are made by the cause, never by the sentence.
+//!
+//! Longer than other files: a line per cause, and one table for all of them.
 
 use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
@@ -345,6 +347,41 @@ impl std::fmt::Display for Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_has_its_row_in_the_documents_and_no_row_is_of_none() {
+        let source = include_str!("finding.rs");
+        let kinds = source.split("pub enum FindingKind {").nth(1).unwrap();
+        let kinds = kinds.split("\n}\n").next().unwrap().lines().filter_map(|line| {
+            line.strip_prefix("    ")?.strip_suffix(',').filter(|name| !name.starts_with('/'))
+        });
+        let kinds: Vec<String> = kinds
+            .map(|name| {
+                let kind: FindingKind = serde_json::from_value(kebab(name).into()).expect(name);
+                serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert!(kinds.len() > 5, "{kinds:?}");
+        let page = include_str!("../../docs/admin/report.md");
+        let table = page.split("| kind of finding |").nth(1).unwrap();
+        let rows = table.split("\n\n").next().unwrap().lines().skip(2);
+        let rows: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        assert_eq!(
+            kinds.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
+            rows.into_iter().collect()
+        );
+    }
+
+    fn kebab(name: &str) -> String {
+        let mut text = String::new();
+        for c in name.chars() {
+            if c.is_uppercase() && !text.is_empty() {
+                text.push('-');
+            }
+            text.extend(c.to_lowercase());
+        }
+        text
+    }
 
     #[test]
     fn a_sentence_about_a_lock_decides_nothing() {
