@@ -32,7 +32,7 @@ def cases(work):
         program = _program(work, count)
         bare = rig.run([program, work], rig.clean())
         with rig.Tmpfs() as gates:
-            for name, env in (("gated", rig.loaded(gates)), ("not gated", rig.loaded("/nonexistent"))):
+            for name, env in (("gated", rig.loaded(gates)), ("not gated", rig.loaded(rig.NOWHERE))):
                 got = rig.run([program, work], env)
                 yield f"{count} libraries before libc, {name}", None if got == bare else f"bare {bare}, with the library {got}"
     host = rig.build(work, "host.c")

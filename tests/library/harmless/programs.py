@@ -67,7 +67,7 @@ class Here:
     def __init__(self, gates, cwd):
         self.root, self.cwd = Path("/"), cwd
         self.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"] if os.geteuid() == 0 else []
-        self.env = {"bare": {}, "gated": rig.loaded(gates), "not gated": {"LD_PRELOAD": str(rig.LIBRARY), "WRITEGATE_DIR": "/nonexistent"}}
+        self.env = {"bare": {}, "gated": rig.loaded(gates), "not gated": {"LD_PRELOAD": str(rig.LIBRARY), "WRITEGATE_DIR": rig.NOWHERE}}
 
     def enter(self, kind):
         self.assignments = rig.assignments(self.env[kind])

@@ -13,6 +13,8 @@ ROOT = HERE.parents[2]
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", ROOT / "target/release")).resolve()
 LIBRARY, COMMAND = BIN / "libwritegate.so", BIN / "writegate"
 GATE = "harmless"
+# No gate's directory, and none can be made there: the library of a root program would make a missing one.
+NOWHERE = "/dev/null/none"
 PAGE_SIZE = 16384                       # gate/src/control.rs: SIZE
 BARRIERS = (32, 80, 88)                # gate/src/control.rs: barrier, barrier_first, barrier_senders
 CLOSED_AT = 40
