@@ -20,10 +20,10 @@ pub fn print(line: &str) {
     write_out(&escape_but_colours(line));
 }
 
-/// Several lines of it: a manual page, a file.
+/// Several lines of it: a manual page, a file. Tabs stay: a file is to be used as it is printed.
 pub fn print_lines(text: &str) {
-    let lines: Vec<String> = text.split('\n').map(escape_but_colours).collect();
-    write_out(&lines.join("\n"));
+    let line = |line: &str| line.split('\t').map(escape_but_colours).collect::<Vec<_>>().join("\t");
+    write_out(&text.split('\n').map(line).collect::<Vec<_>>().join("\n"));
 }
 
 /// A value as JSON.
