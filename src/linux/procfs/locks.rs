@@ -84,12 +84,7 @@ pub fn on_descriptors(of: &str) -> Option<Vec<DescriptorLock>> {
         if clock::now_ns() >= until {
             return None;
         }
-        let Some(fd) = info.fd.to_str().and_then(|fd| fd.parse().ok()) else { continue };
-        let locks = info.locks().filter_map(|line| parse(line.strip_prefix("lock:")?));
-        found.extend(locks.map(|lock| {
-            let shared = lock.kind == KernelLockKind::Flock && info.is_open_for_writing();
-            DescriptorLock { fd, guards: lock.write || shared, lock }
-        }));
+        found.extend(info.locks_on());
     }
     Some(found)
 }
@@ -108,6 +103,17 @@ impl FdInfo {
 
     fn has_write_lock(&self) -> bool {
         self.locks().any(|line| line.contains(" WRITE "))
+    }
+
+    /// The locks on it.
+    fn locks_on(&self) -> Vec<DescriptorLock> {
+        let Some(fd) = self.fd.to_str().and_then(|fd| fd.parse().ok()) else { return Vec::new() };
+        let locks = self.locks().filter_map(|line| parse(line.strip_prefix("lock:")?));
+        let guarded = |lock: KernelLock| {
+            let shared = lock.kind == KernelLockKind::Flock && self.is_open_for_writing();
+            DescriptorLock { fd, guards: lock.write || shared, lock }
+        };
+        locks.map(guarded).collect()
     }
 
     /// A directory, or O_PATH, never is.
@@ -134,7 +140,11 @@ fn fdinfos(of: &str) -> Option<impl Iterator<Item = FdInfo> + use<>> {
 
 /// Does the kernel know a lock of this process that guards writing, on a file that it has open?
 pub fn holds_a_guarding_lock(pid: i32) -> bool {
-    on_descriptors(&pid.to_string()).is_some_and(|locks| locks.iter().any(|lock| lock.guards))
+    let until = clock::now_ns() + LOOK_NS;
+    // What could not be looked at in time may hold one.
+    let found =
+        |info: FdInfo| info.locks_on().iter().any(|lock| lock.guards) || clock::now_ns() >= until;
+    fdinfos(&pid.to_string()).is_some_and(|mut infos| infos.any(found))
 }
 
 /// The descriptors on which this process holds a write lock. None: they may not be seen.
