@@ -12,6 +12,7 @@
 //! | [`gatedir`] | a gate's directory: control page, lock, profile, statistics |
 //! | [`outcome`] | exit codes, verdicts, faults, findings, the record and the log line |
 //! | [`duration`] | durations with a unit |
+//! | [`foreign_text`] | text that others chose, made fit to be shown |
 //! | [`linux`] | what is asked of the kernel |
 
 #![deny(unsafe_code)]
@@ -26,6 +27,7 @@ mod drive;
 mod duration;
 #[forbid(unsafe_code)]
 mod evidence;
+mod foreign_text;
 #[forbid(unsafe_code)]
 mod freeze;
 #[forbid(unsafe_code)]

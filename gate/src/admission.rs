@@ -2,6 +2,7 @@
 //! for, and that is itself held.
 
 use crate::control::ANY_SEQUENCE;
+use crate::scratch::{Lineage, Place, Scratch};
 use crate::view::ProcessView;
 use crate::word::Doing;
 
@@ -60,9 +61,6 @@ pub fn must_revoke(grant: &Grant, processes: &[ProcessView<'_>]) -> bool {
     }
 }
 
-/// How many locks a chain of waiters is followed along.
-const CHAIN: usize = 4;
-
 /// Can this process not go on unless it is let pass? Threads of an open section
 /// pass by themselves, unless the section was left to a child.
 fn stopped(p: &ProcessView<'_>) -> bool {
@@ -76,53 +74,94 @@ fn as_holder(p: &ProcessView<'_>) -> Admission {
 
 /// What is held and holds what `waiter` waits for, at first or at second hand:
 /// the holder of that lock may itself wait for another, without being in flight.
+///
+/// Each process is followed once, and each holder of a file looked at once, over all waiters
+/// of a pass: what was found to lead nowhere leads nowhere for the next one.
 fn blocker(
     processes: &[ProcessView<'_>],
     waiter: usize,
-    is_free: &impl Fn(usize) -> bool,
-    depth: usize,
-) -> Option<Admission> {
-    for thread in processes[waiter].threads {
-        let (Doing::LockWait, Some(file)) = (thread.word.doing(), thread.waits_for) else {
+    scratch: &mut Scratch<'_>,
+) -> Option<usize> {
+    if scratch.places[waiter].followed {
+        return None;
+    }
+    let follow = |places: &mut [Place], at: usize, came_from: usize| {
+        (places[at].followed, places[at].came_from, places[at].thread) = (true, came_from, 0);
+    };
+    let can_be_admitted =
+        |places: &[Place], at: usize| stopped(&processes[at]) && !places[at].granted;
+    follow(scratch.places, waiter, waiter);
+    let mut at = waiter;
+    loop {
+        let Some(thread) = processes[at].threads.get(scratch.places[at].thread) else {
+            // Nothing that it waits for is held.
+            match scratch.places[at].came_from {
+                none if none == at => return None,
+                back => at = back,
+            }
             continue;
         };
-        for at in 0..processes.len() {
-            let p = &processes[at];
-            if at == waiter || !p.holds.contains(&file) {
-                continue;
-            }
-            if stopped(p) && is_free(at) {
-                return Some(as_holder(p));
-            }
-            if depth > 0
-                && let Some(found) = blocker(processes, at, is_free, depth - 1)
-            {
-                return Some(found);
-            }
+        let first = match (thread.word.doing(), thread.waits_for) {
+            (Doing::LockWait, Some(file)) => scratch.first_holder(file),
+            _ => None,
+        };
+        let Some(first) = first else {
+            scratch.places[at].thread += 1;
+            continue;
+        };
+        let skipped = scratch.holders[first].skipped;
+        if let Some(found) = skipped.filter(|found| *found != at)
+            && can_be_admitted(scratch.places, found)
+        {
+            return Some(found);
+        }
+        let next = scratch.holders[first].next;
+        let holder = scratch.holders.get(next).filter(|h| h.file == scratch.holders[first].file);
+        let Some(holder) = holder.map(|holder| holder.process) else {
+            scratch.places[at].thread += 1;
+            continue;
+        };
+        scratch.holders[first].next += 1;
+        if holder == at {
+            scratch.holders[first].skipped = skipped.or(Some(at));
+        } else if can_be_admitted(scratch.places, holder) {
+            return Some(holder);
+        } else if !scratch.places[holder].followed {
+            follow(scratch.places, holder, at);
+            at = holder;
         }
     }
-    None
 }
 
 /// What something in flight waits for and is held: at most one at a time.
-pub(crate) fn candidate(processes: &[ProcessView<'_>], grants: &[Grant]) -> Option<Admission> {
-    let is_free = |at: usize| {
-        let nonce = processes[at].nonce;
-        !grants.iter().any(|g| g.candidate.nonce == nonce && outstanding(g, processes))
-    };
-    // The holder of a lock that something in flight waits for.
-    let needed = (0..processes.len()).filter(|&at| must_go_on(processes, grants, at));
-    for waiter in needed {
-        if let Some(found) = blocker(processes, waiter, &is_free, CHAIN) {
-            return Some(found);
+pub(crate) fn candidate(
+    processes: &[ProcessView<'_>],
+    grants: &[Grant],
+    scratch: &mut Scratch<'_>,
+) -> Option<Admission> {
+    mark_granted(processes, grants, scratch);
+    scratch.places.iter_mut().for_each(|place| place.followed = false);
+    scratch.mark_lineage(processes, |ancestor| processes[ancestor].in_section());
+    scratch.list_holders(processes);
+    let works_for_a_section = |places: &[Place], at: usize| places[at].lineage == Lineage::With;
+    for waiter in 0..processes.len() {
+        // In flight, or let in because something in flight waits for it: what *it* waits
+        // for must go on as well.
+        let must_go_on = processes[waiter].in_section()
+            || scratch.places[waiter].granted
+            || works_for_a_section(scratch.places, waiter);
+        if must_go_on && let Some(found) = blocker(processes, waiter, scratch) {
+            // The holder of a lock that something in flight waits for.
+            return Some(as_holder(&processes[found]));
         }
     }
     // A child of an open section; an owner whose child is done.
-    (0..processes.len()).filter(|&at| stopped(&processes[at]) && is_free(at)).find_map(|at| {
-        let p = &processes[at];
-        if p.in_section() {
+    processes.iter().enumerate().find_map(|(at, p)| {
+        if !stopped(p) || scratch.places[at].granted {
+            None
+        } else if p.in_section() {
             Some(as_holder(p))
-        } else if works_for_a_section(at, processes) {
+        } else if works_for_a_section(scratch.places, at) {
             Some(Admission { nonce: p.nonce, lock_sequence: ANY_SEQUENCE })
         } else {
             None
@@ -130,103 +169,15 @@ pub(crate) fn candidate(processes: &[ProcessView<'_>], grants: &[Grant]) -> Opti
     })
 }
 
-/// In flight, or let in because something in flight waits for it: what *it*
-/// waits for must go on as well.
-fn must_go_on(processes: &[ProcessView<'_>], grants: &[Grant], at: usize) -> bool {
-    let p = &processes[at];
-    p.in_section()
-        || grants.iter().any(|g| g.candidate.nonce == p.nonce && outstanding(g, processes))
-        || works_for_a_section(at, processes)
+fn mark_granted(processes: &[ProcessView<'_>], grants: &[Grant], scratch: &mut Scratch<'_>) {
+    scratch.places.iter_mut().for_each(|place| place.granted = false);
+    // Of one place each in the control page: at most `ADMISSIONS`.
+    for grant in grants.iter().filter(|grant| outstanding(grant, processes)) {
+        let same = processes.iter().map(|p| p.nonce == grant.candidate.nonce);
+        scratch.places.iter_mut().zip(same).for_each(|(place, same)| place.granted |= same);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::summary::summarize;
-    use crate::view::LockFile;
-    use crate::view::samples::*;
-    use crate::word::ProcessWord;
-
-    #[test]
-    fn the_holder_of_a_lock_that_something_in_flight_waits_for_is_admitted() {
-        let waits = [thread(Doing::LockWait, Some(LOCK))];
-        let held = [thread(Doing::Held, None)];
-        let waiter = ProcessView { threads: &waits, ..process(1, in_section()) };
-        let holder = ProcessView {
-            threads: &held,
-            holds: &[LOCK],
-            ..process(2, ProcessWord::default().with_locks(1))
-        };
-        let summary = summarize(&[waiter, holder], &[]);
-        let expected = Admission { nonce: 2, lock_sequence: 5 };
-        assert_eq!(summary.candidate, Some(expected));
-        let grants = [Grant { candidate: expected }];
-        let summary = summarize(&[waiter, holder], &grants);
-        assert_eq!((summary.candidate, summary.outstanding), (None, 1));
-        let released = ProcessView { lock_sequence: 6, ..holder };
-        assert_eq!(summarize(&[waiter, released], &grants).outstanding, 0);
-    }
-
-    #[test]
-    fn a_waiter_that_is_not_in_flight_admits_none() {
-        let waits = [thread(Doing::LockWait, Some(LOCK))];
-        let held = [thread(Doing::Held, None)];
-        let waiter = ProcessView { threads: &waits, ..process(1, ProcessWord::default()) };
-        let holder =
-            ProcessView { threads: &held, holds: &[LOCK], ..process(2, ProcessWord::default()) };
-        let summary = summarize(&[waiter, holder], &[]);
-        assert_eq!((summary.candidate, summary.in_flight), (None, 0));
-    }
-
-    #[test]
-    fn a_grandchild_is_admitted_while_the_owner_is_in_its_section_and_no_longer() {
-        let held = [thread(Doing::Held, None)];
-        let owner = process(1, in_section());
-        let child = ProcessView { parent: Some(0), ..process(2, ProcessWord::default()) };
-        let grandchild =
-            ProcessView { parent: Some(1), threads: &held, ..process(3, ProcessWord::default()) };
-        let all = [owner, child, grandchild];
-        let expected = Admission { nonce: 3, lock_sequence: ANY_SEQUENCE };
-        assert_eq!(summarize(&all, &[]).candidate, Some(expected));
-        let grants = [Grant { candidate: expected }];
-        assert!(!summarize(&all, &grants).revocable);
-        let done = [process(1, ProcessWord::default()), child, grandchild];
-        assert!(summarize(&done, &grants).revocable);
-    }
-
-    #[test]
-    fn a_holder_that_waits_itself_is_looked_through() {
-        const OTHER: LockFile = LockFile { dev: 1, ino: 8 };
-        let (first, second) =
-            ([thread(Doing::LockWait, Some(LOCK))], [thread(Doing::LockWait, Some(OTHER))]);
-        let held = [thread(Doing::Held, None)];
-        let owner = ProcessView { threads: &first, ..process(1, in_section()) };
-        let between =
-            ProcessView { threads: &second, holds: &[LOCK], ..process(2, ProcessWord::default()) };
-        let last =
-            ProcessView { threads: &held, holds: &[OTHER], ..process(3, ProcessWord::default()) };
-        let expected = Admission { nonce: 3, lock_sequence: 5 };
-        assert_eq!(summarize(&[owner, between, last], &[]).candidate, Some(expected));
-        let circle = ProcessView { holds: &[OTHER], ..owner };
-        assert_eq!(summarize(&[circle, between], &[]).candidate, None, "and it ends");
-    }
-
-    #[test]
-    fn an_owner_that_left_its_section_to_a_child_is_admitted_when_that_is_done() {
-        let held = [thread(Doing::Held, None)];
-        let owner = ProcessView { threads: &held, ..process(1, in_section().forked(true)) };
-        let expected = Admission { nonce: 1, lock_sequence: 5 };
-        assert_eq!(summarize(&[owner], &[]).candidate, Some(expected));
-        let settled = ProcessView { settled: true, ..owner };
-        assert_eq!(summarize(&[settled], &[]).candidate, None);
-    }
-
-    #[test]
-    fn ancestry_that_goes_in_circles_ends() {
-        let held = [thread(Doing::Held, None)];
-        let a =
-            ProcessView { parent: Some(1), threads: &held, ..process(1, ProcessWord::default()) };
-        let b = ProcessView { parent: Some(0), ..process(2, ProcessWord::default()) };
-        assert_eq!(summarize(&[a, b], &[]).candidate, None);
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

@@ -4,73 +4,80 @@
 //! read-only before it drops root or enters a chroot; only the freezer writes.
 //! A process of the service, however badly hacked, cannot raise a barrier.
 
+use crate::abi::{constants, shared};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// First eight bytes of a control page.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"wgcontrl");
-/// Layout version; another number means: not gated, restart the service.
-pub const VERSION: u32 = 2;
-/// Size of the file and of its mapping, in bytes.
-pub const SIZE: usize = 16 * 1024;
-/// Places for admissions.
-pub const ADMISSIONS: usize = 64;
-/// Longest profile, in bytes.
-pub const PROFILE_MAX: usize = SIZE - 4096;
-/// `profile_len` of a page whose profile had a fault.
-pub const PROFILE_REFUSED: u32 = u32::MAX;
-/// No writer waits longer than this in one call, whatever the page says.
-pub const BOUND_MAX_NS: u64 = 60_000_000_000;
+constants! {
+    /// Changes with what the numbers in a page mean.
+    pub(crate) shape SHAPE;
 
-/// One permission to pass the closed barrier.
-#[repr(C)]
-pub struct AdmissionSlot {
-    /// Nonce of the region that may pass; 0: place is free.
-    pub nonce: AtomicU64,
-    /// The lock sequence for which it holds, or [`ANY_SEQUENCE`].
-    pub lock_sequence: AtomicU64,
+    /// First eight bytes of a control page.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"wgcontrl");
+    /// Size of the file and of its mapping, in bytes.
+    pub const SIZE: usize = 16 * 1024;
+    /// Places for admissions.
+    pub const ADMISSIONS: usize = 64;
+    /// Longest profile, in bytes.
+    pub const PROFILE_MAX: usize = SIZE - 4096;
+    /// `profile_len` of a page whose profile had a fault.
+    pub const PROFILE_REFUSED: u32 = u32::MAX;
+    /// No writer waits longer than this in one call, whatever the page says.
+    pub const BOUND_MAX_NS: u64 = 60_000_000_000;
+    /// An admission that holds until the freezer takes it back (a section's child).
+    pub const ANY_SEQUENCE: u64 = u64::MAX;
 }
 
-/// An admission that holds until the freezer takes it back (a section's child).
-pub const ANY_SEQUENCE: u64 = u64::MAX;
+shared! {
+    /// One permission to pass the closed barrier.
+    #[repr(C)]
+    pub struct AdmissionSlot {
+        /// Nonce of the region that may pass; 0: place is free.
+        pub nonce: AtomicU64,
+        /// The lock sequence for which it holds, or [`ANY_SEQUENCE`].
+        pub lock_sequence: AtomicU64,
+    }
+}
 
-/// The page itself.
-#[repr(C, align(4096))]
-pub struct ControlPage {
-    /// [`MAGIC`], written last when the page is made.
-    pub magic: AtomicU64,
-    /// [`VERSION`].
-    pub version: AtomicU32,
-    /// [`SIZE`].
-    pub size: AtomicU32,
-    /// Of the boot that made the page: deadlines mean nothing in another.
-    pub boot_id: [u8; 16],
-    /// 0: open. Else the absolute CLOCK_MONOTONIC deadline in ns, which is also
-    /// the generation: one load, nothing torn, never repeated. Waiters sleep on
-    /// its low half.
-    pub barrier: AtomicU64,
-    /// When the present or last barrier was raised, ns.
-    pub closed_at: AtomicU64,
-    /// When the last barrier was lowered, ns; 0 while closed, or if its freezer died.
-    pub opened_at: AtomicU64,
-    /// The highest deadline ever used: the next must be larger.
-    pub last_deadline: AtomicU64,
-    /// How many freezes this page has seen.
-    pub freezes: AtomicU64,
-    /// Length of the profile's text in bytes.
-    pub profile_len: AtomicU32,
-    _pad: [u8; 4],
-    /// The barrier of the programs that the profile holds first (key `first`): raised
-    /// some ms before the other, with the same deadline, and lowered with it.
-    pub barrier_first: AtomicU64,
-    /// That of those among them that hand over (key `hand-over`): raised before both.
-    pub barrier_senders: AtomicU64,
-    _reserved: [u8; 160],
-    /// Which regions may pass a closed barrier.
-    pub admissions: [AdmissionSlot; ADMISSIONS],
-    _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
-    /// The profile's text ([`crate::profile`]), as it was when the page was made
-    /// or last published. Read by a process once, when it is first gated.
-    pub profile: [u8; PROFILE_MAX],
+shared! {
+    /// The page itself.
+    #[repr(C, align(4096))]
+    pub struct ControlPage {
+        /// [`MAGIC`], written last when the page is made.
+        pub magic: AtomicU64,
+        /// [`crate::layout::LAYOUT`]; another number: not gated, the service must be restarted.
+        pub layout: AtomicU32,
+        /// [`SIZE`].
+        pub size: AtomicU32,
+        /// Of the boot that made the page: deadlines mean nothing in another.
+        pub boot_id: [u8; 16],
+        /// 0: open. Else the absolute CLOCK_MONOTONIC deadline in ns, which is also
+        /// the generation: one load, nothing torn, never repeated. Waiters sleep on
+        /// its low half.
+        pub barrier: AtomicU64,
+        /// When the present or last barrier was raised, ns.
+        pub closed_at: AtomicU64,
+        /// When the last barrier was lowered, ns; 0 while closed, or if its freezer died.
+        pub opened_at: AtomicU64,
+        /// The highest deadline ever used: the next must be larger.
+        pub last_deadline: AtomicU64,
+        /// How many freezes this page has seen.
+        pub freezes: AtomicU64,
+        /// Length of the profile's text in bytes.
+        pub profile_len: AtomicU32,
+        _pad: [u8; 4],
+        /// The barrier of the programs that the profile holds first (key `first`): raised
+        /// some ms before the other, with the same deadline, and lowered with it.
+        pub barrier_first: AtomicU64,
+        /// That of those among them that hand over (key `hand-over`): raised before both.
+        pub barrier_senders: AtomicU64,
+        _reserved: [u8; 160],
+        /// Which regions may pass a closed barrier.
+        pub admissions: [AdmissionSlot; ADMISSIONS],
+        _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
+        /// The profile's text ([`crate::profile`]), as it was when the page was made
+        /// or last published. Read by a process once, when it is first gated.
+        pub profile: [u8; PROFILE_MAX],
+    }
 }
 
 const _: () = assert!(core::mem::size_of::<ControlPage>() == SIZE);
@@ -88,34 +95,7 @@ pub enum Rank {
     Last,
 }
 
-/// Why a page cannot be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BadPage {
-    /// No control page at all, or one that is still being made.
-    Magic,
-    /// Made by another version of writegate.
-    Version,
-    /// Made in another boot of this machine.
-    Boot,
-}
-
 impl ControlPage {
-    /// May a process of this boot believe the page?
-    pub fn check(&self, boot_id: &[u8; 16]) -> Result<(), BadPage> {
-        if self.magic.load(Ordering::Acquire) != MAGIC {
-            return Err(BadPage::Magic);
-        }
-        if self.version.load(Ordering::Relaxed) != VERSION
-            || self.size.load(Ordering::Relaxed) as usize != SIZE
-        {
-            return Err(BadPage::Version);
-        }
-        if self.boot_id != *boot_id {
-            return Err(BadPage::Boot);
-        }
-        Ok(())
-    }
-
     /// The barrier word of such programs.
     pub fn word(&self, rank: Rank) -> &AtomicU64 {
         match rank {
@@ -171,18 +151,6 @@ mod tests {
         // SAFETY: every field is an integer, an atomic integer or an array of
         // them; all zero bytes are a valid value.
         unsafe { std::boxed::Box::new_zeroed().assume_init() }
-    }
-
-    #[test]
-    fn a_page_of_another_boot_or_version_is_refused() {
-        let page = page();
-        assert_eq!(page.check(&[0; 16]), Err(BadPage::Magic));
-        page.magic.store(MAGIC, Ordering::Relaxed);
-        assert_eq!(page.check(&[0; 16]), Err(BadPage::Version));
-        page.version.store(VERSION, Ordering::Relaxed);
-        page.size.store(SIZE as u32, Ordering::Relaxed);
-        assert_eq!(page.check(&[0; 16]), Ok(()));
-        assert_eq!(page.check(&[1; 16]), Err(BadPage::Boot));
     }
 
     #[test]

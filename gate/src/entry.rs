@@ -55,6 +55,37 @@ impl Patience {
     }
 }
 
+/// How long one call has waited, by what it has slept: where no clock can be read.
+///
+/// The deadline itself means nothing then, but the page says how long the barrier may be
+/// closed, and the call has met it after it was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct BlindPatience {
+    slept: u64,
+}
+
+impl BlindPatience {
+    /// So long, ns, a sleep was meant to be. One that was interrupted counts too: the call
+    /// then goes on early, which the freezer sees, and never late.
+    pub fn slept(&mut self, ns: u64) {
+        self.slept = self.slept.saturating_add(ns);
+    }
+
+    /// It cannot even sleep.
+    pub fn give_up(&mut self) {
+        self.slept = u64::MAX;
+    }
+
+    /// Judges a barrier word that was raised at `closed_at`.
+    pub fn look(&self, barrier: u64, closed_at: u64) -> Look {
+        if barrier == 0 {
+            return Look::Open;
+        }
+        let limit = barrier.saturating_sub(closed_at).min(BOUND_MAX_NS);
+        if self.slept >= limit { Look::Overdue } else { Look::Closed }
+    }
+}
+
 /// What lies around a call that was made from a signal handler or by libc itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Enclosing {
@@ -108,6 +139,26 @@ mod tests {
         let mut patience = Patience::default();
         assert_eq!(patience.look(3_600_000_000_000, || 0), Look::Closed);
         assert_eq!(patience.until, BOUND_MAX_NS);
+    }
+
+    #[test]
+    fn without_a_clock_a_call_waits_as_long_as_the_barrier_may_be_closed() {
+        let mut patience = BlindPatience::default();
+        assert_eq!(patience.look(0, 0), Look::Open);
+        assert_eq!(patience.look(1_000, 400), Look::Closed);
+        patience.slept(599);
+        assert_eq!(patience.look(1_000, 400), Look::Closed);
+        patience.slept(1);
+        assert_eq!(patience.look(1_000, 400), Look::Overdue);
+        let fresh = BlindPatience::default();
+        assert_eq!(fresh.look(1_000, 1_001), Look::Overdue, "a page with nonsense holds nobody");
+        let mut patience = BlindPatience::default();
+        patience.slept(BOUND_MAX_NS);
+        assert_eq!(patience.look(u64::MAX, 0), Look::Overdue, "nor longer than a minute");
+        let mut patience = BlindPatience::default();
+        patience.give_up();
+        patience.slept(1);
+        assert_eq!(patience.look(u64::MAX, 0), Look::Overdue);
     }
 
     #[test]

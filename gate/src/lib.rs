@@ -10,15 +10,20 @@
 //!
 //! | module | duty |
 //! |---|---|
+//! | [`abi`] | what may lie in shared memory, and how another process's memory is read |
 //! | [`word`] | the two words that decide: one per thread, one per process |
 //! | [`control`] | the control page: barrier, admissions, profile; written by the freezer alone |
 //! | [`region`] | what one process announces about itself |
+//! | [`claimed`] | a region as its process claims it to be, read with bounds |
 //! | [`locks`] | the locks a process holds, and when its section is over |
+//! | [`layout`] | one number for all that two sides must agree on |
+//! | [`check`] | may a page or a region be believed at all? |
 //! | [`entry`] | what a worker may do when it meets the barrier |
 //! | [`view`] | one process and its threads, as a pass of the freezer saw them |
 //! | [`summary`] | what one pass makes of all of them: what is in flight, whether a call passed |
 //! | [`admission`] | which process to let pass a closed barrier, and when to take that back |
 //! | [`settled`] | sections that count as over although their locks are held |
+//! | [`scratch`] | room in which a pass is judged at a cost that no region decides |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
 //! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
 //! | [`quiesce`] | when the processes that are not held yet have acted on what the first ones did |
@@ -30,15 +35,20 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod abi;
 pub mod admission;
 pub mod calls;
+pub mod check;
+pub mod claimed;
 pub mod control;
 pub mod drain;
 pub mod entry;
+pub mod layout;
 pub mod locks;
 pub mod profile;
 pub mod quiesce;
 pub mod region;
+pub mod scratch;
 pub mod settled;
 pub mod summary;
 pub mod thaw;

@@ -10,46 +10,53 @@
 //!   page 1.. Slot, one for each thread that ever made a hooked call
 //! ```
 
+use crate::abi::{constants, shared};
 use crate::control::Rank;
 use crate::locks::{LOCKS, LockEntry};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64};
 
-/// First eight bytes of a region, written last.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"wgregion");
-/// Layout version.
-pub const VERSION: u32 = 1;
-/// Thread slots in a region. Threads beyond share [`Header::overflow`].
-pub const SLOTS: usize = 2048;
-/// Where the slots begin.
-pub const SLOTS_OFFSET: usize = 4096;
-/// Size of a region in bytes.
-pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
+constants! {
+    /// Changes with what the numbers in a region mean.
+    pub(crate) shape SHAPE;
 
-/// Longest path of a dotlock that is kept, in bytes.
-pub const DOTLOCK_PATH: usize = 512 - 164;
+    /// First eight bytes of a region, written last.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"wgregion");
+    /// Thread slots in a region. Threads beyond share [`Header::overflow`].
+    pub const SLOTS: usize = 2048;
+    /// Where the slots begin.
+    pub const SLOTS_OFFSET: usize = 4096;
+    /// Size of a region in bytes.
+    pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
 
-/// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
-pub const FLAG_STRONG: u32 = 1;
-/// Lock table was full once: locks are confirmed by the kernel's view only.
-pub const FLAG_LOCKS_UNKNOWN: u32 = 4;
-/// Has mapped a protected file shared and writable: stores cannot be held.
-pub const FLAG_MAPS_SHARED: u32 = 8;
-/// Has used aio, whose helper threads write past the gate.
-pub const FLAG_AIO: u32 = 16;
-/// Has set up an io_uring.
-pub const FLAG_IO_URING: u32 = 32;
-/// Some call of the table does not exist in this process's libc.
-pub const FLAG_CALLS_MISSING: u32 = 64;
+    /// Longest path of a dotlock that is kept, in bytes.
+    pub const DOTLOCK_PATH: usize = 512 - 164;
 
-/// Its clock is not the freezer's (a time namespace with an offset, or a page of
-/// another boot): deadlines mean nothing to it, and it waits for none.
-pub const FLAG_FOREIGN_CLOCK: u32 = 128;
+    /// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
+    pub const FLAG_STRONG: u32 = 1;
+    /// Lock table was full once: locks are confirmed by the kernel's view only.
+    pub const FLAG_LOCKS_UNKNOWN: u32 = 4;
+    /// Has mapped a protected file shared and writable: stores cannot be held.
+    pub const FLAG_MAPS_SHARED: u32 = 8;
+    /// Has used aio, whose helper threads write past the gate.
+    pub const FLAG_AIO: u32 = 16;
+    /// Has set up an io_uring.
+    pub const FLAG_IO_URING: u32 = 32;
+    /// Some call of the table does not exist in this process's libc.
+    pub const FLAG_CALLS_MISSING: u32 = 64;
 
-/// By the profile it is held before all others: it looks at the `early` word.
-pub const FLAG_FIRST: u32 = 256;
+    /// Its clock is not the freezer's (a time namespace with an offset, or a page of
+    /// another boot): deadlines mean nothing to it, and it waits for none.
+    pub const FLAG_FOREIGN_CLOCK: u32 = 128;
 
-/// It is held before these too: it looks at the `senders` word.
-pub const FLAG_SENDER: u32 = 512;
+    /// By the profile it is held before all others: it looks at the `early` word.
+    pub const FLAG_FIRST: u32 = 256;
+
+    /// More calls of the table do not exist there than [`Header::missing`] can name.
+    pub const FLAG_MORE_CALLS_MISSING: u32 = 1024;
+
+    /// It is held before these too: it looks at the `senders` word.
+    pub const FLAG_SENDER: u32 = 512;
+}
 
 /// When it is held, by its flags.
 pub fn rank(flags: u32) -> Rank {
@@ -60,114 +67,85 @@ pub fn rank(flags: u32) -> Rank {
     }
 }
 
-/// What a process says about itself.
-#[repr(C)]
-pub struct Header {
-    /// [`MAGIC`], written when all else is.
-    pub magic: AtomicU64,
-    /// [`VERSION`].
-    pub version: AtomicU32,
-    /// [`SLOTS`].
-    pub slots: AtomicU32,
-    /// Names this region; never 0, never used twice.
-    pub nonce: AtomicU64,
-    /// Nonce of the region of the process that forked this one; 0 after exec.
-    pub parent_nonce: AtomicU64,
-    /// Process id in its own PID namespace.
-    pub pid: AtomicI32,
-    /// `FLAG_*`.
-    pub flags: AtomicU32,
-    /// [`crate::word::ProcessWord`].
-    pub process: AtomicU64,
-    /// Raised whenever a lock is given up: ends a lock holder's admission.
-    pub lock_sequence: AtomicU64,
-    /// When the open section began, CLOCK_MONOTONIC ns.
-    pub section_since: AtomicU64,
-    /// The process word's sequence when the owner last changed a file itself.
-    pub changes: AtomicU64,
-    /// [`Header::changes`] as it was when all that was changed had been fsynced.
-    pub synced: AtomicU64,
-    /// The family's count of changes ([`Header::family`]) as it was when everything
-    /// was last on record, put here at the last fork under a lock.
-    pub family_at_fork: AtomicU64,
-    /// Calls that passed a closed barrier because their bound was reached.
-    pub overdue: AtomicU64,
-    /// How many slots were ever used.
-    pub slots_used: AtomicU32,
-    /// Threads without a slot that are in flight now.
-    pub overflow: AtomicU32,
-    /// Entries made by threads without a slot.
-    pub overflow_entries: AtomicU64,
-    /// Table numbers of up to eight calls that this libc lacks, 0: none.
-    pub missing: [AtomicU32; 8],
-    /// Changes by this program and all that it has forked, until they exec: a child
-    /// raises this one in the region of the program's first process. Counted for the
-    /// settled rule alone.
-    pub family: AtomicU64,
-    /// The dotlock that it made last: its inode ...
-    pub dotlock_ino: AtomicU64,
-    /// ... and the length of its path; 0: not known, or too long to keep.
-    pub dotlock_len: AtomicU32,
-    /// Absolute, as the process sees it. Read by the freezer while none is being made.
-    pub dotlock_path: [AtomicU8; DOTLOCK_PATH],
-    /// The locks it holds.
-    pub locks: [LockEntry; LOCKS],
+shared! {
+    /// What a process says about itself.
+    #[repr(C)]
+    pub struct Header {
+        /// [`MAGIC`], written when all else is.
+        pub magic: AtomicU64,
+        /// [`crate::layout::LAYOUT`].
+        pub layout: AtomicU32,
+        /// [`SLOTS`].
+        pub slots: AtomicU32,
+        /// Names this region; never 0, never used twice.
+        pub nonce: AtomicU64,
+        /// Nonce of the region of the process that forked this one; 0 after exec.
+        pub parent_nonce: AtomicU64,
+        /// Process id in its own PID namespace.
+        pub pid: AtomicI32,
+        /// `FLAG_*`.
+        pub flags: AtomicU32,
+        /// [`crate::word::ProcessWord`].
+        pub process: AtomicU64,
+        /// Raised whenever a lock is given up: ends a lock holder's admission.
+        pub lock_sequence: AtomicU64,
+        /// When the open section began, CLOCK_MONOTONIC ns.
+        pub section_since: AtomicU64,
+        /// The process word's sequence when the owner last changed a file itself.
+        pub changes: AtomicU64,
+        /// [`Header::changes`] as it was when all that was changed had been fsynced.
+        pub synced: AtomicU64,
+        /// The family's count of changes ([`Header::family`]) as it was when everything
+        /// was last on record, put here at the last fork under a lock.
+        pub family_at_fork: AtomicU64,
+        /// Calls that passed a closed barrier because their bound was reached.
+        pub overdue: AtomicU64,
+        /// How many slots were ever used.
+        pub slots_used: AtomicU32,
+        /// Threads without a slot that are in flight now.
+        pub overflow: AtomicU32,
+        /// Entries made by threads without a slot.
+        pub overflow_entries: AtomicU64,
+        /// Table numbers of up to eight calls that this libc lacks, 0: none.
+        pub missing: [AtomicU32; 8],
+        /// Changes by this program and all that it has forked, until they exec: a child
+        /// raises this one in the region of the program's first process. Counted for the
+        /// settled rule alone.
+        pub family: AtomicU64,
+        /// The dotlock that it made last: its inode ...
+        pub dotlock_ino: AtomicU64,
+        /// ... and the length of its path; 0: not known, or too long to keep.
+        pub dotlock_len: AtomicU32,
+        /// Absolute, as the process sees it. Read by the freezer while none is being made.
+        pub dotlock_path: [AtomicU8; DOTLOCK_PATH],
+        /// The locks it holds.
+        pub locks: [LockEntry; LOCKS],
+    }
 }
 
 const _: () = assert!(core::mem::offset_of!(Header, locks) == 512);
 const _: () = assert!(core::mem::size_of::<Header>() <= SLOTS_OFFSET);
 
-/// What one thread is doing.
-#[repr(C, align(64))]
-pub struct Slot {
-    /// [`crate::word::ThreadWord`].
-    pub word: AtomicU64,
-    /// Stack position of the outermost call: tells a nested call from a word
-    /// that siglongjmp or cancellation left behind.
-    pub stack: AtomicU64,
-    /// Thread id in its own PID namespace; 0: slot is free.
-    pub tid: AtomicI32,
-    _reserved: AtomicU32,
-    /// Device of the lock it waits for (see `Doing::LockWait`).
-    pub wait_dev: AtomicU64,
-    /// Inode of the lock it waits for.
-    pub wait_ino: AtomicU64,
-    /// Since when it is held or waits, CLOCK_MONOTONIC ns.
-    pub since: AtomicU64,
+shared! {
+    /// What one thread is doing.
+    #[repr(C, align(64))]
+    pub struct Slot {
+        /// [`crate::word::ThreadWord`].
+        pub word: AtomicU64,
+        /// Stack position of the outermost call: tells a nested call from a word
+        /// that siglongjmp or cancellation left behind.
+        pub stack: AtomicU64,
+        /// Thread id in its own PID namespace; 0: slot is free.
+        pub tid: AtomicI32,
+        _reserved: AtomicU32,
+        /// Device of the lock it waits for (see `Doing::LockWait`).
+        pub wait_dev: AtomicU64,
+        /// Inode of the lock it waits for.
+        pub wait_ino: AtomicU64,
+        /// Since when it is held or waits, CLOCK_MONOTONIC ns.
+        pub since: AtomicU64,
+        _room: [AtomicU64; 2],
+    }
 }
 
 const _: () = assert!(core::mem::size_of::<Slot>() == 64);
-
-/// Why a mapping is not a region, or not this process's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BadRegion {
-    /// Some other anonymous mapping, or one still being filled.
-    NotARegion,
-    /// Another layout: the process runs an older or newer library.
-    Version,
-    /// Inherited over fork: the process has none of its own yet.
-    NotItsOwn,
-    /// Numbers that cannot be (a region that lies).
-    Nonsense,
-}
-
-/// Does this header, read from process `pid` (in its own namespace), hold?
-pub fn check(header: &Header, pid: i32) -> Result<(), BadRegion> {
-    use core::sync::atomic::Ordering::{Acquire, Relaxed};
-    if header.magic.load(Acquire) != MAGIC {
-        return Err(BadRegion::NotARegion);
-    }
-    if header.version.load(Relaxed) != VERSION {
-        return Err(BadRegion::Version);
-    }
-    if header.slots.load(Relaxed) as usize != SLOTS
-        || header.slots_used.load(Relaxed) as usize > SLOTS
-        || header.nonce.load(Relaxed) == 0
-    {
-        return Err(BadRegion::Nonsense);
-    }
-    if header.pid.load(Relaxed) != pid {
-        return Err(BadRegion::NotItsOwn);
-    }
-    Ok(())
-}

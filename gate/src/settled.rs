@@ -1,6 +1,7 @@
 //! Sections that count as over although their locks are held: the profile's rule `settled`.
 
 use crate::calls::{Rule, TABLE};
+use crate::scratch::{Lineage, Scratch};
 use crate::view::{ProcessView, ThreadView};
 use crate::word::Doing;
 
@@ -38,14 +39,18 @@ pub fn settled(
     at: usize,
     processes: &[ProcessView<'_>],
     unchanged: bool,
+    scratch: &mut Scratch<'_>,
     mut state: impl FnMut(usize) -> HelperState,
 ) -> bool {
     if !unchanged || !processes[at].process.recorded() || processes[at].is_calling() {
         return false;
     }
     let mut helpers = 0;
-    for other in (0..processes.len()).filter(|&other| works_for(other, at, processes)) {
-        let p = &processes[other];
+    scratch.mark_lineage(processes, |ancestor| ancestor == at);
+    for (other, p) in processes.iter().enumerate().filter(|(other, _)| *other != at) {
+        if scratch.places[other].lineage != Lineage::With {
+            continue;
+        }
         let HelperState { waits, family, gone } = state(other);
         if gone {
             continue;
@@ -72,22 +77,22 @@ fn forks_next(p: &ProcessView<'_>) -> bool {
     p.held() && p.threads.iter().all(|t| t.word.doing() != Doing::Held || is_fork(t))
 }
 
-/// Is `owner` an ancestor of `at`?
-fn works_for(at: usize, owner: usize, processes: &[ProcessView<'_>]) -> bool {
-    let mut parent = processes[at].parent;
-    for _ in 0..processes.len() {
-        match parent {
-            Some(found) if found == owner => return at != owner,
-            Some(found) => parent = processes.get(found).and_then(|p| p.parent),
-            None => return false,
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With room of its own.
+    fn settled(
+        at: usize,
+        processes: &[ProcessView<'_>],
+        unchanged: bool,
+        state: impl FnMut(usize) -> HelperState,
+    ) -> bool {
+        let mut places = std::vec![Default::default(); processes.len()];
+        let scratch = Scratch::for_pass(processes, &mut places, &mut []);
+        super::settled(at, processes, unchanged, &mut scratch.unwrap(), state)
+    }
+
     use crate::calls::Call;
     use crate::view::samples::*;
     use crate::word::{ProcessWord, ThreadWord};

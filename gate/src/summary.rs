@@ -2,6 +2,7 @@
 
 use crate::admission::{Admission, Grant, candidate, must_revoke, outstanding};
 use crate::control::Rank;
+use crate::scratch::Scratch;
 use crate::view::ProcessView;
 use crate::word::Doing;
 
@@ -48,7 +49,11 @@ fn mix(digest: u64, value: u64) -> u64 {
 /// collision of 64 bits, one in 10^19). Processes and threads that have done
 /// nothing add nothing to it, so that one that arrives at the closed barrier, a
 /// new thread or a new process, takes nothing away from a verdict.
-pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
+pub fn summarize(
+    processes: &[ProcessView<'_>],
+    grants: &[Grant],
+    scratch: &mut Scratch<'_>,
+) -> Summary {
     let mut summary = Summary::default();
     for p in processes {
         let entries = p.threads.iter().map(|t| t.word.sequence() as u64);
@@ -70,7 +75,8 @@ pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
             summary.in_flight += 1;
             summary.senders_in_flight += (p.rank == Rank::Sender) as u32;
             summary.first_in_flight += (p.rank != Rank::Last) as u32;
-            for value in [p.nonce, p.process.0, p.lock_sequence, p.unknown as u64] {
+            let beside = p.unknown as u64 | (p.unaccounted_lock as u64) << 1;
+            for value in [p.nonce, p.process.0, p.lock_sequence, beside] {
                 summary.stuck_digest = mix(summary.stuck_digest, value);
             }
             for thread in p.threads {
@@ -82,12 +88,27 @@ pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
     summary.outstanding = grants.iter().filter(|g| outstanding(g, processes)).count() as u32;
     summary.revocable =
         grants.iter().any(|g| outstanding(g, processes) && must_revoke(g, processes));
-    summary.candidate = candidate(processes, grants);
+    summary.candidate = candidate(processes, grants, scratch);
     summary
 }
 
 #[cfg(test)]
+pub(crate) mod samples {
+    //! A pass with room of its own, for the tests of this crate.
+    use super::*;
+
+    pub fn summarize(processes: &[ProcessView<'_>], grants: &[Grant]) -> Summary {
+        let (places, holders) = Scratch::needs(processes);
+        let mut places = std::vec![Default::default(); places];
+        let mut holders = std::vec![Default::default(); holders];
+        let scratch = Scratch::for_pass(processes, &mut places, &mut holders);
+        super::summarize(processes, grants, &mut scratch.unwrap())
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::samples::summarize;
     use super::*;
     use crate::view::ThreadView;
     use crate::view::samples::*;
@@ -96,6 +117,17 @@ mod tests {
     #[test]
     fn a_process_without_a_region_is_in_flight() {
         assert_eq!(summarize(&[process(0, ProcessWord::default())], &[]).in_flight, 1);
+    }
+
+    #[test]
+    fn a_lock_that_no_region_accounts_for_is_in_flight() {
+        let unaccounted =
+            ProcessView { unaccounted_lock: true, ..process(1, ProcessWord::default()) };
+        let (seen, idle) =
+            (summarize(&[unaccounted], &[]), summarize(&[process(1, ProcessWord::default())], &[]));
+        assert_eq!((seen.in_flight, idle.in_flight), (1, 0));
+        assert_eq!(seen.digest, idle.digest, "no call passed by it");
+        assert_ne!(seen.stuck_digest, idle.stuck_digest);
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub struct ProcessView<'a> {
     /// It is about to become, or has become, something else (exec under way, no
     /// region yet): in flight until looked up anew.
     pub unknown: bool,
+    /// The kernel shows a lock of it that guards writing, and no region accounts for that lock:
+    /// a section in flight, of which no word tells.
+    pub unaccounted_lock: bool,
 }
 
 impl ProcessView<'_> {
@@ -76,6 +79,7 @@ impl ProcessView<'_> {
     /// May the snapshot not be taken because of this process?
     pub fn in_flight(&self) -> bool {
         self.unknown
+            || self.unaccounted_lock
             || self.nonce == 0 && !self.fresh_fork
             || self.in_section()
             || self.is_calling()
@@ -112,6 +116,7 @@ pub(crate) mod samples {
             settled: false,
             fresh_fork: false,
             unknown: false,
+            unaccounted_lock: false,
         }
     }
 

@@ -19,7 +19,7 @@ fn first_column(text: &str, heading: &str) -> Vec<String> {
 
 #[test]
 fn the_protocol_explains_every_key_of_a_profile_once() {
-    let listed = first_column(&document("docs/protocol.md"), "| key | rule |");
+    let listed = first_column(&document("docs/developer/protocol.md"), "| key | rule |");
     let known: BTreeSet<String> = TABLE.iter().map(|info| info.name.into()).collect();
     assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), known);
     assert_eq!(listed.len(), TABLE.len(), "one of them stands twice");
@@ -35,7 +35,7 @@ fn every_key_has_its_own_name_and_a_meaning() {
 #[test]
 fn the_profile_for_a_server_that_is_not_known_lists_every_key() {
     // What `writegate setup` writes, as the golden tree of its tests has it.
-    let text = document("tests/setup/07-unit/expected/etc/writegate/files.conf");
+    let text = document("tests/command/setup/07-unit/expected/etc/writegate/files.conf");
     let from = text.find("keys, one value a line:").expect("the list of keys");
     let list = &text[from..];
     let list = list.split_once(": ").expect("the list").1.split_once(".\n").expect("its end").0;

@@ -5,10 +5,11 @@
 //! `arch::x86_64::straight` is [`announce`] and [`give_back`] for them.
 
 use crate::arch::instructions::{add_in_place, and_in_place};
-use crate::barrier::{admitted, look, right_to_pass, wait};
+use crate::barrier::{ALL_WAITERS, Waiting, admitted, look, rest, right_to_pass, wait};
 use crate::change::{PendingChange, SectionEffect, matters};
 use crate::frame::{Frame, Leave};
-use crate::linux::process::{now, on_alternate_stack, wait_on};
+use crate::linux::process::on_alternate_stack;
+use crate::linux::time::now;
 use crate::protected::operand::{self, Operand};
 use crate::this_process::lock_table::process_word;
 use crate::this_process::profile_flags::PROFILE_FLAGS;
@@ -17,7 +18,7 @@ use crate::this_process::state::{Region, STRONG, barrier, region};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{compiler_fence, fence};
-use gate::entry::{Enclosing, Look, Patience, left_behind, may_pass};
+use gate::entry::{Enclosing, Look, left_behind, may_pass};
 use gate::region::Slot;
 use gate::word::{Doing, ProcessWord, ThreadWord};
 
@@ -168,7 +169,7 @@ unsafe fn announce_slowly(
         }
         ask();
     }
-    let mut patience = Patience::default();
+    let mut waiting = Waiting::default();
     // SAFETY: the paths are the program's, by the caller's promise.
     let mut change =
         PendingChange::new(frame.inner, effect, operand, |t| unsafe { operand::protected(t) });
@@ -178,7 +179,7 @@ unsafe fn announce_slowly(
         // visible before it asked for permission.
         word.fetch_or(0, SeqCst);
         let barrier = at.barrier.load(SeqCst);
-        let look = look(&mut patience, barrier);
+        let look = look(&mut waiting, barrier);
         let process = ProcessWord(at.region.header.process.load(SeqCst));
         if look != Look::Closed
             || may_pass(right_to_pass(process, barrier), admitted(at.region), enclosing)
@@ -204,7 +205,7 @@ unsafe fn announce_slowly(
         if at.slot.since.load(Relaxed) == 0 {
             at.slot.since.store(now(), Relaxed);
         }
-        wait(at.barrier, at.region, barrier, &mut patience);
+        wait(at.barrier, at.region, barrier, &mut waiting);
         at.slot.since.store(0, Relaxed);
         ask();
     }
@@ -224,7 +225,7 @@ unsafe fn without_slot(
     operand: &Operand,
 ) -> u64 {
     let header = &region.header;
-    let mut patience = Patience::default();
+    let mut waiting = Waiting::default();
     // SAFETY: the paths are the program's, by the caller's promise.
     let mut change =
         PendingChange::new(frame.inner, effect, operand, |t| unsafe { operand::protected(t) });
@@ -233,7 +234,7 @@ unsafe fn without_slot(
         header.overflow.fetch_add(1, SeqCst);
         let barrier = word.load(SeqCst);
         let process = ProcessWord(header.process.load(SeqCst));
-        let closed = look(&mut patience, barrier) == Look::Closed;
+        let closed = look(&mut waiting, barrier) == Look::Closed;
         if !closed || may_pass(process, admitted(region), Enclosing::Nothing) {
             change.goes_ahead(region);
             frame.leave = Leave::Overflow;
@@ -244,7 +245,7 @@ unsafe fn without_slot(
         if !change.protected() {
             return PASS;
         }
-        wait_on(word, barrier, 1 << 31);
+        rest(word, barrier, ALL_WAITERS, &mut waiting);
     }
 }
 

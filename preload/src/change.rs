@@ -6,7 +6,7 @@
 //! the process waits, or ends; a count of changes and syncs for the settled rule.
 
 use crate::linux::files::fstat;
-use crate::linux::process::now;
+use crate::linux::time::now;
 use crate::protected::descriptor_cache;
 use crate::protected::lifetime_locks::{is_held_for_life, is_pid_file};
 use crate::protected::operand::{self, Operand};

@@ -12,7 +12,7 @@ pub fn boot_id() -> [u8; 16] {
     let mut text = [0u8; 40];
     let mut id = [0u8; 16];
     // SAFETY: a literal C string.
-    unsafe { read_file(c"/proc/sys/kernel/random/boot_id".as_ptr().cast(), &mut text) };
+    let _ = unsafe { read_file(c"/proc/sys/kernel/random/boot_id".as_ptr().cast(), &mut text) };
     let digits = text.iter().filter_map(|c| (*c as char).to_digit(16));
     for (at, digit) in digits.enumerate().take(32) {
         if let Some(byte) = id.get_mut(at / 2) {
@@ -47,7 +47,7 @@ fn time_namespace_has_offset() -> bool {
     let mut text = [0u8; 128];
     // SAFETY: a literal C string.
     let len = unsafe { read_file(c"/proc/self/timens_offsets".as_ptr().cast(), &mut text) };
-    let text = text.get(..len).unwrap_or(&[]);
+    let text = text.get(..len.unwrap_or(0)).unwrap_or(&[]);
     text::line(text, b"monotonic")
         .is_some_and(|rest| rest.iter().any(|c| (b'1'..=b'9').contains(c)))
 }

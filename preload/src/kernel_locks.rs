@@ -1,14 +1,15 @@
 //! The locks that the kernel says this process's descriptors carry (/proc/self/fdinfo),
 //! entered into the lock table: those that came over an exec, and those that a child took.
 
-use crate::linux::files::{close, fstat, list, open, opened_for_writing, read_file};
-use crate::linux::process;
-use crate::text::{self, Path};
+use crate::linux::files::{Stat, close, fstat_at_start, list, open};
+use crate::linux::lines::each_line;
+use crate::linux::time::now;
+use crate::text::{self, Buffer};
 use crate::this_process::lock_table::overflowed;
 use crate::this_process::state::{LOCKS_SEEN, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::locks::{Lock, LockKind, Table};
-use linux_raw_sys::general::{AT_FDCWD, O_DIRECTORY};
+use linux_raw_sys::general::{AT_FDCWD, O_ACCMODE, O_DIRECTORY};
 
 /// How a lock on a descriptor came to this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub fn enter_all(origin: LockOrigin) {
         return;
     }
     let dir = dir as i32;
-    let mut entries = [0u8; 1024];
+    let mut entries = [0u8; 512];
     loop {
         let len = list(dir, &mut entries);
         if len <= 0 {
@@ -48,65 +49,81 @@ pub fn enter_all(origin: LockOrigin) {
     close(dir);
 }
 
-/// `lock:  1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, in fdinfo.
-fn enter_of(fd: i32, origin: LockOrigin) {
-    if !fstat(fd).is_some_and(|stat| stat.is_file_or_directory()) {
-        return;
+/// As [`enter_all`], for all descriptors below this one, where a directory must not be listed.
+pub fn enter_below(below: u32, origin: LockOrigin) {
+    for fd in 0..below {
+        enter_of(fd as i32, origin);
     }
-    let mut path = Path::new();
+}
+
+/// Enters the kernel's locks on one descriptor. False: it is none of a file's.
+pub fn enter_of(fd: i32, origin: LockOrigin) -> bool {
+    let Some(file) = fstat_at_start(fd).filter(Stat::is_file_or_directory) else { return false };
+    let mut path = Buffer::<32>::new();
     path.push(b"/proc/self/fdinfo/");
     path.push_number(fd as u64);
-    let mut content = [0u8; 1024];
+    // What the descriptor was opened with stands before its locks.
+    let mut writable = false;
     // SAFETY: a `Buffer` always ends with a NUL.
-    let len = unsafe { read_file(path.c(), &mut content) };
-    let content = content.get(..len).unwrap_or(&[]);
-    for line in content.split(|c| *c == b'\n') {
-        let Some(line) = line.strip_prefix(b"lock:") else { continue };
-        let words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|word| !word.is_empty());
-        let mut words = words.skip(1);
-        let (Some(kind), Some(_), Some(mode), Some(pid)) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        let (Some(start), Some(end)) = (words.nth(1), words.next()) else { continue };
-        let (Some(stat), Some(region)) = (fstat(fd), region()) else { return };
-        let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
-        let lock = Lock {
-            kind: match kind {
-                b"POSIX" if origin == LockOrigin::Exec => LockKind::Posix,
-                b"FLOCK" => LockKind::Flock,
-                b"OFDLCK" => LockKind::Ofd,
-                _ => continue,
-            },
-            flags: 0,
-            fd,
-            group: 0,
-            dev: stat.dev,
-            ino: stat.ino,
-            start: number(start),
-            end: number(end),
-            since: process::now(),
-        };
-        LOCKS_SEEN.store(true, Relaxed);
-        let writes = mode == b"WRITE" || lock.kind == LockKind::Flock && opened_for_writing(fd);
-        let table = Table(&region.header.locks);
-        let gate::locks::TableFull(lost) = match lock.kind {
-            LockKind::Posix => table.posix_lock(Some(writes), lock),
-            _ => {
-                // Taken by another process: it came with the descriptor, and its
-                // owner is the one that took it, if that lives.
-                let lost = table.description_lock(Some(writes), lock);
-                let owner = number(pid);
-                let others = owner != process::pid() as u64 && owner != u64::MAX;
-                if others && origin == LockOrigin::Exec {
-                    table.inherited(fd);
-                }
-                lost
+    unsafe {
+        each_line(path.c(), |line| {
+            if let Some(flags) = line.strip_prefix(b"flags:") {
+                writable = flags.last().is_some_and(|digit| (digit & 7) as u32 & O_ACCMODE > 0);
+            } else if let Some(lock) = line.strip_prefix(b"lock:") {
+                enter(fd, &file, lock, writable, origin);
             }
-        };
-        if lost {
-            overflowed(region);
+            true
+        })
+    };
+    true
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, as it stands in fdinfo.
+fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) {
+    let words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let mut words = words.skip(1);
+    let (Some(kind), Some(_), Some(mode), Some(pid)) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return;
+    };
+    let (Some(start), Some(end)) = (words.nth(1), words.next()) else { return };
+    let Some(region) = region() else { return };
+    let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
+    let lock = Lock {
+        kind: match kind {
+            b"POSIX" if origin == LockOrigin::Exec => LockKind::Posix,
+            b"FLOCK" => LockKind::Flock,
+            b"OFDLCK" => LockKind::Ofd,
+            _ => return,
+        },
+        flags: 0,
+        fd,
+        group: 0,
+        dev: file.dev,
+        ino: file.ino,
+        start: number(start),
+        end: number(end),
+        since: now(),
+    };
+    LOCKS_SEEN.store(true, Relaxed);
+    let writes = mode == b"WRITE" || lock.kind == LockKind::Flock && writable;
+    let table = Table(&region.header.locks);
+    let gate::locks::TableFull(lost) = match lock.kind {
+        LockKind::Posix => table.posix_lock(Some(writes), lock),
+        _ => {
+            // Taken by another process: it came with the descriptor, and its
+            // owner is the one that took it, if that lives.
+            let lost = table.description_lock(Some(writes), lock);
+            let owner = number(pid);
+            let own = region.header.pid.load(Relaxed) as u64;
+            if owner != own && owner != u64::MAX && origin == LockOrigin::Exec {
+                table.inherited(fd);
+            }
+            lost
         }
+    };
+    if lost {
+        overflowed(region);
     }
 }

@@ -66,6 +66,12 @@ mod start;
 mod text;
 mod this_process;
 
+/// Says this library's layout of shared memory, also of a process that shows no region:
+/// the linker keeps notes.
+#[used]
+#[unsafe(link_section = ".note.writegate")]
+static LAYOUT_NOTE: gate::layout::Note = gate::layout::NOTE;
+
 /// There is nothing to unwind to and no place to tell it; a panic here is a bug, and
 /// the compiler removes every path to it that it can (tests/library/exports counts).
 #[panic_handler]

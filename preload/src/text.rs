@@ -104,7 +104,7 @@ impl<const N: usize> Buffer<N> {
     }
 }
 
-/// The bytes of a C string, at most 4,096.
+/// The bytes of a C string.
 ///
 /// # Safety
 /// Null, or a C string that lives as long as the result is used.
@@ -115,7 +115,7 @@ pub unsafe fn c_string<'a>(at: *const u8) -> &'a [u8] {
     let mut len = 0;
     // SAFETY: reads no byte after the NUL, which is there by the caller's promise.
     unsafe {
-        while len < 4096 && *at.add(len) != 0 {
+        while *at.add(len) != 0 {
             len += 1;
         }
         core::slice::from_raw_parts(at, len)

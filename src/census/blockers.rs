@@ -4,6 +4,7 @@
 use crate::census::files::{path_of, path_of_file, path_of_lock};
 use crate::census::member::{Member, is_calling};
 use crate::duration::show_ms;
+use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::procfs;
 use crate::outcome::blocker::{Blocker, BlockerState};
@@ -47,8 +48,31 @@ pub fn named(now: Vec<Blocker>, before: &[Blocker], ago_ns: u64) -> Vec<Blocker>
     before.iter().map(ended).collect()
 }
 
+/// One that is no member, and holds a lock under which it may have changed something.
+pub fn stranger_with_lock(pid: i32, program: ForeignText, path: ForeignText) -> Blocker {
+    Blocker {
+        pid,
+        program,
+        uid: procfs::uid(pid),
+        state: BlockerState::InFlight,
+        call: None,
+        path: Some(path),
+        why: "is not gated and holds a lock: what it changes under it may be half-done".into(),
+        age_ms: None,
+    }
+}
+
 /// Everything about one member that keeps the gate open, now.
 pub fn of(member: &Member) -> Vec<Blocker> {
+    let mut all = of_its_words(member);
+    all.extend(member.unaccounted_lock.as_ref().map(|lock| Blocker {
+        path: Some(ForeignText::from(lock.path.clone())).filter(|path| !path.is_empty()),
+        ..blank(member, lock.why.words())
+    }));
+    all
+}
+
+fn of_its_words(member: &Member) -> Vec<Blocker> {
     let blank = |why: String| blank(member, why);
     let Some(view) = member.view.as_ref() else {
         if member.fresh_fork {

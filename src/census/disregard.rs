@@ -7,10 +7,12 @@
 //! disregarded for that very word: the next entry has another.
 
 use crate::census::member::{Member, is_calling};
+use crate::linux::clock;
 use crate::linux::file::cached_stat;
+use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks, maps};
 use gate::calls::{Rule, TABLE};
-use gate::locks::LockKind;
+use gate::locks::{Lock, LockKind};
 use gate::word::ThreadWord;
 use std::fs;
 use std::path::Path;
@@ -29,21 +31,26 @@ pub fn stuck_slots(member: &Member, was: &[gate::view::ThreadView]) -> Vec<(usiz
         .collect()
 }
 
-/// Judges those slots; what means nothing goes to `member.disregarded`.
-pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)]) {
+/// Judges those slots, as far as that can be done `until` then; what means nothing goes to `member.disregarded`.
+pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64) {
     let Some(view) = &member.view else { return };
     let same_namespace = member.numbers_as_we_do();
     let slots = view.slots();
     let mut means_nothing = Vec::new();
     for &(at, word) in stuck {
         let Some(slot) = slots.get(at) else { continue };
+        // Whatever its region shows: a word that was not judged counts.
+        if clock::now_ns() >= until {
+            break;
+        }
         let tid = slot.tid.load(Acquire);
-        let Some(thread) = procfs::thread(member.pid, same_namespace, tid) else {
-            // Only a process that still has its threads listed can have lost one.
-            if Path::new(&format!("/proc/{}/task", member.pid)).exists() {
+        let thread = match procfs::thread(member.pid, same_namespace, tid) {
+            Look::Seen(thread) => thread,
+            Look::Gone(_) => {
                 means_nothing.push((at, word.0));
+                continue;
             }
-            continue;
+            Look::NotSeen(_) => continue,
         };
         let fd = match word.fd() {
             Some(fd) => Some(fd),
@@ -110,9 +117,10 @@ pub fn at_work(member: &Member) -> bool {
     let Some(view) = &member.view else { return false };
     let same_namespace = member.numbers_as_we_do();
     let tids = view.slots().iter().map(|slot| slot.tid.load(Acquire)).filter(|tid| *tid > 0);
-    tids.take(THREADS_ASKED)
-        .filter_map(|tid| procfs::thread(member.pid, same_namespace, tid))
-        .any(|thread| procfs::works(member.pid, thread))
+    tids.take(THREADS_ASKED).any(|tid| match procfs::thread(member.pid, same_namespace, tid) {
+        Look::Seen(thread) => procfs::works(member.pid, thread),
+        Look::Gone(_) | Look::NotSeen(_) => false,
+    })
 }
 
 /// Does the kernel know no lock at all of this process, though its table lists
@@ -124,10 +132,24 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     if !word.section_open() || word.until_wait() || word.until_exit() {
         return None;
     }
-    let mut listed = header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).peekable();
-    listed.peek()?;
+    let listed: Vec<Lock> =
+        header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).collect();
     // A dotlock is no kernel lock: it lasts as long as its file.
-    if listed.any(|lock| lock.kind == LockKind::Dot) || !locks::holds_none(member.pid) {
+    if listed.is_empty()
+        || listed.iter().any(|lock| lock.kind == LockKind::Dot)
+        || locks::holds_none(member.pid) != Look::Seen(true)
+    {
+        return None;
+    }
+    // A thread may have descriptors of its own, and a file that is mapped keeps its lock without
+    // a descriptor. Only what another process that lives has taken is surely not this one's.
+    let anothers =
+        |pid: i32| pid > 0 && pid != member.pid && procfs::stat(pid).is_some_and(|s| !s.is_dead());
+    let Look::Seen(lines) = locks::all() else { return None };
+    let may_be_its = |line: &locks::KernelLock| {
+        listed.iter().any(|lock| lock.ino == line.ino()) && !anothers(line.pid)
+    };
+    if lines.iter().any(may_be_its) {
         return None;
     }
     (member.process_word()? == word).then_some(word.0)

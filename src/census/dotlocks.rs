@@ -9,7 +9,7 @@ use gate::locks::LockKind;
 /// Those that this member owns now.
 pub fn of(member: &Member) -> Vec<Finding> {
     let Some(view) = member.view.as_ref() else { return Vec::new() };
-    let held = view.header().locks.iter().filter_map(|place| place.get());
+    let held = view.claimed().locks();
     let program = || Some(member.stat.comm.clone());
     held.filter(|lock| lock.kind == LockKind::Dot)
         .map(|lock| {

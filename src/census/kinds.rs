@@ -1,10 +1,16 @@
 //! What a process was when it was last looked at.
 
+use crate::foreign_text::ForeignText;
+use crate::linux::library::LibraryLayout;
+
 /// What a process was when it was last looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcessKind {
     /// Member of this gate, at this place.
     Member(usize, usize),
+    /// Maps the page of this gate and does not belong to its service: for all that is decided it is
+    /// not gated.
+    Outsider(usize),
     /// Shares its parent's memory: may become something of its own any moment.
     Sharing,
     /// None of ours so far: between exec and our constructor, perhaps. Nothing that
@@ -16,6 +22,14 @@ pub enum ProcessKind {
     Kernel,
     /// Dead, and not reaped: under this start time never anything else.
     Dead,
+}
+
+impl ProcessKind {
+    /// Is it held by no gate of ours, as far as is known? One that stays undecided has no C library
+    /// that we know: a static program.
+    pub fn is_ungated(self) -> bool {
+        matches!(self, ProcessKind::Other | ProcessKind::Outsider(_) | ProcessKind::Undecided)
+    }
 }
 
 /// A process that was looked at.
@@ -35,7 +49,13 @@ pub struct Detached {
     /// Process.
     pub pid: i32,
     /// Its name.
-    pub comm: String,
+    pub comm: ForeignText,
+    /// Its parent.
+    pub parent: i32,
+    /// The layout of its library, if that is certainly not ours.
+    pub other_layout: Option<LibraryLayout>,
+    /// The gate that its environment names; told only with another layout.
+    pub asks_for: Option<usize>,
     /// The gate of which it maps a control page that was replaced; none: it has
     /// the library and maps no page of ours, which may be another gate's business.
     pub old_page: Option<usize>,

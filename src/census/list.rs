@@ -1,8 +1,10 @@
 //! All members of all gates, and everything else that was looked at.
 
+use crate::census::belonging::{Service, ThisMachine};
 use crate::census::kinds::{Detached, ProcessKind, Seen};
 use crate::census::member::Member;
 use crate::census::region::MappedRegion;
+use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Looked, RegionFound};
 use crate::linux::look::{Look, WhyNot};
@@ -31,39 +33,75 @@ pub struct Census {
     /// Are gated by, or map a page of, another gate.
     pub elsewhere: HashSet<i32>,
     /// Those that died inside a section: gate, process, program.
-    died: Vec<(usize, i32, String)>,
-    /// Only processes of these users are waited for; none: of all.
-    pub users: Option<HashSet<u32>>,
+    died: Vec<(usize, i32, ForeignText)>,
+    /// What belongs to the service of each gate.
+    pub services: Vec<Service>,
+    /// The same of all other gates together.
+    others: Service,
+    /// Map a gate's page and do not belong to its service: gate and program.
+    pub outside: BTreeMap<i32, (usize, ForeignText)>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
 }
 
 impl Census {
-    /// An empty census for so many gates.
-    pub fn new(gates: usize) -> Census {
+    /// An empty census for these services.
+    pub fn new(services: Vec<Service>) -> Census {
+        let gates = services.len();
         Census {
             gates: (0..gates).map(|_| Vec::new()).collect(),
             newcomers: vec![0; gates],
             ours: HashSet::from([std::process::id() as i32]),
+            services,
+            others: Service::new([], None, ""),
             ..Census::default()
         }
     }
 
     /// Members of a gate that are still there.
     pub fn alive(&self, gate: usize) -> impl Iterator<Item = &Member> {
-        self.gates[gate].iter().filter(|m| !m.gone && !m.outsider)
+        self.gates[gate].iter().filter(|m| !m.gone)
     }
 
-    /// Members of a gate that are not waited for.
-    pub fn outsiders(&self, gate: usize) -> impl Iterator<Item = &Member> {
-        self.gates[gate].iter().filter(|m| !m.gone && m.outsider)
+    /// Would this process, gated or not, belong to the service of a gate?
+    pub fn belongs(&self, gate: usize, pid: i32) -> bool {
+        self.services[gate].claims(pid, &self.machine(gate)).is_some()
     }
 
-    /// Any process may map a control page and never be idle: one that is not of the users
-    /// that were named is reported, never waited for.
-    fn is_outsider(&self, pid: i32) -> bool {
-        let Some(users) = &self.users else { return false };
-        procfs::uid(pid).is_none_or(|uid| uid != 0 && !users.contains(&uid))
+    fn machine(&self, gate: usize) -> ThisMachine {
+        let gated = |seen: &Seen| match seen.kind {
+            ProcessKind::Member(of, _) | ProcessKind::Outsider(of) => of == gate,
+            _ => false,
+        };
+        ThisMachine(self.seen.iter().map(|(pid, seen)| (*pid, gated(seen))).collect())
+    }
+
+    /// Which of those that were looked at, and map a page, do not belong to its service.
+    fn outsiders(&mut self, looked: &[(Looked, Option<OwnedFd>)]) -> HashSet<i32> {
+        let mut outsiders = HashSet::new();
+        for gate in 0..self.services.len() {
+            let mapping = looked.iter().filter(|(looked, _)| looked.page == Some(gate));
+            let pids: Vec<i32> = mapping.map(|(looked, _)| looked.pid).collect();
+            if pids.is_empty() {
+                continue;
+            }
+            let mut machine = self.machine(gate);
+            machine.0.extend(pids.iter().map(|pid| (*pid, true)));
+            let reasons = self.services[gate].admit(&pids, &machine);
+            outsiders.extend(reasons.iter().filter(|(_, why)| why.is_none()).map(|(pid, _)| *pid));
+        }
+        let elsewhere: Vec<i32> = looked
+            .iter()
+            .filter(|(looked, _)| looked.elsewhere && looked.page.is_none())
+            .map(|(looked, _)| looked.pid)
+            .collect();
+        if !elsewhere.is_empty() {
+            let mut machine = self.machine(usize::MAX);
+            machine.0.extend(elsewhere.iter().map(|pid| (*pid, true)));
+            let reasons = self.others.admit(&elsewhere, &machine);
+            outsiders.extend(reasons.iter().filter(|(_, why)| why.is_none()).map(|(pid, _)| *pid));
+        }
+        outsiders
     }
 
     /// Looks at these processes and takes them in.
@@ -102,21 +140,20 @@ impl Census {
             }
         }
         let asked: Vec<i32> = before.keys().copied().collect();
-        for (looked, fd) in helper.look(&asked) {
+        let looked = helper.look(&asked);
+        let outsiders = self.outsiders(&looked);
+        for (looked, fd) in looked {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
+            let outsider = outsiders.contains(&looked.pid);
             match procfs::look_at(looked.pid) {
                 Look::Seen(now) if now.start == stat.start => {
-                    self.take_in(looked, fd, stat, handle);
+                    self.take_in(looked, fd, stat, handle, outsider);
                 }
                 // Another process has its number now: the next list shows it.
                 Look::Seen(_) => {}
                 Look::Gone(_) => drop(self.unseen.remove(&looked.pid)),
                 Look::NotSeen(why) => drop(self.unseen.insert(looked.pid, why)),
             }
-        }
-        // No answer came.
-        for (pid, _) in before {
-            self.unseen.insert(pid, WhyNot::Hangs);
         }
         self.link_parents();
     }
@@ -127,19 +164,21 @@ impl Census {
         fd: Option<OwnedFd>,
         stat: Stat,
         handle: Option<OwnedFd>,
+        outsider: bool,
     ) {
         let pid = looked.pid;
         self.unseen.remove(&pid);
         self.detached.remove(&pid);
         self.elsewhere.remove(&pid);
-        if looked.any_page && looked.page.is_none() && looked.other_page.is_none() {
+        self.outside.remove(&pid);
+        if looked.elsewhere && looked.page.is_none() && !outsider {
             self.elsewhere.insert(pid);
         }
         // One whose threads have all begun to exit loses its memory first, and makes no call again.
-        if let Some(error) = looked.error
-            && !(error == libc::ESRCH && procfs::is_exiting(pid))
+        if let Some(why) = looked.unseen
+            && !(why == WhyNot::Errno(libc::ESRCH) && procfs::is_exiting(pid))
         {
-            self.unseen.insert(pid, WhyNot::Errno(error));
+            self.unseen.insert(pid, why);
         }
         let old = match self.seen.get(&pid) {
             Some(&Seen { kind: ProcessKind::Member(gate, at), start, .. })
@@ -152,9 +191,15 @@ impl Census {
         let (start, image) = (stat.start, stat.image);
         let kind = match looked.page {
             None => self.take_in_ungated(&looked, stat, old),
+            // Nothing of its memory is looked at.
+            Some(gate) if outsider => {
+                self.leave(old);
+                self.outside.insert(pid, (gate, stat.comm));
+                ProcessKind::Outsider(gate)
+            }
             Some(_) if looked.region == RegionFound::Shared => ProcessKind::Sharing,
             Some(gate) => {
-                let member = self.new_member(&looked, fd, stat, handle);
+                let member = Census::new_member(&looked, fd, stat, handle);
                 ProcessKind::Member(gate, self.place(member, gate, old))
             }
         };
@@ -170,26 +215,41 @@ impl Census {
     ) -> ProcessKind {
         let pid = looked.pid;
         if looked.other_page.is_some() || looked.library {
-            let detached = Detached { pid, comm: stat.comm, old_page: looked.other_page };
+            // Its name is all that is known of that page.
+            let old_page = looked.other_page.filter(|gate| self.belongs(*gate, pid));
+            let detached = Detached {
+                pid,
+                comm: stat.comm,
+                parent: stat.ppid,
+                other_layout: looked.layout.filter(|layout| layout.is_other()),
+                asks_for: looked.asks_for,
+                old_page,
+            };
             self.detached.insert(pid, detached);
         }
         if let Some((gate, at)) = old {
             let member = &mut self.gates[gate][at];
-            // One that could not be looked at is what it was, as far as is known.
-            if looked.error.is_some() || member.execs_under_a_lock() {
+            // One that could not be looked at is what it was, as far as anybody knows.
+            if looked.unseen.is_some() || member.execs_under_a_lock() {
                 // Between exec and our constructor it maps nothing of ours, and holds
                 // its lock: its set is half-done until it shows.
                 member.unknown = true;
                 return ProcessKind::Member(gate, at);
             }
-            member.gone = true;
+            self.leave(old);
             self.newcomers[gate] += 1;
         }
         if looked.decided { ProcessKind::Other } else { ProcessKind::Undecided }
     }
 
+    /// It is no member any more.
+    fn leave(&mut self, old: Option<(usize, usize)>) {
+        if let Some((gate, at)) = old {
+            self.gates[gate][at].gone = true;
+        }
+    }
+
     fn new_member(
-        &self,
         looked: &Looked,
         fd: Option<OwnedFd>,
         stat: Stat,
@@ -211,10 +271,10 @@ impl Census {
             parent: None,
             fresh_fork: looked.region == RegionFound::Inherited,
             gone: false,
-            outsider: self.is_outsider(looked.pid),
             unknown: false,
             disregarded: Vec::new(),
             locks_gone: None,
+            unaccounted_lock: None,
             settled: None,
             overdue_before: 0,
         }
@@ -233,6 +293,7 @@ impl Census {
                 if old.nonce == member.nonce && old.unknown {
                     member.unknown = member.announces_exec();
                 }
+                member.unaccounted_lock = old.unaccounted_lock.take();
                 // A child that had done nothing is a newcomer once it has.
                 // One with another region shows other numbers than the passes saw:
                 // they count for nothing, and are made again.
@@ -274,7 +335,7 @@ impl Census {
     }
 
     /// Those that died inside a section while we looked.
-    pub fn died_in_section(&self, gate: usize) -> Vec<(i32, String)> {
+    pub fn died_in_section(&self, gate: usize) -> Vec<(i32, ForeignText)> {
         let of_gate = self.died.iter().filter(|(at, ..)| *at == gate);
         of_gate.map(|(_, pid, program)| (*pid, program.clone())).collect()
     }

@@ -1,6 +1,7 @@
 //! One gated process, and what its words say.
 
 use crate::census::region::MappedRegion;
+use crate::census::unaccounted::UnaccountedLock;
 use crate::linux::look::Look;
 use crate::linux::procfs::{Stat, locks};
 use gate::calls::{Rule, TABLE};
@@ -32,14 +33,14 @@ pub struct Member {
     pub fresh_fork: bool,
     /// It is dead, or has left the gate by exec.
     pub gone: bool,
-    /// Of a user that is not waited for (`--users`): reported only.
-    pub outsider: bool,
     /// About to become something else: in flight until looked up anew.
     pub unknown: bool,
     /// Slots whose word means nothing, with that very word.
     pub disregarded: Vec<(usize, u64)>,
     /// The process word for which the kernel says that the locks are gone.
     pub locks_gone: Option<u64>,
+    /// A lock that the kernel shows and no region accounts for: a section in flight.
+    pub unaccounted_lock: Option<UnaccountedLock>,
     /// The process word whose section counted as over in the last pass, by the
     /// profile's rule (for the list of blockers).
     pub settled: Option<u64>,
@@ -78,7 +79,7 @@ impl Member {
     /// Has it held a lock when it was last seen, and does the kernel still know one?
     pub fn execs_under_a_lock(&self) -> bool {
         self.process_word().is_some_and(|word| word.locks() != 0)
-            && match locks::holds_a_write_lock(self.pid) {
+            && match locks::holds_a_guarding_lock(self.pid) {
                 Look::Seen(holds) => holds,
                 Look::Gone(_) => false,
                 Look::NotSeen(_) => true,

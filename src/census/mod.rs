@@ -11,15 +11,20 @@
 //! | [`member`], [`region`] | one gated process; its region |
 //! | [`kinds`] | what a process turned out to be |
 //! | [`disregard`] | words that mean nothing |
+//! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
+//! | [`unaccounted`] | a lock that no region accounts for |
 //! | [`blockers`], [`files`] | what keeps a gate from draining, in words; the files it is about |
 //! | [`dotlocks`] | dotlocks that lie in a snapshot |
 
+pub mod belonging;
 pub mod blockers;
 pub mod disregard;
 pub mod dotlocks;
 mod files;
+pub mod kernel_locks;
 pub mod kinds;
 pub mod list;
 pub mod member;
 pub mod region;
 pub mod rescan;
+pub mod unaccounted;

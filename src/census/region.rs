@@ -2,9 +2,10 @@
 //! copy that the helper makes afresh before each pass. Read-only either way.
 
 use crate::linux::mapping::Mapping;
-use gate::region::{Header, SIZE, SLOTS, SLOTS_OFFSET, Slot};
+use gate::claimed::ClaimedRegion;
+use gate::region::{Header, SIZE, Slot};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A region.
 #[derive(Debug)]
@@ -20,16 +21,20 @@ impl MappedRegion {
         Ok(MappedRegion { map: Mapping::new(fd, SIZE, false)?, copied })
     }
 
+    /// As its process claims it to be.
+    pub fn claimed(&self) -> ClaimedRegion<'_> {
+        ClaimedRegion::of(self.map.foreign()).expect("a header lies in a mapping of SIZE bytes")
+    }
+
     /// What the process says about itself. Nothing in it is to be believed about
     /// another one.
     pub fn header(&self) -> &Header {
-        self.map.view(0)
+        self.claimed().header()
     }
 
     /// Its threads' slots, as far as they are used.
     pub fn slots(&self) -> &[Slot] {
-        let used = (self.header().slots_used.load(Acquire) as usize).min(SLOTS);
-        self.map.slice(SLOTS_OFFSET, used)
+        self.claimed().slots()
     }
 
     /// Its name.

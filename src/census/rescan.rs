@@ -48,7 +48,7 @@ impl Census {
             self.look(helper, &look);
             // A parent that forked and died while we listed would hide its child. (One
             // that seeks asks again anyway.)
-            if seeking || procfs::last_pid() == born_before {
+            if seeking || born_before.is_some() && procfs::last_pid() == born_before {
                 break;
             }
         }
@@ -99,7 +99,12 @@ impl Census {
     pub fn look_for_children(&mut self, helper: &mut Helper, gate: usize, owners: &[usize]) {
         let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();
         for _ in 0..GENERATIONS {
-            let children: Vec<i32> = parents.into_iter().flat_map(procfs::children).collect();
+            // Whom this does not show, the listing at the end does.
+            let of = |pid| match procfs::children(pid) {
+                Look::Seen(children) => children,
+                Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
+            };
+            let children: Vec<i32> = parents.into_iter().flat_map(of).collect();
             let new: Vec<i32> =
                 children.iter().copied().filter(|pid| self.must_look(*pid, false, true)).collect();
             if !new.is_empty() {

@@ -1,6 +1,6 @@
 //! `writegate completions SHELL`: made from the same definitions as `--help`.
 
-use super::output::print;
+use super::output::print_lines;
 use crate::outcome::fault::Result;
 
 /// Print a shell's completions
@@ -16,6 +16,6 @@ pub struct Args {
 pub fn run(args: &Args, mut definition: clap::Command) -> Result<u8> {
     let mut bytes = Vec::new();
     clap_complete::generate(args.shell, &mut definition, "writegate", &mut bytes);
-    print(String::from_utf8_lossy(&bytes).trim_end());
+    print_lines(String::from_utf8_lossy(&bytes).trim_end());
     Ok(0)
 }

@@ -2,7 +2,7 @@
 //! already use. The files lie under `contrib/`; what each tool can and cannot do
 //! stands in their first lines.
 
-use super::output::print;
+use super::output::{print, print_lines};
 use crate::outcome::fault::{Fault, Result, USAGE};
 
 /// Print the hook for a backup or snapshot tool; without a name, list them
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<u8> {
     };
     match HOOKS.iter().find(|hook| hook.name == name) {
         Some(hook) => {
-            print(hook.text.trim_end_matches('\n'));
+            print_lines(hook.text.trim_end_matches('\n'));
             Ok(0)
         }
         None => {

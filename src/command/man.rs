@@ -1,6 +1,6 @@
 //! `writegate man`: the manual pages, made from the same definitions as `--help`.
 
-use super::output::print;
+use super::output::print_lines;
 use crate::outcome::fault::{Fault, Result, USAGE};
 use clap::Command;
 use std::path::{Path, PathBuf};
@@ -27,11 +27,11 @@ pub fn run(args: &Args, definition: Command) -> Result<u8> {
         return write_all(&root, dir);
     }
     let Some(name) = &args.page else {
-        print(render(&root)?.trim_end());
+        print_lines(render(&root)?.trim_end());
         return Ok(0);
     };
     if let Some(sub) = root.get_subcommands().find(|sub| sub.get_name() == name) {
-        print(render(&page(sub))?.trim_end());
+        print_lines(render(&page(sub))?.trim_end());
         return Ok(0);
     }
     if Path::new(name).is_dir() {

@@ -2,7 +2,7 @@
 //! what a freeze would cost here, before one is needed.
 
 use super::arguments::gates;
-use super::output::{print, say};
+use super::output::{print, print_json, say};
 use crate::drive::drain::DrainEnd;
 use crate::duration::{self, show_ms};
 use crate::freeze::attempt::Freeze;
@@ -167,7 +167,7 @@ fn json(drains: &[Rehearsal]) {
         "blockers": drains.iter().filter_map(|d| d.blocker.as_deref()).collect::<Vec<_>>(),
         "recommended": { "limit_ms": summary.limit_ms, "drain_ms": summary.drain_ms },
     });
-    print(&serde_json::to_string_pretty(&value).unwrap_or_default());
+    print_json(&value);
 }
 
 /// For persons.

@@ -5,14 +5,14 @@
 //!
 //! 1. its row in [`SERVERS`],
 //! 2. its profile, `profiles/NAME.conf`,
-//! 3. a section in `docs/servers.md`, and its title in that page's heading and in
-//!    README.md's list,
-//! 4. its folder of tests, which holds an `evaluate.py` and a `smoke`, and that smoke
+//! 3. a section in `docs/admin/servers.md`, its title in that page's heading and in
+//!    README.md's list, its name in that page's line on `scripts/evaluate`,
+//! 4. its folder of tests, which holds an `evaluate.py` and a `smoke.py`, and that smoke
 //!    test's line in `scripts/test`;
 //!
 //! and only if its way of handing the library on is a new one a variant of [`Loading`],
 //! a file in `setup/` that writes it, and a line in `doctor/cures.rs`. The compiler and
-//! `tests/server_table.rs` say which of these is missing.
+//! `tests/command/server_table.rs` say which of these is missing.
 
 use super::unit_files;
 use serde::Serialize;

@@ -41,6 +41,8 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     // The keeper opens at the deadline by itself and leaves word.
     for _ in 0..50 {
+        // Asked before its word is read: it leaves that before the socket goes.
+        let keeper_there = std::fs::exists(keeper::socket_path(&dir)).unwrap_or(false);
         if let Some(mut left) = last::read(&dir, &token) {
             if left.told {
                 return Err(Fault::new(
@@ -57,7 +59,7 @@ pub fn run(args: &Args) -> Result<u8> {
             show(&left.record, args.report.as_deref());
             return Ok(left.record.exit);
         }
-        if !std::fs::exists(keeper::socket_path(&dir)).unwrap_or(false) {
+        if !keeper_there {
             break;
         }
         if !std::fs::exists(last::path(&dir)).unwrap_or(false)

@@ -6,6 +6,7 @@ use gate::admission::Admission;
 use gate::control::{ANY_SEQUENCE, ControlPage, Rank};
 use gate::drain::Order;
 use gate::profile::{self, FirstWait, Key};
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
 
@@ -84,6 +85,23 @@ pub fn first_wait(page: &ControlPage) -> Option<FirstWait> {
     profile::first_wait(page.profile_text())
 }
 
+/// The freezer is ended by a signal: what it raises from now on comes down again.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+/// Lowers the barrier for good, beside a freezer that is stuck.
+pub fn give_up(page: &ControlPage) {
+    GIVEN_UP.store(true, SeqCst);
+    lower(page);
+}
+
+/// After a raising: the thread that gives up may have lowered it before.
+fn lower_if_given_up(page: &ControlPage) {
+    fence(SeqCst);
+    if GIVEN_UP.load(SeqCst) {
+        lower(page);
+    }
+}
+
 /// Raises the barrier for those that are held as early as `rank`, or earlier. `anew`: of a freeze
 /// that begins; an opening keeps the old time.
 pub fn raise_first(page: &ControlPage, rank: Rank, deadline: u64, now: u64, anew: bool) {
@@ -92,7 +110,7 @@ pub fn raise_first(page: &ControlPage, rank: Rank, deadline: u64, now: u64, anew
     if rank == Rank::First {
         page.barrier_first.store(deadline, SeqCst);
     }
-    fence(SeqCst);
+    lower_if_given_up(page);
 }
 
 /// Raises the barrier for all.
@@ -104,7 +122,7 @@ pub fn raise(page: &ControlPage, deadline: u64, now: u64, anew: bool) {
         page.barrier_first.store(deadline, SeqCst);
     }
     page.barrier.store(deadline, SeqCst);
-    fence(SeqCst);
+    lower_if_given_up(page);
 }
 
 fn prepare(page: &ControlPage, deadline: u64, now: u64, anew: bool) {

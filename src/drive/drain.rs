@@ -27,10 +27,12 @@ pub enum DrainEnd {
 impl Session {
     /// Raises every barrier and drains. `limit_ns` and `drain_ns` count from now.
     pub fn drain(&mut self, limit_ns: u64, drain_ns: u64) -> (DrainEnd, Vec<GateDrain>) {
+        let mut locks = Vec::new();
         for at in 0..self.gates.len() {
-            self.refresh(at);
+            locks.push(self.learn_locks(at));
             for member in &mut self.census.gates[at] {
                 member.overdue_before = member.overdue();
+                member.unaccounted_lock = None;
             }
         }
         let now = clock::now_ns();
@@ -46,6 +48,9 @@ impl Session {
                 GateDrain::new(deadline, drain_until, barrier::order(page, half, ranks))
             })
             .collect();
+        for (drain, known) in drains.iter_mut().zip(locks) {
+            drain.kernel_locks = known;
+        }
         let end = self.carry_out(&mut drains);
         if end != DrainEnd::Drained {
             for gate in &self.gates {
@@ -136,6 +141,7 @@ impl Session {
                 drain.outcome = Some(outcome);
                 drain.drained_words = drain.reading.showing(|_| true);
                 drain.dotlocks = self.census.alive(at).flat_map(dotlocks::of).collect();
+                drain.unexplained = std::mem::take(&mut drain.kernel_locks.unexplained);
                 drain.ended_at = clock::now_ns();
                 Answer::Done(drain.ended_at)
             }

@@ -38,13 +38,15 @@ impl Session {
         let views = drain.reading.views();
         let members = self.census.gates[at].iter().zip(&views);
         let let_in = |p: &ProcessView| drain.grants.iter().any(|grant| grant.holds_for(p));
+        let strangers = drain.kernel_locks.strangers.iter().cloned();
         members
-            .filter(|(m, _)| !m.gone && !m.outsider)
+            .filter(|(m, _)| !m.gone)
             .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
                 (true, _) => blockers::of_one_in_flight(member),
                 (false, true) => vec![blockers::let_in(member)],
                 (false, false) => Vec::new(),
             })
+            .chain(strangers)
             .collect()
     }
 }

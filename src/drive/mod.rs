@@ -7,9 +7,11 @@
 //! | [`thaw`] | the last pass, and the opening |
 //! | [`progress`] | one gate's drain under way |
 //! | [`one_pass`], [`reading`] | one pass over a gate; the words as it read them |
+//! | `room` | room in which a pass is judged |
 //! | [`barrier`] | all that is ever stored in a control page |
 //! | `admissions`, `opening` | which may pass a closed barrier; opening it for a moment |
 //! | `pause` | what is done between two passes |
+//! | `kernel_locks` | the regions' accounts, held against the kernel's locks |
 //! | `in_flight` | what keeps the gate from draining, put down while it can be seen |
 //! | [`settled`], [`quiesce`] | what the profile's rules ask for |
 //! | [`quiet`] | a moment that suits, before the barrier goes up |
@@ -20,6 +22,7 @@ pub mod barrier;
 pub mod cooldown;
 pub mod drain;
 mod in_flight;
+mod kernel_locks;
 pub mod one_pass;
 mod opening;
 mod pause;
@@ -27,6 +30,7 @@ pub mod progress;
 pub mod quiesce;
 pub mod quiet;
 pub mod reading;
+mod room;
 pub mod session;
 pub mod settled;
 pub mod thaw;

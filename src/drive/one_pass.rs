@@ -2,6 +2,7 @@
 //! `gate::summary` makes one summary of it.
 
 use crate::census::disregard;
+use crate::census::member::Member;
 use crate::drive::barrier;
 use crate::drive::progress::GateDrain;
 use crate::drive::quiesce::{self, Proof};
@@ -16,8 +17,19 @@ impl Session {
     pub fn pass(&mut self, at: usize, drain: &mut GateDrain) -> Summary {
         self.refresh(at);
         drain.reading.read(&mut self.census.gates[at]);
-        settled::judge(&mut self.census.gates[at], &mut drain.reading);
-        let mut summary = summarize(&drain.reading.views(), &drain.grants);
+        settled::judge(&mut self.census.gates[at], &mut drain.reading, &mut drain.room);
+        let views = drain.reading.views();
+        let mut summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));
+        if self.must_compare_locks(at, drain, &summary) {
+            let some = self.compare_locks(at, &mut drain.kernel_locks);
+            drain.reading.take_unaccounted(&self.census.gates[at]);
+            let views = drain.reading.views();
+            summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));
+            if some {
+                // A process that is no member, or came just now, is in no view.
+                summary.in_flight = summary.in_flight.max(1);
+            }
+        }
         if summary.in_flight > 0 {
             // Work on a slow disk moves no word, and is no deadlock.
             summary.stuck_digest ^= drain.activity;
@@ -31,6 +43,15 @@ impl Session {
         drain.waiters = drain.waiters.max(summary.held);
         drain.last = summary;
         summary
+    }
+
+    /// Before a drain is believed, and as long as that has found something.
+    fn must_compare_locks(&self, at: usize, drain: &GateDrain, summary: &Summary) -> bool {
+        let unaccounted = |m: &Member| !m.gone && m.unaccounted_lock.is_some();
+        drain.outcome.is_none() && drain.machine.believes_next_pass() && summary.in_flight == 0
+            || drain.machine.is_under_way()
+                && (!drain.kernel_locks.strangers.is_empty()
+                    || self.census.gates[at].iter().any(unaccounted))
     }
 
     fn look_whether_quiesced(&self, at: usize, drain: &mut GateDrain, summary: &mut Summary) {

@@ -6,6 +6,9 @@ use crate::drive::quiesce;
 use crate::drive::session::Session;
 use crate::linux::clock;
 
+/// What members show is judged for so long in one pause: a region may show thousands of words that
+/// all ask for a look.
+const JUDGED_WITHIN_NS: u64 = 30_000_000;
 /// Longest pause between two passes.
 const PAUSE_MAX_NS: u64 = 1_000_000;
 /// A listing of all processes may take a tenth of the time (children of open sections are asked
@@ -39,9 +42,12 @@ impl Session {
     /// kernel say that the locks are gone?
     fn look_at_work(&mut self, at: usize, drain: &GateDrain) -> bool {
         let unmoved_ns = clock::now_ns().saturating_sub(drain.moved_at);
+        let until = clock::now_ns() + JUDGED_WITHIN_NS;
         let mut busy = false;
-        for (place, member) in self.census.gates[at].iter_mut().enumerate() {
-            if member.gone || unmoved_ns <= LIST_AFTER_NS {
+        let members = &mut self.census.gates[at];
+        for place in from(drain.judged_from, members.len()) {
+            let member = &mut members[place];
+            if member.gone || unmoved_ns <= LIST_AFTER_NS || clock::now_ns() >= until {
                 continue;
             }
             let Some(word) = member.process_word() else { continue };
@@ -59,13 +65,22 @@ impl Session {
     }
 
     /// Finds the words that mean nothing: calls on sockets, dead threads.
-    pub fn disregard_sleepers(&mut self, at: usize, drain: &GateDrain) {
-        for (place, member) in self.census.gates[at].iter_mut().enumerate() {
-            if !member.gone {
-                let stuck = disregard::stuck_slots(member, drain.reading.threads_of(place));
-                if !stuck.is_empty() {
-                    disregard::disregard(member, &stuck);
-                }
+    pub fn disregard_sleepers(&mut self, at: usize, drain: &mut GateDrain) {
+        let until = clock::now_ns() + JUDGED_WITHIN_NS;
+        let members = &mut self.census.gates[at];
+        for place in from(drain.judged_from, members.len()) {
+            let member = &mut members[place];
+            if member.gone {
+                continue;
+            }
+            if clock::now_ns() >= until {
+                // The next time it begins here.
+                drain.judged_from = place;
+                return;
+            }
+            let stuck = disregard::stuck_slots(member, drain.reading.threads_of(place));
+            if !stuck.is_empty() {
+                disregard::disregard(member, &stuck, until);
             }
         }
     }
@@ -86,4 +101,9 @@ impl Session {
         let (soonest, latest) = LIST_AGAIN_NS.into_inner();
         drain.list_next = now + (LIST_SHARE * (now - begun)).clamp(soonest, latest);
     }
+}
+
+/// All places, from this one on and around.
+fn from(first: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |place| (first + place) % count)
 }

@@ -1,6 +1,8 @@
 //! One gate's drain under way, and what is remembered of it.
 
+use crate::drive::kernel_locks::KernelLocks;
 use crate::drive::reading::{Reading, ShownWord};
+use crate::drive::room::Room;
 use crate::linux::clock;
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::Finding;
@@ -28,6 +30,9 @@ pub struct GateDrain {
     pub(super) machine: Drain,
     pub(super) answer: Answer,
     pub(super) reading: Reading,
+    pub(super) room: Room,
+    /// At which member the next judgement of what it shows begins.
+    pub(super) judged_from: usize,
     pub(super) grants: Vec<Grant>,
     /// How it ended.
     pub outcome: Option<Outcome>,
@@ -51,6 +56,9 @@ pub struct GateDrain {
     pub(super) named_at: u64,
     /// ... and the digest of its words then.
     pub(super) named_digest: u64,
+    pub(super) kernel_locks: KernelLocks,
+    /// What the kernel's locks left unexplained at the end.
+    pub unexplained: Vec<Finding>,
     /// Lock files that lie in the snapshot.
     pub dotlocks: Vec<Finding>,
     pub(super) deadline: u64,
@@ -79,6 +87,8 @@ impl GateDrain {
             machine: Drain::new(limits(deadline, drain_until, order)),
             answer: Answer::Done(0),
             reading: Reading::default(),
+            room: Room::default(),
+            judged_from: 0,
             grants: Vec::new(),
             outcome: None,
             last: Summary::default(),
@@ -92,6 +102,8 @@ impl GateDrain {
             named_at: 0,
             named_digest: 0,
             dotlocks: Vec::new(),
+            kernel_locks: KernelLocks::default(),
+            unexplained: Vec::new(),
             deadline,
             drain_until,
             raised: false,

@@ -54,7 +54,7 @@ impl Session {
             }
             clock::sleep_ns(BETWEEN_NS.min(until.saturating_sub(now)));
             self.census.remove_dead();
-            for (at, drain) in drains.iter().enumerate() {
+            for (at, drain) in drains.iter_mut().enumerate() {
                 self.disregard_sleepers(at, drain);
                 self.census.look_again(&mut self.helper, at);
             }

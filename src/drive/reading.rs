@@ -46,6 +46,7 @@ struct MemberReading {
     settled: bool,
     fresh_fork: bool,
     unknown: bool,
+    unaccounted_lock: bool,
     gone: bool,
 }
 
@@ -84,9 +85,10 @@ impl Reading {
             settled: false,
             fresh_fork: member.fresh_fork,
             unknown: member.unknown,
-            gone: member.gone || member.outsider,
+            unaccounted_lock: member.unaccounted_lock.is_some(),
+            gone: member.gone,
         };
-        let Some(view) = member.view.as_ref().filter(|_| !member.gone && !member.outsider) else {
+        let Some(view) = member.view.as_ref().filter(|_| !member.gone) else {
             return reading;
         };
         let header = view.header();
@@ -142,8 +144,17 @@ impl Reading {
             settled: read.settled,
             fresh_fork: read.fresh_fork,
             unknown: read.unknown && !read.gone,
+            unaccounted_lock: read.unaccounted_lock && !read.gone,
         };
         self.members.iter().map(view).collect()
+    }
+
+    /// Takes over, after the locks were compared, which members have one that no region accounts
+    /// for.
+    pub(super) fn take_unaccounted(&mut self, members: &[Member]) {
+        for (read, member) in self.members.iter_mut().zip(members) {
+            read.unaccounted_lock = member.unaccounted_lock.is_some();
+        }
     }
 
     /// The open section of this member counts as over in this pass; its word.

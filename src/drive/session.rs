@@ -8,6 +8,7 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
 /// All that a freeze of one or more gates works with.
@@ -26,18 +27,20 @@ pub struct Session {
     pub priority: Priority,
     /// When the last of the gates' locks was ours.
     pub locked_at: u64,
+    /// The protected directories, by gate, as far as they are known.
+    pub protected: Vec<Vec<PathBuf>>,
 }
 
 impl Session {
     /// Brings copies up to date; what cannot be read is unknown.
     pub fn refresh(&mut self, at: usize) {
-        let members = &mut self.census.gates[at];
         let copied = |m: &Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
-        if !members.iter().any(copied) {
+        if !self.census.gates[at].iter().any(copied) {
             return;
         }
         let failed = self.helper.refresh();
-        for member in members.iter_mut().filter(|m| copied(m)) {
+        // Of whichever gate: all copies are made at once.
+        for member in self.census.gates.iter_mut().flatten().filter(|m| copied(m)) {
             if failed.as_ref().is_none_or(|failed| failed.contains(&member.pid)) {
                 // Dead, in another image, or the helper is gone: look anew.
                 member.unknown = true;

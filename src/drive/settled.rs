@@ -4,6 +4,7 @@
 
 use crate::census::member::Member;
 use crate::drive::reading::Reading;
+use crate::drive::room::Room;
 use crate::linux::procfs;
 use gate::settled::{self, HelperState};
 use gate::word::ProcessWord;
@@ -31,18 +32,22 @@ const LONG_WAITS: [i64; 13] = [
 /// Judged anew in every pass, and good for that pass alone: a judgement made before a
 /// revocation (and its fence) would outlive the child that it was about, while the
 /// owner, held at its own record, still shows the same word.
-pub fn judge(members: &mut [Member], reading: &mut Reading) {
+pub fn judge(members: &mut [Member], reading: &mut Reading, room: &mut Room) {
     members.iter_mut().for_each(|member| member.settled = None);
     let recorded = |word: ProcessWord| word.section_open() && word.recorded();
     let views = reading.views();
     if !views.iter().any(|p| recorded(p.process)) {
         return;
     }
+    // Asked of each once, however many owners it works for.
+    let mut states: Vec<Option<HelperState>> = vec![None; members.len()];
     let over: Vec<usize> = (0..members.len())
         .filter(|&at| !members[at].gone && recorded(views[at].process))
         .filter(|&at| {
             let unchanged = unchanged(members, at);
-            settled::settled(at, &views, unchanged, |other| helper_state(&members[other]))
+            settled::settled(at, &views, unchanged, &mut room.scratch(&views), |other| {
+                *states[other].get_or_insert_with(|| helper_state(&members[other]))
+            })
         })
         .collect();
     for at in over {

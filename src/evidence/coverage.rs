@@ -1,10 +1,13 @@
 //! Processes that ought to be gated and are not; and what a gated process can do past the gate.
 
 use super::ancestry::is_kin;
-use crate::census::kinds::ProcessKind;
+use crate::census::kinds::Detached;
 use crate::census::list::Census;
+use crate::foreign_text::ForeignText;
+use crate::linux::library::LibraryLayout;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Claim, Finding};
+use gate::profile::{self, Key};
 use gate::region;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -24,7 +27,7 @@ pub struct Ungated {
     /// Start time and image: it must still be the same when it is asked again.
     pub same: (u64, u64),
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
     /// Why it ought to be gated.
     pub why: Claim,
 }
@@ -32,6 +35,7 @@ pub struct Ungated {
 /// What tells a service's processes from others: its members, their units and programs.
 #[derive(Debug, Default)]
 pub struct Service {
+    gate: usize,
     members: HashSet<i32>,
     units: HashSet<String>,
     programs: HashSet<PathBuf>,
@@ -41,7 +45,7 @@ pub struct Service {
 impl Service {
     /// Of the members of a gate.
     pub fn of(census: &Census, at: usize) -> Service {
-        let mut service = Service::default();
+        let mut service = Service { gate: at, ..Service::default() };
         for member in census.alive(at) {
             service.members.insert(member.pid);
             let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
@@ -57,19 +61,26 @@ impl Service {
         procfs::uid(pid).is_none_or(|uid| self.users.contains(&uid))
     }
 
+    /// Does it belong to the service? Also if that cannot be told.
+    pub fn may_be_of(&self, census: &Census, pid: i32) -> bool {
+        census.belongs(self.gate, pid) || procfs::origin(pid).is_none()
+    }
+
     /// Why this process, which is not gated, ought to be; None: it ought not.
-    pub fn claims(&self, pid: i32, parent: i32) -> Option<Claim> {
+    pub fn claims(&self, census: &Census, pid: i32, parent: i32) -> Option<Claim> {
         let in_unit = || procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit));
         let same_program = || procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe));
-        if self.members.contains(&parent) {
-            Some(Claim::Child)
+        let claim = if self.members.contains(&parent) {
+            Claim::Child
         } else if in_unit() {
-            Some(Claim::Unit)
+            Claim::Unit
         } else if same_program() {
-            Some(Claim::Program)
+            Claim::Program
         } else {
-            None
-        }
+            return None;
+        };
+        // Any user may start the service's programs.
+        census.belongs(self.gate, pid).then_some(claim)
     }
 }
 
@@ -78,21 +89,50 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
     let service = Service::of(census, at);
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
-        // One that stays undecided has no C library that we know: static, perhaps.
-        let decided = matches!(seen.kind, ProcessKind::Other | ProcessKind::Undecided);
-        if !decided || census.elsewhere.contains(&pid) || census.unseen.contains_key(&pid) {
+        let elsewhere = census.elsewhere.contains(&pid);
+        if !seen.kind.is_ungated() || elsewhere || census.unseen.contains_key(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };
         if stat.start != seen.start || stat.is_dead() {
             continue;
         }
-        let Some(why) = service.claims(pid, stat.ppid) else { continue };
+        let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
         if !is_kin(pid, census) {
             found.push(Ungated { pid, same: (stat.start, stat.image), program: stat.comm, why });
         }
     }
     found
+}
+
+/// Processes of the service, or that ask for the gate, whose library has another layout:
+/// the gate's page means nothing to it, so nothing holds them.
+pub fn other_layouts<'a>(
+    census: &'a Census,
+    at: usize,
+    profile: &str,
+) -> Vec<(&'a Detached, LibraryLayout)> {
+    let others = census.detached.values().filter_map(|d| Some((d, d.other_layout?)));
+    let others = others.filter(|(d, _)| d.old_page.is_none() && !is_kin(d.pid, census));
+    let mut others = others.peekable();
+    if others.peek().is_none() {
+        return Vec::new();
+    }
+    let service = Service::of(census, at);
+    let ours = |d: &Detached| {
+        // What its environment names is its own word, and says nothing of a process outside.
+        let asks = d.asks_for == Some(at) && census.belongs(at, d.pid);
+        (asks || service.claims(census, d.pid, d.parent).is_some()) && !left_out(d.pid, profile)
+    };
+    others.filter(|(d, _)| ours(d)).collect()
+}
+
+/// Does the profile name programs, and not this one?
+fn left_out(pid: i32, profile: &str) -> bool {
+    let mut programs = profile::values(profile, Key::Program).peekable();
+    let exe = procfs::exe(pid).unwrap_or_default();
+    let exe = exe.as_os_str().as_encoded_bytes();
+    programs.peek().is_some() && !programs.any(|p| profile::glob(p.as_bytes(), exe))
 }
 
 fn is_common(exe: &Path) -> bool {

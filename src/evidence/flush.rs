@@ -7,17 +7,24 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-/// Flushes the file systems of these directories, at most for `within`. What went
-/// wrong, in words.
-pub fn flush(dirs: &[PathBuf], within: Duration) -> Result<(), String> {
+/// How often it is asked meanwhile whether to go on.
+const ASKED_EVERY: Duration = Duration::from_millis(10);
+
+/// Flushes the file systems of these directories, at most for `within`, or until `stop`. What
+/// went wrong, in words.
+pub fn flush(
+    dirs: &[(PathBuf, Arc<File>)],
+    within: Duration,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), String> {
     let dirs = dirs.to_vec();
     let (done, result) = mpsc::channel();
     let begun = std::thread::Builder::new().spawn(move || {
-        let flushed = dirs.iter().try_for_each(|dir| {
-            let file = File::open(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let flushed = dirs.iter().try_for_each(|(dir, file)| {
             nix::unistd::syncfs(file)
                 .map_err(|e| format!("{}: {}", dir.display(), std::io::Error::from(e)))
         });
@@ -26,5 +33,13 @@ pub fn flush(dirs: &[PathBuf], within: Duration) -> Result<(), String> {
     if let Err(e) = begun {
         return Err(format!("no thread to flush in: {e}"));
     }
-    result.recv_timeout(within).unwrap_or_else(|_| Err("did not end in time".into()))
+    let until = Instant::now() + within;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match result.recv_timeout(left.min(ASKED_EVERY)) {
+            Ok(flushed) => return flushed,
+            Err(RecvTimeoutError::Timeout) if !left.is_zero() && !stop() => {}
+            Err(_) => return Err("did not end in time".into()),
+        }
+    }
 }

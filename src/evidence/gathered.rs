@@ -5,7 +5,7 @@
 //! | [`Evidence::gather`] | list what is not gated and should be, what has protected files open | none: before the barrier |
 //! | [`Evidence::before_closing`] | flush while writers still run | none |
 //! | [`Evidence::drained`] | ask what holds a lock and is not gated, begin to watch for changes; flush the rest | some µs; `--sync` |
-//! | [`Evidence::meanwhile`] | compare kernel locks with the regions, take what was seen | none: the command runs |
+//! | [`Evidence::meanwhile`] | take what was seen so far | none: the command runs |
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
@@ -15,18 +15,20 @@ use super::coverage::{self, Service};
 use super::places::Places;
 use super::wanted::Wanted;
 use super::watch::Watch;
-use super::{flush, holders, locks, writers};
+use super::{flush, holders, writers};
 use crate::census::kinds::ProcessKind;
 use crate::drive::session::Session;
 use crate::linux::clock;
-use crate::linux::look::WhyNot;
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::process::is_there;
-use crate::linux::procfs;
-use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::linux::procfs::locks;
+use crate::outcome::finding::{Cause, Finding, FindingKind, Subject};
 use crate::outcome::ledger::Ledger;
 use crate::outcome::verdict::Verdict;
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
@@ -49,8 +51,6 @@ pub struct Evidence {
     pub(super) places: Vec<Places>,
     pub(super) services: Vec<Service>,
     pub(super) watch: Watch,
-    /// Next member to be asked for its locks, by gate.
-    pub(super) locks_asked: Vec<usize>,
     command: Option<i32>,
 }
 
@@ -61,7 +61,6 @@ impl Evidence {
         let mut evidence = Evidence {
             wanted: wanted.clone(),
             ledgers: vec![Ledger::default(); gates],
-            locks_asked: vec![0; gates],
             ..Evidence::default()
         };
         if !wanted.gather {
@@ -77,6 +76,12 @@ impl Evidence {
             evidence.look_for_gaps(session, at);
             if evidence.places[at].dirs.is_empty() {
                 evidence.ledgers[at].note(Cause::NoDirectories);
+            }
+        }
+        // While nothing is held: what cannot be read then could not be read in the last pass.
+        if let Look::NotSeen(why) = locks::all() {
+            for ledger in &mut evidence.ledgers {
+                ledger.not_seen(Subject::AllLocks, None, why);
             }
         }
         evidence.watch = Watch::prepare(&evidence.places);
@@ -114,14 +119,9 @@ impl Evidence {
         if let Some(why) = census.unlisted {
             ledger.not_seen(Subject::Listing, None, why);
         }
-        if session.helper.gave_up {
-            ledger.not_seen(Subject::Listing, None, WhyNot::Hangs);
-        }
-        for (&pid, &why) in &census.unseen {
-            if is_there(pid) && concern::is_concerned(census, &self.services[at], pid, why) {
-                let program = procfs::stat(pid).map(|stat| stat.comm).unwrap_or_default();
-                ledger.not_seen(Subject::Process, Some((pid, &program)), why);
-            }
+        for (&pid, &why) in census.unseen.iter().filter(|(pid, _)| is_there(**pid)) {
+            let service = &self.services[at];
+            ledger.note_all(concern::not_seen(census, service, pid, Subject::Process, why));
         }
     }
 
@@ -144,14 +144,16 @@ impl Evidence {
         let service = Service::of(&session.census, at);
         for look in 0..UNDECIDED_LOOKS {
             let suspects = writers::ungated_writers(&session.census, &service, &self.places[at]);
-            let mut pids: Vec<i32> = suspects.iter().filter_map(|f| f.pid).collect();
+            let writers = suspects.iter().filter(|f| f.kind == FindingKind::UngatedWriter);
+            let mut pids: Vec<i32> = writers.filter_map(|f| f.pid).collect();
             pids.extend(coverage::ungated(&session.census, at).iter().map(|u| u.pid));
             // One of which no C library shows yet may be slow to start.
             let undecided = |pid: &i32| {
                 let seen = session.census.seen.get(pid);
                 seen.is_some_and(|seen| seen.kind == ProcessKind::Undecided)
             };
-            if pids.is_empty() || look >= SUSPECT_LOOKS && !pids.iter().any(undecided) {
+            let done = look >= SUSPECT_LOOKS && !pids.iter().any(undecided);
+            if pids.is_empty() || done || session.signals.received().is_some() {
                 break;
             }
             clock::sleep_ns(BETWEEN_LOOKS_NS);
@@ -161,25 +163,40 @@ impl Evidence {
         for detached in session.census.detached.values().filter(|d| d.old_page == Some(at)) {
             new.push(Finding::of(Cause::OldPage, detached.pid, Some(detached.comm.clone())));
         }
+        let profile = session.gates[at].page.get().profile_text();
+        for (other, layout) in coverage::other_layouts(&session.census, at, profile) {
+            let program = Some(other.comm.clone());
+            new.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
+        }
         self.ledgers[at].note_all(new);
     }
 
-    fn dirs(&self) -> Vec<PathBuf> {
-        self.places.iter().flat_map(|p| p.dirs.clone()).collect()
+    /// The protected directories, by gate.
+    pub fn protected(&self) -> Vec<Vec<PathBuf>> {
+        self.places.iter().map(|places| places.dirs.clone()).collect()
+    }
+
+    fn dirs(&self) -> Vec<(PathBuf, Arc<File>)> {
+        let of = |p: &Places| -> Vec<_> { p.dirs.iter().cloned().zip(p.files.clone()).collect() };
+        self.places.iter().flat_map(of).collect()
     }
 
     /// Writers still run.
-    pub fn before_closing(&mut self) {
+    pub fn before_closing(&mut self, stop: &dyn Fn() -> bool) {
         if self.wanted.sync {
             // What fails here is said when it fails again under the barrier.
-            let _ = flush::flush(&self.dirs(), PRE_FLUSH);
+            let _ = flush::flush(&self.dirs(), PRE_FLUSH, stop);
         }
     }
 
-    /// Every writer is held: from now on every change is an escape.
-    pub fn drained(&mut self, session: &mut Session, deadline: u64) {
+    /// Every writer is held: from now on every change is an escape. `unexplained`: what the drain
+    /// itself could not explain, by gate.
+    pub fn drained(&mut self, session: &mut Session, unexplained: &[Vec<Finding>], deadline: u64) {
         if !self.wanted.gather {
             return;
+        }
+        for (ledger, unexplained) in self.ledgers.iter_mut().zip(unexplained) {
+            ledger.note_all(unexplained.iter().cloned());
         }
         for (at, service) in self.services.iter().enumerate() {
             let Session { census, helper, .. } = session;
@@ -198,7 +215,8 @@ impl Evidence {
         }
         if self.wanted.sync {
             let left = deadline.saturating_sub(clock::now_ns());
-            if let Err(why) = flush::flush(&self.dirs(), Duration::from_nanos(left)) {
+            let stop = || session.signals.received().is_some();
+            if let Err(why) = flush::flush(&self.dirs(), Duration::from_nanos(left), &stop) {
                 for ledger in &mut self.ledgers {
                     ledger.note(Cause::SyncFailed(why.clone()));
                 }
@@ -216,13 +234,11 @@ impl Evidence {
         self.watch.fds()
     }
 
-    /// The command runs; no process waits for us. True: there is more to do at once.
-    pub fn meanwhile(&mut self, session: &Session) -> bool {
-        if !self.wanted.gather {
-            return false;
+    /// The command runs; no process waits for us.
+    pub fn meanwhile(&mut self) {
+        if self.wanted.gather {
+            self.take_changes();
         }
-        self.take_changes();
-        self.ask_for_locks(session)
     }
 
     fn take_changes(&mut self) {
@@ -231,41 +247,14 @@ impl Evidence {
         let places = &self.places;
         self.watch.take(
             |pid| reaches(pid, |at| Some(at) == command || at == me),
-            |path| places.iter().any(|places| places.holds(path)),
+            |pid, path| places.iter().any(|places| places.judges(pid, path)),
         );
     }
 
-    /// Compares the locks of one more member. False: all are done.
-    fn ask_for_locks(&mut self, session: &Session) -> bool {
-        for (at, members) in session.census.gates.iter().enumerate() {
-            let next = self.locks_asked[at];
-            let Some(member) = members.get(next) else { continue };
-            self.locks_asked[at] += 1;
-            if !member.gone && member.nonce != 0 {
-                let about = Some((member.pid, member.stat.comm.as_str()));
-                let look = locks::unknown_locks(member);
-                let found = self.ledgers[at].take(Subject::Locks, about, look);
-                self.ledgers[at].note_all(found.into_iter().flatten());
-            }
-            return true;
-        }
-        false
-    }
-
     /// The snapshot is made; the barrier is still up.
-    pub fn before_opening(&mut self, session: &Session, deadline: u64) {
-        if !self.wanted.gather {
-            return;
+    pub fn before_opening(&mut self) {
+        if self.wanted.gather {
+            self.take_changes();
         }
-        // Some 0.1 ms each: at most for half of what is left of the limit.
-        let until = clock::now_ns() + deadline.saturating_sub(clock::now_ns()) / 2;
-        while self.ask_for_locks(session) && clock::now_ns() < until {}
-        for (at, members) in session.census.gates.iter().enumerate() {
-            if self.locks_asked[at] < members.len() {
-                let left = members.len() - self.locks_asked[at];
-                self.ledgers[at].note(Cause::LocksNotCompared(left));
-            }
-        }
-        self.take_changes();
     }
 }

@@ -74,7 +74,7 @@ fn judge(census: &Census, service: &Service, pid: i32, file: String) -> Option<F
         || stat.is_dead()
         || census.elsewhere.contains(&pid)
         || census.seen.get(&pid).is_some_and(known)
-        || service.claims(pid, stat.ppid).is_none()
+        || service.claims(census, pid, stat.ppid).is_none()
         || is_kin(pid, census)
     {
         return None;

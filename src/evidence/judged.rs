@@ -3,10 +3,13 @@
 use super::coverage::Service;
 use super::gathered::Evidence;
 use crate::drive::session::Session;
+use crate::foreign_text::ForeignText;
 use crate::outcome::finding::{Cause, Finding};
 use crate::outcome::ledger::{Barrier, Ledger};
 use crate::outcome::verdict::Verdict;
 
+/// So many processes are put down that map the page from outside.
+const OUTSIDERS: usize = 50;
 /// Shown for a process that is there no more.
 const GONE: &str = "gone since";
 
@@ -32,10 +35,10 @@ impl Evidence {
     fn judge_changes(&mut self, at: usize) {
         let (places, ledger) = (&self.places[at], &mut self.ledgers[at]);
         for change in &self.watch.changes {
-            if places.holds(&change.path) && !change.is_snapshot() {
+            if places.judges(change.pid, &change.path) && !change.is_snapshot() {
                 let program = change.program.clone().or(Some(GONE.into()));
                 let found = Finding::of(Cause::Changed, change.pid, program);
-                ledger.note(found.at(change.path.to_string_lossy()));
+                ledger.note(found.at(ForeignText::of_path(&change.path)));
             }
         }
         if self.watch.more > 0 {
@@ -48,9 +51,16 @@ impl Evidence {
 
     fn note_gaps(&mut self, session: &Session, at: usize) {
         let (census, ledger) = (&session.census, &mut self.ledgers[at]);
-        for member in census.outsiders(at) {
-            let program = Some(member.stat.comm.clone());
-            ledger.note(Finding::of(Cause::NotOfUsers, member.pid, program));
+        let outside: Vec<_> = census.outside.iter().filter(|(_, (of, _))| *of == at).collect();
+        for (pid, (_, program)) in outside.iter().take(OUTSIDERS) {
+            let cause = match census.services[at].is_named() {
+                true => Cause::NotOfUsers,
+                false => Cause::Outside,
+            };
+            ledger.note(Finding::of(cause, **pid, Some(program.clone())));
+        }
+        if outside.len() > OUTSIDERS {
+            ledger.note(Cause::MoreOutside(outside.len() - OUTSIDERS));
         }
         for (pid, program) in census.died_in_section(at) {
             ledger.note(Finding::of(Cause::DiedInSection, pid, Some(program)));

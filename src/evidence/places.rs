@@ -5,26 +5,39 @@
 //! the machine is no evidence against a snapshot: then nothing can be watched.
 
 use crate::census::list::Census;
+use crate::census::member::Member;
+use crate::foreign_text::ForeignText;
 use crate::gatedir::Gate;
 use crate::linux::helper::owner::Helper;
 use crate::outcome::finding::{Cause, Subject};
 use crate::outcome::ledger::Ledger;
 use gate::profile::{self, Key};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The protected places of one gate.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// Protected directories, links resolved. Empty: not known.
     pub dirs: Vec<PathBuf>,
+    /// The same, opened.
+    pub files: Vec<Arc<File>>,
     profile: String,
-    exclude: Vec<String>,
+    /// What single processes exclude: of their own changes, and no others'.
+    own_exclude: HashMap<i32, Vec<String>>,
 }
 
 impl Places {
     /// Finds them out. `named`: as the freezer was told.
+    ///
+    /// What could not be looked at goes to the ledger.
+    ///
+    /// The environment of a process is its owner's to choose. So of those that belong to the
+    /// service only the most trusted are asked that name any: processes that no ordinary user
+    /// controls, before those of ordinary users.
     pub fn of(
         gate: &Gate,
         census: &Census,
@@ -35,34 +48,43 @@ impl Places {
     ) -> Places {
         let profile = gate.page.get().profile_text().to_owned();
         let mut dirs: BTreeSet<PathBuf> = named.iter().cloned().collect();
-        let mut exclude = BTreeSet::new();
         dirs.extend(profile::values(&profile, Key::Path).map(PathBuf::from));
-        for member in census.alive(at) {
-            let about = Some((member.pid, member.stat.comm.as_str()));
-            let look = helper.environment(member.pid);
-            let Some(environ) = ledger.take(Subject::Environment, about, look) else { continue };
-            let parts = |name: &str| {
-                let value = environ.get(name).cloned().unwrap_or_default();
-                value.split(':').filter(|p| !p.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-            };
-            dirs.extend(parts("WRITEGATE_PATHS").into_iter().map(PathBuf::from));
-            exclude.extend(parts("WRITEGATE_EXCLUDE"));
-        }
-        let mut resolved = BTreeSet::new();
-        for dir in &dirs {
-            match dir.canonicalize() {
-                Ok(dir) => drop(resolved.insert(dir)),
-                Err(e) => {
-                    let shown = dir.display().to_string();
-                    ledger.note(Cause::NoDirectory(shown, e.to_string()));
+        let mut places = Places { profile, ..Places::default() };
+        let trusted = |pid: i32| census.services[at].is_trusted(pid);
+        let (first, then): (Vec<&Member>, Vec<&Member>) =
+            census.alive(at).partition(|member| trusted(member.pid));
+        for members in [first, then] {
+            let mut of_these = BTreeSet::new();
+            for member in members {
+                let about = Some((member.pid, &member.stat.comm));
+                let look = helper.environment(member.pid);
+                let Some(environ) = ledger.take(Subject::Environment, about, look) else {
+                    continue;
+                };
+                of_these.extend(parts(&environ, "WRITEGATE_PATHS").map(PathBuf::from));
+                let exclude: Vec<String> = parts(&environ, "WRITEGATE_EXCLUDE").collect();
+                if !exclude.is_empty() {
+                    places.own_exclude.insert(member.pid, exclude);
                 }
             }
+            if !of_these.is_empty() {
+                dirs.extend(of_these);
+                break;
+            }
         }
-        Places {
-            dirs: resolved.into_iter().collect(),
-            profile,
-            exclude: exclude.into_iter().collect(),
+        places.open(&dirs, helper, ledger);
+        places
+    }
+
+    fn open(&mut self, dirs: &BTreeSet<PathBuf>, helper: &mut Helper, ledger: &mut Ledger) {
+        let mut opened = BTreeMap::new();
+        for dir in dirs {
+            match helper.open(dir) {
+                Ok((place, fd)) => drop(opened.insert(place, Arc::new(File::from(fd)))),
+                Err(why) => ledger.note(Cause::NoDirectory(ForeignText::of_path(dir), why)),
+            }
         }
+        (self.dirs, self.files) = opened.into_iter().unzip();
     }
 
     /// Is this path below a protected directory, and judged?
@@ -70,8 +92,21 @@ impl Places {
         let bytes = path.as_os_str().as_bytes();
         self.dirs.iter().any(|dir| path.starts_with(dir))
             && !profile::matches(&self.profile, Key::Exclude, bytes)
-            && !self.exclude.iter().any(|p| profile::glob(p.as_bytes(), bytes))
     }
+
+    /// Is a change to it by this process judged? Its own environment may say that it is not.
+    pub fn judges(&self, pid: i32, path: &Path) -> bool {
+        let bytes = path.as_os_str().as_bytes();
+        let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();
+        self.holds(path) && !own.iter().any(|pattern| profile::glob(pattern.as_bytes(), bytes))
+    }
+}
+
+/// The parts of a variable, between its colons.
+fn parts(environ: &BTreeMap<String, String>, name: &str) -> impl Iterator<Item = String> {
+    let value = environ.get(name).cloned().unwrap_or_default();
+    let parts: Vec<String> = value.split(':').map(str::to_owned).collect();
+    parts.into_iter().filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -83,11 +118,16 @@ mod tests {
         let places = Places {
             dirs: vec!["/srv/mail".into()],
             profile: "exclude = /srv/mail/stats/*".into(),
-            exclude: vec!["*.tmp".into(), "*.log".into()],
+            own_exclude: HashMap::from([(7, vec!["*.tmp".into(), "*.log".into()])]),
+            ..Places::default()
         };
         assert!(places.holds(Path::new("/srv/mail/bob/1.")));
-        for free in ["/srv/mailx/1.", "/srv/mail/a.log", "/srv/mail/stats/x", "/srv/mail/x.tmp"] {
+        for free in ["/srv/mailx/1.", "/srv/mail/stats/x"] {
             assert!(!places.holds(Path::new(free)), "{free}");
+        }
+        for its_own in ["/srv/mail/a.log", "/srv/mail/x.tmp"] {
+            assert!(!places.judges(7, Path::new(its_own)), "{its_own}");
+            assert!(places.judges(8, Path::new(its_own)), "{its_own}: another's word");
         }
     }
 }

@@ -5,17 +5,19 @@
 //! nor, where only a mount can be marked (btrfs subvolumes), names.
 
 use super::places::Places;
+use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::fanotify::{self, Event, FsId, Group, NoDirectory, Place, Scope};
 use crate::linux::look::WhyNot;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Subject};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How often it is read again because directories had been removed meanwhile: so many,
 /// one within the other, would have to go, each between two reads. What is removed
@@ -37,7 +39,7 @@ pub struct FileChange {
     /// The process, as the kernel numbers it for us.
     pub pid: i32,
     /// Its name, if it still lived when it was asked.
-    pub program: Option<String>,
+    pub program: Option<ForeignText>,
     /// What was changed.
     pub path: PathBuf,
     new_dir: bool,
@@ -57,7 +59,7 @@ impl FileChange {
 pub struct Watch {
     groups: Vec<Group>,
     /// A directory of each file system, by its id.
-    roots: HashMap<FsId, File>,
+    roots: HashMap<FsId, Arc<File>>,
     /// Changes of protected files by others, so far.
     pub changes: Vec<FileChange>,
     /// So many more of them.
@@ -82,14 +84,13 @@ impl Watch {
     /// Opens what is needed, before anything is held.
     pub fn prepare(places: &[Places]) -> Watch {
         let mut watch = Watch::default();
-        for dir in places.iter().flat_map(|p| &p.dirs) {
+        for (dir, file) in places.iter().flat_map(|p| p.dirs.iter().zip(&p.files)) {
             // What a directory's handle means must be found out, or a change has no place: that
             // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
-            match File::open(dir).and_then(|file| Ok((fanotify::fsid(&file)?, file))) {
-                Ok((id, file)) => match fanotify::resolves_handles(&file, dir) {
-                    Ok(()) => drop(watch.roots.entry(id).or_insert(file)),
-                    Err(e) => drop(watch.nameless.insert(dir.clone(), e.to_string())),
-                },
+            let resolved =
+                fanotify::fsid(file).and_then(|id| fanotify::resolves_handles(file).map(|()| id));
+            match resolved {
+                Ok(id) => drop(watch.roots.entry(id).or_insert_with(|| file.clone())),
                 Err(e) => drop(watch.nameless.insert(dir.clone(), e.to_string())),
             }
         }
@@ -98,20 +99,19 @@ impl Watch {
 
     /// From now on every change is seen. The barrier is up.
     pub fn arm(&mut self, places: &[Places]) {
-        let mut dirs: Vec<&PathBuf> = places.iter().flat_map(|p| &p.dirs).collect();
-        dirs.sort();
-        dirs.dedup();
+        let dirs = places.iter().flat_map(|p| p.dirs.iter().zip(&p.files));
+        let dirs: BTreeMap<&PathBuf, &Arc<File>> = dirs.collect();
         let (mut names, mut contents) = (None, None);
-        for dir in dirs {
+        for (dir, file) in dirs {
             let why = match self.nameless.get(dir) {
                 Some(why) => why.clone(),
-                None => match add(&mut names, Scope::FileSystem, dir) {
+                None => match add(&mut names, Scope::FileSystem, file) {
                     Ok(()) => continue,
                     Err(e) => e.to_string(),
                 },
             };
-            let shown = dir.display().to_string();
-            self.blind.push(match add(&mut contents, Scope::Mount, dir) {
+            let shown = ForeignText::of_path(dir);
+            self.blind.push(match add(&mut contents, Scope::Mount, file) {
                 Ok(()) => Cause::OnlyMountWatched(shown, why),
                 Err(e) => Cause::NotWatched(shown, e.to_string()),
             });
@@ -130,14 +130,15 @@ impl Watch {
         self.groups.iter().map(Group::fd).collect()
     }
 
-    /// Takes what was seen so far. `own`: is this a process of the command? `holds`: is this path
-    /// protected? (What lies elsewhere on the file system is let go at once.)
-    pub fn take(&mut self, own: impl Fn(i32) -> bool, holds: impl Fn(&Path) -> bool) {
+    /// Takes what was seen so far of protected files. `own`: is this a process of the command?
+    /// `judged`: is this file protected from this process? What is changed elsewhere on the disk, by
+    /// whatever user, takes no place from it.
+    pub fn take(&mut self, own: impl Fn(i32) -> bool, judged: impl Fn(i32, &Path) -> bool) {
         let until = clock::now_ns() + READS_NS;
         // A directory that is gone has left an event where it was, in the queue already:
         // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
-            if !self.take_once(&own, &holds, until) {
+            if !self.take_once(&own, &judged, until) {
                 break;
             }
         }
@@ -147,7 +148,7 @@ impl Watch {
     fn take_once(
         &mut self,
         own: &impl Fn(i32) -> bool,
-        holds: &impl Fn(&Path) -> bool,
+        judged: &impl Fn(i32, &Path) -> bool,
         until: u64,
     ) -> bool {
         let mut stale = false;
@@ -164,7 +165,7 @@ impl Watch {
                     }
                 }
                 for event in events {
-                    stale |= self.take_event(event, own, holds);
+                    stale |= self.take_event(event, own, judged);
                 }
                 if clock::now_ns() >= until {
                     self.unseen(Cause::TooManyChanges);
@@ -180,7 +181,7 @@ impl Watch {
         &mut self,
         event: Event,
         own: &impl Fn(i32) -> bool,
-        holds: &impl Fn(&Path) -> bool,
+        judged: &impl Fn(i32, &Path) -> bool,
     ) -> bool {
         let (pid, place, new_dir, content) = match event {
             Event::Overflow => {
@@ -194,7 +195,7 @@ impl Watch {
             Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
         };
         match self.path(place) {
-            Ok(path) if !holds(&path) || content && is_special(&path) => {}
+            Ok(path) if !judged(pid, &path) || content && is_special(&path) => {}
             Ok(path) if !own(pid) => self.add(pid, path, new_dir),
             Ok(_) => {}
             Err(NoPath::DirectoryRemoved) => return true,
@@ -240,7 +241,7 @@ impl Watch {
 }
 
 /// Adds a directory to a group, which is made if it is not there.
-fn add(group: &mut Option<Group>, scope: Scope, dir: &Path) -> io::Result<()> {
+fn add(group: &mut Option<Group>, scope: Scope, dir: &File) -> io::Result<()> {
     let group = match group {
         Some(group) => group,
         None => group.insert(Group::new(scope)?),

@@ -43,6 +43,7 @@ impl Freeze {
             })?;
         let listed_at = clock::now_ns();
         let evidence = Evidence::gather(&mut session, &options.evidence);
+        session.protected = evidence.protected();
         Ok(Freeze {
             options,
             session,
@@ -61,7 +62,11 @@ impl Freeze {
     pub fn begin(&mut self) -> DrainEnd {
         let Options { limit_ns, drain_ns, retries, .. } = self.options;
         loop {
-            self.evidence.before_closing();
+            let signals = &self.session.signals;
+            self.evidence.before_closing(&|| signals.received().is_some());
+            if self.is_interrupted() {
+                return self.interrupted();
+            }
             if !self.session.cool_down(limit_ns) {
                 return self.interrupted();
             }
@@ -74,7 +79,9 @@ impl Freeze {
             self.drains = drains;
             if ended == DrainEnd::Drained {
                 let deadline = self.deadline();
-                self.evidence.drained(&mut self.session, deadline);
+                let unexplained: Vec<_> =
+                    self.drains.iter().map(|drain| drain.unexplained.clone()).collect();
+                self.evidence.drained(&mut self.session, &unexplained, deadline);
                 return ended;
             }
             if ended != DrainEnd::NotDrained || self.attempts > retries {
@@ -137,10 +144,21 @@ impl Freeze {
 
     /// Lowers the barriers and judges.
     pub fn thaw(&mut self) -> Vec<Thawed> {
-        let deadline = self.deadline();
-        self.evidence.before_opening(&self.session, deadline);
+        if !self.is_interrupted() {
+            self.evidence.before_opening();
+        }
+        if self.is_interrupted() {
+            let opened = self.session.open_unjudged();
+            self.session.signals.in_hand();
+            return opened;
+        }
         let thawed = self.session.thaw(&mut self.drains);
         self.evidence.after(&mut self.session);
         thawed
+    }
+
+    /// Has a signal come that ends this freeze?
+    pub fn is_interrupted(&self) -> bool {
+        self.session.signals.received().is_some()
     }
 }

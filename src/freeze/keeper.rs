@@ -14,6 +14,7 @@ use crate::freeze::token::Token;
 use crate::linux::clock;
 use crate::linux::fork;
 use crate::linux::poll::wait_readable;
+use crate::linux::signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 use crate::outcome::record::Record;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -85,13 +87,20 @@ pub fn start(options: Options) -> Result<Started> {
     })
 }
 
-fn tell(mut link: impl Write, answer: &Started) -> bool {
+fn tell(mut link: &UnixStream, answer: &Started) -> bool {
     let text = serde_json::to_vec(answer).unwrap_or_default();
-    link.write_all(&text).is_ok()
+    let told = link.write_all(&text).is_ok();
+    // The end of it, also where another descriptor of the link is watched.
+    let _ = link.shutdown(Shutdown::Both);
+    told
 }
 
 /// The keeper's life.
 fn keep(options: Options, link: UnixStream) {
+    // Until the token is out, the command that asked for it is all that this is for.
+    if let Ok(caller) = link.try_clone() {
+        signals::end_with_caller(caller.into());
+    }
     let Some((mut freeze, listener)) = prepare(options, &link) else { return };
     let dir = freeze.session.gates[0].dir.clone();
     let ended = freeze.begin();
@@ -104,7 +113,7 @@ fn keep(options: Options, link: UnixStream) {
         };
         let record = freeze.record_all(verdict, None);
         syslog::freeze(&record);
-        tell(link, &Started::Not(Box::new(record)));
+        tell(&link, &Started::Not(Box::new(record)));
         return;
     }
     let token = Token {
@@ -113,7 +122,8 @@ fn keep(options: Options, link: UnixStream) {
         nonce: Token::fresh_nonce(),
     };
     let frozen = Started::Frozen { token: token.to_string(), notes: freeze.notes.clone() };
-    if !tell(link, &frozen) {
+    freeze.session.signals.caller_is_served();
+    if freeze.is_interrupted() || !tell(&link, &frozen) {
         // No command is left that could ever thaw: hold nothing up for that.
         freeze.thaw();
         let _ = fs::remove_file(socket_path(&dir));
@@ -161,12 +171,13 @@ fn prepare(options: Options, link: &UnixStream) -> Option<(Freeze, UnixListener)
 /// Thaws, leaves word, and answers the caller.
 fn hand_over(mut freeze: Freeze, dir: &Path, token: &Token, caller: Option<UnixStream>) {
     let thawed = freeze.thaw();
-    let _ = fs::remove_file(socket_path(dir));
     let mut record = freeze.record(&thawed, None);
     record.token = Some(token.to_string());
     let mut last = Last { token: token.to_string(), record, told: caller.is_some() };
-    // Before the answer: a caller that has it may come again at once.
+    // Before the answer: a caller that has it may come again at once. Before the socket goes: a
+    // thaw that finds neither would call the token unknown.
     last::write(dir, &last);
+    let _ = fs::remove_file(socket_path(dir));
     if let Some(mut stream) = caller {
         let text = serde_json::to_vec(&last.record).unwrap_or_default();
         if stream.write_all(&text).is_err() {
@@ -202,8 +213,8 @@ fn wait_for_thaw(
         if now >= deadline || freeze.session.signals.received().is_some() {
             return None;
         }
-        let more = freeze.evidence.meanwhile(&freeze.session);
-        let ms = if more { 0 } else { ((deadline - now) / 1_000_000).min(NAP_MS) + 1 };
+        freeze.evidence.meanwhile();
+        let ms = ((deadline - now) / 1_000_000).min(NAP_MS) + 1;
         let mut fds = vec![listener.as_fd(), freeze.session.signals.fd()];
         fds.extend(freeze.evidence.fds());
         wait_readable(&fds, ms);

@@ -21,7 +21,9 @@ use std::sync::atomic::Ordering::Relaxed;
 impl Freeze {
     /// The record of a freeze that was thawed.
     pub fn record(&self, thawed: &[Thawed], command: Option<CommandRecord>) -> Record {
+        let interrupted = self.is_interrupted();
         let verdict = |at: usize| match thawed.get(at).map(|t| t.held) {
+            _ if interrupted => Verdict::Interrupted,
             Some(Ok(())) => self.evidence.verdict(at, Barrier::Held),
             Some(Err(Broken::Moved)) => self.evidence.verdict(at, Barrier::Moved),
             Some(Err(Broken::Expired)) => self.evidence.verdict(at, Barrier::Expired),
@@ -86,6 +88,7 @@ impl Freeze {
         if let Some(drain) = drain {
             ledger.note_all(self.held_with_locks(at, drain));
             ledger.note_all(drain.dotlocks.iter().cloned());
+            ledger.note_all(drain.unexplained.iter().cloned());
         }
         let findings = ledger.findings().to_vec();
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);

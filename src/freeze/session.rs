@@ -1,19 +1,24 @@
 //! Opens what a freeze needs, in the order in which it may be needed.
 
+use crate::census::belonging::Service;
 use crate::census::list::Census;
 use crate::census::member::Member;
-use crate::drive::cooldown;
 use crate::drive::session::Session;
+use crate::drive::{barrier, cooldown};
+use crate::evidence::coverage;
 use crate::gatedir::Gate;
-use crate::gatedir::in_force;
+use crate::gatedir::{self, in_force};
 use crate::linux::clock;
 use crate::linux::helper::own_page;
 use crate::linux::helper::owner::Helper;
+use crate::linux::helper::protocol::PageId;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
+use gate::layout::LAYOUT;
+use std::collections::HashSet;
 
 /// So many processes are named in a message.
 const NAMED: usize = 5;
@@ -34,11 +39,24 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
             )
         })?);
     }
-    let mut helper = Helper::new(pages).map_err(|e| Fault::new(CONFIG, e.to_string()))?;
-    let mut census = Census::new(gates.len());
-    census.users = users.map(|users| users.iter().copied().collect());
+    let others = other_pages(gates);
+    let mut helper = Helper::new(pages, others).map_err(|e| Fault::new(CONFIG, e.to_string()))?;
+    let users: Option<HashSet<u32>> = users.map(|users| users.iter().copied().collect());
+    let euid = nix::unistd::geteuid().as_raw();
+    let service = |gate: &Gate| {
+        let profile = gate.page.get().profile_text();
+        Service::new([euid, gate.owner()], users.as_ref(), profile)
+    };
+    let mut census = Census::new(gates.iter().map(service).collect());
     census.scan(&mut helper);
     Ok((helper, census))
+}
+
+/// The present pages of all other gates: a process that maps one of them is that gate's business.
+fn other_pages(gates: &[Gate]) -> Vec<PageId> {
+    let ours: HashSet<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+    let others = gatedir::names().into_iter().filter(|name| !ours.contains(name.as_str()));
+    others.filter_map(|name| own_page(Gate::open_to_read(&name).ok()?.page.address())).collect()
 }
 
 impl Session {
@@ -55,7 +73,7 @@ impl Session {
         names.dedup();
         let priority = Priority::now();
         priority.raise();
-        let mut signals = Signals::block().map_err(Fault::signals)?;
+        let signals = Signals::block().map_err(Fault::signals)?;
         let mut gates = Vec::new();
         for name in &names {
             let gate = Gate::open(name)?;
@@ -71,6 +89,9 @@ impl Session {
             }
             locked?;
         }
+        let pages: Vec<_> = gates.iter().map(|gate| gate.page.clone()).collect();
+        signals
+            .open_by(Box::new(move || pages.iter().for_each(|page| barrier::give_up(page.get()))));
         let locked_at = clock::now_ns();
         for gate in &gates {
             if cooldown::lower_left_behind(gate.page.get()) {
@@ -89,6 +110,7 @@ impl Session {
             signals,
             priority,
             locked_at,
+            protected: Vec::new(),
         };
         session.require_members()?;
         session.regions_may_be_read()?;
@@ -115,10 +137,35 @@ impl Session {
                 gate.name,
                 gate.page_path().display()
             );
+            let outside = self.census.outside.iter().filter(|(_, (of, _))| *of == at);
+            let outside: Vec<String> = outside
+                .take(NAMED)
+                .map(|(pid, (_, program))| format!("{pid} ({program})"))
+                .collect();
+            if !outside.is_empty() {
+                why += &format!(
+                    ". These map it and do not belong to the service of any of root's or the \
+                     system's accounts: {}; --users names whose they are",
+                    outside.join(", ")
+                );
+            }
             if !detached.is_empty() {
                 why += &format!(
                     ". These map a page of it that was replaced since: {}; restart them",
                     detached.join(", ")
+                );
+            }
+            let profile = gate.page.get().profile_text();
+            let others: Vec<String> = coverage::other_layouts(&self.census, at, profile)
+                .into_iter()
+                .take(NAMED)
+                .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
+                .collect();
+            if !others.is_empty() {
+                why += &format!(
+                    ". These run another version's library, which does not hear this gate \
+                     (layout {LAYOUT:08x}): {}; restart them",
+                    others.join(", ")
                 );
             }
             let denied = self.census.unseen.values().filter(|why| why.is_for_want_of_rights());

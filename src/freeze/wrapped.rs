@@ -104,10 +104,12 @@ pub fn wait(
     evidence: &mut Evidence,
 ) -> Result<End> {
     let handle = pidfd_open(child.id() as i32).ok();
+    session.signals.stop_with_us(child.id() as i32);
     let mut late = false;
     loop {
         let failed = |e| Fault::io("cannot wait for the command", &e);
         if let Some(status) = child.try_wait().map_err(failed)? {
+            session.signals.stop_with_us(0);
             return Ok(End::Exited(status));
         }
         if let Some(signal) = session.signals.received() {
@@ -121,12 +123,12 @@ pub fn wait(
             }
         }
         let left_ms = if late { LATE_LOOK_MS } else { (deadline - now) / 1_000_000 + 1 };
-        let more = evidence.meanwhile(session);
+        evidence.meanwhile();
         let mut fds = vec![session.signals.fd()];
         fds.extend(evidence.fds());
         fds.extend(handle.as_ref().map(|fd| fd.as_fd()));
         let most = if handle.is_some() { LOOK_MS } else { BLIND_LOOK_MS };
-        wait_readable(&fds, if more { 0 } else { left_ms.min(most) });
+        wait_readable(&fds, left_ms.min(most));
     }
 }
 

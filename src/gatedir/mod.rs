@@ -9,6 +9,7 @@
 //! | [`dir`] | where gates live, their names, and what is not safe there |
 //! | [`open`] | opens a gate |
 //! | [`page`] | its control page: makes it, maps it |
+//! | [`other_layout`] | a page that another version made: what maps it, what to do |
 //! | [`lock`] | the freeze lock |
 //! | [`boot`] | this boot's id |
 //! | [`profile`], [`in_force`] | the profile's file; whether that is what the page says |
@@ -19,6 +20,7 @@ mod dir;
 pub mod in_force;
 mod lock;
 mod open;
+pub mod other_layout;
 mod page;
 mod profile;
 pub mod stats;

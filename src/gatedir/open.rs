@@ -9,6 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One gate, opened.
 #[derive(Debug)]
@@ -18,10 +19,11 @@ pub struct Gate {
     /// Its directory.
     pub dir: PathBuf,
     /// Its control page.
-    pub page: MappedPage,
+    pub page: Arc<MappedPage>,
     lock: Option<FreezeLock>,
     /// Device and inode of the page's file.
     file: (u64, u64),
+    owner: u32,
 }
 
 impl Gate {
@@ -65,7 +67,15 @@ impl Gate {
             ));
         }
         let page = MappedPage::map(&file, &path, writable)?;
-        Ok(Gate { name: name.into(), dir, page, lock: None, file: (meta.dev(), meta.ino()) })
+        let page = Arc::new(page);
+        Ok(Gate {
+            name: name.into(),
+            dir,
+            page,
+            lock: None,
+            file: (meta.dev(), meta.ino()),
+            owner: meta.uid(),
+        })
     }
 
     /// Opens a gate, making it first if it is not there.
@@ -89,6 +99,11 @@ impl Gate {
     pub fn lock(&mut self, wait_ns: u64, interrupted: impl FnMut() -> bool) -> Result<()> {
         self.lock = Some(FreezeLock::take(&self.name, &self.dir, wait_ns, interrupted)?);
         Ok(())
+    }
+
+    /// The user that made the page.
+    pub fn owner(&self) -> u32 {
+        self.owner
     }
 
     /// Where its control page lies.

@@ -2,9 +2,12 @@
 
 use super::boot;
 use super::dir::{PAGE, not_safe};
+use super::other_layout;
 use crate::linux::mapping::Mapping;
 use crate::outcome::fault::{CONFIG, Fault, Result};
-use gate::control::{BadPage, ControlPage, MAGIC, PROFILE_MAX, SIZE, VERSION};
+use gate::check::BadPage;
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, SIZE};
+use gate::layout::LAYOUT;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -24,11 +27,7 @@ impl MappedPage {
         let page = MappedPage(mapping.map_err(|e| Fault::io(path.display(), &e))?);
         page.get().check(&boot::id()?).map_err(|bad| match bad {
             BadPage::Magic => not_safe(path, "is not a control page", "Remove it."),
-            BadPage::Version => not_safe(
-                path,
-                "was made by another version of writegate",
-                "Remove it and restart the service.",
-            ),
+            BadPage::Layout(layout) => other_layout::fault(path, layout),
             BadPage::Boot => not_safe(
                 path,
                 "was made in another boot of this machine",
@@ -40,7 +39,7 @@ impl MappedPage {
 
     /// The page.
     pub fn get(&self) -> &ControlPage {
-        self.0.view(0)
+        self.0.foreign().at(0).expect("a mapping of SIZE bytes holds a page")
     }
 
     /// Where it is mapped, to find it in `/proc/self/maps`.
@@ -60,7 +59,7 @@ pub fn create(dir: &Path, profile: &str) -> Result<()> {
     let mut bytes = vec![0u8; SIZE];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(std::mem::offset_of!(ControlPage, magic), &MAGIC.to_ne_bytes());
-    put(std::mem::offset_of!(ControlPage, version), &VERSION.to_ne_bytes());
+    put(std::mem::offset_of!(ControlPage, layout), &LAYOUT.to_ne_bytes());
     put(std::mem::offset_of!(ControlPage, size), &(SIZE as u32).to_ne_bytes());
     put(std::mem::offset_of!(ControlPage, boot_id), &boot::id()?);
     let len = (profile.len() as u32).to_ne_bytes();

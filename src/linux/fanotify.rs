@@ -2,14 +2,13 @@
 //! by its directory's handle.)
 #![allow(unsafe_code)]
 
-use crate::linux::file::c_path;
 use libc::fanotify_event_metadata as Metadata;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is told of a whole file system: changes to contents, names and metadata.
 const NAMES: u64 = libc::FAN_MODIFY
@@ -104,16 +103,15 @@ impl Group {
     }
 
     /// From now on it is told of what this directory lies on.
-    pub fn add(&self, dir: &Path) -> io::Result<()> {
+    pub fn add(&self, dir: &File) -> io::Result<()> {
         let (what, mask) = match self.scope {
             Scope::FileSystem => (libc::FAN_MARK_FILESYSTEM, NAMES),
             Scope::Mount => (libc::FAN_MARK_MOUNT, CONTENTS),
         };
-        let (path, flags) = (c_path(dir), libc::FAN_MARK_ADD | what);
-        // SAFETY: `path` ends with a NUL; all else are numbers.
-        let done = unsafe {
-            libc::fanotify_mark(self.file.as_raw_fd(), flags, mask, libc::AT_FDCWD, path.as_ptr())
-        };
+        let (group, flags) = (self.file.as_raw_fd(), libc::FAN_MARK_ADD | what);
+        // SAFETY: numbers; without a path the descriptor itself is meant.
+        let done =
+            unsafe { libc::fanotify_mark(group, flags, mask, dir.as_raw_fd(), std::ptr::null()) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
@@ -225,28 +223,28 @@ pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
 }
 
 /// Can a directory be found by its handle, here and by us? Tried with this one.
-pub fn resolves_handles(root: &File, dir: &Path) -> io::Result<()> {
+pub fn resolves_handles(dir: &File) -> io::Result<()> {
     // A struct file_handle: bytes (4), type (4), handle.
     const ROOM: usize = 128;
     let mut handle = [0u8; 8 + ROOM];
     handle[..4].copy_from_slice(&(ROOM as u32).to_ne_bytes());
-    let (path, mut mount) = (c_path(dir), 0i32);
-    // SAFETY: `path` ends with a NUL; `handle` has room for as many bytes as its first number says,
-    // and `mount` is one int for the kernel to fill.
+    let mut mount = 0i32;
+    // SAFETY: the path is empty and ends with a NUL; `handle` has room for as many bytes as its first
+    // number says, and `mount` is one int for the kernel to fill.
     let done = unsafe {
         libc::syscall(
             libc::SYS_name_to_handle_at,
-            libc::AT_FDCWD,
-            path.as_ptr(),
+            dir.as_raw_fd(),
+            c"".as_ptr(),
             handle.as_mut_ptr(),
             &mut mount,
-            0,
+            libc::AT_EMPTY_PATH,
         )
     };
     if done != 0 {
         return Err(io::Error::last_os_error());
     }
-    match directory(root, &handle) {
+    match directory(dir, &handle) {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::PermissionDenied.into()),
     }

@@ -3,6 +3,8 @@
 //! A look that failed is no absence: `/proc` answers ENOENT for what hidepid hides, EMFILE for want
 //! of descriptors. Only a proof makes a process gone.
 
+use serde::{Deserialize, Serialize};
+
 /// What came of a look.
 #[must_use]
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +36,7 @@ pub enum Proof {
 }
 
 /// Why something could not be looked at.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum WhyNot {
     /// The kernel said so.
     Errno(i32),
@@ -44,6 +46,8 @@ pub enum WhyNot {
     Hangs,
     /// It did not stand still for two looks.
     Changing,
+    /// There is more of it than is looked at in time.
+    TooMuch,
 }
 
 impl WhyNot {
@@ -67,6 +71,7 @@ impl std::fmt::Display for WhyNot {
                 f.write_str("the look hangs in the kernel: a dead disk or network mount?")
             }
             WhyNot::Changing => f.write_str("it did not stand still"),
+            WhyNot::TooMuch => f.write_str("there is more of it than is looked at in time"),
         }
     }
 }

@@ -1,25 +1,9 @@
-//! Shared memory: a mapping, and safe views of what lies in it.
+//! Shared memory: a mapping, to be read as memory that another process writes.
 #![allow(unsafe_code)]
 
-use gate::control::ControlPage;
-use gate::region::{Header, Slot};
+use gate::abi::Foreign;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-
-/// May lie in memory that other processes write.
-///
-/// # Safety
-/// Any bits are a valid value, and all that is ever stored to it after it was made is
-/// stored through atomics.
-pub unsafe trait Shared {}
-
-// SAFETY: all its fields are atomic integers (`LockEntry` consists of them too).
-unsafe impl Shared for Header {}
-// SAFETY: all its fields are atomic integers.
-unsafe impl Shared for Slot {}
-// SAFETY: integers and bytes, for which any bits are valid. Those that are not atomic (boot id,
-// profile) are written before the file has its name, and never again.
-unsafe impl Shared for ControlPage {}
 
 /// A mapping of a whole file, unmapped when dropped.
 #[derive(Debug)]
@@ -29,7 +13,7 @@ pub struct Mapping {
     writable: bool,
 }
 
-// SAFETY: the memory belongs to no thread; all that is handed out of it to share is atomic, and
+// SAFETY: the memory belongs to no thread; all that is handed out of it to share is `Foreign`, and
 // `bytes_mut` wants the mapping for itself.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
@@ -45,6 +29,18 @@ impl Mapping {
     /// those map their control page shared. It shows what is stored later, too.
     pub fn to_look_at(file: impl AsFd, len: usize) -> io::Result<Mapping> {
         Mapping::with(file, len, false, libc::MAP_PRIVATE)
+    }
+
+    /// Shared memory without a file.
+    pub fn anonymous(len: usize) -> io::Result<Mapping> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: without MAP_FIXED the kernel puts it where nothing is yet.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Mapping { start: start.cast(), len, writable: true })
     }
 
     fn with(file: impl AsFd, len: usize, writable: bool, flags: i32) -> io::Result<Mapping> {
@@ -63,20 +59,12 @@ impl Mapping {
         self.start as u64
     }
 
-    /// What lies `offset` bytes from the beginning.
-    pub fn view<T: Shared>(&self, offset: usize) -> &T {
-        &self.slice(offset, 1)[0]
-    }
-
-    /// So many of them, one behind the other, from `offset` on.
-    pub fn slice<T: Shared>(&self, offset: usize, count: usize) -> &[T] {
-        let end = size_of::<T>().checked_mul(count).and_then(|len| len.checked_add(offset));
-        assert!(end.is_some_and(|end| end <= self.len), "a view beyond its mapping");
-        assert!((self.start as usize + offset).is_multiple_of(align_of::<T>()), "a view askew");
-        // SAFETY: `count` values lie within the mapping and are aligned (asserted above), it lives
-        // as long as `self`, and `Shared` says that any bits are valid and that what other
-        // processes store there is stored through atomics.
-        unsafe { std::slice::from_raw_parts(self.start.add(offset).cast::<T>(), count) }
+    /// To read, where another process writes.
+    pub fn foreign(&self) -> Foreign<'_> {
+        // SAFETY: `len` bytes from `start` stay mapped and readable until `self` is dropped, and
+        // `bytes_mut`, the one plain reference that this process writes through, wants `self` for
+        // itself.
+        unsafe { Foreign::new(self.start, self.len) }
     }
 
     /// Its bytes, to be written by the kernel; none if it was mapped to be read.
@@ -98,18 +86,18 @@ impl Drop for Mapping {
 mod tests {
     use super::*;
     use crate::linux::foreign;
+    use gate::region::Slot;
 
     #[test]
-    fn a_view_ends_where_its_mapping_does() {
+    fn what_the_kernel_writes_is_read_and_nothing_beyond_the_end() {
         let file = foreign::anonymous_file(8192).unwrap();
         let mut map = Mapping::new(&file, 8192, true).unwrap();
         map.bytes_mut().unwrap()[4096 + 16] = 7;
-        let slots = map.slice::<Slot>(4096, 64);
+        let slots = map.foreign().some::<Slot>(4096, 64, 64);
         assert_eq!((slots.len(), slots[0].tid.load(std::sync::atomic::Ordering::Relaxed)), (64, 7));
-        let beyond = std::panic::AssertUnwindSafe(|| map.slice::<Slot>(4096, 65).len());
-        assert!(std::panic::catch_unwind(beyond).is_err());
-        let askew = std::panic::AssertUnwindSafe(|| map.slice::<Slot>(8, 1).len());
-        assert!(std::panic::catch_unwind(askew).is_err());
+        assert_eq!(map.foreign().some::<Slot>(4096, 65, 65).len(), 0);
+        assert!(map.foreign().at::<Slot>(8192 - 64).is_some());
+        assert!(map.foreign().at::<Slot>(8192 - 63).is_none());
         assert!(Mapping::new(&file, 8192, false).unwrap().bytes_mut().is_none());
     }
 }

@@ -4,18 +4,20 @@
 //! | module | asked for |
 //! |---|---|
 //! | [`clock`] | time, and sleep |
-//! | [`mapping`] | shared memory, and safe views of it |
+//! | [`mapping`] | shared memory, to be read where another process writes |
 //! | [`look`] | what may come of a look: a look that failed is no absence |
 //! | [`descriptors`] | how many files may be open |
 //! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
 //! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
+//! | [`library`] | the layout that a process's library speaks |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
 //! | [`standard_streams`] | whether stdout and stderr were there when we were started |
 //! | [`terminal`] | the window's size |
-//! | [`signals`] | the signals that end a freeze, as a descriptor |
+//! | [`signals`], [`ending`] | the thread that takes the signals that end a freeze; which these are |
 //! | [`fork`] | children of our own |
+//! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
 //! | [`procfs`] | `/proc` |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
@@ -23,12 +25,15 @@
 pub mod bounded_child;
 pub mod clock;
 pub mod descriptors;
+pub mod directory;
+pub mod ending;
 pub mod fanotify;
 pub mod file;
 pub mod foreign;
 pub mod fork;
 pub mod futex;
 pub mod helper;
+pub mod library;
 pub mod look;
 pub mod mapping;
 pub mod membarrier;

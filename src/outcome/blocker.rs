@@ -1,5 +1,6 @@
 //! A process that keeps a gate from draining, or waits, as messages and records show it.
 
+use crate::foreign_text::ForeignText;
 use serde::{Deserialize, Serialize};
 
 /// What a blocker does.
@@ -43,7 +44,7 @@ pub struct Blocker {
     /// Process.
     pub pid: i32,
     /// Its program, as the kernel names it.
-    pub program: String,
+    pub program: ForeignText,
     /// Effective user.
     pub uid: Option<u32>,
     /// What it does.
@@ -51,7 +52,7 @@ pub struct Blocker {
     /// The call it is in, if it is in one.
     pub call: Option<String>,
     /// The file of that call, or the lock that keeps its section open.
-    pub path: Option<String>,
+    pub path: Option<ForeignText>,
     /// Why it counts.
     pub why: String,
     /// How long, ms.

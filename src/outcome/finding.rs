@@ -1,8 +1,13 @@
 //! The table of causes: everything that may be found for or against a snapshot, what it means,
 //! and the sentence that says so. Decisions are made by the cause, never by the sentence.
+//!
+//! Longer than other files: a line per cause, and one table for all of them.
 
+use crate::foreign_text::ForeignText;
+use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use crate::outcome::facts::{Coverage, Watched};
+use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
 
 /// What a finding means.
@@ -19,14 +24,15 @@ pub enum FindingKind {
     NotSeen,
     /// Changes cannot be watched for here, or not all: for lack of kernel or rights.
     NotWatched,
-    /// A process maps the gate's page and is not waited for: it counts for nothing.
-    Outsider,
     /// A process was held while it owned a lock: other programs could see that.
     HeldWithLock,
     /// A process owned a dotlock while the snapshot was taken.
     Dotlock,
     /// A process died inside a section, before or during the freeze.
     DiedInSection,
+    /// A process that maps the gate's page, or could not be looked at, and does not belong to its
+    /// service: it counts for nothing.
+    Outsider,
 }
 
 impl FindingKind {
@@ -57,6 +63,8 @@ pub enum Cause {
     OpenForWriting,
     /// A process maps a page of the gate that was replaced.
     OldPage,
+    /// A process of the service, or that asks for the gate, runs a library of this other layout.
+    OtherLayout(LibraryLayout),
     /// The gate's page was replaced during the freeze.
     PageReplaced,
     /// An ungated process of the service holds a write lock on this file.
@@ -71,18 +79,26 @@ pub enum Cause {
     IoUring,
     /// A gated process's table of locks was full once.
     LocksOverflowed,
-    /// The kernel knows a lock that the region does not.
-    UnlistedLock,
+    /// The kernel shows a lock that guards writing, and no process that holds it.
+    NobodysLock,
     /// `--sync` failed.
     SyncFailed(String),
-    /// A member that is of none of `--users`.
+    /// Maps the page, and is of none of `--users`.
     NotOfUsers,
+    /// Maps the page, and does not belong to the service.
+    Outside,
+    /// So many more of these.
+    MoreOutside(usize),
+    /// This of a process that does not belong to the service could not be looked at.
+    OutsideNotSeen(Subject, WhyNot),
+    /// A directory that is named as protected and could not be looked at, for this reason.
+    NoDirectory(ForeignText, String),
     /// No protected directory is known.
     NoDirectories,
     /// Only a mount could be watched, for this reason.
-    OnlyMountWatched(String, String),
+    OnlyMountWatched(ForeignText, String),
     /// A directory could not be watched, for this reason.
-    NotWatched(String, String),
+    NotWatched(ForeignText, String),
     /// More changes than could be looked at.
     TooManyChanges,
     /// The kernel lost events.
@@ -91,10 +107,6 @@ pub enum Cause {
     ChangedWithoutPath(i32),
     /// So many further changes were seen and are not put down one by one.
     MoreChanges(u64),
-    /// A directory that is named as protected could not be looked at, for this reason.
-    NoDirectory(String, String),
-    /// The locks of so many processes were not compared.
-    LocksNotCompared(usize),
     /// This could not be looked at.
     NotSeen(Subject, WhyNot),
     /// A process was held while it owned so many locks.
@@ -116,8 +128,6 @@ pub enum Subject {
     Environment,
     /// The kernel's list of locks.
     AllLocks,
-    /// The locks of a process.
-    Locks,
     /// The descriptors of a process.
     Descriptors,
     /// What was told of changes.
@@ -131,7 +141,6 @@ impl Subject {
             Subject::Process => "its mappings",
             Subject::Environment => "its environment",
             Subject::AllLocks => "the kernel's list of locks",
-            Subject::Locks => "its locks",
             Subject::Descriptors => "its open files",
             Subject::Watch => "what the kernel tells of changes",
         }
@@ -169,6 +178,7 @@ impl Cause {
             Cause::Changed | Cause::Passed(_) | Cause::MoreChanges(_) => FindingKind::Escape,
             Cause::OpenForWriting
             | Cause::OldPage
+            | Cause::OtherLayout(_)
             | Cause::PageReplaced
             | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
@@ -176,9 +186,7 @@ impl Cause {
             | Cause::Aio
             | Cause::IoUring
             | Cause::LocksOverflowed
-            | Cause::UnlistedLock
             | Cause::SyncFailed(_) => FindingKind::Uncovered,
-            Cause::NotOfUsers => FindingKind::Outsider,
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
             | Cause::NoDirectory(..)
@@ -186,8 +194,12 @@ impl Cause {
             Cause::TooManyChanges
             | Cause::QueueOverflowed
             | Cause::ChangedWithoutPath(_)
-            | Cause::LocksNotCompared(_)
+            | Cause::NobodysLock
             | Cause::NotSeen(..) => FindingKind::NotSeen,
+            Cause::NotOfUsers
+            | Cause::Outside
+            | Cause::MoreOutside(_)
+            | Cause::OutsideNotSeen(..) => FindingKind::Outsider,
             Cause::HeldWithLocks(_) => FindingKind::HeldWithLock,
             Cause::Dotlock => FindingKind::Dotlock,
             Cause::DiedInSection => FindingKind::DiedInSection,
@@ -198,10 +210,10 @@ impl Cause {
     pub fn is_about_locks(&self) -> bool {
         matches!(
             self,
-            Cause::UnlistedLock
+            Cause::NobodysLock
                 | Cause::LocksOverflowed
-                | Cause::LocksNotCompared(_)
                 | Cause::LockedUngated(_)
+                | Cause::NotSeen(Subject::AllLocks, _)
         )
     }
 
@@ -214,6 +226,7 @@ impl Cause {
                 | Cause::Aio
                 | Cause::IoUring
                 | Cause::LocksOverflowed
+                | Cause::NobodysLock
         )
     }
 
@@ -236,7 +249,8 @@ impl Cause {
     pub fn leaves_covered(&self) -> Coverage {
         let process = matches!(
             self,
-            Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
+            Cause::NobodysLock
+                | Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
         );
         match self.kind() {
             FindingKind::Uncovered | FindingKind::UngatedWriter => Coverage::Partial,
@@ -259,9 +273,13 @@ impl Cause {
             Cause::Aio => "aio",
             Cause::IoUring => "io_uring",
             Cause::LocksOverflowed => "locks-unknown",
-            Cause::UnlistedLock => "unlisted-lock",
+            Cause::OtherLayout(_) => "other-layout",
+            Cause::NobodysLock => "nobodys-lock",
             Cause::SyncFailed(_) => "sync-failed",
             Cause::NotOfUsers => "not-of-users",
+            Cause::Outside => "outside",
+            Cause::MoreOutside(_) => "more-outside",
+            Cause::OutsideNotSeen(..) => "outside-not-seen",
             Cause::NoDirectories => "no-directories",
             Cause::OnlyMountWatched(..) => "contents-only",
             Cause::NotWatched(..) => "not-watched",
@@ -270,7 +288,6 @@ impl Cause {
             Cause::ChangedWithoutPath(_) => "changed-without-path",
             Cause::MoreChanges(_) => "more-changes",
             Cause::NoDirectory(..) => "no-directory",
-            Cause::LocksNotCompared(_) => "locks-not-compared",
             Cause::NotSeen(..) => "not-seen",
             Cause::HeldWithLocks(_) => "held-with-locks",
             Cause::Dotlock => "dotlock",
@@ -289,6 +306,13 @@ impl Cause {
                      what it changes under it may be half-done"
                 );
             }
+            Cause::OtherLayout(layout) => {
+                return format!(
+                    "runs another version's library ({}; this gate has layout {LAYOUT:08x}), \
+                     which does not hear this gate: restart it",
+                    layout.name()
+                );
+            }
             Cause::SyncFailed(why) => {
                 return format!("--sync failed, the snapshot may lack data: {why}");
             }
@@ -303,20 +327,29 @@ impl Cause {
             Cause::ChangedWithoutPath(pid) => {
                 return format!("pid {pid} changed a file that has no path");
             }
-            Cause::LocksNotCompared(count) => {
-                return format!("locks of {count} processes: the command was too quick");
-            }
             Cause::NotSeen(subject, why) => {
                 return format!("{} cannot be looked at ({why})", subject.words());
             }
             Cause::MoreChanges(count) => {
                 return format!("{count} further changes of protected files were seen");
             }
+            Cause::HeldWithLocks(count) => {
+                return format!("was held while it owned {count} locks");
+            }
+            Cause::MoreOutside(count) => {
+                return format!("{count} more map the control page from outside of the service");
+            }
             Cause::NoDirectory(dir, why) => {
                 return format!("{dir}: is named as protected and cannot be looked at ({why})");
             }
-            Cause::HeldWithLocks(count) => {
-                return format!("was held while it owned {count} locks");
+            Cause::OutsideNotSeen(subject, why) => {
+                return format!(
+                    "{} cannot be looked at ({why}); it does not belong to the service",
+                    subject.words()
+                );
+            }
+            Cause::Outside => {
+                "maps the control page and does not belong to the service: not waited for"
             }
             Cause::Ungated(claim) => claim.words(),
             Cause::Changed => "changed a protected file while the gate was closed",
@@ -334,7 +367,9 @@ impl Cause {
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",
             Cause::LocksOverflowed => "has held more locks at once than its region can show",
-            Cause::UnlistedLock => "holds a lock that its region does not know of",
+            Cause::NobodysLock => {
+                "a lock that guards writing is held, and by which process cannot be seen"
+            }
             Cause::NotOfUsers => "maps the control page and is of none of --users: not waited for",
             Cause::NoDirectories => {
                 "no protected directory is named (--paths, the profile's `path`, WRITEGATE_PATHS): \
@@ -380,9 +415,9 @@ pub struct Finding {
     /// The process, if there is one.
     pub pid: Option<i32>,
     /// Its program.
-    pub program: Option<String>,
+    pub program: Option<ForeignText>,
     /// The file.
-    pub path: Option<String>,
+    pub path: Option<ForeignText>,
     /// The cause's name for machines ([`Cause::id`]).
     pub cause: String,
     /// In words.
@@ -408,12 +443,12 @@ impl From<Cause> for Finding {
 
 impl Finding {
     /// About a process.
-    pub fn of(cause: Cause, pid: i32, program: Option<String>) -> Finding {
+    pub fn of(cause: Cause, pid: i32, program: Option<ForeignText>) -> Finding {
         Finding { pid: Some(pid), program, ..Finding::from(cause) }
     }
 
     /// About this file too.
-    pub fn at(self, path: impl Into<String>) -> Finding {
+    pub fn at(self, path: impl Into<ForeignText>) -> Finding {
         Finding { path: Some(path.into()), ..self }
     }
 
@@ -450,18 +485,53 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_has_its_row_in_the_documents_and_no_row_is_of_none() {
+        let source = include_str!("finding.rs");
+        let kinds = source.split("pub enum FindingKind {").nth(1).unwrap();
+        let kinds = kinds.split("\n}\n").next().unwrap().lines().filter_map(|line| {
+            line.strip_prefix("    ")?.strip_suffix(',').filter(|name| !name.starts_with('/'))
+        });
+        let kinds: Vec<String> = kinds
+            .map(|name| {
+                let kind: FindingKind = serde_json::from_value(kebab(name).into()).expect(name);
+                serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert!(kinds.len() > 5, "{kinds:?}");
+        let page = include_str!("../../docs/admin/report.md");
+        let table = page.split("| kind of finding |").nth(1).unwrap();
+        let rows = table.split("\n\n").next().unwrap().lines().skip(2);
+        let rows: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        assert_eq!(
+            kinds.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
+            rows.into_iter().collect()
+        );
+    }
+
+    fn kebab(name: &str) -> String {
+        let mut text = String::new();
+        for c in name.chars() {
+            if c.is_uppercase() && !text.is_empty() {
+                text.push('-');
+            }
+            text.extend(c.to_lowercase());
+        }
+        text
+    }
+
+    #[test]
     fn a_sentence_about_a_lock_decides_nothing() {
         let clock = Finding::from(Cause::NotWatched("/srv/lock".into(), "Block device".into()));
         assert!(clock.what.contains("lock") && !clock.is_about_locks());
-        let unlisted = Finding::of(Cause::UnlistedLock, 7, Some("imap".into())).at("/srv/index");
-        assert!(unlisted.is_about_locks());
+        let overflow = Finding::of(Cause::LocksOverflowed, 7, Some("imap".into())).at("/srv/index");
+        assert!(overflow.is_about_locks());
         assert_eq!(
-            unlisted.to_string(),
-            "pid 7 (imap): holds a lock that its region does not know of: /srv/index"
+            overflow.to_string(),
+            "pid 7 (imap): has held more locks at once than its region can show: /srv/index"
         );
         let read: Finding =
-            serde_json::from_str(&serde_json::to_string(&unlisted).unwrap()).unwrap();
-        assert_eq!((read.kind, read.what.as_str()), (FindingKind::Uncovered, &*unlisted.what));
+            serde_json::from_str(&serde_json::to_string(&overflow).unwrap()).unwrap();
+        assert_eq!((read.kind, read.what.as_str()), (FindingKind::Uncovered, &*overflow.what));
         assert!(!read.is_about_locks());
     }
 }

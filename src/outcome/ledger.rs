@@ -1,6 +1,7 @@
 //! What is known of one gate's freeze beside its barrier, and the verdict that follows: a function
 //! of what was noted here and nothing else.
 
+use crate::foreign_text::ForeignText;
 use crate::linux::look::{Look, WhyNot};
 use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::finding::{Cause, Finding, FindingKind, Subject};
@@ -63,7 +64,7 @@ impl Ledger {
     pub fn take<T>(
         &mut self,
         subject: Subject,
-        about: Option<(i32, &str)>,
+        about: Option<(i32, &ForeignText)>,
         look: Look<T>,
     ) -> Option<T> {
         match look {
@@ -77,10 +78,10 @@ impl Ledger {
     }
 
     /// Notes what could not be looked at.
-    pub fn not_seen(&mut self, subject: Subject, about: Option<(i32, &str)>, why: WhyNot) {
+    pub fn not_seen(&mut self, subject: Subject, about: Option<(i32, &ForeignText)>, why: WhyNot) {
         let cause = Cause::NotSeen(subject, why);
         self.note(match about {
-            Some((pid, program)) => Finding::of(cause, pid, Some(program.into())),
+            Some((pid, program)) => Finding::of(cause, pid, Some(program.clone())),
             None => cause.into(),
         });
     }
@@ -150,6 +151,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::library::LibraryLayout;
     use crate::linux::look::Proof;
     use crate::outcome::finding::{Claim, Passage};
 
@@ -169,17 +171,20 @@ mod tests {
             Cause::Aio,
             Cause::IoUring,
             Cause::LocksOverflowed,
-            Cause::UnlistedLock,
+            Cause::OtherLayout(LibraryLayout::Unmarked),
+            Cause::NobodysLock,
             Cause::SyncFailed(text()),
             Cause::NotOfUsers,
+            Cause::Outside,
+            Cause::MoreOutside(1),
+            Cause::OutsideNotSeen(Subject::Process, WhyNot::TooMuch),
             Cause::NoDirectories,
-            Cause::NoDirectory(text(), text()),
-            Cause::OnlyMountWatched(text(), text()),
-            Cause::NotWatched(text(), text()),
+            Cause::NoDirectory(text().into(), text()),
+            Cause::OnlyMountWatched(text().into(), text()),
+            Cause::NotWatched(text().into(), text()),
             Cause::TooManyChanges,
             Cause::QueueOverflowed,
             Cause::ChangedWithoutPath(1),
-            Cause::LocksNotCompared(1),
             Cause::HeldWithLocks(1),
             Cause::Dotlock,
             Cause::DiedInSection,
@@ -189,7 +194,6 @@ mod tests {
             Subject::Process,
             Subject::Environment,
             Subject::AllLocks,
-            Subject::Locks,
             Subject::Descriptors,
             Subject::Watch,
         ];
@@ -272,7 +276,7 @@ mod tests {
         assert_eq!(verdict(Cause::Aio), (V::Ungated, C::Partial, W::Full));
         assert_eq!(verdict(Cause::QueueOverflowed), (V::Unseen, C::Full, W::None));
         assert_eq!(verdict(Cause::NoDirectories), (V::Consistent, C::Full, W::None));
-        let contents = Cause::OnlyMountWatched(String::new(), String::new());
+        let contents = Cause::OnlyMountWatched(String::new().into(), String::new());
         assert_eq!(verdict(contents), (V::Consistent, C::Full, W::Contents));
         let unseen = Cause::NotSeen(Subject::Process, WhyNot::Hangs);
         assert_eq!(verdict(unseen), (V::Unseen, C::Partial, W::Full));
@@ -281,11 +285,14 @@ mod tests {
     #[test]
     fn a_failed_look_is_noted_and_a_gone_process_is_not() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.take(Subject::Locks, None, Look::Seen(7)), Some(7));
-        assert_eq!(ledger.take::<i32>(Subject::Locks, None, Look::Gone(Proof::NoProcess)), None);
+        assert_eq!(ledger.take(Subject::Environment, None, Look::Seen(7)), Some(7));
+        assert_eq!(
+            ledger.take::<i32>(Subject::Environment, None, Look::Gone(Proof::NoProcess)),
+            None
+        );
         assert_eq!(ledger.against(), 0);
         let failed: Look<i32> = Look::NotSeen(WhyNot::Errno(libc::EMFILE));
-        assert_eq!(ledger.take(Subject::Locks, Some((9, "imap")), failed), None);
+        assert_eq!(ledger.take(Subject::Environment, Some((9, &"imap".into())), failed), None);
         assert_eq!((ledger.against(), ledger.findings()[0].pid), (1, Some(9)));
     }
 }

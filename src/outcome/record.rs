@@ -5,6 +5,7 @@
 //! meaning is another number.
 
 use crate::duration::show_ms;
+use crate::foreign_text::{ForeignText, json};
 use crate::linux::clock;
 use crate::outcome::blocker::Blocker;
 use crate::outcome::facts::{Coverage, Watched};
@@ -43,7 +44,7 @@ pub struct Process {
     /// Process id.
     pub pid: i32,
     /// Name.
-    pub program: String,
+    pub program: ForeignText,
     /// Effective user.
     pub uid: Option<u32>,
     /// Ways past the gate that its region admits to (`shared-mapping`, `aio`, ...).
@@ -230,7 +231,7 @@ pub struct Record {
 impl Record {
     /// Writes it as JSON: beside the target, then renamed over it.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
+        let text = json(serde_json::to_string_pretty(self).unwrap_or_default()) + "\n";
         let failed = |e| Fault::io(format!("cannot write the report {}", path.display()), &e);
         // A pipe or a device cannot be renamed over.
         if path.exists() && !path.is_file() {

@@ -4,6 +4,7 @@
 //! gone or hung costs a line there and nothing else, for the verdict stands on stdout
 //! and in the report all the same.
 
+use crate::foreign_text::escape;
 use crate::outcome::fault::Fault;
 use crate::outcome::record::{Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
@@ -57,7 +58,8 @@ fn send(severity: i32, text: &str) {
     if path.is_empty() {
         return;
     }
-    let message = format!("<{}>writegate[{}]: {text}", FACILITY | severity, std::process::id());
+    let (head, us) = (FACILITY | severity, std::process::id());
+    let message = format!("<{head}>writegate[{us}]: {}", escape(text));
     let _ = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.connect(&path)?;

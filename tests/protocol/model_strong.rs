@@ -10,6 +10,7 @@
 
 use gate::drain::{Action, Answer, Drain, Limits, Outcome};
 use gate::entry::{Enclosing, Look, Patience, may_pass};
+use gate::scratch::{Holder, Place, Scratch};
 use gate::summary::Summary;
 use gate::summary::summarize;
 use gate::view::{ProcessView, ThreadView};
@@ -114,8 +115,12 @@ impl Shared {
             settled: false,
             fresh_fork: false,
             unknown: false,
+            unaccounted_lock: false,
         };
-        summarize(&[process], &[])
+        let (mut places, mut holders) = ([Place::default()], [Holder::default(); 4]);
+        let processes = [process];
+        let scratch = Scratch::for_pass(&processes, &mut places, &mut holders);
+        summarize(&processes, &[], &mut scratch.expect("one process, few locks"))
     }
 
     /// Drains, looks at the file, opens.

@@ -116,6 +116,8 @@ pub enum Rule {
     Wait,
     /// Waits for a child, which may have locked something for this process.
     Reap,
+    /// prctl: may lay a system call filter on the process.
+    Confine,
     /// syscall().
     Syscall,
 }

@@ -2,7 +2,7 @@
 //!
 //! The one list for all who meet a system call past libc's own function: the
 //! library's `syscall()`, and the doctor's look at a program's own `syscall`
-//! instructions. `tests/exports/` holds names and numbers against the kernel's.
+//! instructions. `tests/library/exports/` holds names and numbers against the kernel's.
 //!
 //! A line reads `KERNEL_NAME = NUMBER => CALL;`, sorted by number. The arguments are
 //! those of the call. (`setxattrat`, `removexattrat` and `file_setattr` have no function
@@ -58,6 +58,7 @@ syscalls! { X86_64 X86_64_NAMES:
     lchown = 94 => lchown;
     utime = 132 => utime;
     mknod = 133 => mknod;
+    prctl = 157 => prctl;
     setxattr = 188 => setxattr;
     lsetxattr = 189 => lsetxattr;
     fsetxattr = 190 => fsetxattr;
@@ -116,6 +117,10 @@ set_ups! { X86_64_UNHELD:
     IO_URING_SETUP io_uring_setup = 425;
     IO_URING_ENTER io_uring_enter = 426;
 }
+
+/// The number of `seccomp`, x86_64: it may lay a filter on the process, and libc has no
+/// function for it.
+pub const SECCOMP: u16 = 317;
 
 /// Numbers of the x32 interface carry this bit, and reach the same calls.
 pub const X32_BIT: u32 = 0x4000_0000;

@@ -340,6 +340,7 @@ macro_rules! for_each_call {
             call mmap [mmap64] (Mmap) "stores into a shared writable mapping cannot be held";
             call mprotect [] (Mprotect) "makes a mapping writable";
             call pkey_mprotect [] (Mprotect) "makes a mapping writable";
+            call prctl [] (Confine) "nothing; may forbid calls to this process";
             call mremap [] (Mremap) "grows a mapping";
             // everything at once
             call syscall [] (Syscall) "whatever its number says";
@@ -357,6 +358,11 @@ macro_rules! define {
 
         /// How many numbers there are, 0 included.
         pub const COUNT: usize = [$(stringify!($name)),*].len() + 1;
+
+        /// Every call with its rule, in the table's order: what a call's number means, for
+        /// [`crate::layout`]. Aliases have no numbers.
+        pub(crate) const ROWS: &str =
+            concat!($(stringify!($name), ":", stringify!($kind), stringify!($body), "\n"),*);
 
         /// All names in the table's order, one line a call: its name, then its
         /// aliases. One text and no pointers, for the library, where every pointer

@@ -123,6 +123,17 @@ impl Drain {
         self.stage != Stage::All
     }
 
+    /// If the pass that it waits for shows what the one before it showed, and nothing in flight:
+    /// will it believe that?
+    pub fn believes_next_pass(&self) -> bool {
+        self.phase == Phase::Passing && self.stage == Stage::All && self.listed
+    }
+
+    /// Has it begun, and not ended?
+    pub fn is_under_way(&self) -> bool {
+        !matches!(self.phase, Phase::Begin | Phase::Over(_))
+    }
+
     fn close(&mut self) -> (Phase, Action) {
         match self.limits.order {
             Some(order) => self.close_first(order.from, 0),

@@ -1,52 +1,62 @@
 //! One place of the lock table: its layout, and how it is claimed and published.
 
+use crate::abi::{constants, shared, values};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-/// Places in the table.
-pub const LOCKS: usize = 64;
-
-/// What kind of lock an entry is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum LockKind {
-    /// fcntl F_SETLK, lockf.
-    Posix = 1,
-    /// flock.
-    Flock = 2,
-    /// fcntl F_OFD_SETLK.
-    Ofd = 3,
-    /// A lock file made by exclusive create or by link.
-    Dot = 4,
+values! {
+    /// What kind of lock an entry is.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[repr(u8)]
+    pub enum LockKind {
+        /// fcntl F_SETLK, lockf.
+        Posix = 1,
+        /// flock.
+        Flock = 2,
+        /// fcntl F_OFD_SETLK.
+        Ofd = 3,
+        /// A lock file made by exclusive create or by link.
+        Dot = 4,
+    }
 }
 
-const FREE: u32 = 0;
-const CLAIMED: u32 = 1;
-const USED: u32 = 2;
+constants! {
+    /// Changes with what the bits of a state mean.
+    pub shape SHAPE;
 
-/// Guards writing: counts for the section (an exclusive lock, or a flock shared
-/// on a descriptor open for writing).
-pub const GUARDS: u32 = 1 << 8;
-/// Was compared with the profile's patterns of locks held for life.
-pub const JUDGED: u32 = 1 << 9;
-/// A lock held for life: does not count.
-pub const FOR_LIFE: u32 = 1 << 10;
-/// Came with a fork: its owner is the parent; gives no right to pass.
-pub const INHERITED: u32 = 1 << 11;
+    /// Places in the table.
+    pub const LOCKS: usize = 64;
 
-/// One lock.
-#[repr(C)]
-pub struct LockEntry {
-    /// FREE, CLAIMED or USED in the low bits, then flags, then the kind.
-    state: AtomicU32,
-    fd: AtomicI32,
-    /// Entries of one open file description have the same group.
-    group: AtomicU32,
-    _pad: u32,
-    dev: AtomicU64,
-    ino: AtomicU64,
-    start: AtomicU64,
-    end: AtomicU64,
-    since: AtomicU64,
+    const FREE: u32 = 0;
+    const CLAIMED: u32 = 1;
+    const USED: u32 = 2;
+
+    /// Guards writing: counts for the section (an exclusive lock, or a flock shared
+    /// on a descriptor open for writing).
+    pub const GUARDS: u32 = 1 << 8;
+    /// Was compared with the profile's patterns of locks held for life.
+    pub const JUDGED: u32 = 1 << 9;
+    /// A lock held for life: does not count.
+    pub const FOR_LIFE: u32 = 1 << 10;
+    /// Came with a fork: its owner is the parent; gives no right to pass.
+    pub const INHERITED: u32 = 1 << 11;
+}
+
+shared! {
+    /// One lock.
+    #[repr(C)]
+    pub struct LockEntry {
+        /// FREE, CLAIMED or USED in the low bits, then flags, then the kind.
+        state: AtomicU32,
+        fd: AtomicI32,
+        /// Entries of one open file description have the same group.
+        group: AtomicU32,
+        _pad: u32,
+        dev: AtomicU64,
+        ino: AtomicU64,
+        start: AtomicU64,
+        end: AtomicU64,
+        since: AtomicU64,
+    }
 }
 
 const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);

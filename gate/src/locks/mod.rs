@@ -15,5 +15,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use entry::SHAPE;
 pub use entry::{FOR_LIFE, GUARDS, INHERITED, JUDGED, LOCKS, Lock, LockEntry, LockKind};
 pub use table::{Table, TableFull};

@@ -116,11 +116,13 @@ fn directory(value: &str) -> Option<&'static str> {
 
 /// What holds without any profile. No suffix is excluded: a mail store's own data
 /// may be called a log (Dovecot's `dovecot.index.log` is its index).
-pub const BUILT_IN: [(Key, &str); 12] = [
+pub const BUILT_IN: [(Key, &str); 13] = [
     (Key::Exclude, "/var/log/*"),
     (Key::Exclude, "/proc/*"),
     (Key::Exclude, "/sys/*"),
     (Key::Exclude, "/dev/*"),
+    // A Java machine locks its file of counters and closes it: the mapping keeps the lock.
+    (Key::LifetimeLock, "/tmp/hsperfdata_*"),
     (Key::LifetimeLock, "pid"),
     (Key::LifetimeLock, "pid.lock"),
     (Key::LifetimeLock, "pidfile"),

@@ -1,22 +1,25 @@
 //! One thread's word: what it is doing, at which call, on which descriptor.
 
 use super::bits::{CALL_MASK, CALL_SHIFT, DOING_MASK, DOING_SHIFT, FD_MASK, SEQUENCE_SHIFT};
+use crate::abi::values;
 
-/// What a thread is doing, as its word shows it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Doing {
-    /// Not inside any hooked call that matters.
-    Idle,
-    /// Inside a call that may change a file: in flight.
-    Call,
-    /// Stopped at the closed barrier: has retracted, is not in flight.
-    Held,
-    /// Inside a call that waits for a lock: in flight only if a section is open.
-    LockWait,
-    /// Has announced a call and not been let pass yet. In flight for the freezer
-    /// like [`Doing::Call`]; but a call made meanwhile by a signal handler finds
-    /// no permission here: this one has none itself so far.
-    Asking,
+values! {
+    /// What a thread is doing, as its word shows it.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+    pub enum Doing {
+        /// Not inside any hooked call that matters.
+        Idle = 0,
+        /// Inside a call that may change a file: in flight.
+        Call = 1,
+        /// Stopped at the closed barrier: has retracted, is not in flight.
+        Held = 2,
+        /// Inside a call that waits for a lock: in flight only if a section is open.
+        LockWait = 3,
+        /// Has announced a call and not been let pass yet. In flight for the freezer
+        /// like [`Doing::Call`]; but a call made meanwhile by a signal handler finds
+        /// no permission here: this one has none itself so far.
+        Asking = 4,
+    }
 }
 
 /// One thread's call: sequence, state, call number, descriptor.

@@ -3,6 +3,7 @@
 //! | module | duty |
 //! |---|---|
 //! | `instructions` | system calls, the thread-local word, single instructions |
+//! | `memory_functions` | memcpy and its kind, which the compiler calls |
 //! | `trampoline` | the bodies of the exports |
 //! | `straight` | the straight way through an ordinary change |
 

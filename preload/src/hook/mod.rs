@@ -39,11 +39,16 @@ pub unsafe extern "C" fn writegate_enter(frame: &mut Frame) -> u64 {
 /// # Safety
 /// Called by the trampoline with its frame.
 pub unsafe extern "C" fn writegate_leave(frame: &mut Frame) {
-    let Some(region) = region() else {
+    if region().is_none() && !rules::children::back_in_parent(frame) {
         // A forked child: the word was its parent's.
         rules::children::in_child(frame);
         return;
-    };
+    }
+    let Some(region) = region() else { return };
+    if rules::children::is_unwiped_child(frame, region) {
+        rules::children::in_child(frame);
+        return;
+    }
     // SAFETY: the same frame as before the call, with the arguments of the program's call.
     unsafe { rules::leave(frame, region) };
     give_back(frame, region);

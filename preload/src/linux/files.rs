@@ -1,9 +1,13 @@
 //! Files, descriptors, directories, and the addresses of sockets.
 
 use super::call::call;
+use super::confined;
 use crate::text::Path;
+use linux_raw_sys::errno::EINVAL;
 use linux_raw_sys::general as nr;
-use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR};
+use linux_raw_sys::general::{
+    AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY,
+};
 
 /// What stat says, in the kernel's layout.
 #[repr(C)]
@@ -72,6 +76,16 @@ pub fn fstat(fd: i32) -> Option<Stat> {
     (call!(nr::__NR_fstat, fd, &raw mut stat) == 0).then_some(stat)
 }
 
+/// fstat at the start: under a filter by the call that the loader makes for it.
+pub fn fstat_at_start(fd: i32) -> Option<Stat> {
+    if !confined::at_all() {
+        return fstat(fd);
+    }
+    let mut stat = Stat::zero();
+    let none = c"".as_ptr();
+    (call!(nr::__NR_newfstatat, fd, none, &raw mut stat, AT_EMPTY_PATH) == 0).then_some(stat)
+}
+
 /// fstatat, following links.
 ///
 /// # Safety
@@ -111,12 +125,28 @@ pub unsafe fn open(dir: i32, path: *const u8, flags: u32) -> isize {
     call!(nr::__NR_openat, dir, path, flags | O_CLOEXEC, 0)
 }
 
+/// Opens for reading what may be anything: no FIFO holds it up, no terminal becomes this
+/// process's own. Negative errno on failure.
+///
+/// # Safety
+/// As [`stat_at`].
+pub unsafe fn open_carefully(path: *const u8, flags: u32) -> isize {
+    // SAFETY: the caller's promise about `path`.
+    unsafe { open(AT_FDCWD, path, flags | O_NONBLOCK | O_NOCTTY) }
+}
+
 /// Makes a file that must not exist yet; negative errno on failure.
 ///
 /// # Safety
 /// As [`stat_at`].
 pub unsafe fn create(path: *const u8, mode: usize) -> isize {
-    call!(nr::__NR_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+    call!(
+        nr::__NR_openat,
+        AT_FDCWD,
+        path,
+        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+        mode
+    )
 }
 
 pub fn close(fd: i32) {
@@ -128,9 +158,19 @@ pub fn read(fd: i32, into: &mut [u8]) -> isize {
     call!(nr::__NR_read, fd, into.as_mut_ptr(), into.len())
 }
 
-/// pread from the beginning.
-pub fn read_start(fd: i32, into: &mut [u8]) -> isize {
-    call!(nr::__NR_pread64, fd, into.as_mut_ptr(), into.len(), 0)
+/// pread; negative errno on failure.
+pub fn read_at(fd: i32, into: &mut [u8], offset: usize) -> isize {
+    call!(nr::__NR_pread64, fd, into.as_mut_ptr(), into.len(), offset)
+}
+
+/// write; negative errno on failure.
+pub fn write(fd: i32, bytes: &[u8]) -> isize {
+    call!(nr::__NR_write, fd, bytes.as_ptr(), bytes.len())
+}
+
+/// fchmod: the mode as it is given, whatever the umask.
+pub fn set_mode(fd: i32, mode: usize) {
+    call!(nr::__NR_fchmod, fd, mode);
 }
 
 /// The current file offset.
@@ -143,16 +183,15 @@ pub fn opened_for_writing(fd: i32) -> bool {
     call!(nr::__NR_fcntl, fd, nr::F_GETFL, 0) as usize & nr::O_ACCMODE as usize > 0
 }
 
-pub fn truncate(fd: i32, size: usize) -> isize {
-    call!(nr::__NR_ftruncate, fd, size)
-}
-
-/// mkdir; the result does not matter here.
+/// mkdir, with this mode whatever the umask; the result does not matter here.
 ///
 /// # Safety
 /// As [`stat_at`].
 pub unsafe fn mkdir(path: *const u8) {
-    call!(nr::__NR_mkdir, path, 0o755);
+    const MODE: usize = 0o755;
+    if call!(nr::__NR_mkdir, path, MODE) == 0 {
+        call!(nr::__NR_chmod, path, MODE);
+    }
 }
 
 /// # Safety
@@ -196,27 +235,30 @@ pub fn list(fd: i32, into: &mut [u8]) -> isize {
     call!(nr::__NR_getdents64, fd, into.as_mut_ptr(), into.len())
 }
 
-/// The beginning of a small file; its length, 0 if it cannot be read.
+/// The beginning of a small file; its length, or negative errno; of what is no regular file,
+/// nothing is read (EINVAL).
 ///
 /// # Safety
 /// As [`stat_at`].
-pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> usize {
+pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> Result<usize, isize> {
     // SAFETY: the caller's promise about `path`.
-    let fd = unsafe { open(AT_FDCWD, path, 0) };
+    let fd = unsafe { open_carefully(path, 0) };
     if fd < 0 {
-        return 0;
+        return Err(fd);
     }
-    let mut len = 0;
-    while let Some(room) = into.get_mut(len..).filter(|room| !room.is_empty()) {
-        let size = room.len();
-        let got = read(fd as i32, room);
-        len += got.max(0) as usize;
-        // Less than was asked for is the end, of files as small as these.
-        if got < size as isize {
+    let fd = fd as i32;
+    let is_file = fstat_at_start(fd).is_some_and(|stat| stat.is_file());
+    let mut len = if is_file { Ok(0) } else { Err(-(EINVAL as isize)) };
+    while let Ok(read_so_far) = len
+        && let Some(room) = into.get_mut(read_so_far..).filter(|room| !room.is_empty())
+    {
+        let got = read(fd, room);
+        if got == 0 {
             break;
         }
+        len = if got < 0 { Err(got) } else { Ok(read_so_far + got as usize) };
     }
-    close(fd as i32);
+    close(fd);
     len
 }
 

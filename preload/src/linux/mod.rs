@@ -5,9 +5,15 @@
 //! | [`call`] | the macro that all of them are made with |
 //! | [`files`] | files, descriptors, directories, sockets' addresses |
 //! | [`memory`] | mappings, and whether memory can be read |
-//! | [`process`] | process, threads, clock, waiting |
+//! | [`lines`] | the lines of a small file |
+//! | [`process`] | process, threads, children |
+//! | [`time`] | the clock, and waiting |
+//! | [`confined`] | is there a filter: which calls may be made |
 
 mod call;
+pub mod confined;
 pub mod files;
+pub mod lines;
 pub mod memory;
 pub mod process;
+pub mod time;

@@ -7,6 +7,7 @@
 //! | [`streams`] | stdio streams with something to write |
 //! | [`hand_over`] | what is sent to another process of this machine |
 //! | [`lifetime_locks`] | locks that a program holds as long as it lives |
+//! | [`unasked`] | answers from before a process confined itself |
 //! | [`remembered`], [`descriptor_cache`] | answers that are kept |
 
 pub mod descriptor_cache;
@@ -16,3 +17,4 @@ pub mod operand;
 pub mod paths;
 mod remembered;
 pub mod streams;
+pub mod unasked;

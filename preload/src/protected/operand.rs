@@ -3,12 +3,14 @@
 //! Asked on slow paths only: under a closed barrier, and for the first change
 //! under a lock. Either is enough: the device of a protected file system, or a
 //! path below a protected directory (an overlay shows several devices for one
-//! directory, a chroot other paths). What is in doubt is protected.
+//! directory, a chroot other paths). What is in doubt is protected; so is what must not be
+//! asked, in a process that has confined itself.
 
-use super::hand_over;
 use super::paths::{absolute, with_path_of};
 use super::remembered::PROTECTED;
 use super::streams::any_pending;
+use super::{hand_over, unasked};
+use crate::linux::confined;
 use crate::linux::files::{Stat, close, fs_type, fstat, lstat_at, open, stat_at};
 use crate::program_memory::program_string;
 use crate::resolve::libc::fileno;
@@ -106,6 +108,9 @@ pub fn descriptor(fd: i32) -> bool {
 /// `special`: also that of a pipe, socket or device. What is written to one goes
 /// elsewhere, but its name, mode and owner lie on storage like those of any file.
 fn of_descriptor(fd: i32, special: bool) -> bool {
+    if confined::by_itself() {
+        return unasked::may_be_protected(fd);
+    }
     let Some(stat) = fstat(fd) else { return false };
     if !special && !stat.is_file_or_directory() {
         return stat.is_socket() && hand_over::is_one(fd);
@@ -114,7 +119,7 @@ fn of_descriptor(fd: i32, special: bool) -> bool {
         return true;
     }
     let by_device = on_protected_device(&stat, || fs_type(fd));
-    let protected = with_path_of(fd, |path| is_protected_path(by_device, path));
+    let protected = with_path_of(fd, true, |path| is_protected_path(by_device, path));
     if protected {
         PROTECTED.put(stat.dev, stat.ino);
     }
@@ -126,6 +131,9 @@ fn of_descriptor(fd: i32, special: bool) -> bool {
 /// # Safety
 /// `path` is a C string or null.
 unsafe fn name(dir: i32, path: *const u8, special: bool) -> bool {
+    if confined::by_itself() {
+        return true;
+    }
     if path.is_null() {
         // utimensat(fd, NULL): the descriptor itself.
         return of_descriptor(dir, special);
@@ -190,10 +198,10 @@ unsafe fn by_path(dir: i32, path: *const u8, stat: &Stat) -> bool {
 
 fn on_protected_device(stat: &Stat, file_system: impl FnOnce() -> Option<u32>) -> bool {
     let settings = settings();
-    if settings.paths.bytes().is_empty() {
+    if settings.paths().is_empty() {
         return file_system().is_none_or(|kind| !IN_MEMORY.contains(&kind));
     }
-    settings.devices.iter().take(settings.device_count).any(|device| *device == stat.dev)
+    settings.devices().contains(&stat.dev)
 }
 
 fn is_protected_path(by_device: bool, path: &[u8]) -> bool {
@@ -202,7 +210,7 @@ fn is_protected_path(by_device: bool, path: &[u8]) -> bool {
         let directory = directory.strip_suffix(b"/").unwrap_or(directory);
         path.strip_prefix(directory).is_some_and(|rest| rest.first().is_none_or(|c| *c == b'/'))
     };
-    let mut paths = settings.paths.bytes().split(|c| *c == b':').filter(|p| !p.is_empty());
+    let mut paths = settings.paths().split(|c| *c == b':').filter(|p| !p.is_empty());
     let named = paths.any(below);
     if !by_device && !named {
         return false;
@@ -214,7 +222,7 @@ fn is_protected_path(by_device: bool, path: &[u8]) -> bool {
     } else {
         settings.matches(Key::Exclude, path)
     };
-    !(excluded || listed(settings.exclude.bytes(), path))
+    !(excluded || listed(settings.exclude(), path))
 }
 
 fn listed(patterns: &[u8], path: &[u8]) -> bool {
@@ -225,8 +233,8 @@ fn listed(patterns: &[u8], path: &[u8]) -> bool {
 pub fn parkable(operand: &Operand) -> bool {
     let by_path = |path: &[u8]| settings().given(Key::Parkable, path);
     match *operand {
-        Operand::Fd(fd) | Operand::Attributes(fd) => with_path_of(fd, by_path),
-        Operand::Stream(stream) => with_path_of(fileno(stream), by_path),
+        Operand::Fd(fd) | Operand::Attributes(fd) => with_path_of(fd, false, by_path),
+        Operand::Stream(stream) => with_path_of(fileno(stream), false, by_path),
         Operand::Name(_, name) | Operand::Opened(_, name) => {
             // SAFETY: the program's path, which it leaves as it is until its call has returned.
             unsafe { program_string(name) }.is_some_and(by_path)

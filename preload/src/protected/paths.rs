@@ -20,12 +20,13 @@ pub fn absolute(dir: i32, text: &[u8], buffer: &mut Path) {
 }
 
 /// What `judge` says to the path of a descriptor as the kernel shows it; empty where
-/// /proc is not there. The buffer is on the stack here only, once.
+/// /proc is not there. A path that is too long for the buffer is not judged by its beginning:
+/// the answer is `if_too_long`. The buffer is on the stack here only, once.
 #[inline(never)]
-pub fn with_path_of(fd: i32, judge: impl FnOnce(&[u8]) -> bool) -> bool {
+pub fn with_path_of(fd: i32, if_too_long: bool, judge: impl FnOnce(&[u8]) -> bool) -> bool {
     let mut path = Path::new();
     fill_path_of(fd, &mut path);
-    judge(path.bytes())
+    if path.too_long { if_too_long } else { judge(path.bytes()) }
 }
 
 fn fill_path_of(fd: i32, path: &mut Path) {

@@ -3,6 +3,7 @@
 //! Each is looked up once; where libc has none, its place stays empty and the answer is
 //! the one that leaves the program alone.
 
+use super::symbols::Scope;
 use core::ffi::c_int;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -34,9 +35,8 @@ pub static ALL_STREAMS: Variable = Variable(Address::new());
 /// `char **environ`
 pub static ENVIRON: Variable = Variable(Address::new());
 
-/// Fills the places: functions by `next`, which looks behind our own object, variables
-/// by `all`.
-pub fn resolve(next: impl Fn(&str) -> Option<usize>, all: impl Fn(&str) -> Option<usize>) {
+/// Fills the places: functions behind our own object, variables in all.
+pub fn resolve(find: impl Fn(Scope, &str) -> Option<usize>) {
     let functions: [(&Address, &[&str]); 5] = [
         (&ERRNO_LOCATION, &["__errno_location"]),
         (&FILENO, &["fileno_unlocked", "fileno"]),
@@ -51,10 +51,10 @@ pub fn resolve(next: impl Fn(&str) -> Option<usize>, all: impl Fn(&str) -> Optio
         (&ENVIRON.0, &["__environ", "environ"]),
     ];
     for (place, names) in functions {
-        set(place, names.iter().find_map(|name| next(name)));
+        set(place, names.iter().find_map(|name| find(Scope::Next, name)));
     }
     for (place, names) in variables {
-        set(place, names.iter().find_map(|name| all(name)));
+        set(place, names.iter().find_map(|name| find(Scope::All, name)));
     }
 }
 

@@ -10,37 +10,87 @@ mod fallback;
 pub mod libc;
 mod symbols;
 
-use core::sync::atomic::{AtomicUsize, Ordering};
-use gate::calls::{COUNT, NAMES};
-use symbols::{Loaded, Objects, gnu_hash};
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use gate::calls::{COUNT, Call, NAMES};
+use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
+use symbols::{Object, Scope, Versions, gnu_hash};
 
 /// The real functions by the number of the call. The trampoline reads it.
 pub static REAL: [AtomicUsize; COUNT] = [const { AtomicUsize::new(0) }; COUNT];
 
 /// Looks up everything that the table and [`libc`] name. Safe to do twice.
 pub fn all() {
-    let mut loaded = Loaded::new();
-    loaded.look();
-    let (next, all) = (loaded.next(), loaded.all());
-    let find = |objects: Objects<'_>, name: &str| {
-        objects.find(name, gnu_hash(name.as_bytes(), 0, name.len()))
-    };
-    for (slot, line) in REAL.iter().zip(&LINES).skip(1) {
-        let real = next.find(line.name(), line.hash);
-        let real = real.or_else(|| line.aliases().find_map(|name| find(next, name)));
-        slot.store(real.unwrap_or_else(|| fallback::of(line.name())), Ordering::Release);
+    for scope in scopes() {
+        look_up(scope, |line, object| object.find(line.name(), line.hash, Versions::Default));
+        look_up(scope, |line, object| object.find(line.name(), line.hash, Versions::Any));
+        look_up(scope, |line, object| {
+            line.aliases().find_map(|name| object.find(name, hash_of(name), Versions::Any))
+        });
     }
-    libc::resolve(|name| find(next, name), |name| find(all, name));
+    for (slot, line) in REAL.iter().zip(&LINES).skip(1) {
+        let _ = slot.compare_exchange(0, fallback::of(line.name()), AcqRel, Relaxed);
+    }
+    libc::resolve(find);
+}
+
+/// Where the real functions are looked for. Not before our own object, unless libc is there and
+/// not behind: an object before may be one whose wrapper has called ours.
+fn scopes() -> impl Iterator<Item = Scope> {
+    let libc_is_behind = || REAL.get(Call::write as usize).is_some_and(|w| w.load(Acquire) != 0);
+    let before = core::iter::once(Scope::Before).filter(move |_| !libc_is_behind());
+    core::iter::once(Scope::Next).chain(before)
+}
+
+/// Fills the places that are empty still, object by object.
+fn look_up(scope: Scope, find: impl Fn(&Line, &Object) -> Option<usize>) {
+    symbols::each(scope, |object| {
+        let mut all_found = true;
+        for (slot, line) in REAL.iter().zip(&LINES).skip(1) {
+            if slot.load(Relaxed) == 0 {
+                match find(line, object) {
+                    Some(address) => slot.store(address, Release),
+                    None => all_found = false,
+                }
+            }
+        }
+        !all_found
+    });
+}
+
+/// A symbol that is no call of the table.
+fn find(scope: Scope, name: &str) -> Option<usize> {
+    let hash = hash_of(name);
+    let mut found = None;
+    for scope in [scope].into_iter().chain(scopes().skip(1)) {
+        symbols::each(scope, |object| {
+            found = found.or_else(|| object.find(name, hash, Versions::Default));
+            found.is_none()
+        });
+    }
+    found
+}
+
+fn hash_of(name: &str) -> u32 {
+    gnu_hash(name.as_bytes(), 0, name.len())
+}
+
+/// Finds the clock that needs no system call.
+pub fn vdso_clock() -> Option<usize> {
+    const NAME: &str = "__vdso_clock_gettime";
+    let image = libc::auxiliary(AT_SYSINFO_EHDR).filter(|image| *image != 0)?;
+    // SAFETY: the kernel's own word of where it has mapped the vDSO.
+    unsafe { symbols::in_vdso(image as usize, NAME, hash_of(NAME)) }
 }
 
 /// Is this call missing in the process's libc, with nothing that could stand for it?
 pub fn is_missing(call: usize) -> bool {
-    REAL.get(call).is_none_or(|real| fallback::is_missing(real.load(Ordering::Relaxed)))
+    REAL.get(call).is_none_or(|real| fallback::is_missing(real.load(Relaxed)))
 }
 
 /// Whether the real function of this call is known.
 pub fn is_known(call: u32) -> bool {
-    REAL.get(call as usize).is_none_or(|real| real.load(Ordering::Acquire) != 0)
+    REAL.get(call as usize).is_none_or(|real| real.load(Acquire) != 0)
 }
 
 /// Where a call's name lies in [`NAMES`], and its hash: a start of a program must not

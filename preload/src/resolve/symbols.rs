@@ -6,8 +6,8 @@
 
 use core::ffi::{c_char, c_int, c_void};
 use linux_raw_sys::elf::{
-    DT_GNU_HASH, DT_HASH, DT_NULL, DT_STRTAB, DT_SYMTAB, DT_VERSYM, ELF_ST_TYPE, Elf_Dyn, Elf_Phdr,
-    Elf_Sym, PT_DYNAMIC, PT_LOAD, SHN_UNDEF,
+    DT_GNU_HASH, DT_HASH, DT_NULL, DT_STRTAB, DT_SYMTAB, DT_VERSYM, ELF_ST_TYPE, Elf_Dyn, Elf_Ehdr,
+    Elf_Phdr, Elf_Sym, PT_DYNAMIC, PT_LOAD, SHN_UNDEF,
 };
 
 /// GNU's extension of the symbol types.
@@ -32,8 +32,7 @@ unsafe extern "C" {
 }
 
 /// One loaded object's symbol tables.
-#[derive(Clone, Copy)]
-struct Object {
+pub struct Object {
     base: usize,
     symbols: *const Elf_Sym,
     strings: *const u8,
@@ -42,58 +41,50 @@ struct Object {
     versions: *const u16,
 }
 
-/// How many objects are looked at: those loaded first, libc among them. Objects beyond
-/// are not seen; a program has its libc among its first libraries.
-const MAX: usize = 48;
-
-/// What is loaded, in load order.
-pub struct Loaded {
-    objects: [Option<Object>; MAX],
-    count: usize,
-    /// Index of the first object after our own.
-    after_us: usize,
-}
-
-/// Some of them, in that order.
-#[derive(Clone, Copy)]
-pub struct Objects<'a>(&'a [Option<Object>]);
-
-impl Loaded {
-    /// Nothing seen yet.
-    pub const fn new() -> Self {
-        Loaded { objects: [None; MAX], count: 0, after_us: 0 }
-    }
-
-    /// Asks the loader.
-    pub fn look(&mut self) {
-        // SAFETY: `visit` has the callback's type and takes its data for a `Loaded`, which
-        // this one is; it is borrowed for the call's whole time, and no copy of the reference is kept.
-        unsafe { dl_iterate_phdr(visit, (&raw mut *self).cast()) };
-    }
-
+/// In which objects a symbol is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
     /// Those after our own: what RTLD_NEXT means.
-    pub fn next(&self) -> Objects<'_> {
-        Objects(self.objects.get(self.after_us..).unwrap_or(&[]))
-    }
-
+    Next,
+    /// Those before our own, should libc be among them: a program that has it loaded first, or
+    /// has loaded this library late.
+    Before,
     /// All: of a variable the program's own copy (a copy relocation) comes first.
-    pub fn all(&self) -> Objects<'_> {
-        Objects(&self.objects)
-    }
+    All,
 }
 
-impl Objects<'_> {
-    /// The address of a symbol, by its name and the name's [`gnu_hash`].
-    pub fn find(self, name: &str, hash: u32) -> Option<usize> {
-        let find = |hidden| {
-            let wanted = Wanted { name: name.as_bytes(), hash, hidden };
-            // SAFETY: the objects are those that the loader has just shown. They are the
-            // program's first ones, which stay loaded as long as it runs.
-            self.0.iter().flatten().find_map(|object| unsafe { object.find(&wanted) })
-        };
-        // A libc that keeps a call for old programs only, under a version that is
-        // no longer the default: those programs call it, and find our export.
-        find(false).or_else(|| find(true))
+/// Shows the objects of a scope, in load order, as long as `wants_more` says so. Nothing is
+/// kept of them: there may be any number.
+pub fn each(scope: Scope, mut wants_more: impl FnMut(&Object) -> bool) {
+    let mut walk = Walk { scope, past_us: false, wants_more: &mut wants_more };
+    // SAFETY: `visit` has the callback's type and takes its data for a `Walk`, which this one
+    // is; it is borrowed for the call's whole time, and no copy of the reference is kept.
+    unsafe { dl_iterate_phdr(visit, (&raw mut walk).cast()) };
+}
+
+struct Walk<'a> {
+    scope: Scope,
+    past_us: bool,
+    wants_more: &'a mut dyn FnMut(&Object) -> bool,
+}
+
+/// A function of the vDSO, the object that the kernel maps at `image`; the loader does not
+/// list it. Looked up by its name and the name's [`gnu_hash`].
+///
+/// # Safety
+/// `image` is what AT_SYSINFO_EHDR says.
+pub unsafe fn in_vdso(image: usize, name: &str, hash: u32) -> Option<usize> {
+    // SAFETY: a whole ELF image lies there, as long as the process lives: its header says where
+    // its program headers are, and PT_DYNAMIC of these where its dynamic section is.
+    unsafe {
+        let header = &*(image as *const Elf_Ehdr);
+        let first = (image + header.e_phoff) as *const Elf_Phdr;
+        let headers = core::slice::from_raw_parts(first, header.e_phnum as usize);
+        let load = headers.iter().find(|header| header.p_type == PT_LOAD)?;
+        let dynamic = headers.iter().find(|header| header.p_type == PT_DYNAMIC)?;
+        let base = image.wrapping_add(load.p_offset).wrapping_sub(load.p_vaddr);
+        let dynamic = base.wrapping_add(dynamic.p_vaddr) as *const Elf_Dyn;
+        Object::read(base, dynamic)?.find(name, hash, Versions::Any)
     }
 }
 
@@ -109,11 +100,11 @@ pub const fn gnu_hash(text: &[u8], start: usize, len: usize) -> u32 {
 }
 
 unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_void) -> c_int {
+    const GO_ON: c_int = 0;
+    const STOP: c_int = 1;
     // SAFETY: the loader passes an entry that is valid for the time of this call, and the
-    // data of `Loaded::look`, which holds the only reference to it.
-    let (info, loaded) = unsafe { (&*info, &mut *data.cast::<Loaded>()) };
-    let Some(place) = loaded.objects.get_mut(loaded.count) else { return 1 };
-    loaded.count += 1;
+    // data of `each`, which holds the only reference to it.
+    let (info, walk) = unsafe { (&*info, &mut *data.cast::<Walk<'_>>()) };
     // SAFETY: an object's program headers lie in its image, `count` of them.
     let headers = unsafe { core::slice::from_raw_parts(info.headers, info.count as usize) };
     let us = visit as *const () as usize;
@@ -122,22 +113,43 @@ unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_voi
         let start = info.base.wrapping_add(header.p_vaddr);
         match header.p_type {
             PT_LOAD if (start..start + header.p_memsz).contains(&us) => {
-                loaded.after_us = loaded.count;
+                walk.past_us = true;
+                match walk.scope {
+                    Scope::Next => return GO_ON,
+                    Scope::Before => return STOP,
+                    Scope::All => {}
+                }
             }
             PT_DYNAMIC => dynamic = Some(start as *const Elf_Dyn),
             _ => {}
         }
     }
+    if walk.scope == Scope::Next && !walk.past_us {
+        return GO_ON;
+    }
     // SAFETY: PT_DYNAMIC says where the dynamic section of this object lies.
-    *place = dynamic.and_then(|dynamic| unsafe { Object::read(info.base, dynamic) });
-    0
+    let object = dynamic.and_then(|dynamic| unsafe { Object::read(info.base, dynamic) });
+    match object {
+        Some(object) if !(walk.wants_more)(&object) => STOP,
+        _ => GO_ON,
+    }
 }
 
-/// A name, its GNU hash, and whether a version will do that is not the default.
+/// Which versions of a symbol will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// The default one of its name.
+    Default,
+    /// Any. A libc that keeps a call for old programs only has it under a version that is no
+    /// longer the default: those programs call it, and find our export.
+    Any,
+}
+
+/// A name, its GNU hash, and which versions will do.
 struct Wanted<'a> {
     name: &'a [u8],
     hash: u32,
-    hidden: bool,
+    versions: Versions,
 }
 
 impl Object {
@@ -175,16 +187,17 @@ impl Object {
     }
 
     /// The address that the object defines this name to be.
-    ///
-    /// # Safety
-    /// The object is loaded still, so that its tables can be read.
-    unsafe fn find(&self, wanted: &Wanted<'_>) -> Option<usize> {
-        // SAFETY: the object is loaded still, by the caller's promise.
-        unsafe { if !self.gnu.is_null() { self.find_gnu(wanted) } else { self.find_sysv(wanted) } }
+    pub fn find(&self, name: &str, hash: u32, versions: Versions) -> Option<usize> {
+        let wanted = Wanted { name: name.as_bytes(), hash, versions };
+        // SAFETY: an `Object` is only known while it is shown: by the loader, which unloads none
+        // meanwhile, or of the vDSO, which stays.
+        unsafe {
+            if !self.gnu.is_null() { self.find_gnu(&wanted) } else { self.find_sysv(&wanted) }
+        }
     }
 
     /// # Safety
-    /// As [`Object::find`].
+    /// The object is loaded still, so that its tables can be read.
     unsafe fn find_gnu(&self, wanted: &Wanted<'_>) -> Option<usize> {
         let hash = wanted.hash;
         // SAFETY: reads what the layout of DT_GNU_HASH says is there: four words, the bloom
@@ -223,7 +236,7 @@ impl Object {
     }
 
     /// # Safety
-    /// As [`Object::find`].
+    /// The object is loaded still, so that its tables can be read.
     unsafe fn find_sysv(&self, wanted: &Wanted<'_>) -> Option<usize> {
         if self.sysv.is_null() {
             return None;
@@ -269,7 +282,7 @@ impl Object {
             let same = name.iter().enumerate().all(|(i, c)| *text.add(i) == *c)
                 && *text.add(name.len()) == 0;
             let is_hidden = !self.versions.is_null() && *self.versions.add(at) & VERSYM_HIDDEN != 0;
-            if !same || is_hidden && !wanted.hidden {
+            if !same || is_hidden && wanted.versions == Versions::Default {
                 return None;
             }
             let address = self.base.wrapping_add(symbol.st_value);

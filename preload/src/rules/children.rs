@@ -7,14 +7,15 @@
 use crate::announce::{BRACKET, PASS, announce, bracket_if, take_back};
 use crate::change::SectionEffect;
 use crate::frame::{Frame, Leave};
-use crate::linux::process::on_alternate_stack;
+use crate::linux::process::{on_alternate_stack, pid};
 use crate::protected::descriptor_cache;
 use crate::protected::operand::Operand;
 use crate::rule_table::rule;
 use crate::this_process::lock_table::{process_word, shares_memory};
 use crate::this_process::region::adopt;
-use crate::this_process::state::{Region, SHARED_ONCE, region};
+use crate::this_process::state::{LAST_REGION, NOT_WIPED, Region, SHARED_ONCE, WIPED, region};
 use crate::this_process::{family, slots};
+use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use gate::calls::Rule;
 use gate::entry::left_behind;
@@ -38,13 +39,58 @@ pub fn fork(frame: &mut Frame) -> u64 {
             frame.note = [1, word.0, stack, 0, 0];
         }
     }
-    if !locks_held(region) {
-        // There is nothing to undo, but perhaps a word to take along.
-        return bracket_if(frame.note[0] == 1);
+    if locks_held(region) {
+        // SAFETY: this operand names no path.
+        unsafe { announce(frame, None, SectionEffect::BeginsByFork, |_| Operand::Anything) };
+        wipe();
+        return BRACKET;
     }
-    // SAFETY: this operand names no path.
-    unsafe { announce(frame, None, SectionEffect::BeginsByFork, |_| Operand::Anything) };
-    BRACKET
+    // There is nothing to undo, but perhaps a word to take along.
+    bracket_if(wipe() || frame.note[0] == 1)
+}
+
+/// Where the kernel does not wipe it in the child: so the child has no region from its first
+/// instruction on, also in the handlers that libc runs inside fork. The parent takes it back.
+fn wipe() -> bool {
+    let here = NOT_WIPED.load(Relaxed);
+    if here {
+        WIPED.region.store(null_mut(), Release);
+    }
+    here
+}
+
+/// Back from a call in a process that has no region at the moment: a child, or, where
+/// the kernel does not wipe, the parent too. True: it is the parent, which has its region back.
+pub fn back_in_parent(frame: &Frame) -> bool {
+    let forks = matches!(rule(frame.inner), Some(Rule::Fork | Rule::Daemon));
+    if !NOT_WIPED.load(Relaxed) || !forks {
+        return false;
+    }
+    let last = LAST_REGION.load(Relaxed);
+    // SAFETY: null, or the region of this process or of its parent, which stays mapped.
+    let is_own =
+        unsafe { last.as_ref() }.is_some_and(|last| last.header.pid.load(Relaxed) == pid());
+    if is_own {
+        WIPED.region.store(last, Release);
+    }
+    is_own
+}
+
+/// Back from fork with a region: a thread of the parent's has taken it back too early for this
+/// child, where the kernel does not wipe.
+#[inline(always)]
+pub fn is_unwiped_child(frame: &Frame, region: &Region) -> bool {
+    NOT_WIPED.load(Relaxed) && wipe_late(frame, region)
+}
+
+#[cold]
+fn wipe_late(frame: &Frame, region: &Region) -> bool {
+    let forks = matches!(rule(frame.inner), Some(Rule::Fork | Rule::Daemon));
+    if !forks || region.header.pid.load(Relaxed) == pid() {
+        return false;
+    }
+    WIPED.region.store(null_mut(), Release);
+    true
 }
 
 /// Back from fork in the child.

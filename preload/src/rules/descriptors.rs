@@ -1,13 +1,14 @@
 //! Closing and duplicating descriptors, which ends locks or gives them another name.
 
-use crate::announce::{BRACKET, PASS, bracket_if};
+use super::inherited::placed;
+use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
+use crate::linux::confined;
 use crate::linux::files::fstat;
-use crate::protected::descriptor_cache;
+use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::dirfd;
 use crate::this_process::lock_table::{overflowed, recount, released, shares_memory};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
-use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{Table, TableFull};
@@ -23,12 +24,19 @@ const CLOSE_RANGE_CLOEXEC: u64 = 4;
 /// dup2 may fail and is booked afterwards.
 pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
     descriptor_cache::forget();
-    if matches!(rule, Rule::Dup | Rule::Dup2) && !children_may_lock() && !LOCKS_SEEN.load(Relaxed) {
-        frame.note[0] = 0;
-        return BRACKET;
+    if confined::by_itself() {
+        forget_unasked(frame, rule);
     }
     if !LOCKS_SEEN.load(Relaxed) {
-        return PASS;
+        // Only to put down where a descriptor is put; of dup the kernel decides that.
+        return match rule {
+            Rule::Dup => BRACKET,
+            Rule::Dup2 => {
+                placed(frame.arg(1) as i32);
+                PASS
+            }
+            _ => PASS,
+        };
     }
     let Some(region) = region() else { return PASS };
     let table = Table(&region.header.locks);
@@ -43,11 +51,13 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
             frame.arg(0) as i32,
             (frame.arg(1) as u32).min(i32::MAX as u32) as i32,
         ),
-        Rule::Dup => return bracket_if(!table.is_empty()),
-        Rule::Dup2 if !table.is_empty() => {
+        Rule::Dup => return BRACKET,
+        Rule::Dup2 => {
             let new = frame.arg(1) as i32;
             frame.note[0] = 0;
-            if let Some(stat) = fstat(new) {
+            if !table.is_empty()
+                && let Some(stat) = fstat(new)
+            {
                 frame.note = [1, stat.dev, stat.ino, 0, 0];
             }
             return BRACKET;
@@ -55,6 +65,16 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
         _ => {}
     }
     PASS
+}
+
+/// What was known of these descriptors' files is known no more.
+fn forget_unasked(frame: &Frame, rule: Rule) {
+    match rule {
+        Rule::Close(n) => unasked::forget(frame.arg(n) as i32),
+        Rule::Dup2 => unasked::forget(frame.arg(1) as i32),
+        Rule::Dup => {}
+        _ => unasked::forget_all(),
+    }
 }
 
 /// Books a close. A child that shares its parent's memory has descriptors of its
@@ -91,7 +111,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             if old == new || shares_memory(region) {
                 return;
             }
-            may_be_inherited(new);
+            placed(new);
             let file = (frame.note[0] == 1).then_some((frame.note[1], frame.note[2]));
             table.closed(new, file);
             let TableFull(full) = table.duplicated(old, new);
@@ -108,24 +128,12 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
     }
 }
 
-/// A descriptor that a program puts in a place of its choice (a shell's
-/// `exec 9>file`) is one that its children may lock for it.
-static FOR_CHILDREN: AtomicBool = AtomicBool::new(false);
-
-fn may_be_inherited(fd: i32) {
-    if fd > STDERR_FILENO as i32 && fstat(fd).is_some_and(|stat| stat.is_file()) {
-        FOR_CHILDREN.store(true, Relaxed);
-    }
-}
-
-/// May a child have locked something for this process?
-pub fn children_may_lock() -> bool {
-    FOR_CHILDREN.load(Relaxed)
-}
-
 /// `new` is another descriptor of what `old` is.
 pub fn duplicated(region: &'static Region, old: i32, new: i32) {
-    may_be_inherited(new);
+    placed(new);
+    if !LOCKS_SEEN.load(Relaxed) {
+        return;
+    }
     let table = Table(&region.header.locks);
     if table.locks().any(|lock| lock.fd == old) && !shares_memory(region) {
         let TableFull(full) = table.duplicated(old, new);

@@ -8,7 +8,7 @@ use super::arguments::{directory, path};
 use crate::announce::PASS;
 use crate::frame::Frame;
 use crate::linux::files::{fstat, lstat_at};
-use crate::linux::process::now;
+use crate::linux::time::now;
 use crate::program_memory::program_string;
 use crate::protected::lifetime_locks::is_path_for_life;
 use crate::protected::paths::{absolute, with_path_of};
@@ -117,10 +117,10 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     let fd = if stream { fileno(frame.result) } else { frame.int() };
     if fd >= 0
         && let Some(stat) = fstat(fd)
-        && !with_path_of(fd, is_path_for_life)
+        && !with_path_of(fd, false, is_path_for_life)
         && take_dotlock(region, stat.dev, stat.ino)
     {
-        with_path_of(fd, |path| {
+        with_path_of(fd, false, |path| {
             note_path(&region.header, stat.ino, path);
             true
         });

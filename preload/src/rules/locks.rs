@@ -3,11 +3,10 @@
 //! Taking a lock is no change and is never held: a held waiter would miss the
 //! alarm that was to interrupt it.
 
-use super::descriptors::{children_may_lock, duplicated};
+use super::descriptors::duplicated;
 use super::dotlocks::locked_by_kernel;
 use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
-use crate::kernel_locks::{self, LockOrigin};
 use crate::linux::files::{fstat, opened_for_writing, tell};
 use crate::this_process::lock_table::{
     overflowed, process_word, recount, released, shares_memory, update,
@@ -46,7 +45,7 @@ pub fn fcntl(frame: &mut Frame) -> u64 {
     let (fd, command) = (frame.arg(0) as i32, frame.arg(1) as u32);
     frame.note = [NOTHING; 5];
     match command {
-        F_DUPFD | F_DUPFD_CLOEXEC if LOCKS_SEEN.load(Relaxed) || !children_may_lock() => {
+        F_DUPFD | F_DUPFD_CLOEXEC => {
             frame.note[0] = DUPLICATE;
             BRACKET
         }
@@ -190,26 +189,5 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         recount(region);
     } else {
         released(region);
-    }
-}
-
-/// A child may have locked, or unlocked, what it shares with this process (a shell runs
-/// flock(1) on a descriptor of its own): the kernel says what is held now.
-pub fn after_a_child(region: &'static Region) {
-    if shares_memory(region) {
-        return;
-    }
-    let table = Table(&region.header.locks);
-    let before = table.count();
-    for lock in table.locks() {
-        if matches!(lock.kind, LockKind::Flock | LockKind::Ofd) {
-            table.closed(lock.fd, None);
-        }
-    }
-    kernel_locks::enter_all(LockOrigin::Child);
-    if table.count() < before {
-        released(region);
-    } else {
-        recount(region);
     }
 }

@@ -7,6 +7,8 @@
 //! | [`sockets`] | bind |
 //! | [`locks`] | fcntl, flock, lockf |
 //! | [`descriptors`] | close, dup |
+//! | [`inherited`] | wait: what a child has locked for this process |
+//! | [`confine`] | prctl, seccomp |
 //! | [`stdio`] | output, flushes, closing of streams |
 //! | [`mappings`], [`ioctl`], [`aio`] | what changes files otherwise |
 //! | [`children`] | fork, vfork, spawn, exec |
@@ -15,8 +17,10 @@
 mod aio;
 mod arguments;
 pub mod children;
+mod confine;
 mod descriptors;
 mod dotlocks;
+mod inherited;
 mod ioctl;
 mod locks;
 mod mappings;
@@ -63,6 +67,7 @@ pub fn needs_region(call: u16) -> bool {
                 | Rule::Mprotect
                 | Rule::Mremap
                 | Rule::Reap
+                | Rule::Confine
                 | Rule::StreamRead(_)
                 | Rule::StdinRead
                 | Rule::WaitFd(_)
@@ -182,6 +187,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Spawn(actions) => children::spawn(frame, actions),
             Rule::Exec => children::exec(frame),
             Rule::ExecList => children::exec_list(frame),
+            Rule::Confine => confine::prctl(frame),
             Rule::Syscall => by_number(frame),
         }
     }
@@ -198,6 +204,10 @@ unsafe fn by_number(frame: &mut Frame) -> u64 {
     match number {
         syscalls::IO_URING_SETUP => set_region_flag(FLAG_IO_URING),
         syscalls::IO_SETUP => set_region_flag(FLAG_AIO),
+        syscalls::SECCOMP => {
+            frame.inner = Call::prctl as u16;
+            return confine::seccomp(frame);
+        }
         _ => {}
     }
     let known = syscalls::X86_64;
@@ -269,7 +279,8 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             | Rule::StreamClose(_)
             | Rule::Freopen => descriptors::closed(frame, region, rule),
             Rule::Fcntl | Rule::Flock | Rule::Lockf => locks::done(frame, region, rule),
-            Rule::Reap => locks::after_a_child(region),
+            Rule::Reap if waits::has_reaped(frame) => inherited::after_a_child(region),
+            Rule::Confine => confine::done(frame),
             _ => {}
         }
     }

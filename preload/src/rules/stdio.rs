@@ -8,11 +8,12 @@ use super::descriptors::close_now;
 use crate::announce::{PASS, announce, take_back};
 use crate::change::SectionEffect;
 use crate::frame::Frame;
+use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::program_memory::program_string;
-use crate::protected::descriptor_cache;
 use crate::protected::operand::{Operand, descriptor};
 use crate::protected::streams::is_pending;
+use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::{STDERR, STDOUT, fileno, has_pending};
 use crate::this_process::state::{LOCKS_SEEN, region};
 use core::sync::atomic::Ordering::Relaxed;
@@ -76,6 +77,9 @@ pub fn close(frame: &mut Frame, argument: u8) -> u64 {
         PASS
     };
     descriptor_cache::forget();
+    if confined::by_itself() {
+        unasked::forget(fileno(stream));
+    }
     closes_unannounced(frame, action)
 }
 
@@ -98,6 +102,9 @@ pub unsafe fn freopen(frame: &mut Frame) -> u64 {
         })
     };
     descriptor_cache::forget();
+    if confined::by_itself() {
+        unasked::forget(fileno(stream));
+    }
     closes_unannounced(frame, action)
 }
 

@@ -1,7 +1,7 @@
 //! The locks that came over an exec.
 
 use crate::kernel_locks::{self, LockOrigin};
-use crate::linux::process::now;
+use crate::linux::time::now;
 use crate::protected::lifetime_locks::{is_held_for_life, is_pid_file};
 use crate::this_process::lock_table::{recount, update};
 use crate::this_process::state::{BARRIER_AT_START, LOCKS_SEEN, barrier, region};
@@ -10,9 +10,13 @@ use gate::locks::Table;
 
 /// Locks that were held before the exec are held still (but for those on
 /// close-on-exec descriptors). What was done under them is not known, so with
-/// such a lock the section counts as open.
-pub fn take_over() {
-    kernel_locks::enter_all(LockOrigin::Exec);
+/// such a lock the section counts as open. `below`: all descriptors are smaller, and must be
+/// tried one by one.
+pub fn take_over(below: Option<u32>) {
+    match below {
+        Some(below) => kernel_locks::enter_below(below, LockOrigin::Exec),
+        None => kernel_locks::enter_all(LockOrigin::Exec),
+    }
     if let Some(region) = region()
         && LOCKS_SEEN.load(Relaxed)
     {

@@ -1,13 +1,15 @@
 //! The constructor: environment, control page, region, locks that came over exec.
 //!
 //! Runs once, at load time or at the first hooked call, whichever comes first
-//! (other libraries' constructors may come before ours). Only raw system calls,
-//! and of those only what a strict service filter (`@system-service`) allows.
+//! (other libraries' constructors may come before ours). Only raw system calls. Under a
+//! filter (a service's, a container's) only those that the loader has made already, since
+//! another may be deadly; what cannot be had by them it does without.
 //!
 //! | module | duty |
 //! |---|---|
 //! | [`environment`] | what the environment says |
 //! | [`page`] | the control page: opened, or made |
+//! | [`status`] | is there a filter; the process's id |
 //! | [`program`] | is this program gated, and what does the profile say of it |
 //! | [`configure`] | the settings |
 //! | [`after_exec`] | locks that came over an exec |
@@ -17,9 +19,10 @@ mod configure;
 mod environment;
 mod page;
 mod program;
+mod status;
 
-use crate::linux::memory;
 use crate::linux::process::register_membarrier;
+use crate::linux::{confined, files, memory, time};
 use crate::resolve::{self, libc::ENVIRON};
 use crate::this_process::profile_flags::{FIRST, HANDS_OVER, NEW_FILES, PARKABLE, PROFILE_FLAGS};
 use crate::this_process::settings::settings_mut;
@@ -30,7 +33,7 @@ use crate::this_process::{family, region};
 use configure::{configure, take_profile};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::control::{Rank, SIZE};
-use gate::region::FLAG_CALLS_MISSING;
+use gate::region::{FLAG_CALLS_MISSING, FLAG_MORE_CALLS_MISSING};
 
 extern "C" fn constructor() {
     start();
@@ -75,34 +78,39 @@ unsafe fn join() -> bool {
     if env.gate.contains(&b'/') || env.gate.starts_with(b".") {
         return false;
     }
-    let page = match page::open(&env) {
-        Some(page) => page,
-        None => return false,
-    };
+    if program::is_the_command() {
+        return false;
+    }
+    let Some(page::Opened { page, file, status }) = page::open(&env) else { return false };
     // SAFETY: a mapping of a page's size, made just now; it stays as long as the process
     // lives, or is unmapped below, where nothing refers to it any more.
     let control = unsafe { &*page };
     // SAFETY: the caller holds MODE at STARTING.
     let settings = unsafe { settings_mut() };
-    // The boot was looked at where there was doubt; see `page::open`.
-    if control.check(&control.boot_id).is_err()
-        || program::is_freezers_child(&env, control)
-        || !take_profile(settings, control)
-        || !program::is_gated(settings.profile.str())
-        || program::is_the_command()
-        || !configure(settings, &env)
-    {
+    let meant = !program::is_freezers_child(&env, control)
+        && take_profile(settings, control, file)
+        && program::is_gated(settings.profile.str())
+        && configure(settings, &env);
+    files::close(file);
+    if !meant {
         // SAFETY: `control` is not used any more, and is published nowhere.
         unsafe { memory::unmap(page.cast_mut().cast(), SIZE) };
         return false;
     }
+    if let Some(clock) = resolve::vdso_clock() {
+        time::use_vdso(clock);
+    }
     let flags = program::flags(settings.profile.str());
     // The first one is in the pointer below: it costs nothing at each call.
     PROFILE_FLAGS.store(flags & !FIRST, Relaxed);
-    STRONG.store(!register_membarrier(), Relaxed);
-    // Where the kernel cannot (before 4.14), the hook of fork sees to it; only a
-    // raw clone is missed then.
-    memory::wipe_on_fork((&raw const WIPED).cast(), core::mem::size_of_val(&WIPED));
+    // Both may be deadly under a filter, and it can do without: by a locked store for each
+    // announcement, and by what the hook of fork does where the kernel does not wipe (also
+    // before Linux 4.14).
+    let may_ask = !confined::at_all();
+    STRONG.store(!(may_ask && register_membarrier()), Relaxed);
+    let wiped = (&raw const WIPED).cast();
+    let is_wiped = may_ask && memory::wipe_on_fork(wiped, core::mem::size_of_val(&WIPED));
+    state::NOT_WIPED.store(!is_wiped, Relaxed);
     let barrier = control.word(match (flags & FIRST != 0, flags & HANDS_OVER != 0) {
         (true, true) => Rank::Sender,
         (true, false) => Rank::First,
@@ -110,14 +118,14 @@ unsafe fn join() -> bool {
     });
     BARRIER.store((&raw const *barrier).cast_mut(), Release);
     CONTROL.store(page.cast_mut(), Release);
-    if !region::make() {
+    if !region::make(status.pid) {
         return false;
     }
     if let Some(own) = state::region() {
         family::begin(own);
     }
     note_missing_calls();
-    after_exec::take_over();
+    after_exec::take_over(confined::at_all().then_some(status.descriptors));
     // Not before: a process that loses its processor in between would look like one that
     // holds no lock, and its set, begun before the exec, like none.
     if let Some(own) = state::region() {
@@ -134,12 +142,13 @@ unsafe fn join() -> bool {
 fn note_missing_calls() {
     let Some(region) = state::region() else { return };
     let mut places = region.header.missing.iter();
-    for call in 1..gate::calls::COUNT {
-        if resolve::is_missing(call)
-            && let Some(place) = places.next()
-        {
-            place.store(call as u32, Relaxed);
-            region.header.flags.fetch_or(FLAG_CALLS_MISSING, Relaxed);
+    for call in (1..gate::calls::COUNT).filter(|call| resolve::is_missing(*call)) {
+        match places.next() {
+            Some(place) => {
+                place.store(call as u32, Relaxed);
+                state::set_region_flag(FLAG_CALLS_MISSING);
+            }
+            None => state::set_region_flag(FLAG_MORE_CALLS_MISSING),
         }
     }
 }

@@ -1,20 +1,35 @@
 //! The gate's control page: opened, checked, mapped; made where there is none.
+//!
+//! What stands in its place may be anything, and its file system full. Nothing of it is
+//! believed, or looked at through a mapping, before it was read.
 
 use super::environment::Environment;
+use super::status::Status;
 use crate::clock::boot_id;
-use crate::linux::{files, memory, process};
+use crate::linux::{confined, files, memory, process, time};
+use crate::resolve::libc::auxiliary;
 use crate::text::Path;
+use core::mem::offset_of;
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE, VERSION};
+use gate::control::{ControlPage, MAGIC, PROFILE_MAX, PROFILE_REFUSED, SIZE};
+use gate::layout::LAYOUT;
 use gate::profile;
-use linux_raw_sys::errno::ENOENT;
-use linux_raw_sys::general::{AT_FDCWD, O_NOFOLLOW, S_IWGRP, S_IWOTH};
+use linux_raw_sys::auxvec::AT_EUID;
+use linux_raw_sys::errno::{EINVAL, ENOENT};
+use linux_raw_sys::general::{O_NOFOLLOW, S_IWGRP, S_IWOTH};
 
 /// A page that was changed so soon after the boot may be of the boot before.
 const DOUBTFUL_S: i64 = 120;
 
+/// A page that is sound, its file still open, and what the kernel says of this process.
+pub struct Opened {
+    pub page: *const ControlPage,
+    pub file: i32,
+    pub status: Status,
+}
+
 /// Opens and maps the control page; makes it where there is none and it may.
-pub fn open(env: &Environment) -> Option<*const ControlPage> {
+pub fn open(env: &Environment) -> Option<Opened> {
     let mut path = Path::new();
     for part in [env.dir, b"/", env.gate, b"/control"] {
         path.push(part);
@@ -23,78 +38,124 @@ pub fn open(env: &Environment) -> Option<*const ControlPage> {
         return None;
     }
     // SAFETY: a `Buffer` always ends with a NUL.
-    let mut fd = unsafe { files::open(AT_FDCWD, path.c(), O_NOFOLLOW) };
-    if fd == -(ENOENT as isize) && env.asked_for {
-        make(env, &boot_id(), &path);
-        // SAFETY: a `Buffer` always ends with a NUL.
-        fd = unsafe { files::open(AT_FDCWD, path.c(), O_NOFOLLOW) };
+    let open = || unsafe { files::open_carefully(path.c(), O_NOFOLLOW) };
+    let mut fd = open();
+    let may_make = fd == -(ENOENT as isize) && env.asked_for;
+    if fd < 0 && !may_make {
+        return None;
+    }
+    let status = super::status::read();
+    if status.filtered {
+        confined::from_before();
+    }
+    if may_make {
+        make_safely(env, &status, &path);
+        fd = open();
     }
     if fd < 0 {
         return None;
     }
     let fd = fd as i32;
-    let stat = files::fstat(fd)?;
+    let page = map(fd);
+    if page.is_none() {
+        files::close(fd);
+    }
+    page.map(|page| Opened { page, file: fd, status })
+}
+
+/// Maps it if it is what it should be.
+fn map(fd: i32) -> Option<*const ControlPage> {
+    let stat = files::fstat_at_start(fd)?;
     // Written by others, truncated, not a file: foreign. Nothing is believed.
     let sound = stat.is_file()
         && stat.size == SIZE as i64
         && stat.mode & (S_IWGRP | S_IWOTH) == 0
-        && (stat.uid == 0 || stat.uid == process::euid());
-    let page = if sound { memory::map(SIZE, false, fd) } else { core::ptr::null_mut() };
-    files::close(fd);
-    if page.is_null() {
+        && (stat.uid == 0 || auxiliary(AT_EUID) == Some(stat.uid as u64));
+    if !sound || !has_a_head(fd, stat.changed) {
         return None;
     }
+    let page = memory::map(SIZE, false, fd);
+    (!page.is_null()).then_some(page as *const ControlPage)
+}
+
+/// Does the file begin as a page of this layout and boot does? Read, not looked at through a
+/// mapping: a hole where the file system is full would kill. What has a magic number is none.
+fn has_a_head(fd: i32, changed: i64) -> bool {
+    const BOOT: usize = offset_of!(ControlPage, boot_id);
+    const LEN: usize = BOOT + 16;
+    let mut head = [0u8; LEN];
+    if files::read_at(fd, &mut head, 0) != LEN as isize {
+        return false;
+    }
+    let word = |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    let word = |at: usize| word(at).map(u32::from_ne_bytes);
+    let is_a_page = head.starts_with(&MAGIC.to_ne_bytes())
+        && word(offset_of!(ControlPage, layout)) == Some(LAYOUT)
+        && word(offset_of!(ControlPage, size)) == Some(SIZE as u32);
     // Reading the boot id costs as much as all the rest. A page that was clearly
     // made after this boot needs no look; should the clock have been stepped, the
     // first closed barrier looks (`clock::is_foreign`).
-    let page = page as *const ControlPage;
-    // SAFETY: a page's size was mapped just now, of a file that is as long.
-    let page_boot_id = unsafe { (*page).boot_id };
-    if stat.changed < process::boot_time() + DOUBTFUL_S && page_boot_id != boot_id() {
-        // SAFETY: nothing refers to it.
-        unsafe { memory::unmap(page.cast_mut().cast(), SIZE) };
-        return None;
+    let doubtful = confined::at_all() || changed < time::boot_time() + DOUBTFUL_S;
+    is_a_page && (!doubtful || head.get(BOOT..) == Some(&boot_id()))
+}
+
+/// As [`make`], in a child where a filter might kill for it.
+fn make_safely(env: &Environment, status: &Status, path: &Path) {
+    let maker = status.pid.unwrap_or_else(process::pid);
+    if confined::at_all() {
+        process::in_a_child(|| make(env, maker, path));
+    } else {
+        make(env, maker, path);
     }
-    Some(page)
 }
 
 /// Makes the gate's directory and page: so that one line in the unit is enough.
-fn make(env: &Environment, boot: &[u8; 16], path: &Path) {
+fn make(env: &Environment, maker: i32, path: &Path) {
+    const MODE: usize = 0o644;
+    // Beyond its limit a write is a deadly signal.
+    if !process::may_write(SIZE as u64) {
+        return;
+    }
+    let content = memory::allocate(SIZE);
+    // SAFETY: null, or memory of that size that the kernel has mapped just now, all zero, which
+    // is a valid page; known to this function alone.
+    let Some(page) = (unsafe { content.cast::<ControlPage>().as_mut() }) else { return };
+    fill(page, env, &boot_id());
     let mut part = Path::new();
     part.push(env.dir);
-    // SAFETY: a `Buffer` always ends with a NUL. The mapping is of the size of a page, of a
-    // file of this process's own that is as long and all zero, which is a valid page; its one
-    // reference is gone when it is unmapped.
+    // SAFETY: a `Buffer` always ends with a NUL. The memory of the page is read as bytes, and
+    // unmapped when nothing refers to it any more.
     unsafe {
         files::mkdir(part.c());
         part.push(b"/");
         part.push(env.gate);
         files::mkdir(part.c());
         part.push(b"/.control.");
-        part.push_number(process::pid() as u64);
+        part.push_number(maker as u64);
         part.push(b".");
         part.push_number(process::random());
-        let fd = files::create(part.c(), 0o644);
-        if fd < 0 {
-            return;
-        }
-        let fd = fd as i32;
-        if files::truncate(fd, SIZE) == 0 {
-            let at = memory::map(SIZE, true, fd);
-            if let Some(page) = at.cast::<ControlPage>().as_mut() {
-                fill(page, env, boot);
-                memory::unmap(at, SIZE);
+        let fd = if part.too_long { -1 } else { files::create(part.c(), MODE) };
+        if fd >= 0 {
+            let fd = fd as i32;
+            files::set_mode(fd, MODE);
+            // Written, not stored through a mapping: a full file system is an error then.
+            let bytes = core::slice::from_raw_parts(content.cast_const(), SIZE);
+            if files::write(fd, bytes) == SIZE as isize {
                 // link, not rename: the first one stands.
                 files::link(part.c(), path.c());
             }
+            files::close(fd);
+            files::unlink(part.c());
         }
-        files::close(fd);
-        files::unlink(part.c());
+        memory::unmap(content, SIZE);
     }
 }
 
+/// What [`files::read_file`] says of a FIFO, a device, a directory.
+const NOT_A_FILE: isize = -(EINVAL as isize);
+
 fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
-    page.version.store(VERSION, Relaxed);
+    page.layout.store(LAYOUT, Relaxed);
     page.size.store(SIZE as u32, Relaxed);
     page.boot_id = *boot;
     let mut path = Path::new();
@@ -106,8 +167,15 @@ fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
         path.push(env.config);
     }
     // SAFETY: a `Buffer` always ends with a NUL.
-    let len = unsafe { files::read_file(path.c(), &mut page.profile) };
+    let read = unsafe { files::read_file(path.c(), &mut page.profile) };
+    let len = match read {
+        Ok(len) => len,
+        // There need not be one of the gate's name; one that was named must be.
+        Err(error) if error != NOT_A_FILE && env.config.is_empty() => 0,
+        Err(_) => PROFILE_MAX,
+    };
     let sound = len < PROFILE_MAX
+        && !path.too_long
         && page
             .profile
             .get(..len)

@@ -2,20 +2,26 @@
 
 use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::{family, slots};
-use crate::arch::instructions::ticks;
 use crate::hash::spread;
 use crate::linux::files::fstat;
 use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
+use crate::linux::time::now;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use gate::layout::LAYOUT;
 use gate::locks::{Table, TableFull};
-use gate::region::{FLAG_STRONG, MAGIC, SLOTS, VERSION};
+use gate::region::{
+    FLAG_CALLS_MISSING, FLAG_FOREIGN_CLOCK, FLAG_IO_URING, FLAG_LOCKS_UNKNOWN, FLAG_MAPS_SHARED,
+    FLAG_MORE_CALLS_MISSING, FLAG_STRONG, MAGIC, SLOTS,
+};
 
 /// Makes the region of a freshly executed program. It is none for the freezer, and the
 /// process in flight, until it [`show`]s what the program has brought along.
-pub fn make() -> bool {
-    let Some(region) = fill(None) else { return false };
+/// `pid`: its id, where that is known already.
+pub fn make(pid: Option<i32>) -> bool {
+    let Some(region) = fill(None, pid.unwrap_or_else(process::pid)) else { return false };
+    slots::starts_here();
     publish(region)
 }
 
@@ -43,7 +49,7 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
         WIPED.region.store(LAST_REGION.load(Acquire), Release);
         return state::region();
     }
-    let Some(fresh) = fill(Some(parent)) else {
+    let Some(fresh) = fill(Some(parent), process::pid()) else {
         // No memory: runs on ungated, and must not look like a child that has done
         // nothing yet. Without its last page (slots that no thread has reached)
         // what it maps is no region any more, and it counts as in flight.
@@ -84,23 +90,30 @@ fn publish(region: *mut Region) -> bool {
     first
 }
 
-fn fill(parent: Option<&Region>) -> Option<*mut Region> {
+/// What is said of a process and holds for the children it forks.
+const COMES_ALONG: u32 = FLAG_MAPS_SHARED
+    | FLAG_IO_URING
+    | FLAG_CALLS_MISSING
+    | FLAG_MORE_CALLS_MISSING
+    | FLAG_FOREIGN_CLOCK;
+
+fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
     let at = memory::map(gate::region::SIZE, true, -1).cast::<Region>();
     // SAFETY: null, or memory of that size that the kernel has mapped just now, all zero,
     // which is a valid Region: it consists of integers.
     let region = unsafe { at.as_ref() }?;
     let header = &region.header;
-    header.version.store(VERSION, Relaxed);
+    header.layout.store(LAYOUT, Relaxed);
     header.slots.store(SLOTS as u32, Relaxed);
-    let pid = process::pid();
     header.pid.store(pid, Relaxed);
     let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
-    let flags = strong | state::rank_flags();
+    let mut flags = strong | state::rank_flags();
     let mut nonce = match parent {
         None => process::random(),
-        // A fork must be cheap: its parent's, the id and the time make it its own.
+        // A fork must be cheap: its parent's, the id and the time make it its own. Not the
+        // time stamp counter: a program may have made it deadly to read that.
         Some(parent) => {
-            let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ ticks();
+            let seed = parent.header.nonce.load(Relaxed) ^ (pid as u64) << 40 ^ now();
             spread(seed).rotate_left(23)
         }
     };
@@ -110,7 +123,13 @@ fn fill(parent: Option<&Region>) -> Option<*mut Region> {
         header.parent_nonce.store(old.nonce.load(Relaxed), Relaxed);
         let table = Table(&header.locks);
         let TableFull(lost) = table.inherit(Table(&old.locks));
+        // What did not fit into the parent's table may have come along too.
+        let lost = lost || LOCKS_LOST.load(Relaxed);
         LOCKS_LOST.store(lost, Relaxed);
+        if lost {
+            flags |= FLAG_LOCKS_UNKNOWN;
+        }
+        flags |= old.flags.load(Relaxed) & COMES_ALONG;
         // What the parent has locked since, and what was closed here before the
         // first entry, did not come along.
         for lock in table.locks() {

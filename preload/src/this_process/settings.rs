@@ -5,14 +5,12 @@ use gate::profile::{Index, Key};
 
 /// What was configured.
 pub struct Settings {
-    /// Protected directories, colon-separated; empty: whatever lies on storage.
-    pub paths: Text<2048>,
-    /// Patterns of files that are not judged, colon-separated.
-    pub exclude: Text<1024>,
-    /// Devices of the protected directories, as they were at the start.
-    pub devices: [u64; 16],
-    /// How many of them are set.
-    pub device_count: usize,
+    /// See [`Settings::paths`].
+    paths: &'static [u8],
+    /// See [`Settings::exclude`].
+    exclude: &'static [u8],
+    /// See [`Settings::devices`].
+    devices: &'static [u64],
     /// The profile's text.
     pub profile: Text<{ gate::control::PROFILE_MAX }>,
     /// Where its values lie.
@@ -20,6 +18,31 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Protected directories, colon-separated; empty: whatever lies on storage.
+    pub fn paths(&self) -> &'static [u8] {
+        self.paths
+    }
+
+    /// Patterns of files that are not judged, colon-separated.
+    pub fn exclude(&self) -> &'static [u8] {
+        self.exclude
+    }
+
+    /// Devices of the protected directories, as they were at the start.
+    pub fn devices(&self) -> &'static [u64] {
+        self.devices
+    }
+
+    /// Sets these three.
+    pub fn set_places(
+        &mut self,
+        paths: &'static [u8],
+        exclude: &'static [u8],
+        devices: &'static [u64],
+    ) {
+        (self.paths, self.exclude, self.devices) = (paths, exclude, devices);
+    }
+
     /// Does some pattern of `key`, given or built in, match?
     pub fn matches(&self, key: Key, path: &[u8]) -> bool {
         self.index.matches(self.profile.str(), key, path)
@@ -47,14 +70,11 @@ impl<const N: usize> Text<N> {
         Text { bytes: [0; N], len: 0 }
     }
 
-    /// Copies `text`; one that is too long is refused (false).
-    pub fn set(&mut self, text: &[u8]) -> bool {
-        let Some(room) = self.bytes.get_mut(..text.len()) else { return false };
-        for (to, from) in room.iter_mut().zip(text) {
-            *to = *from;
-        }
-        self.len = text.len();
-        true
+    /// Lets `read` fill it with `len` bytes; false: they do not fit, or cannot be read.
+    pub fn fill(&mut self, len: usize, read: impl FnOnce(&mut [u8]) -> bool) -> bool {
+        let filled = self.bytes.get_mut(..len).is_some_and(read);
+        self.len = if filled { len } else { 0 };
+        filled
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -74,10 +94,9 @@ struct Once(UnsafeCell<Settings>);
 unsafe impl Sync for Once {}
 
 static SETTINGS: Once = Once(UnsafeCell::new(Settings {
-    paths: Text::new(),
-    exclude: Text::new(),
-    devices: [0; 16],
-    device_count: 0,
+    paths: &[],
+    exclude: &[],
+    devices: &[],
     profile: Text::new(),
     index: Index::EMPTY,
 }));

@@ -1,8 +1,9 @@
 //! The slot of each thread in its process's region.
 
 use super::state::Region;
-use crate::arch::instructions::thread_word;
-use crate::linux::process;
+use crate::arch::instructions::{thread_pointer, thread_word};
+use crate::linux::{confined, process};
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::region::{SLOTS, Slot};
 use gate::word::ThreadWord;
@@ -37,7 +38,11 @@ pub fn slot(region: &'static Region) -> Option<&'static Slot> {
 #[inline(never)]
 fn claim(region: &'static Region) -> Option<&'static Slot> {
     let header = &region.header;
-    let tid = process::tid();
+    let Some(tid) = own_tid(region) else {
+        // SAFETY: the thread's own word of thread-local storage; no reference to it is ever made.
+        unsafe { *thread_word() = NO_SLOT as u64 };
+        return None;
+    };
     let fresh = header
         .slots_used
         .fetch_update(Relaxed, Relaxed, |used| ((used as usize) < SLOTS).then_some(used + 1));
@@ -55,6 +60,25 @@ fn claim(region: &'static Region) -> Option<&'static Slot> {
     // SAFETY: the thread's own word of thread-local storage; no reference to it is ever made.
     unsafe { *thread_word() = number as u64 };
     slot
+}
+
+/// The thread that the library was started in: the first, but for programs that load it late.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+
+/// The library is started in this thread.
+pub fn starts_here() {
+    FIRST.store(thread_pointer(), Relaxed);
+}
+
+/// This thread's id; none where it must not be asked. A process's first thread has its id.
+fn own_tid(region: &Region) -> Option<i32> {
+    if !confined::at_all() {
+        return Some(process::tid());
+    }
+    if thread_pointer() == FIRST.load(Relaxed) {
+        return Some(region.header.pid.load(Relaxed));
+    }
+    (!confined::by_itself()).then(process::tid)
 }
 
 /// A slot whose thread is gone.

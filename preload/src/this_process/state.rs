@@ -61,6 +61,9 @@ pub static BARRIER_AT_START: AtomicU64 = AtomicU64::new(0);
 /// The lock table was full: a lock is held that is not in it.
 pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
 
+/// The kernel does not wipe [`WIPED`] in a child: the hook of fork does it before the call.
+pub static NOT_WIPED: AtomicBool = AtomicBool::new(false);
+
 /// This process has made a child that shares its memory: from now on a hook must
 /// ask whose process it is in before it touches the lock table.
 pub static SHARED_ONCE: AtomicBool = AtomicBool::new(false);

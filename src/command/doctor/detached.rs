@@ -3,6 +3,7 @@
 use super::cures::restart;
 use super::diagnosis::{Cause, Context, Diagnosis};
 use super::observation::Observation;
+use gate::layout::LAYOUT;
 use gate::profile::{self, Key};
 use std::path::Path;
 
@@ -13,11 +14,28 @@ pub fn diagnose(process: &Observation, context: &Context<'_>) -> Diagnosis {
     }
     other_clock(process)
         .or_else(|| left_out(process, context))
+        .or_else(|| other_layout(process, context))
         .or_else(|| page_unusable(process, context))
         .or_else(|| asks_for_another(process, context))
         .or_else(|| cannot_see(process, context))
         .or_else(|| too_old(process, context))
         .unwrap_or_else(|| unexplained(process, context))
+}
+
+/// Diagnoses a process that maps the gate's page where this command cannot use it: it hears a
+/// command, and not this one.
+pub fn on_unusable_page(process: &Observation, context: &Context<'_>, fault: &str) -> Diagnosis {
+    match context.other_page_layout() {
+        Some(layout) => Diagnosis::new(
+            Cause::OtherLayout,
+            format!(
+                "it maps the gate's page, which another version of writegate made (layout \
+                 {layout:08x}, this command has {LAYOUT:08x}), and runs that version's library"
+            ),
+            format!("remove {}, then {}", context.control(), restart(process)),
+        ),
+        None => unusable(process, fault),
+    }
 }
 
 /// It maps another control page.
@@ -84,12 +102,40 @@ fn left_out(process: &Observation, context: &Context<'_>) -> Option<Diagnosis> {
 }
 
 fn page_unusable(process: &Observation, context: &Context<'_>) -> Option<Diagnosis> {
-    let fault = context.page_fault?;
-    Some(Diagnosis::new(
+    Some(unusable(process, context.page_fault?))
+}
+
+fn unusable(process: &Observation, fault: &str) -> Diagnosis {
+    Diagnosis::new(
         Cause::Page,
         format!("the gate's page cannot be used: {fault}"),
         restart(process),
-    ))
+    )
+}
+
+/// Its library's layout is not ours, or the page's is neither's.
+fn other_layout(process: &Observation, context: &Context<'_>) -> Option<Diagnosis> {
+    if let Some(layout) = process.library_layout.filter(|layout| layout.is_other()) {
+        return Some(Diagnosis::new(
+            Cause::OtherLayout,
+            format!(
+                "its library is another version's ({}, this command has layout {LAYOUT:08x}): \
+                 it does not take a page of this one",
+                layout.name()
+            ),
+            restart(process),
+        ));
+    }
+    context.other_page_layout().map(|layout| {
+        Diagnosis::new(
+            Cause::OtherLayout,
+            format!(
+                "the gate's page was made by another version of writegate (layout \
+                 {layout:08x}), and its library does not take that"
+            ),
+            format!("remove {}, then {}", context.control(), restart(process)),
+        )
+    })
 }
 
 fn asks_for_another(process: &Observation, context: &Context<'_>) -> Option<Diagnosis> {

@@ -21,9 +21,12 @@ pub fn diagnose(process: &Observation, context: &Context<'_>) -> Diagnosis {
         return unseen(error);
     }
     let maps_page = process.control_page.as_ref().is_some_and(|(_, ino)| *ino == context.page_ino);
-    if maps_page && context.page_fault.is_none() {
-        // Forked into such a namespace, it still has its parent's page until it execs.
-        return detached::other_clock(process).unwrap_or_else(|| attached(process, context));
+    if maps_page {
+        return match context.page_fault {
+            // Forked into such a namespace, it still has its parent's page until it execs.
+            None => detached::other_clock(process).unwrap_or_else(|| attached(process, context)),
+            Some(fault) => detached::on_unusable_page(process, context, fault),
+        };
     }
     match process.library {
         Some(_) => detached::diagnose(process, context),
@@ -65,6 +68,15 @@ fn attached(process: &Observation, context: &Context<'_>) -> Diagnosis {
             gated
         }
         Some(RegionSeen::Shared | RegionSeen::NotYetMade) => Diagnosis::gated(),
+        Some(RegionSeen::OfOutsider) => {
+            let mut gated = Diagnosis::gated();
+            gated.gaps.push(
+                "does not belong to the service (another user's, from another place): a freeze \
+                 holds it, and does not wait for it; `--users` says whose are waited for"
+                    .into(),
+            );
+            gated
+        }
         Some(RegionSeen::Denied(error)) => {
             let what = std::io::Error::from_raw_os_error(*error);
             Diagnosis::new(

@@ -4,6 +4,8 @@ use super::super::diagnosis::Membership;
 use super::super::observation::PreloadFault;
 use super::super::program_file::ProgramFile;
 use super::*;
+use crate::linux::library::LibraryLayout;
+use gate::layout::LAYOUT;
 use std::collections::BTreeMap;
 
 fn diagnose_one(process: Observation) -> Diagnosis {
@@ -22,6 +24,7 @@ fn diagnose_one(process: Observation) -> Diagnosis {
             gate: "mail",
             dir: "/run/writegate/mail",
             page_fault: None,
+            page_layout: None,
             page_ino: 5,
             page_made_ns: 1000,
             profile: "",
@@ -99,6 +102,22 @@ fn each_cause_is_told_from_the_others() {
         ("boot-id", Observation { library: library(), boot_id_hidden: true, ..plain() }),
         ("secure-gate", Observation { library: library(), secure_mode: Some(true), ..plain() }),
         ("detached", Observation { library: library(), ..plain() }),
+        (
+            "other-layout",
+            Observation {
+                library: library(),
+                library_layout: Some(LibraryLayout::Noted(LAYOUT ^ 1)),
+                ..plain()
+            },
+        ),
+        (
+            "other-layout",
+            Observation {
+                library: library(),
+                library_layout: Some(LibraryLayout::Unmarked),
+                ..plain()
+            },
+        ),
         ("word-size", Observation { program_file: program(32, true, false), ..plain() }),
         ("static", Observation { program_file: program(64, true, false), ..plain() }),
         (

@@ -2,6 +2,7 @@
 
 use super::gate_survey::RegionSeen;
 use super::observation::Observation;
+use gate::layout::LAYOUT;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ pub enum Membership {
 /// The one list of causes: name, stable word for machines, what it means for the gate.
 macro_rules! causes {
     ($($name:ident $word:literal $membership:ident)*) => {
-        /// Why a process is gated, or is not. `docs/doctor.md` explains each.
+        /// Why a process is gated, or is not. `docs/admin/doctor.md` explains each.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[allow(missing_docs)]
         pub enum Cause {
@@ -63,6 +64,7 @@ causes! {
     OtherGate         "other-gate"         NotGated
     OwnGateInChroot   "own-gate-in-chroot" NotGated
     OldPage           "old-page"           NotGated
+    OtherLayout       "other-layout"       NotGated
     Page              "page"               NotGated
     SecureGate        "secure-gate"        NotGated
     PageHidden        "page-hidden"        NotGated
@@ -133,6 +135,8 @@ pub struct Context<'a> {
     pub dir: &'a str,
     /// Why its page cannot be used, if it cannot.
     pub page_fault: Option<&'a str>,
+    /// The layout of the page, where that was read.
+    pub page_layout: Option<u32>,
     /// The page's inode.
     pub page_ino: u64,
     /// When the page was made, ns since 1970; 0: unknown.
@@ -151,6 +155,11 @@ impl Context<'_> {
     /// The gate's page, by its path.
     pub fn control(&self) -> String {
         format!("{}/control", self.dir)
+    }
+
+    /// The page's layout, if this command does not understand it.
+    pub fn other_page_layout(&self) -> Option<u32> {
+        self.page_layout.filter(|layout| *layout != LAYOUT)
     }
 
     /// Was the process started before the page was made? Clocks and file times are not

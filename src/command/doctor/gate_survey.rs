@@ -6,12 +6,15 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
 use crate::evidence::{concern, coverage, coverage::Service, places::Places, writers};
+use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
-use crate::gatedir::Gate;
+use crate::gatedir::other_layout::OtherLayout;
+use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
 use crate::linux::look::WhyNot;
 use crate::outcome::fault::{Fault, Result};
 use crate::outcome::ledger::Ledger;
+use gate::region::FLAG_MORE_CALLS_MISSING;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
@@ -19,6 +22,8 @@ use std::time::UNIX_EPOCH;
 /// A process's region.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RegionSeen {
+    /// It belongs to no process of the service: not looked at.
+    OfOutsider,
     /// Read.
     Read {
         /// What it says of its process.
@@ -41,6 +46,8 @@ pub enum RegionSeen {
 pub struct GateSurvey {
     /// Why the page cannot be used.
     pub fault: Option<Fault>,
+    /// The layout of a page that another version made.
+    pub page_layout: Option<u32>,
     /// The page's inode.
     pub page_ino: u64,
     /// When the page was made, ns since 1970; 0: unknown.
@@ -53,7 +60,7 @@ pub struct GateSurvey {
     /// map the page.
     pub outside: Vec<i32>,
     /// Not gated, and have this protected file open for writing.
-    pub writers: BTreeMap<i32, String>,
+    pub writers: BTreeMap<i32, ForeignText>,
 }
 
 impl GateSurvey {
@@ -62,6 +69,11 @@ impl GateSurvey {
         let mut survey = GateSurvey::default();
         if let Err(fault) = survey.look(name) {
             survey.fault = Some(fault);
+            if let Some(other) = OtherLayout::of(&gatedir::root().join(name).join("control")) {
+                survey.page_layout = Some(other.layout);
+                survey.page_ino = other.ino;
+                survey.outside = other.mapped_by.iter().map(|(pid, _)| *pid).collect();
+            }
         }
         survey
     }
@@ -106,10 +118,10 @@ impl GateSurvey {
                     let header = view.header();
                     let missing = header.missing.iter().map(|at| at.load(Relaxed));
                     let missing = missing.filter(|call| *call != 0);
-                    RegionSeen::Read {
-                        flags: header.flags.load(Relaxed),
-                        absent_calls: missing.map(|call| gate::calls::name(call as u16)).collect(),
-                    }
+                    let flags = header.flags.load(Relaxed);
+                    let more = (flags & FLAG_MORE_CALLS_MISSING != 0).then_some("and more");
+                    let names = missing.map(|call| gate::calls::name(call as u16));
+                    RegionSeen::Read { flags, absent_calls: names.chain(more).collect() }
                 }
                 (None, Some(error)) => RegionSeen::Denied(error),
                 (None, None) if member.fresh_fork => RegionSeen::NotYetMade,
@@ -117,6 +129,8 @@ impl GateSurvey {
             };
             self.regions.insert(member.pid, seen);
         }
+        let outside = census.outside.keys().map(|pid| (*pid, RegionSeen::OfOutsider));
+        self.regions.extend(outside);
         let sharing = census.seen.iter().filter(|(_, seen)| seen.kind == ProcessKind::Sharing);
         self.regions.extend(sharing.map(|(pid, _)| (*pid, RegionSeen::Shared)));
     }
@@ -128,6 +142,8 @@ impl GateSurvey {
         // With the library and no page at all: only those that name this gate, or none.
         let no_page = no_page.iter().map(|detached| detached.pid);
         self.outside.extend(no_page.filter(|pid| selection::asks_for(*pid, gate)));
+        let others = coverage::other_layouts(census, 0, &self.profile);
+        self.outside.extend(others.iter().map(|(detached, _)| detached.pid));
         // What a freeze would hold against its snapshot must not be green here.
         self.outside.extend(coverage::ungated(census, 0).iter().map(|outsider| outsider.pid));
         let service = Service::of(census, 0);

@@ -1,6 +1,6 @@
 //! `writegate doctor --calls`: the table of hooked calls.
 
-use crate::command::output::print;
+use crate::command::output::{print, print_json};
 use gate::calls::{Info, TABLE};
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ fn rows() -> impl Iterator<Item = CallRow<'static>> {
 pub fn show(json: bool) {
     if json {
         let rows: Vec<_> = rows().collect();
-        print(&serde_json::to_string_pretty(&rows).unwrap_or_default());
+        print_json(&rows);
         return;
     }
     print(&format!("{:<24} {:<26} {:<34} ALIASES", "CALL", "RULE", "CHANGES"));

@@ -33,7 +33,9 @@ mod survey;
 mod unit_settings;
 
 use super::servers::{SERVERS, names};
+use crate::command::output::print;
 use crate::outcome::fault::Result;
+use gate::layout::{FORMAT, LAYOUT};
 use selection::Selection;
 use std::path::PathBuf;
 use survey::Survey;
@@ -66,6 +68,9 @@ pub struct Args {
     /// Print the table of hooked calls instead
     #[arg(long)]
     calls: bool,
+    /// Print the layout of shared memory that this command understands instead
+    #[arg(long, hide = true)]
+    layout: bool,
     /// Where units and configuration lie, for another root directory
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     root: PathBuf,
@@ -75,6 +80,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8> {
     if args.calls {
         hooked_calls::show(args.json);
+        return Ok(0);
+    }
+    if args.layout {
+        print(&format!("layout {LAYOUT:08x} format {FORMAT}"));
         return Ok(0);
     }
     let selection = match (&args.unit, args.pid) {

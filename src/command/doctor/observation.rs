@@ -3,6 +3,8 @@
 
 use super::program_file::ProgramFile;
 use crate::command::servers::{self, Server};
+use crate::foreign_text::ForeignText;
+use crate::linux::library::LibraryLayout;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +20,7 @@ pub struct Observation {
     /// Its parent.
     pub parent: i32,
     /// Its name; empty: it has ended meanwhile.
-    pub program: String,
+    pub program: ForeignText,
     /// The program's path.
     pub exe: Option<PathBuf>,
     /// Effective user.
@@ -31,6 +33,8 @@ pub struct Observation {
     pub hung: bool,
     /// The library, as mapped.
     pub library: Option<String>,
+    /// The layout of that library.
+    pub library_layout: Option<LibraryLayout>,
     /// The mapped library's file is gone (an upgrade puts another one at its place).
     pub library_replaced: bool,
     /// Set-id programs take it too: it has the bit and lies in a standard directory,

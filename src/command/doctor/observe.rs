@@ -5,6 +5,7 @@ use super::observation::{Environment, Observation, PreloadFault, named_library};
 use super::program_file;
 use crate::linux::bounded_child;
 use crate::linux::clock::wall_ns_of_ticks;
+use crate::linux::library;
 use crate::linux::procfs::{self, environ, maps};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -81,7 +82,11 @@ fn inside(root: &Path, path: &Path) -> PathBuf {
 fn mapped(seen: &mut Observation, text: &str) {
     for line in maps::lines(text).filter(|line| line.path.starts_with('/')) {
         let plain = line.path_once();
-        if plain.ends_with("/libwritegate.so") {
+        if library::is_ours(&line) {
+            if seen.library.is_none() {
+                let layout = library::layout_of(seen.pid, line.start, line.end, plain);
+                seen.library_layout = Some(layout);
+            }
             seen.library = Some(plain.into());
             // Inode numbers say less: an overlay shows others in maps than in stat.
             seen.library_replaced |= line.path != plain;

@@ -4,14 +4,15 @@ use super::diagnosis::{Diagnosis, Membership};
 use super::own_rights::MissingRight;
 use super::survey::Survey;
 use super::unit_settings::SettingEffect;
-use crate::command::output::{Paint, print};
+use crate::command::output::{Paint, print, print_json};
+use crate::foreign_text::ForeignText;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Serialize)]
 struct ProcessJson<'a> {
     pid: i32,
-    program: &'a str,
+    program: &'a ForeignText,
     exe: Option<String>,
     uid: Option<u32>,
     unit: Option<&'a str>,
@@ -59,7 +60,7 @@ pub fn json(survey: &Survey) {
         inline_system_calls: &survey.inline_calls,
         profile: &survey.profile,
     };
-    print(&serde_json::to_string_pretty(&all).unwrap_or_default());
+    print_json(&all);
 }
 
 /// For persons.

@@ -10,6 +10,7 @@ use super::selection::{self, Selection};
 use super::unit_settings::{self, SettingEffect};
 use super::{inline_calls, observe};
 use crate::command::{arguments, unit_files};
+use crate::foreign_text::ForeignText;
 use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::outcome::fault::{self, Fault, Result};
@@ -62,6 +63,7 @@ impl Survey {
             gate: &gate,
             dir: &directory,
             page_fault: survey.fault.as_ref().map(|fault| fault.message.as_str()),
+            page_layout: survey.page_layout,
             page_ino: survey.page_ino,
             page_made_ns: survey.page_made_ns,
             profile: &survey.profile,
@@ -151,7 +153,7 @@ fn look_at_units(names: &BTreeSet<&str>, root: &Path, dir: &str) -> Units {
 fn diagnose_writer(
     process: &Observation,
     context: &Context<'_>,
-    writers: &BTreeMap<i32, String>,
+    writers: &BTreeMap<i32, ForeignText>,
 ) -> Diagnosis {
     let mut diagnosis = diagnose(process, context);
     if diagnosis.membership != Membership::Gated

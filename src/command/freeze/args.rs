@@ -43,7 +43,8 @@ pub struct Args {
     /// Protected directories, as the service's WRITEGATE_PATHS names them
     #[arg(long, value_name = "DIR:DIR")]
     pub(super) paths: Option<String>,
-    /// Wait only for processes of these users and root (default: for all that map the page)
+    /// Wait only for processes of these users and root (default: for those that belong to the service, by
+    /// their master, unit or system account)
     #[arg(long, value_name = "USER", value_delimiter = ',')]
     pub(super) users: Vec<String>,
     /// Flush the protected file systems first (for tools that do not do so themselves)

@@ -1,6 +1,6 @@
 //! `writegate setup --list`: the table of servers.
 
-use crate::command::output::print;
+use crate::command::output::{print, print_json};
 use crate::command::servers::{SERVERS, Server};
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ pub fn show(json: bool) {
             only_gate: server.only_gate(),
         });
         let list = ListJson { schema: 1, servers: servers.collect() };
-        print(&serde_json::to_string_pretty(&list).unwrap_or_default());
+        print_json(&list);
         return;
     }
     print(&format!("{:<10} {:<20} {:<14} DEBIAN'S PACKAGES", "NAME", "UNIT", "SET UP BY"));

@@ -24,7 +24,7 @@ mod record;
 mod site;
 
 use super::library;
-use super::output::{print, say};
+use super::output::{print, print_lines, say};
 use super::servers::{Server, names, with_setup};
 use crate::gatedir;
 use crate::outcome::fault::{CONFIG, Fault, Result, USAGE};
@@ -140,7 +140,7 @@ fn install(record: &Record<'_>, name: &str, plan: Plan, wanted: bool) -> Result<
         print(&format!("{name}: set up already, nothing to change"));
         return Ok(());
     }
-    print(record.diff(&missing)?.trim_end());
+    print_lines(record.diff(&missing)?.trim_end());
     if wanted {
         record.install(&missing)?;
         print(&format!("{name}: done. Now run:"));
@@ -165,7 +165,7 @@ fn remove(site: &Site, record: &Record<'_>, name: &str) -> Result<()> {
         let now = site.read(path)?;
         let diff = diff::unified(path, now.as_deref(), text.as_deref());
         if !diff.is_empty() {
-            print(diff.trim_end());
+            print_lines(diff.trim_end());
         }
     }
     for path in record.remove()? {

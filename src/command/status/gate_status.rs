@@ -4,11 +4,13 @@ use crate::census::blockers;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::evidence::coverage;
+use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
 use crate::gatedir::{self, Gate};
 use crate::linux::{clock, procfs};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
+use gate::layout::LAYOUT;
 use gate::word::ProcessWord;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Acquire;
@@ -28,12 +30,18 @@ pub struct GateStatus {
     pub freezer: Option<bool>,
     /// Freezes so far.
     pub freezes: u64,
+    /// Of the page, the gated processes and this command.
+    pub layout: String,
     /// The gated processes.
     pub processes: Vec<ProcessStatus>,
     /// Have mapped a control page that was replaced: detached until restarted.
     pub old_page: Vec<ProcessName>,
+    /// Belong to the service, and run a library of another layout: not gated.
+    pub other_layout: Vec<LayoutStatus>,
     /// Belong to the service, by unit, program or parent, and are not gated.
     pub ungated: Vec<ProcessName>,
+    /// Map the page and do not belong to the service: held, and not waited for.
+    pub outsiders: Vec<ProcessName>,
     /// Could not be looked into.
     pub unseen: usize,
 }
@@ -44,7 +52,18 @@ pub struct ProcessName {
     /// Its id.
     pub pid: i32,
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
+}
+
+/// A process that runs a library of another layout.
+#[derive(Serialize)]
+pub struct LayoutStatus {
+    /// Its id.
+    pub pid: i32,
+    /// Its name.
+    pub program: ForeignText,
+    /// That layout, as messages call it.
+    pub layout: String,
 }
 
 /// One gated process, as it is now.
@@ -53,7 +72,7 @@ pub struct ProcessStatus {
     /// Its id.
     pub pid: i32,
     /// Its name.
-    pub program: String,
+    pub program: ForeignText,
     /// Its user.
     pub uid: Option<u32>,
     /// Its parent, if that is gated too.
@@ -92,6 +111,7 @@ impl GateStatus {
         let page = gate.page.get();
         let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
         let ungated = coverage::ungated(&census, 0).into_iter();
+        let others = coverage::other_layouts(&census, 0, page.profile_text()).into_iter();
         let old_page = census.detached.values().filter(|process| process.old_page.is_some());
         Ok(GateStatus {
             gate: name.into(),
@@ -104,12 +124,23 @@ impl GateStatus {
             left_ms: (barrier > now).then(|| (barrier - now) as f64 / 1e6),
             freezer: gate.is_locked(),
             freezes: page.freezes.load(Acquire),
+            layout: format!("{LAYOUT:08x}"),
             processes: census.alive(0).map(|member| process(member, &census)).collect(),
             old_page: old_page
                 .map(|process| ProcessName { pid: process.pid, program: process.comm.clone() })
                 .collect(),
+            other_layout: others
+                .map(|(process, layout)| LayoutStatus {
+                    pid: process.pid,
+                    program: process.comm.clone(),
+                    layout: layout.name(),
+                })
+                .collect(),
             ungated: ungated
                 .map(|process| ProcessName { pid: process.pid, program: process.program })
+                .collect(),
+            outsiders: (census.outside.iter())
+                .map(|(pid, (_, program))| ProcessName { pid: *pid, program: program.clone() })
                 .collect(),
             unseen: census.unseen.len(),
         })

@@ -12,7 +12,7 @@ mod prom;
 mod table;
 mod watch;
 
-use super::output::{Paint, print, say};
+use super::output::{Paint, print, print_json, print_lines, say};
 use crate::duration;
 use crate::gatedir::stats;
 use crate::outcome::fault::Result;
@@ -71,12 +71,12 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     if args.json {
         let all = StatusJson { schema: 1, gates: statuses };
-        print(&serde_json::to_string_pretty(&all).unwrap_or_default());
+        print_json(&all);
         return Ok(0);
     }
     if args.prom {
         let figures: Vec<Figures> = statuses.iter().map(figures).collect();
-        print(prom::text(&figures).trim_end());
+        print_lines(prom::text(&figures).trim_end());
         return Ok(0);
     }
     if statuses.is_empty() {
@@ -95,7 +95,10 @@ fn figures(status: &GateStatus) -> Figures<'_> {
             ("writegate_processes", status.processes.len() as f64),
             ("writegate_processes_in_flight", status.count("in-flight") as f64),
             ("writegate_held_writers", status.count("held") as f64),
-            ("writegate_ungated_processes", status.ungated.len() as f64),
+            (
+                "writegate_ungated_processes",
+                (status.ungated.len() + status.other_layout.len()) as f64,
+            ),
             ("writegate_deaf_processes", status.old_page.len() as f64),
             ("writegate_unseen_processes", status.unseen as f64),
         ],

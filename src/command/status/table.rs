@@ -4,6 +4,9 @@ use super::gate_status::GateStatus;
 use crate::command::output::Paint;
 use crate::outcome::blocker::Blocker;
 
+/// So many processes are shown that map the page from outside.
+const OUTSIDERS: usize = 20;
+
 /// By what a barrier or a process does.
 fn painted(paint: Paint, state: &str, padded: &str) -> String {
     match state {
@@ -56,6 +59,23 @@ pub fn lines(status: &GateStatus, paint: Paint) -> Vec<String> {
             detached.pid, detached.program
         ));
     }
+    for outsider in status.outsiders.iter().take(OUTSIDERS) {
+        lines.push(format!(
+            "  pid {} ({}) maps the page and does not belong to the service: not waited for",
+            outsider.pid, outsider.program
+        ));
+    }
+    if status.outsiders.len() > OUTSIDERS {
+        let more = status.outsiders.len() - OUTSIDERS;
+        lines.push(format!("  {more} more map the page from outside of the service"));
+    }
+    for other in &status.other_layout {
+        lines.push(format!(
+            "  pid {} ({}) runs another version's library ({}; this gate has layout {}): \
+             restart it",
+            other.pid, other.program, other.layout, status.layout
+        ));
+    }
     for ungated in &status.ungated {
         lines.push(format!(
             "  pid {} ({}) belongs to the service and is not gated: `writegate doctor` says why",
@@ -71,7 +91,8 @@ pub fn lines(status: &GateStatus, paint: Paint) -> Vec<String> {
 /// What a process does, without its name.
 pub fn detail(blocker: &Blocker) -> String {
     let mut text = blocker.call.clone().unwrap_or_default();
-    for part in [blocker.path.as_deref(), Some(blocker.why.as_str())].into_iter().flatten() {
+    let path = blocker.path.as_ref().map(ToString::to_string);
+    for part in [path.as_deref(), Some(blocker.why.as_str())].into_iter().flatten() {
         if !text.is_empty() {
             text.push(' ');
         }

@@ -8,6 +8,7 @@ use super::gate_status::{GateStatus, all, no_gates};
 use super::table;
 use crate::command::output::Paint;
 use crate::duration;
+use crate::foreign_text::{acts, escape};
 use crate::linux::signals::Signals;
 use crate::linux::{clock, poll, terminal};
 use crate::outcome::fault::{Fault, Result, USAGE};
@@ -28,7 +29,9 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
     if every < MOST_OFTEN {
         return Err(Fault::new(USAGE, "--watch: not more often than every 100ms"));
     }
-    let mut signals = Signals::block().map_err(Fault::signals)?;
+    let signals = Signals::block().map_err(Fault::signals)?;
+    // Nothing is held: a look may take its time, and the screen is given back.
+    signals.in_hand();
     let screen = std::io::stdout().is_terminal();
     let mut out = std::io::stdout();
     let mut begin = if screen { [HIDE_CURSOR, CLEAR].concat() } else { String::new() };
@@ -40,7 +43,7 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
             return Ok(0);
         }
         begin = String::new();
-        if let Some(signal) = wait(&mut signals, duration::ns(every)) {
+        if let Some(signal) = wait(&signals, duration::ns(every)) {
             break signal;
         }
     };
@@ -51,7 +54,7 @@ pub fn run(gates: &[String], every: Duration) -> Result<u8> {
 }
 
 /// Waits for so long; the signal that ended it.
-fn wait(signals: &mut Signals, ns: u64) -> Option<i32> {
+fn wait(signals: &Signals, ns: u64) -> Option<i32> {
     let until = clock::now_ns().saturating_add(ns);
     loop {
         if let Some(signal) = signals.received() {
@@ -74,7 +77,7 @@ fn drawn(statuses: &[Result<GateStatus>], every: Duration) -> String {
     for status in statuses {
         match status {
             Ok(status) => lines.extend(table::lines(status, Paint::for_stdout())),
-            Err(fault) => lines.push(fault.message.clone()),
+            Err(fault) => lines.push(escape(&fault.message)),
         }
     }
     let (rows, columns) = terminal::window().unwrap_or((24, 80));
@@ -96,7 +99,7 @@ fn cut(line: &str, columns: usize) -> String {
         in_escape |= c == '\x1b';
         if in_escape {
             in_escape = c != 'm';
-        } else if c.is_control() {
+        } else if acts(c) {
             continue;
         } else if width < columns {
             width += 1;
@@ -120,7 +123,7 @@ fn logged(statuses: &[Result<GateStatus>]) -> String {
         let status = match status {
             Ok(status) => status,
             Err(fault) => {
-                line(&fault.message);
+                line(&escape(&fault.message));
                 continue;
             }
         };

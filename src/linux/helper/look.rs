@@ -1,29 +1,28 @@
 //! What one process is: which control page and which region it maps, or is about to.
 
+use super::pages::Pages;
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
+use crate::linux::library::{self, LibraryLayout};
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process::{is_there, share_memory};
+use crate::linux::procfs::bounded::Extent;
+use crate::linux::procfs::maps::Line;
 use crate::linux::procfs::{self, environ, locks, maps};
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
 
-/// How often, and how far apart, a process that holds a lock is looked at in the middle
-/// of an exec.
-const IN_EXEC_LOOKS: usize = 300;
+/// How long, and how often, a process that holds a lock is looked at in the middle of an exec.
+const IN_EXEC_NS: u64 = 400_000_000;
 const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
+/// A process has one region; it may have inherited another, and have made some mapping of the
+/// same size. One with more than so many is not looked through.
+const CANDIDATES: usize = 16;
+/// What the files of a C library are called: glibc's, also an old one's, and musl's.
+const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
-/// What an anonymous shared mapping is called in maps.
-const ANONYMOUS_SHARED: &str = "/dev/zero";
-
-/// The control page that we ourselves have mapped at `address`, as maps names it.
-pub fn own_page(address: u64) -> Option<PageId> {
-    let text = maps::read(std::process::id() as i32).ok()?;
-    let line = maps::lines(&text).find(|line| line.start == address)?;
-    Some(PageId { dev: line.dev.into(), ino: line.ino, path: line.path.into() })
-}
 
 /// A look at one image of a process.
 ///
@@ -31,22 +30,25 @@ pub fn own_page(address: u64) -> Option<PageId> {
 /// more nor anything of the new one: no mappings, no environment. On a busy machine it
 /// lasts (160 ms were seen), and a look at it tells nothing. If the process holds a write
 /// lock, its set may be half-done, and it is looked at again.
-pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
     let stat = || procfs::stat(pid).filter(|stat| !stat.is_dead());
-    for _ in 0..IN_EXEC_LOOKS {
+    let until = clock::now_ns() + IN_EXEC_NS;
+    while clock::now_ns() < until {
         let before = stat();
         let by = before.as_ref().map_or(pid, |stat| stat.by);
         let (looked, fd) = look_once(pid, by, pages, copied);
         // Where that may not be seen, its mappings may not either.
-        if looked.page.is_some() || looked.error.is_some() {
+        if looked.page.is_some() || looked.unseen.is_some() {
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
         let whole = before.in_place && after.in_place && before.image == after.image;
-        match locks::holds_a_write_lock(pid) {
-            _ if whole => return (looked, fd),
+        if whole {
+            return (looked, fd);
+        }
+        match locks::holds_a_guarding_lock(pid) {
             Look::Seen(false) | Look::Gone(_) => return (looked, fd),
-            Look::NotSeen(why) => return (unseen(looked, why), fd),
+            Look::NotSeen(why) => return (Looked { unseen: Some(why), ..looked }, fd),
             Look::Seen(true) => {}
         }
         clock::sleep_ns(IN_EXEC_PAUSE_NS);
@@ -55,74 +57,99 @@ pub fn look(pid: i32, pages: &[PageId], copied: &mut Vec<Copied>) -> (Looked, Op
     (Looked { pid, page: Some(0), ..Looked::default() }, None)
 }
 
-fn unseen(looked: Looked, why: WhyNot) -> Looked {
-    let error = match why {
-        WhyNot::Errno(error) => error,
-        WhyNot::Malformed | WhyNot::Hangs | WhyNot::Changing => libc::EIO,
-    };
-    Looked { error: Some(error), ..looked }
-}
-
 /// `by`: the thread by which it is looked at.
 fn look_once(
     pid: i32,
     by: i32,
-    pages: &[PageId],
+    pages: &Pages,
     copied: &mut Vec<Copied>,
 ) -> (Looked, Option<OwnedFd>) {
     copied.retain(|c| c.pid != pid);
     let mut looked = Looked { pid, ..Looked::default() };
-    let text = match maps::read(by) {
-        Ok(text) => text,
+    let mut candidates = Vec::new();
+    let mut libc = false;
+    let mut library = None;
+    let read = maps::each(by, |line| {
+        if library.is_none() && library::is_ours(&line) {
+            library = Some((line.start, line.end, line.path_once().to_owned()));
+        }
+        take_line(&line, pages, &mut looked, &mut candidates);
+        // Preloaded libraries are mapped before those that a program needs.
+        libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
+    });
+    match read {
+        Ok(Extent::Whole) => {}
+        Ok(Extent::CutOff) => looked.unseen = Some(WhyNot::TooMuch),
         Err(e) => {
-            looked.error = e.raw_os_error();
+            looked.unseen = Some(WhyNot::of(&e));
             return (looked, None);
         }
-    };
-    let candidates = read_maps(&text, pages, &mut looked);
+    }
+    looked.decided = looked.elsewhere || libc && !looked.library;
+    looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        match on_its_way(by, pages) {
-            Look::Seen(page) => looked.page = page,
-            Look::Gone(_) => {}
-            Look::NotSeen(why) => looked = unseen(looked, why),
+        let asks_for = match asked_gate(by, &pages.own) {
+            Look::Seen(gate) => gate,
+            Look::Gone(_) => None,
+            Look::NotSeen(why) => {
+                looked.unseen = Some(why);
+                None
+            }
+        };
+        if !looked.elsewhere {
+            looked.layout =
+                library.map(|(start, end, path)| library::layout_of(by, start, end, &path));
+        }
+        if looked.layout.is_some_and(LibraryLayout::is_other) {
+            // On its way to nowhere: that library does not take our page.
+            looked.asks_for = asks_for;
+        } else if asks_for.is_some() {
+            match locks::holds_a_guarding_lock(pid) {
+                Look::Seen(true) => looked.page = asks_for,
+                Look::Seen(false) | Look::Gone(_) => {}
+                Look::NotSeen(why) => looked.unseen = Some(why),
+            }
         }
     }
-    if looked.page.is_none() {
+    if looked.page.is_none() || candidates.len() > CANDIDATES {
+        if looked.page.is_some() {
+            looked.unseen = Some(WhyNot::TooMuch);
+        }
         return (looked, None);
     }
     let fd = find_region(pid, by, &candidates, copied, &mut looked);
     (looked, fd)
 }
 
-/// What its maps say; and where a region may lie.
-fn read_maps(text: &str, pages: &[PageId], looked: &mut Looked) -> Vec<(u64, u64)> {
-    let mut candidates = Vec::new();
-    let mut libc = false;
-    for line in maps::lines(text) {
-        // One that maps a page writable is a freezer, or its helper; services may only read.
-        if line.shared && !line.writable && line.ino != 0 {
-            let this = pages.iter().position(|p| p.ino == line.ino && p.dev == line.dev);
-            looked.page = looked.page.or(this);
-            if this.is_none() && line.size() == gate::control::SIZE as u64 {
-                let path = line.path_once();
-                looked.any_page |= path.ends_with("/control");
-                let old = pages.iter().position(|p| path == p.path);
-                looked.other_page = looked.other_page.or(old);
-            }
+/// What one of its mappings says; and whether a region may lie there.
+fn take_line(
+    line: &Line<'_>,
+    pages: &Pages,
+    looked: &mut Looked,
+    candidates: &mut Vec<(u64, u64)>,
+) {
+    // One that maps a page writable is a freezer, or its helper; services may only read.
+    if line.shared && !line.writable && line.ino != 0 {
+        let is_it = |page: &PageId| page.ino == line.ino && page.dev == line.dev;
+        let this = pages.own.iter().position(is_it);
+        looked.page = looked.page.or(this);
+        if this.is_none() && line.size() == gate::control::SIZE as u64 {
+            // By the file itself: a name is whatever its owner likes it to be.
+            looked.elsewhere |= pages.others.iter().any(is_it);
+            let path = line.path_once();
+            let old = pages.own.iter().position(|page| path == page.path);
+            looked.other_page = looked.other_page.or(old);
         }
-        if line.shared && line.size() == SIZE as u64 && line.path.starts_with(ANONYMOUS_SHARED) {
+    }
+    if line.shared && line.size() == SIZE as u64 && pages.may_be_anonymous(line) {
+        // One more than are looked through tells that there are more.
+        if candidates.len() <= CANDIDATES {
             candidates.push((line.start, line.end));
         }
-        looked.library |= line.path_once().ends_with("/libwritegate.so");
-        // Preloaded libraries are mapped before those that a program needs.
-        libc |= ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"]
-            .iter()
-            .any(|name| line.path.contains(name));
     }
-    looked.decided = looked.any_page || libc && !looked.library;
-    candidates
+    looked.library |= library::is_ours(line);
 }
 
 /// The region among these mappings. The newest lies lowest more often than not; order does
@@ -135,7 +162,7 @@ fn find_region(
     looked: &mut Looked,
 ) -> Option<OwnedFd> {
     let Some(own) = procfs::innermost_pid(&pid.to_string()) else {
-        looked.error = Some(libc::ESRCH);
+        looked.unseen = Some(WhyNot::Errno(libc::ESRCH));
         return None;
     };
     let mut inherited = false;
@@ -160,14 +187,14 @@ fn find_region(
     None
 }
 
-/// The gate that a process is on its way to: between exec and our constructor it
-/// maps nothing of ours. It matters if it holds a lock that it took before the exec:
-/// its set is half-done until it shows. Its environment names the gate from the first
-/// moment on.
+/// The gate that a process's environment names, from the first moment on.
+///
+/// Between exec and our constructor it maps nothing of ours. It matters if it holds a lock
+/// that it took before the exec: its set is half-done until it shows.
 ///
 /// Asked of everything on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn on_its_way(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
+fn asked_gate(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
     let environ = match environ::read(pid) {
         Ok(environ) => environ,
         Err(_) if !is_there(pid) => return Look::Gone(Proof::NoProcess),
@@ -179,8 +206,5 @@ fn on_its_way(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    match pages.iter().position(|known| known.path == page) {
-        None => Look::Seen(None),
-        Some(gate) => locks::holds_a_write_lock(pid).map(|holds| holds.then_some(gate)),
-    }
+    Look::Seen(pages.iter().position(|known| known.path == page))
 }

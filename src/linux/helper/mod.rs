@@ -11,12 +11,17 @@
 //! | [`owner`] | the owner's side |
 //! | `child` | the child's side: reads questions, answers |
 //! | `look` | what a process is: by its maps, on its way through exec |
+//! | `pages` | the pages that a look is about, and how anonymous memory shows |
+//! | `patience` | how much time the processes of one user are given |
 //! | `region` | finds, maps or copies the region of a process |
 
 mod child;
 mod look;
 pub mod owner;
+mod pages;
+pub mod patience;
 pub mod protocol;
 mod region;
 
-pub use look::{DEFAULT_DIR, own_page};
+pub use look::DEFAULT_DIR;
+pub use pages::own_page;

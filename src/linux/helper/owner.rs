@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::child;
-use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::patience::Patience;
+use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
@@ -11,34 +12,65 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// How long a look at one process may take.
 const PATIENCE_MS: u64 = 500;
+/// How often in a row a helper is started that takes no question, or dies before it answers any:
+/// not the fault of those that it is asked about.
+const STARTS_MAX: usize = 4;
 /// How many processes are asked about in one message.
 const BATCH: usize = 256;
-/// How many helpers may be lost in one listing.
-const LOST_MAX: usize = 16;
 
 /// The helper, as its owner sees it.
 pub struct Helper {
     pages: Vec<PageId>,
+    others: Vec<PageId>,
+    patience: Patience,
     link: Option<(OwnedFd, i32)>,
     /// A helper was lost, and what it had copied with it: until those are looked at anew, nothing
     /// that was copied is to be believed.
     copies_lost: bool,
-    /// So many helpers were lost that some processes were never asked about.
-    pub gave_up: bool,
-    /// Processes on which a look has hung.
-    pub hung: Vec<i32>,
+    /// Processes on which a look has hung: they are not asked about again.
+    hung: Vec<i32>,
+}
+
+/// What became of a helper that does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lost {
+    /// It hangs.
+    Hangs,
+    /// It has died, or what it says cannot be read.
+    Died,
+    /// None can be had, and why.
+    NotHad(WhyNot),
+}
+
+impl Lost {
+    /// What is known of a process that could not be asked about.
+    fn nothing_of(self, pid: i32) -> Looked {
+        match self {
+            Lost::NotHad(why) => Looked::not_seen(pid, why),
+            Lost::Hangs | Lost::Died => Looked::not_seen(pid, WhyNot::Hangs),
+        }
+    }
 }
 
 impl Helper {
-    /// A helper that knows these control pages.
-    pub fn new(pages: Vec<PageId>) -> io::Result<Helper> {
-        let mut helper =
-            Helper { pages, link: None, copies_lost: false, gave_up: false, hung: Vec::new() };
+    /// A helper that knows these control pages, and those of the other gates.
+    pub fn new(pages: Vec<PageId>, others: Vec<PageId>) -> io::Result<Helper> {
+        let mut helper = Helper {
+            pages,
+            others,
+            patience: Patience::default(),
+            link: None,
+            copies_lost: false,
+            hung: Vec::new(),
+        };
         helper.start()?;
         Ok(helper)
     }
@@ -49,8 +81,8 @@ impl Helper {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|e| said("no socket for the helper process", e.into()))?;
         let owner = std::process::id() as i32;
-        let pages = &self.pages;
-        let pid = fork::child(move || child::run(theirs, owner, pages))
+        let (pages, others) = (self.pages.clone(), self.others.clone());
+        let pid = fork::child(move || child::run(theirs, owner, pages, others))
             .map_err(|e| said("cannot start a helper process", e))?;
         self.link = Some((ours, pid));
         Ok(())
@@ -61,34 +93,40 @@ impl Helper {
         self.link.as_ref().map_or(0, |(_, pid)| *pid)
     }
 
-    fn ask(&mut self, request: &Request) -> Option<()> {
+    fn ask(&mut self, request: &Request) -> Result<(), Lost> {
         if self.link.is_none() {
-            self.start().ok()?;
+            self.start().map_err(|e| Lost::NotHad(WhyNot::of(&e)))?;
         }
-        let (fd, _) = self.link.as_ref()?;
-        let bytes = serde_json::to_vec(request).ok()?;
-        send(fd.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).ok().map(|_| ())
+        let (fd, _) = self.link.as_ref().ok_or(Lost::Died)?;
+        let bytes = serde_json::to_vec(request).map_err(|_| Lost::Died)?;
+        let sent = send(fd.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+        sent.map(drop).map_err(|e| Lost::NotHad(WhyNot::of(&e.into())))
     }
 
-    /// One answer; None if it hangs or has died.
-    fn answer(&mut self) -> Option<(Reply, Option<OwnedFd>)> {
-        let (fd, _) = self.link.as_ref()?;
+    /// One answer.
+    fn answer(&mut self) -> Result<(Reply, Option<OwnedFd>), Lost> {
+        let (fd, _) = self.link.as_ref().ok_or(Lost::Died)?;
         if !wait_readable(&[fd.as_fd()], PATIENCE_MS) {
-            return None;
+            return Err(Lost::Hangs);
         }
         let mut bytes = vec![0u8; MESSAGE_MAX];
         let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
+        let message = recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut space), flags)
+            .map_err(|_| Lost::Died)?;
         let len = message.bytes;
-        let passed = message.cmsgs().ok()?.find_map(|m| match m {
-            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-            _ => None,
+        // A descriptor for which we had no place is left out.
+        let passed = message.cmsgs().ok().and_then(|mut all| {
+            all.find_map(|m| match m {
+                ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+                _ => None,
+            })
         });
         // SAFETY: the message has just brought this descriptor, and nothing else knows it.
         let passed = passed.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-        Some((serde_json::from_slice(&bytes[..len]).ok()?, passed))
+        let reply = serde_json::from_slice(&bytes[..len]).map_err(|_| Lost::Died)?;
+        Ok((reply, passed))
     }
 
     /// Gives this helper up; the next question starts another.
@@ -99,44 +137,62 @@ impl Helper {
         }
     }
 
-    /// Looks at these processes. One that hangs the helper goes to [`Helper::hung`].
+    /// Looks at these processes; an answer for each. One that hangs the helper is not asked about
+    /// again, and costs its user's other processes some of their time.
     pub fn look(&mut self, pids: &[i32]) -> Vec<(Looked, Option<OwnedFd>)> {
-        let mut todo: VecDeque<i32> =
-            pids.iter().copied().filter(|pid| !self.hung.contains(pid)).collect();
-        let mut found = Vec::with_capacity(todo.len());
+        let (hung, todo): (Vec<i32>, Vec<i32>) =
+            pids.iter().partition(|pid| self.hung.contains(pid));
+        let mut todo = VecDeque::from(todo);
+        let mut found = Vec::with_capacity(pids.len());
+        found.extend(hung.into_iter().map(|pid| (Looked::not_seen(pid, WhyNot::Hangs), None)));
         let (mut failures, mut suspect) = (0, None);
-        while !todo.is_empty() && failures < LOST_MAX {
+        while !todo.is_empty() {
+            todo.retain(|pid| {
+                let spent = self.patience.is_spent(*pid);
+                if spent {
+                    found.push((Looked::not_seen(*pid, WhyNot::TooMuch), None));
+                }
+                !spent
+            });
             let batch: Vec<i32> = todo.iter().copied().take(BATCH).collect();
             let mut asked = batch.len();
-            if self.ask(&Request::Look(batch)).is_none() {
+            if let Err(lost) = self.ask(&Request::Look(batch)) {
                 self.abandon();
                 failures += 1;
+                if failures >= STARTS_MAX {
+                    found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
+                }
                 continue;
             }
             while asked > 0 {
                 match self.answer() {
-                    Some((Reply::Looked(looked), fd)) => {
+                    Ok((Reply::Looked(looked), fd)) => {
                         todo.pop_front();
                         asked -= 1;
+                        failures = 0;
                         found.push((looked, fd));
                     }
-                    Some(_) => {}
-                    None => {
+                    Ok(_) => {}
+                    Err(lost) => {
                         self.abandon();
-                        failures += 1;
-                        // Its fault, or the helper's own? Asked once more.
+                        // What the head of the queue is cannot be told.
                         let head = todo.front().copied();
-                        if head == suspect {
-                            self.hung.extend(todo.pop_front());
+                        failures += usize::from(lost == Lost::Died);
+                        if failures >= STARTS_MAX {
+                            found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
+                        } else if lost == Lost::Died && head != suspect {
+                            // Its fault, or the helper's own? Asked once more.
+                            suspect = head;
+                        } else if let Some(pid) = todo.pop_front() {
+                            found.push((Looked::not_seen(pid, WhyNot::Hangs), None));
+                            self.hung.push(pid);
+                            self.patience.spend(pid, PATIENCE_MS * 1_000_000);
                         }
-                        suspect = head;
                         break;
                     }
                 }
             }
         }
-        self.gave_up |= !todo.is_empty();
-        self.hung.extend(todo);
         found
     }
 
@@ -148,9 +204,40 @@ impl Helper {
             return None;
         }
         match answer {
-            Some((Reply::Refreshed(failed), _)) => Some(failed),
+            Ok((Reply::Refreshed(failed), _)) => Some(failed),
             _ => {
                 self.abandon();
+                None
+            }
+        }
+    }
+
+    /// Opens a directory, and says where it lies; or why not, in words.
+    pub fn open(&mut self, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+        let path = path.as_os_str().as_bytes().to_vec();
+        match self.ask(&Request::Open(path)).and_then(|()| self.answer()) {
+            Ok((Reply::Opened(Ok(place)), Some(fd))) => Ok((OsString::from_vec(place).into(), fd)),
+            Ok((Reply::Opened(Err(why)), _)) => Err(why),
+            Ok((Reply::Opened(Ok(_)), None)) => Err("no descriptor is left for it".into()),
+            _ => {
+                self.abandon();
+                Err("its file system does not answer".into())
+            }
+        }
+    }
+
+    /// The path under which a process maps the file `MAJOR:MINOR:INODE`. None: under none, or
+    /// that cannot be told.
+    pub fn mapped_as(&mut self, pid: i32, file: &str) -> Option<String> {
+        if self.hung.contains(&pid) {
+            return None;
+        }
+        let asked = self.ask(&Request::MappedFile(pid, file.to_owned()));
+        match asked.and_then(|()| self.answer()) {
+            Ok((Reply::MappedAs(path), _)) => path,
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
                 None
             }
         }
@@ -162,13 +249,10 @@ impl Helper {
             return Look::NotSeen(WhyNot::Hangs);
         }
         match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
-            Some((Reply::Described(Described { environ, error: None, .. }), _)) => {
-                Look::Seen(environ)
-            }
-            Some((Reply::Described(_), _)) if !is_there(pid) => Look::Gone(Proof::NoProcess),
-            Some((Reply::Described(Described { error: Some(error), .. }), _)) => {
-                Look::NotSeen(WhyNot::Errno(error))
-            }
+            Ok((Reply::Described(Ok(environ)), _)) => Look::Seen(environ),
+            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            Ok((Reply::Described(Err(why)), _)) => Look::NotSeen(why),
+            Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
             _ => {
                 self.abandon();
                 self.hung.push(pid);

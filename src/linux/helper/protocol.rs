@@ -1,5 +1,7 @@
 //! What the helper is asked, and what it answers.
 
+use crate::linux::library::LibraryLayout;
+use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,6 +29,10 @@ pub enum Request {
     Refresh,
     /// What matters of a process's environment.
     Describe(i32),
+    /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
+    MappedFile(i32, String),
+    /// Open this directory: the file system may answer no more.
+    Open(Vec<u8>),
 }
 
 /// What the helper answers.
@@ -38,6 +44,12 @@ pub enum Reply {
     Refreshed(Vec<i32>),
     /// To [`Request::Describe`].
     Described(Described),
+    /// To [`Request::MappedFile`]; none: it maps no such file.
+    MappedAs(Option<String>),
+    /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
+    Opened(Result<Vec<u8>, String>),
+    /// The answer is longer than a message may be.
+    TooLong,
 }
 
 /// What a process turned out to be.
@@ -47,19 +59,33 @@ pub struct Looked {
     pub pid: i32,
     /// Which of our control pages it maps.
     pub page: Option<usize>,
+    /// It maps one of our control pages for certain: `page` may also be the one that it is on
+    /// its way to.
+    pub maps_page: bool,
     /// Its region, if it maps one of our pages.
     pub region: RegionFound,
     /// It has the library loaded.
     pub library: bool,
+    /// The layout of that library; asked only of a process that maps no control page.
+    pub layout: Option<LibraryLayout>,
+    /// The gate that its environment names; told only with a library of another layout.
+    pub asks_for: Option<usize>,
     /// It maps a control page of this gate (by its path) that is not the present one.
     pub other_page: Option<usize>,
-    /// It maps something that looks like a control page, of whatever gate.
-    pub any_page: bool,
+    /// It maps the present control page of another gate.
+    pub elsewhere: bool,
     /// Its C library is loaded and ours is not, or it has a control page already:
     /// the loader will not bring it to us any more, in this image.
     pub decided: bool,
-    /// Its maps could not be read: the error.
-    pub error: Option<i32>,
+    /// It could not be looked at, or not all of it: why.
+    pub unseen: Option<WhyNot>,
+}
+
+impl Looked {
+    /// Nothing was seen of it.
+    pub fn not_seen(pid: i32, why: WhyNot) -> Looked {
+        Looked { pid, unseen: Some(why), ..Looked::default() }
+    }
 }
 
 /// The region of a process that maps a control page.
@@ -80,13 +106,6 @@ pub enum RegionFound {
     Denied(i32),
 }
 
-/// What matters of a process's environment.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Described {
-    /// Process.
-    pub pid: i32,
-    /// Variables that begin with `WRITEGATE_` or `LD_PRELOAD`.
-    pub environ: BTreeMap<String, String>,
-    /// They could not be read: the error.
-    pub error: Option<i32>,
-}
+/// What matters of a process's environment (variables that begin with `WRITEGATE_`, or
+/// `LD_PRELOAD`); or why it cannot be told.
+pub type Described = Result<BTreeMap<String, String>, WhyNot>;

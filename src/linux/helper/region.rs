@@ -1,14 +1,16 @@
 //! Finds the region of a process: mapped through `/proc/PID/map_files`, or, where that may not
 //! be, copied to a file of ours and copied afresh before each pass.
 
+use super::pages::is_anonymous_link;
 use super::protocol::RegionFound;
 use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::mapping::Mapping;
-use gate::region::{self, BadRegion, Header, SIZE, SLOTS, SLOTS_OFFSET, Slot};
-use std::fs::File;
+use gate::check::BadRegion;
+use gate::claimed::ClaimedRegion;
+use gate::region::{SIZE, SLOTS_OFFSET, Slot};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// One region that is copied, because we may not map it.
 pub struct Copied {
@@ -23,8 +25,8 @@ impl Copied {
     /// Copies the first page, then as many slots as are in use.
     pub fn refresh(&mut self) -> io::Result<()> {
         self.copy(0, SLOTS_OFFSET)?;
-        let used = self.to.view::<Header>(0).slots_used.load(Relaxed) as usize;
-        match used.min(SLOTS) * size_of::<Slot>() {
+        let used = ClaimedRegion::of(self.to.foreign()).map_or(0, ClaimedRegion::slots_used);
+        match used * size_of::<Slot>() {
             0 => Ok(()),
             len => self.copy(SLOTS_OFFSET, len),
         }
@@ -56,11 +58,14 @@ pub fn open_region(
     own: i32,
     copied: &mut Vec<Copied>,
 ) -> io::Result<Candidate> {
-    if let Ok(file) = File::open(format!("/proc/{by}/map_files/{start:x}-{end:x}"))
+    // Only what is proved to be anonymous shared memory is mapped: that cannot be cut off under us.
+    let link = format!("/proc/{by}/map_files/{start:x}-{end:x}");
+    if fs::read_link(&link).is_ok_and(|to| is_anonymous_link(&to))
+        && let Ok(file) = File::open(&link)
         && file.metadata()?.len() == SIZE as u64
         && let Ok(map) = Mapping::new(&file, SIZE, false)
     {
-        return Ok(match region::check(map.view::<Header>(0), own) {
+        return Ok(match check(&map, own) {
             Ok(()) => Candidate::Own(RegionFound::Mapped, file.into()),
             Err(BadRegion::NotItsOwn) => Candidate::Inherited,
             Err(_) => Candidate::None,
@@ -69,11 +74,16 @@ pub fn open_region(
     let fd = anonymous_file(SIZE)?;
     let mut copy = Copied { pid, by, start, to: Mapping::new(&fd, SIZE, true)? };
     copy.refresh()?;
-    match region::check(copy.to.view::<Header>(0), own) {
+    match check(&copy.to, own) {
         Ok(()) => {}
         Err(BadRegion::NotItsOwn) => return Ok(Candidate::Inherited),
         Err(_) => return Ok(Candidate::None),
     }
     copied.push(copy);
     Ok(Candidate::Own(RegionFound::Copied, fd))
+}
+
+fn check(map: &Mapping, own: i32) -> Result<(), BadRegion> {
+    let region = ClaimedRegion::of(map.foreign()).ok_or(BadRegion::NotARegion)?;
+    region.header().check(own)
 }

@@ -1,9 +1,12 @@
 //! `/proc/PID/environ`. Reading it may hang.
 
+use super::bounded;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 
+/// So much of them is read: an exec takes 2 MiB (a quarter of the usual stack limit), and a process
+/// may tell the kernel of more.
+const MOST: usize = 2 << 20;
 /// What our variables begin with.
 const OURS: &str = "WRITEGATE_";
 /// The one that brings the library.
@@ -11,7 +14,7 @@ const PRELOAD: &str = "LD_PRELOAD";
 
 /// What matters of a process's environment: its `WRITEGATE_` variables, and LD_PRELOAD.
 pub fn read(pid: i32) -> io::Result<BTreeMap<String, String>> {
-    fs::read(format!("/proc/{pid}/environ")).map(|bytes| variables(&bytes))
+    bounded::bytes(&format!("/proc/{pid}/environ"), MOST).map(|bytes| variables(&bytes))
 }
 
 /// The same, from the bytes.

@@ -1,5 +1,6 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
+use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process;
 use crate::linux::procfs::seen_by;
@@ -7,6 +8,86 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+
+/// The kinds of locks that the kernel tells apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum KernelLockKind {
+    /// fcntl F_SETLK, lockf.
+    Posix,
+    /// flock.
+    Flock,
+    /// fcntl F_OFD_SETLK.
+    Ofd,
+    /// fcntl F_SETLEASE.
+    Lease,
+}
+
+/// One lock, as the kernel shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct KernelLock {
+    /// Its kind.
+    pub kind: KernelLockKind,
+    /// For writing. (A lease that is being broken counts as one until it is given up.)
+    pub write: bool,
+    /// The process that took it; -1: of a description, 0: not in our PID namespace, or dead.
+    pub pid: i32,
+    /// `MAJOR:MINOR:INODE`. Good for comparing with what the kernel prints elsewhere: `stat` may
+    /// show another device.
+    pub file: String,
+    /// First and last byte, as printed.
+    pub range: String,
+}
+
+impl KernelLock {
+    /// Inode of the locked file.
+    pub fn ino(&self) -> u64 {
+        self.file.rsplit(':').next().and_then(|ino| ino.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// A lock on a descriptor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescriptorLock {
+    /// Number of the descriptor.
+    pub fd: i32,
+    /// What the kernel says of it.
+    pub lock: KernelLock,
+    /// Guards writing: for writing, or an flock shared on a descriptor open for writing.
+    pub guards: bool,
+}
+
+/// `1: POSIX  ADVISORY  WRITE 1234 08:02:5678 0 EOF`; none for one that only waits (`->`).
+fn parse(line: &str) -> Option<KernelLock> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let kind = match fields.next()? {
+        "POSIX" => KernelLockKind::Posix,
+        "FLOCK" => KernelLockKind::Flock,
+        "OFDLCK" => KernelLockKind::Ofd,
+        "LEASE" => KernelLockKind::Lease,
+        _ => return None,
+    };
+    let breaking = fields.next()? == "BREAKING";
+    let write = fields.next()? == "WRITE" || breaking;
+    let pid = fields.next()?.parse().ok()?;
+    let file = fields.next()?.to_owned();
+    let range = format!("{} {}", fields.next()?, fields.next()?);
+    Some(KernelLock { kind, write, pid, file, range })
+}
+
+/// Every lock that the kernel shows us (`/proc/locks`).
+pub fn all() -> Look<Vec<KernelLock>> {
+    match fs::read("/proc/locks") {
+        Ok(bytes) => {
+            Look::Seen(String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect())
+        }
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+    }
+}
+
+/// The locks on all descriptors of a process, or of a thread (`PID/task/TID`).
+pub fn on_descriptors(of: &str) -> Look<Vec<DescriptorLock>> {
+    fdinfos_of(of, |info| Some(info.locks_on())).map(|found| found.into_iter().flatten().collect())
+}
 
 /// One descriptor of a process, as `fdinfo` shows it.
 struct FdInfo {
@@ -20,20 +101,40 @@ impl FdInfo {
         self.text.lines().filter(|line| line.starts_with("lock:"))
     }
 
-    fn has_write_lock(&self) -> bool {
-        self.locks().any(|line| line.contains(" WRITE "))
+    /// The locks on it.
+    fn locks_on(&self) -> Vec<DescriptorLock> {
+        let Some(fd) = self.fd.to_str().and_then(|fd| fd.parse().ok()) else { return Vec::new() };
+        let locks = self.locks().filter_map(|line| parse(line.strip_prefix("lock:")?));
+        let guarded = |lock: KernelLock| {
+            let shared = lock.kind == KernelLockKind::Flock && self.is_open_for_writing();
+            DescriptorLock { fd, guards: lock.write || shared, lock }
+        };
+        locks.map(guarded).collect()
+    }
+
+    /// A directory, or O_PATH, never is.
+    fn is_open_for_writing(&self) -> bool {
+        self.flags().is_some_and(|f| f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY)
+    }
+
+    fn flags(&self) -> Option<i32> {
+        let digits = self.text.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        i32::from_str_radix(digits.trim(), 8).ok()
     }
 }
 
+/// A process may have a million descriptors, and no server has as many thousands: what this time does
+/// not suffice for is not looked at.
+const LOOK_NS: u64 = 50_000_000;
 /// How often it is looked until the thread by which that is done stays the same.
 const LOOKS: usize = 5;
 
-/// All of them. A descriptor that is closed meanwhile is none. A main thread that exits loses them,
-/// and the process keeps them as long as another thread lives.
-fn fdinfos(pid: i32) -> Look<Vec<FdInfo>> {
+/// What `keep` makes of each descriptor of a process. One that is closed meanwhile is none. A main
+/// thread that exits loses them, and the process keeps them as long as another thread lives.
+fn fdinfos<T>(pid: i32, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
     let mut by = seen_by(pid);
     for _ in 0..LOOKS {
-        let look = fdinfos_by(by);
+        let look = fdinfos_of(&by.to_string(), &keep);
         let now = seen_by(pid);
         if now == by {
             return look;
@@ -43,95 +144,85 @@ fn fdinfos(pid: i32) -> Look<Vec<FdInfo>> {
     Look::NotSeen(WhyNot::Changing)
 }
 
-fn fdinfos_by(pid: i32) -> Look<Vec<FdInfo>> {
-    let read = || -> io::Result<Vec<FdInfo>> {
+/// The same of a process as its directory in /proc shows it, or of a thread (`PID/task/TID`).
+fn fdinfos_of<T>(of: &str, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
+    let until = clock::now_ns() + LOOK_NS;
+    let read = || -> Result<Vec<T>, WhyNot> {
         let mut infos = Vec::new();
-        for info in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-            let info = info?;
+        let dir = fs::read_dir(format!("/proc/{of}/fdinfo")).map_err(|e| WhyNot::of(&e))?;
+        for info in dir {
+            if clock::now_ns() >= until {
+                return Err(WhyNot::TooMuch);
+            }
+            let info = info.map_err(|e| WhyNot::of(&e))?;
             match fs::read(info.path()) {
                 Ok(bytes) => {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
-                    infos.push(FdInfo { fd: info.file_name(), text });
+                    infos.extend(keep(FdInfo { fd: info.file_name(), text }));
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
+                Err(e) => return Err(WhyNot::of(&e)),
             }
         }
         Ok(infos)
     };
     match read() {
         Ok(infos) => Look::Seen(infos),
-        Err(_) if !process::is_there(pid) => Look::Gone(Proof::NoProcess),
-        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+        Err(_) if !is_there(of) => Look::Gone(Proof::NoProcess),
+        Err(why) => Look::NotSeen(why),
     }
 }
 
-/// Does the kernel know a write lock of this process, on a file that it has open?
-pub fn holds_a_write_lock(pid: i32) -> Look<bool> {
-    fdinfos(pid).map(|infos| infos.iter().any(FdInfo::has_write_lock))
-}
-
-/// The descriptors on which this process holds a write lock.
-pub fn write_locked_fds(pid: i32) -> Look<Vec<OsString>> {
-    let locked = |infos: Vec<FdInfo>| {
-        infos.into_iter().filter(FdInfo::has_write_lock).map(|info| info.fd).collect()
-    };
-    fdinfos(pid).map(locked)
-}
-
-/// Does the kernel know no lock at all of this process? False if that cannot be told.
-pub fn holds_none(pid: i32) -> bool {
-    match fdinfos(pid) {
-        Look::Seen(infos) => infos.iter().all(|info| info.locks().next().is_none()),
-        Look::Gone(_) | Look::NotSeen(_) => false,
-    }
-}
-
-/// Is this descriptor (as the directory `fd` names it) open for writing? A directory, or
-/// O_PATH, never is.
-pub fn open_for_writing(pid: i32, fd: &std::ffi::OsStr) -> Look<bool> {
-    let bytes = match fs::read(format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy())) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound && process::is_there(pid) => {
-            // Closed meanwhile.
-            return Look::Seen(false);
+/// Is this process, or this thread of one, there?
+fn is_there(of: &str) -> bool {
+    let number = |text: &str| text.parse().ok();
+    match of.split_once("/task/") {
+        None => number(of).is_none_or(process::is_there),
+        Some((pid, tid)) => {
+            number(pid).zip(number(tid)).is_none_or(|(pid, tid)| process::has_thread(pid, tid))
         }
-        Err(_) if !process::is_there(pid) => return Look::Gone(Proof::NoProcess),
-        Err(e) => return Look::NotSeen(WhyNot::of(&e)),
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let digits = text.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = digits.and_then(|digits| i32::from_str_radix(digits.trim(), 8).ok());
-    match flags {
-        Some(f) => Look::Seen(f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY),
-        None => Look::NotSeen(WhyNot::Malformed),
+    }
+}
+
+/// Does the kernel know a lock of this process that guards writing, on a file that it has open?
+pub fn holds_a_guarding_lock(pid: i32) -> Look<bool> {
+    let guarding = |info: FdInfo| info.locks_on().iter().any(|lock| lock.guards).then_some(());
+    fdinfos(pid, guarding).map(|found| !found.is_empty())
+}
+
+/// Does the kernel know no lock at all of this process, on a file that it has open?
+pub fn holds_none(pid: i32) -> Look<bool> {
+    fdinfos(pid, |info| info.locks().next().map(drop)).map(|found| found.is_empty())
+}
+
+/// Is this descriptor (as the directory `fd` names it) of a process, or of a thread, open for
+/// writing? Not if it was closed meanwhile.
+pub fn open_for_writing(of: &str, fd: &std::ffi::OsStr) -> Look<bool> {
+    let path = format!("/proc/{of}/fdinfo/{}", fd.to_string_lossy());
+    match fs::read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let info = FdInfo { fd: fd.to_owned(), text };
+            info.flags().map_or(Look::NotSeen(WhyNot::Malformed), |_| {
+                Look::Seen(info.is_open_for_writing())
+            })
+        }
+        Err(_) if !is_there(of) => Look::Gone(Proof::NoProcess),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Look::Seen(false),
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
     }
 }
 
 /// Process and file (`MAJOR:MINOR:INODE`) of every write lock that the kernel knows; each
 /// process once.
 pub fn write_lock_owners() -> Look<Vec<(i32, String)>> {
-    match fs::read("/proc/locks") {
-        Ok(bytes) => Look::Seen(owners(&String::from_utf8_lossy(&bytes))),
-        Err(e) => Look::NotSeen(WhyNot::of(&e)),
-    }
+    all().map(owners)
 }
 
-fn owners(text: &str) -> Vec<(i32, String)> {
+fn owners(locks: Vec<KernelLock>) -> Vec<(i32, String)> {
     let mut seen = HashSet::new();
-    text.lines().filter_map(owner).filter(|(pid, _)| seen.insert(*pid)).collect()
-}
-
-/// `1: POSIX  ADVISORY  WRITE 1234 08:02:5678 0 EOF`; with `->` it only waits.
-fn owner(line: &str) -> Option<(i32, String)> {
-    let mut fields = line.split_ascii_whitespace();
-    let _number = fields.next()?;
-    let kind = fields.next()?;
-    let _advisory = fields.next()?;
-    let write = fields.next()? == "WRITE";
-    let pid = fields.next()?.parse().ok()?;
-    let file = fields.next()?;
-    (write && kind != "->" && pid > 0).then(|| (pid, file.into()))
+    let mine = locks.into_iter().filter(|lock| lock.write && lock.pid > 0);
+    mine.filter(|lock| seen.insert(lock.pid)).map(|lock| (lock.pid, lock.file)).collect()
 }
 
 #[cfg(test)]
@@ -147,7 +238,52 @@ mod tests {
                     4: OFDLCK ADVISORY  WRITE -1 08:02:58 0 EOF\n\
                     5: POSIX  ADVISORY  WRITE 1234 08:02:59 0 EOF\n\
                     6: LEASE  ACTIVE    READ 12 08:02:60 0 EOF\n";
-        assert_eq!(owners(text), [(1234, "08:02:56".into()), (9, "00:1b:3".into())]);
+        let locks = text.lines().filter_map(parse).collect();
+        assert_eq!(owners(locks), [(1234, "08:02:56".into()), (9, "00:1b:3".into())]);
+    }
+
+    #[test]
+    fn what_a_line_says() {
+        let of = |line: &str| parse(line).map(|lock| (lock.kind, lock.write, lock.pid));
+        assert_eq!(
+            of("1: POSIX  ADVISORY  WRITE 12 08:02:56 0 EOF"),
+            Some((KernelLockKind::Posix, true, 12))
+        );
+        assert_eq!(
+            of("1: OFDLCK ADVISORY  READ  -1 08:02:56 3 9"),
+            Some((KernelLockKind::Ofd, false, -1))
+        );
+        assert_eq!(
+            of("1: LEASE  ACTIVE    WRITE 12 08:02:56 0 EOF"),
+            Some((KernelLockKind::Lease, true, 12))
+        );
+        assert_eq!(
+            of("1: LEASE  BREAKING  READ  12 08:02:56 0 EOF"),
+            Some((KernelLockKind::Lease, true, 12))
+        );
+        assert_eq!(of("1: -> POSIX  ADVISORY  WRITE 7 08:02:56 0 EOF"), None);
+        let lock = parse("1: FLOCK  ADVISORY  WRITE 9 00:1b:3 0 EOF").unwrap();
+        assert_eq!((lock.ino(), lock.range.as_str()), (3, "0 EOF"));
+    }
+
+    #[test]
+    fn a_shared_flock_guards_where_its_descriptor_is_open_for_writing() {
+        let me = std::process::id();
+        let path = std::env::temp_dir().join(format!("writegate-test-shared-{me}"));
+        let writer = fs::File::create(&path).unwrap();
+        let reader = fs::File::open(&path).unwrap();
+        for file in [&writer, &reader] {
+            file.lock_shared().unwrap();
+        }
+        let guards_on = |file: &fs::File| {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(file);
+            let Look::Seen(locks) = on_descriptors(&me.to_string()) else { panic!("not seen") };
+            locks.iter().find(|lock| lock.fd == fd).unwrap().guards
+        };
+        assert!(guards_on(&writer) && !guards_on(&reader));
+        let Look::Seen(all) = all() else { panic!("not seen") };
+        assert!(all.iter().any(|lock| lock.pid == me as i32 && !lock.write));
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]
@@ -156,14 +292,16 @@ mod tests {
         let path = std::env::temp_dir().join(format!("writegate-test-lock-{pid}"));
         let file = fs::File::create(&path).unwrap();
         let lock = crate::linux::file::try_lock(file).unwrap().unwrap();
-        assert!(holds_a_write_lock(pid) == Look::Seen(true) && !holds_none(pid));
+        assert!(holds_a_guarding_lock(pid) == Look::Seen(true));
+        assert_eq!(holds_none(pid), Look::Seen(false));
         let Look::Seen(owners) = write_lock_owners() else { panic!("no /proc/locks") };
         assert!(owners.iter().any(|(owner, _)| *owner == pid));
-        let Look::Seen(fds) = write_locked_fds(pid) else { panic!("no descriptors") };
-        assert!(fds.iter().any(|fd| open_for_writing(pid, fd) == Look::Seen(true)));
+        let me = pid.to_string();
+        let Look::Seen(locks) = on_descriptors(&me) else { panic!("no descriptors") };
+        let is_writers = |fd: i32| open_for_writing(&me, fd.to_string().as_ref());
+        assert!(locks.iter().any(|lock| is_writers(lock.fd) == Look::Seen(true)));
         drop(lock);
         let _ = fs::remove_file(&path);
-        assert!(!holds_none(-1));
-        assert_eq!(holds_a_write_lock(i32::MAX), Look::Gone(Proof::NoProcess));
+        assert_eq!(holds_a_guarding_lock(i32::MAX), Look::Gone(Proof::NoProcess));
     }
 }

@@ -1,6 +1,6 @@
 //! `/proc/PID/maps`. Reading it may hang.
 
-use std::fs;
+use super::bounded::{self, Bounds, Extent};
 use std::io;
 
 /// What stands behind the path of a file that has no name any more.
@@ -38,14 +38,28 @@ impl Line<'_> {
     }
 }
 
-/// The whole text. Paths need not be UTF-8.
+/// A process may have 65,530 mappings (vm.max_map_count), and no server has as many thousands: what
+/// goes beyond this is not read.
+const BOUNDS: Bounds = Bounds { bytes: 8 << 20, ns: 50_000_000 };
+
+/// The text, as far as it is read.
 pub fn read(pid: i32) -> io::Result<String> {
-    fs::read(format!("/proc/{pid}/maps")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = bounded::bytes(&format!("/proc/{pid}/maps"), BOUNDS.bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Its lines.
 pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.lines().filter_map(line)
+}
+
+/// Hands over one line after the other. Paths need not be UTF-8.
+pub fn each(pid: i32, mut take: impl FnMut(Line<'_>)) -> io::Result<Extent> {
+    bounded::lines(&format!("/proc/{pid}/maps"), BOUNDS, |bytes| {
+        if let Some(line) = line(&String::from_utf8_lossy(bytes)) {
+            take(line);
+        }
+    })
 }
 
 fn line(line: &str) -> Option<Line<'_>> {
@@ -70,8 +84,11 @@ fn line(line: &str) -> Option<Line<'_>> {
 
 /// Do both addresses lie in one mapping of the process?
 pub fn one_mapping(pid: i32, low: u64, high: u64) -> bool {
-    let Ok(text) = read(pid) else { return false };
-    lines(&text).any(|line| [low, high].iter().all(|at| (line.start..line.end).contains(at)))
+    let mut one = false;
+    let read = each(pid, |line| {
+        one |= [low, high].iter().all(|at| (line.start..line.end).contains(at));
+    });
+    read.is_ok() && one
 }
 
 #[cfg(test)]

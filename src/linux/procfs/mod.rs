@@ -4,13 +4,18 @@
 //! of them can hang on one that is stuck in a fault on a dead disk. [`maps`] and [`environ`] do,
 //! and are the business of a child that may hang in our stead.
 
+pub mod bounded;
 pub mod environ;
 pub mod locks;
 pub mod maps;
+mod origin;
 mod stat;
 mod status;
 mod task;
 
+pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat};
-pub use status::{cgroup, exe, innermost_pid, uid};
-pub use task::{hangs, is_exiting, stack_pointer, syscall_fd, thread, waits_for_others, works};
+pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, uid};
+pub use task::{
+    hangs, is_exiting, stack_pointer, syscall_fd, thread, threads, waits_for_others, works,
+};

@@ -1,5 +1,9 @@
 //! `/proc/PID/stat`: a process's identity; and which processes there are.
 
+use super::bounded;
+use super::task::threads;
+use crate::foreign_text::ForeignText;
+use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process;
 use std::fs;
@@ -10,11 +14,15 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 /// Of a thread that is on its way out (PF_EXITING).
 const PF_EXITING: u64 = 0x0000_0004;
 
+/// A process may have tens of thousands of threads: what this time does not suffice for is not
+/// looked at.
+pub(super) const LOOK_NS: u64 = 20_000_000;
+
 /// A process's identity and what `stat` says beside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stat {
     /// Name, as the kernel keeps it (15 bytes).
-    pub comm: String,
+    pub comm: ForeignText,
     /// R, S, D, T, Z, ...
     pub state: char,
     /// Parent.
@@ -51,12 +59,9 @@ impl Stat {
 /// Looks at `/proc/PID/stat`. Of a process whose first thread has ended while others live, what
 /// one of them shows.
 pub fn look_at(pid: i32) -> Look<Stat> {
-    let failed = match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(bytes) => match parse(&String::from_utf8_lossy(&bytes)) {
-            Some(stat) if stat.is_dead() => return look_at_threads(pid, stat),
-            Some(stat) => return Look::Seen(stat),
-            None => WhyNot::Malformed,
-        },
+    let failed = match stat_of(&pid.to_string()) {
+        Ok(stat) if stat.is_dead() => return look_at_threads(pid, stat),
+        Ok(stat) => return Look::Seen(stat),
         Err(e) => WhyNot::of(&e),
     };
     match process::is_there(pid) {
@@ -67,19 +72,16 @@ pub fn look_at(pid: i32) -> Look<Stat> {
 
 /// The first thread is dead: the whole process, if all are.
 fn look_at_threads(pid: i32, leader: Stat) -> Look<Stat> {
-    let tasks = match fs::read_dir(format!("/proc/{pid}/task")) {
-        Ok(tasks) => tasks,
-        Err(_) if !process::is_there(pid) => return Look::Gone(Proof::NoProcess),
-        Err(e) => return Look::NotSeen(WhyNot::of(&e)),
+    let tids = match threads(pid) {
+        Look::Seen(tids) => tids,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
     };
-    for task in tasks {
-        let task = match task {
-            Ok(task) => task,
-            Err(e) => return Look::NotSeen(WhyNot::of(&e)),
-        };
-        let Some(tid) = task.file_name().to_str().and_then(|tid| tid.parse::<i32>().ok()) else {
-            continue;
-        };
+    let until = clock::now_ns() + LOOK_NS;
+    for tid in tids {
+        if clock::now_ns() >= until {
+            return Look::NotSeen(WhyNot::TooMuch);
+        }
         match stat_of(&format!("{pid}/task/{tid}")) {
             Ok(thread) if !thread.is_dead() => {
                 let start = leader.start;
@@ -92,7 +94,7 @@ fn look_at_threads(pid: i32, leader: Stat) -> Look<Stat> {
     Look::Seen(leader)
 }
 
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
@@ -112,9 +114,9 @@ pub fn stat(pid: i32) -> Option<Stat> {
 
 /// The same of a process or of a thread (`PID/task/TID`).
 pub(super) fn stat_of(of: &str) -> io::Result<Stat> {
-    let bytes = fs::read(format!("/proc/{of}/stat"))?;
-    // A name need not be UTF-8, and may be cut in the middle of a letter.
-    parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    // The kernel cuts the name after 15 bytes, perhaps inside a character.
+    parse(&bounded::page(&format!("/proc/{of}/stat"))?)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn parse(text: &str) -> Option<Stat> {
@@ -153,18 +155,32 @@ pub fn pids() -> io::Result<Vec<i32>> {
 
 /// The children of a process's threads that are alive, as the kernel lists them; none
 /// where it does not (it is an option of the kernel's).
-pub fn children(pid: i32) -> Vec<i32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
-        .collect()
+pub fn children(pid: i32) -> Look<Vec<i32>> {
+    let until = clock::now_ns() + LOOK_NS;
+    let mut all = Vec::new();
+    let tids = match threads(pid) {
+        Look::Seen(tids) => tids,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
+    };
+    for tid in tids {
+        if clock::now_ns() >= until {
+            return Look::NotSeen(WhyNot::TooMuch);
+        }
+        match fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")) {
+            Ok(list) => all.extend(list.split(' ').filter_map(|id| id.parse::<i32>().ok())),
+            Err(e) if is_gone(&e) => {}
+            Err(e) => return Look::NotSeen(WhyNot::of(&e)),
+        }
+    }
+    Look::Seen(all)
 }
 
-/// The last process id that was given out: unchanged means that no process was born.
-pub fn last_pid() -> u64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_ascii_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(0)
+/// The last process id that was given out: unchanged means that no process was born. None: it cannot
+/// be told.
+pub fn last_pid() -> Option<u64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_ascii_whitespace().last()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -176,7 +192,7 @@ mod tests {
         let text = "12 (a) b) S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1 2 3 4 5 6666 0 \
                     0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 2 3 48 49 50 51 0";
         let stat = parse(text).unwrap();
-        assert_eq!((stat.comm.as_str(), stat.state, stat.ppid), ("a) b", 'S', 7));
+        assert_eq!((stat.comm.raw(), stat.state, stat.ppid), ("a) b", 'S', 7));
         assert_eq!((stat.start, stat.image, stat.kernel, stat.exiting), (999, 6666, false, false));
         assert!(stat.in_place && !parse(&text.replace(" 48 ", " 0 ")).unwrap().in_place);
         let kernel = parse(&text.replace("4194560", "2129988")).unwrap();
@@ -191,7 +207,8 @@ mod tests {
         assert_eq!(stat.by, me);
         assert!(stat.start > 0 && stat.image > 0 && !stat.kernel && stat.in_place);
         let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        assert!(children(me).contains(&(child.id() as i32)));
+        let Look::Seen(children) = children(me) else { panic!("not seen") };
+        assert!(children.contains(&(child.id() as i32)));
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -8,12 +8,18 @@ pub fn innermost_pid(of: &str) -> Option<i32> {
     line_of(of, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()
 }
 
+/// Are we in the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h)?
+pub fn is_first_pid_namespace() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
 /// Effective user of a process.
 pub fn uid(pid: i32) -> Option<u32> {
     line_of(&pid.to_string(), "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn line_of(of: &str, name: &str) -> Option<String> {
+    // The process's name in it may be no UTF-8.
     let bytes = fs::read(format!("/proc/{of}/status")).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
@@ -27,8 +33,7 @@ pub fn exe(pid: i32) -> Option<PathBuf> {
 /// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
 /// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
 pub fn cgroup(pid: i32) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
-    parse_cgroup(&String::from_utf8_lossy(&bytes))
+    parse_cgroup(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cgroup")).ok()?))
 }
 
 fn parse_cgroup(text: &str) -> Option<String> {

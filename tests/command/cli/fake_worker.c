@@ -26,6 +26,11 @@
 #include <time.h>
 #include <unistd.h>
 
+/* -DLAYOUT=0x...: what `writegate doctor --layout` prints (gate/src/layout.rs). */
+#ifndef LAYOUT
+#error "the layout is the command's to say: see tests/cli/rig.py"
+#endif
+
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
 #define REGION_SIZE (4096 + SLOTS * 64)
@@ -64,7 +69,7 @@ static void new_region(uint64_t parent) {
     region = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (region == MAP_FAILED)
         exit(3);
-    *AT(uint32_t, region, 8) = 1;
+    *AT(uint32_t, region, 8) = LAYOUT;
     *AT(uint32_t, region, 12) = SLOTS;
     uint64_t nonce = now() ^ ((uint64_t)getpid() << 40);
     *NONCE = nonce ? nonce : 1;

@@ -28,6 +28,13 @@ PATIENCE_S = 40
 _fake = None
 
 
+def layout():
+    """The layout of shared memory that the command understands, as it prints it."""
+    said = subprocess.run([WRITEGATE, "doctor", "--layout"], capture_output=True, text=True,
+                          check=True)
+    return said.stdout.split()[1]
+
+
 def fake_worker():
     """The fake worker, built once."""
     global _fake
@@ -35,8 +42,8 @@ def fake_worker():
         folder = tempfile.mkdtemp(prefix="writegate-fake-")
         os.chmod(folder, 0o755)
         _fake = Path(folder) / "fake_worker"
-        subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-o", _fake, HERE / "fake_worker.c"],
-                       check=True)
+        subprocess.run(["gcc", "-O1", "-Wall", "-Werror", f"-DLAYOUT=0x{layout()}", "-o", _fake,
+                        HERE / "fake_worker.c"], check=True)
     return _fake
 
 
@@ -120,11 +127,15 @@ class Rig:
         self.children.append(child)
         return child
 
-    def make_gate(self, gate):
+    def make_gate(self, gate, profile=None):
         """Makes the gate's page. `exec` does it; it needs some library to name."""
         library = self.work / "libwritegate.so"
         library.touch()
-        said = self.run("exec", "-g", gate, "--library", library, "--", "true")
+        config = []
+        if profile is not None:
+            (self.work / "profile").write_text(profile)
+            config = ["--config", self.work / "profile"]
+        said = self.run("exec", "-g", gate, *config, "--library", library, "--", "true")
         assert self.control(gate).exists(), said
 
     def control(self, gate=None):

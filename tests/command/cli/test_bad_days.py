@@ -240,7 +240,11 @@ class Freezers(unittest.TestCase):
         os.chown(self.rig.data, 65534, 65534)
         hog = self.rig.worker("stuck", self.rig.file("b"))
         self.rig.uid = None
-        said = self.rig.freeze("--retries", "0", "--drain", "200ms")
+        said = self.rig.freeze("--retries", "0", "--drain", "1s")
+        self.assertEqual((said.code, said.verdict, said.fields["coverage"]),
+                         (0, "CONSISTENT", "full"), said)
+        self.assertIn("outsider", said.kinds(), said)
+        said = self.rig.freeze("--retries", "0", "--drain", "200ms", "--users", "nobody")
         self.assertEqual(said.code, 75, said)
         said = self.rig.freeze("--retries", "0", "--drain", "1s", "--users", "root")
         self.assertEqual((said.code, said.verdict, said.fields["coverage"]),

@@ -13,13 +13,13 @@ class Evidence(unittest.TestCase):
         self.addCleanup(self.rig.close)
         self.rig.worker("idle", paths=self.rig.data)
 
-    def during(self, script, *args, token=False):
+    def during(self, script, *args, **kw):
         """A freeze of 0.5 s, and this shell script by somebody else in the middle of it."""
         flag = self.rig.work / "frozen"
         flag.unlink(missing_ok=True)
         other = self.rig.plain(["sh", "-c", f"while [ ! -e {flag} ]; do sleep 0.01; done; "
                                             f"{script}; sleep 5"])
-        said = self.rig.freeze(*args, command=["sh", "-c", f"touch {flag}; sleep 0.4"])
+        said = self.rig.freeze(*args, command=["sh", "-c", f"touch {flag}; sleep 0.4"], **kw)
         return said, other
 
     def test_nothing_seen(self):
@@ -38,9 +38,16 @@ class Evidence(unittest.TestCase):
             other.kill()
 
     def test_a_change_elsewhere_or_to_a_log_is_none(self):
-        self.rig.worker("idle", paths=self.rig.data, exclude="*.log")
-        said, _ = self.during(f"echo x > {self.rig.work}/beside; echo x > {self.rig.data}/a.log")
+        self.rig.make_gate("logs", profile="exclude = *.log\n")
+        self.rig.worker("idle", gate="logs", paths=self.rig.data)
+        script = f"echo x > {self.rig.work}/beside; echo x > {self.rig.data}/a.log"
+        said, _ = self.during(script, gate="logs")
         self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+
+    def test_what_one_process_excludes_excuses_no_other(self):
+        self.rig.worker("idle", paths=self.rig.data, exclude="*.log")
+        said, _ = self.during(f"echo x > {self.rig.data}/a.log")
+        self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
 
     def test_a_directory_that_came_and_went_counts_where_it_was(self):
         """Its event has no path any more; its removal has one."""
@@ -105,9 +112,9 @@ class Evidence(unittest.TestCase):
 
     def test_a_lock_that_no_region_knows(self):
         self.rig.worker("secret-lock", self.rig.data / "l", paths=self.rig.data)
-        said = self.rig.freeze(command=["true"])
-        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
-        self.assertIn("lock that its region does not know", said.err)
+        said = self.rig.freeze("--drain", "300ms", command=["sleep", "0.1"])
+        self.assertEqual((said.code, said.verdict), (75, "NOT_DRAINED"), said)
+        self.assertIn("lock that its region does not account for", said.err)
 
     def test_ways_past_the_gate_make_coverage_partial(self):
         self.rig.worker("maps-shared", paths=self.rig.data)

@@ -124,7 +124,7 @@ class ExitCodes(unittest.TestCase):
         plain = self.rig.work / "plain"
         plain.touch()
         self.assertEqual(self.rig.freeze(command=[plain]).code, 126)
-        self.assertEqual(self.rig.freeze(command=["/nonexistent"]).code, 127)
+        self.assertEqual(self.rig.freeze(command=["/not-there/command"]).code, 127)
 
 
 class ManyGates(unittest.TestCase):

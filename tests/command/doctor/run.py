@@ -301,7 +301,7 @@ def other_layout_version(b):
         page.write(struct.pack("<I", 99))
     pid = b.start("sleep", "300")
     code, row = b.about(pid)
-    expect(row, code, "page", "made by another version of writegate", "restart the service")
+    expect(row, code, "other-layout", "made by another version of writegate", "restart the service")
 
 
 def page_that_others_may_write(b):
@@ -401,7 +401,7 @@ def run_copy(b, copy, prefix, pid):
 
 def root_without_ptrace(b):
     need_root()
-    other = b.start("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sleep", "300")
+    other = b.start("setpriv", "--reuid=8", "--regid=8", "--clear-groups", "sleep", "300")
     prefix = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
     code, found, error = b.doctor("--pid", other, "-g", "mail", prefix=prefix)
     assert code == 77, (code, found)

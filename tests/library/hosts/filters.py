@@ -24,9 +24,6 @@ def strict(work, gate):
                 got.append((code, f.read()))
         if not got[0][1].endswith("end\n"):
             yield f"strict {case}", f"skip: does not work here bare: {got[0]}"
-        elif case == "thread":
-            # A named limit (docs/admin/faq.md): a thread's first changing call asks for its id.
-            yield "strict thread: dies of gettid, as named", None if got[1][1] == "" else f"it no longer does: take it off the list: {got[1]}"
         else:
             yield f"strict {case}", None if got[0] == got[1] else f"bare {got[0]}, gated {got[1]}"
 

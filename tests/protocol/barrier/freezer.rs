@@ -7,6 +7,7 @@ use gate::admission::Admission;
 use gate::admission::{Grant, must_revoke};
 use gate::control::ANY_SEQUENCE;
 use gate::drain::{Action, Answer, Drain, Limits, Outcome};
+use gate::scratch::{Holder, Place, Scratch};
 use gate::summary::Summary;
 use gate::summary::summarize;
 use gate::thaw::{Thaw, ThawAction};
@@ -194,13 +195,19 @@ impl Freezer {
                 settled: false,
                 fresh_fork: false,
                 unknown: false,
+                unaccounted_lock: false,
             })
             .collect()
     }
 
     fn pass(&mut self) -> Summary {
         self.read();
-        summarize(&self.views(), &self.given)
+        let views = self.views();
+        let (places, holders) = Scratch::needs(&views);
+        let mut places = vec![Place::default(); places];
+        let mut holders = vec![Holder::default(); holders];
+        let scratch = Scratch::for_pass(&views, &mut places, &mut holders);
+        summarize(&views, &self.given, &mut scratch.expect("it was made large enough"))
     }
 
     fn clear_admissions(&mut self) {

@@ -9,6 +9,7 @@ use super::{Fault, Protocol, TICK};
 use gate::admission::{Grant, must_revoke};
 use gate::control::{ANY_SEQUENCE, Rank};
 use gate::drain::{Action, Answer, Drain, Limits, Order, Outcome};
+use gate::scratch::{Holder, Place, Scratch};
 use gate::settled::{HelperState, settled};
 use gate::summary::Summary;
 use gate::summary::summarize;
@@ -329,7 +330,11 @@ impl Protocol {
     fn pass_done(&self, s: &mut State) {
         let mut fresh = self.is_fresh(s);
         let given = s.freezer.given.clone();
-        let mut seen = Reading::of(self, s).judge(self, s, |views| summarize(views, &given));
+        let mut seen = Reading::of(self, s).judge(self, s, |views| {
+            let (mut places, mut holders) = room();
+            let scratch = Scratch::for_pass(views, &mut places, &mut holders);
+            summarize(views, &given, &mut scratch.expect(ROOM))
+        });
         match self.fault {
             Fault::NoAdmission => seen.candidate = None,
             Fault::AdmissionKept => seen.revocable = false,
@@ -522,6 +527,7 @@ impl Reading {
                 settled: row.gone,
                 fresh_fork: f.list[at].fresh_fork,
                 unknown: false,
+                unaccounted_lock: false,
             })
             .collect();
         if protocol.scenario.settled {
@@ -537,6 +543,13 @@ impl Reading {
     }
 }
 
+const ROOM: &str = "a model has few processes and locks";
+
+/// Room for one pass, on the stack: a model makes millions.
+fn room() -> ([Place; 8], [Holder; 32]) {
+    ([Place::default(); 8], [Holder::default(); 32])
+}
+
 impl Protocol {
     /// Does the section of this member count as over, by the pass that was just read?
     fn is_settled(&self, s: &State, at: usize, views: &[ProcessView<'_>]) -> bool {
@@ -544,7 +557,9 @@ impl Protocol {
         let region = f.list[at].region.map(|at| &s.regions[at as usize]);
         let held = self.fault == Fault::HeldForkTrusted && views[at].held();
         let unchanged = held || region.is_some_and(|region| region.family_at_fork == s.family);
-        settled(at, views, unchanged, |at: usize| {
+        let (mut places, mut holders) = room();
+        let scratch = Scratch::for_pass(views, &mut places, &mut holders);
+        settled(at, views, unchanged, &mut scratch.expect(ROOM), |at: usize| {
             let row = &f.rows[at];
             HelperState { waits: row.waits, family: row.family, gone: row.gone }
         })

@@ -22,7 +22,7 @@ LONGEST_S = 400
 # (file, what stands there, what is put instead)
 MUTANTS = [
     ("word/thread.rs", "let sequence = self.sequence().wrapping_sub(1) as u64;", "let sequence = self.sequence() as u64;"),
-    ("summary.rs", "summary.candidate = candidate(processes, grants);", "summary.candidate = None;"),
+    ("summary.rs", "summary.candidate = candidate(processes, grants, scratch);", "summary.candidate = None;"),
     ("summary.rs", "summary.outstanding = grants.iter().filter(|g| outstanding(g, processes)).count() as u32;",
      "summary.outstanding = 0;"),
     ("settled.rs", "if !unchanged || !processes", "if !processes"),

@@ -57,12 +57,22 @@ pub fn thread_word() -> *mut u64 {
     at
 }
 
-/// A counter that never stands still.
-pub fn ticks() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: reads the time stamp counter into the two registers that are named.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nostack, nomem)) };
-    (high as u64) << 32 | low as u64
+/// Ends the process by an invalid instruction.
+pub fn fault() -> ! {
+    // SAFETY: the processor raises a fault here; what stands behind is never reached.
+    unsafe { asm!("2:", "ud2", "jmp 2b", options(noreturn, nostack)) }
+}
+
+/// Where this thread's control block lies: no two threads of a process have it at one place
+/// at a time, and a forked thread keeps its own.
+#[inline(always)]
+pub fn thread_pointer() -> usize {
+    let at: usize;
+    // SAFETY: fs:0 holds its own address, by the ABI of thread-local storage; only read.
+    unsafe {
+        asm!("mov {at}, qword ptr fs:[0]", at = out(reg) at, options(nostack, pure, readonly))
+    };
+    at
 }
 
 /// Adds to a word of this thread's own in one instruction: not locked, but a

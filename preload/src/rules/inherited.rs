@@ -1,0 +1,93 @@
+//! Descriptors that a child may have locked for this process.
+//!
+//! A descriptor that a program puts in a place of its choice (a shell's `exec 9>file`) is one
+//! that its children may lock for it (`flock 9`), or unlock. When one of them has ended, the
+//! kernel is asked what is held: of these descriptors, and of those with a lock. Of no other:
+//! a process may have ten thousand.
+
+use crate::kernel_locks::{self, LockOrigin};
+use crate::this_process::lock_table::{recount, released, shares_memory};
+use crate::this_process::state::Region;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use gate::locks::{LockKind, Table};
+use linux_raw_sys::general::STDERR_FILENO;
+
+const BITS: usize = u64::BITS as usize;
+/// Descriptors that have a place here.
+const NOTED: usize = 1 << 16;
+
+/// A bit for each descriptor that was put in its place; what it is, is asked when a child ends.
+static PLACED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
+/// No bit is set in this word of it or in later ones.
+static END: AtomicU32 = AtomicU32::new(0);
+/// Some descriptor was that has no place there: all must be looked at.
+static BEYOND: AtomicBool = AtomicBool::new(false);
+
+/// A descriptor was put in a place of the program's choice.
+pub fn placed(fd: i32) {
+    if fd <= STDERR_FILENO as i32 {
+        return;
+    }
+    let fd = fd as usize;
+    match PLACED.get(fd / BITS) {
+        Some(word) => {
+            word.fetch_or(1 << (fd % BITS), Relaxed);
+            END.fetch_max((fd / BITS) as u32 + 1, Relaxed);
+        }
+        None => BEYOND.store(true, Relaxed),
+    }
+}
+
+/// May a child have locked something for this process?
+pub fn children_may_lock() -> bool {
+    END.load(Relaxed) > 0 || BEYOND.load(Relaxed)
+}
+
+/// A child has ended.
+pub fn after_a_child(region: &'static Region) {
+    if shares_memory(region) {
+        return;
+    }
+    let table = Table(&region.header.locks);
+    let before = table.count();
+    if BEYOND.load(Relaxed) {
+        for lock in table.locks().filter(is_shared) {
+            table.closed(lock.fd, None);
+        }
+        kernel_locks::enter_all(LockOrigin::Child);
+    } else {
+        for lock in table.locks().filter(is_shared) {
+            ask_again(table, lock.fd);
+        }
+        let words = PLACED.iter().take(END.load(Relaxed) as usize);
+        for (at, word) in words.enumerate() {
+            let mut bits = word.load(Relaxed);
+            while bits != 0 {
+                let bit = bits & bits.wrapping_neg();
+                bits ^= bit;
+                let fd = (at * BITS) as i32 + bit.trailing_zeros() as i32;
+                let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
+                if !known && !kernel_locks::enter_of(fd, LockOrigin::Child) {
+                    // Closed since, or a socket's or pipe's: nothing to lock.
+                    word.fetch_and(!bit, Relaxed);
+                }
+            }
+        }
+    }
+    if table.count() < before {
+        released(region);
+    } else {
+        recount(region);
+    }
+}
+
+/// Is it a lock that a child shares?
+fn is_shared(lock: &gate::locks::Lock) -> bool {
+    matches!(lock.kind, LockKind::Flock | LockKind::Ofd)
+}
+
+fn ask_again(table: Table<'_>, fd: i32) {
+    table.closed(fd, None);
+    kernel_locks::enter_of(fd, LockOrigin::Child);
+}

@@ -1,0 +1,209 @@
+//! The locks that the kernel shows, held against the regions' accounts.
+//!
+//! A region is a process's own account of its locks, and drifts: a descriptor was duplicated
+//! before it was locked, a child locked what it shares with its parent, a system call was made
+//! past the library. The kernel's list does not. A lock that guards writing and that no region
+//! accounts for is a section in flight.
+//!
+//! A region accounts for a lock if it lists it as a lock of its own: then its process word tells
+//! whether something was changed under it. A lock that came with a fork or an exec is the one's
+//! that took it; while that one holds it too, by the kernel, its region accounts for it.
+
+use crate::census::member::Member;
+use crate::linux::file::cached_stat;
+use crate::linux::look::{Look, WhyNot};
+use crate::linux::procfs;
+use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
+use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering::Acquire;
+
+/// How often it is looked until two looks at the region agree.
+const LOOKS: usize = 3;
+
+/// A lock on a descriptor of a process, as the kernel shows it.
+#[derive(Clone, Debug)]
+pub struct HeldLock {
+    /// What the kernel says.
+    pub lock: KernelLock,
+    /// Guards writing.
+    pub guards: bool,
+    /// Device of the locked file, as `stat` says it.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+    /// Its path.
+    pub path: String,
+}
+
+/// What one look at a member's descriptors saw.
+#[derive(Clone, Debug)]
+pub struct LocksLook {
+    /// The region's name, its process word and its lock sequence, before the look and after it.
+    version: Version,
+    /// The locks.
+    pub held: Vec<HeldLock>,
+    /// They changed during the look.
+    pub unstable: bool,
+}
+
+/// Nonce, process word, lock sequence.
+type Version = (u64, u64, u64);
+
+fn version(member: &Member) -> Version {
+    let Some(view) = &member.view else { return (0, 0, 0) };
+    let header = view.header();
+    (member.nonce, header.process.load(Acquire), header.lock_sequence.load(Acquire))
+}
+
+impl LocksLook {
+    /// Has the member's account not changed since?
+    pub fn is_of_now(&self, member: &Member) -> bool {
+        !self.unstable && member.nonce != 0 && self.version == version(member)
+    }
+}
+
+/// The locks on all descriptors of a member.
+pub fn look(member: &Member) -> Look<LocksLook> {
+    for _ in 0..LOOKS {
+        // Where the first thread has ended, another one has the descriptors.
+        let by = procfs::seen_by(member.pid);
+        let before = version(member);
+        let held = match held_by(&by.to_string()) {
+            Look::Seen(held) => held,
+            Look::NotSeen(WhyNot::Changing) => continue,
+            Look::Gone(proof) => return Look::Gone(proof),
+            Look::NotSeen(why) => return Look::NotSeen(why),
+        };
+        if before == version(member) && by == procfs::seen_by(member.pid) {
+            return Look::Seen(LocksLook { version: before, held, unstable: false });
+        }
+    }
+    Look::Seen(LocksLook { version: version(member), held: Vec::new(), unstable: true })
+}
+
+/// The locks on the descriptors of threads that do not share the process's own table; of those of
+/// which that can be told.
+pub fn held_by_threads(pid: i32) -> Vec<HeldLock> {
+    let Look::Seen(tids) = procfs::threads(pid) else { return Vec::new() };
+    let of = |tid: i32| match held_by(&format!("{pid}/task/{tid}")) {
+        Look::Seen(held) => held,
+        Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
+    };
+    tids.into_iter().flat_map(of).collect()
+}
+
+/// The locks on the descriptors of a process, or of a thread (`PID/task/TID`).
+pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
+    let on_descriptors = match locks::on_descriptors(of) {
+        Look::Seen(found) => found,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
+    };
+    let found = on_descriptors.into_iter().map(|on| {
+        let link = format!("/proc/{of}/fd/{}", on.fd);
+        let file = cached_stat(Path::new(&link))?;
+        let path = fs::read_link(&link).ok()?.to_string_lossy().into_owned();
+        Some(HeldLock { lock: on.lock, guards: on.guards, dev: file.dev, ino: file.ino, path })
+    });
+    // A descriptor was closed meanwhile, or is not to be had.
+    found.collect::<Option<_>>().map_or(Look::NotSeen(WhyNot::Changing), Look::Seen)
+}
+
+/// What a region says of a lock that the kernel shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Account {
+    /// It is a lock of the process's own; its word tells the rest. Or it is held for life.
+    Listed,
+    /// It came with a fork or an exec.
+    Inherited,
+    /// Nothing, or that it guards nothing.
+    NotListed,
+}
+
+fn same_kind(ours: LockKind, kernels: KernelLockKind) -> bool {
+    matches!(
+        (ours, kernels),
+        (LockKind::Posix, KernelLockKind::Posix)
+            | (LockKind::Flock, KernelLockKind::Flock)
+            | (LockKind::Ofd, KernelLockKind::Ofd)
+    )
+}
+
+/// What these entries of a region say of that lock.
+fn account(listed: impl Iterator<Item = Lock>, held: &HeldLock) -> Account {
+    let of_it = listed.filter(|lock| {
+        same_kind(lock.kind, held.lock.kind) && (lock.dev, lock.ino) == (held.dev, held.ino)
+    });
+    let mut found = Account::NotListed;
+    for lock in of_it {
+        let own = lock.flags & GUARDS != 0 && lock.flags & INHERITED == 0;
+        if own || lock.flags & FOR_LIFE != 0 {
+            return Account::Listed;
+        }
+        if lock.flags & INHERITED != 0 {
+            found = Account::Inherited;
+        }
+    }
+    found
+}
+
+/// What a member's region says of that lock. One that was forked and has done nothing has no
+/// region: whatever it holds came with the fork.
+pub fn account_of(member: &Member, held: &HeldLock) -> Account {
+    match &member.view {
+        Some(view) => account(view.header().locks.iter().filter_map(|p| p.get()), held),
+        None if member.fresh_fork => Account::Inherited,
+        None => Account::NotListed,
+    }
+}
+
+/// Does a member's region list a lock of its own on a file with this inode? (For a line of
+/// /proc/locks, which does not say which file it is about.)
+pub fn lists_inode(member: &Member, lock: &KernelLock) -> bool {
+    let Some(view) = &member.view else { return false };
+    view.header().locks.iter().filter_map(|place| place.get()).any(|listed| {
+        same_kind(listed.kind, lock.kind)
+            && listed.ino == lock.ino()
+            && (listed.flags & FOR_LIFE != 0
+                || listed.flags & GUARDS != 0 && listed.flags & INHERITED == 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gate::locks::JUDGED;
+
+    fn held(kind: KernelLockKind) -> HeldLock {
+        let lock =
+            KernelLock { kind, write: true, pid: 7, file: "00:1b:3".into(), range: "0 EOF".into() };
+        HeldLock { lock, guards: true, dev: 27, ino: 3, path: "/m/l".into() }
+    }
+
+    fn listed(kind: LockKind, flags: u32) -> Lock {
+        let (dev, ino) = (27, 3);
+        Lock { kind, flags, fd: 3, group: 1, dev, ino, start: 0, end: u64::MAX, since: 0 }
+    }
+
+    #[test]
+    fn what_a_region_says_of_a_lock() {
+        let says = |entries: &[Lock], held: &HeldLock| account(entries.iter().copied(), held);
+        let flock = held(KernelLockKind::Flock);
+        assert_eq!(says(&[], &flock), Account::NotListed);
+        let own = listed(LockKind::Flock, GUARDS);
+        assert_eq!(says(&[own], &flock), Account::Listed);
+        assert_eq!(says(&[own], &held(KernelLockKind::Ofd)), Account::NotListed, "other kind");
+        assert_eq!(says(&[own], &held(KernelLockKind::Lease)), Account::NotListed, "a lease");
+        let elsewhere = Lock { dev: 28, ..own };
+        assert_eq!(says(&[elsewhere], &flock), Account::NotListed, "other device");
+        let read = listed(LockKind::Flock, 0);
+        assert_eq!(says(&[read], &flock), Account::NotListed, "a conversion was missed");
+        let came = listed(LockKind::Flock, GUARDS | INHERITED);
+        assert_eq!(says(&[came], &flock), Account::Inherited);
+        assert_eq!(says(&[came, own], &flock), Account::Listed);
+        let for_life = listed(LockKind::Flock, GUARDS | INHERITED | JUDGED | FOR_LIFE);
+        assert_eq!(says(&[for_life], &flock), Account::Listed);
+    }
+}

@@ -1,0 +1,411 @@
+//! Before a drain is believed, the regions' accounts are held against the kernel's locks.
+//!
+//! | when | what is read |
+//! |---|---|
+//! | before the barrier | the descriptors of every member; /proc/locks, and who is behind lines that no member explains |
+//! | in the last pass | the descriptors of those members whose account has moved since; /proc/locks |
+//! | while something is unaccounted for | the same, in every pass |
+//!
+//! A lock that no region accounts for makes its holder in flight: a member, one that descends
+//! from a member, or one that can write below a protected directory. Our own kin is left out, as
+//! is what the profile calls held for life.
+//!
+//! The first reading of /proc/locks in a while takes some ms, the next one some µs.
+//!
+//! Longer than other files: one comparison, and the questions that it alone asks.
+
+use crate::census::blockers;
+use crate::census::kernel_locks::{
+    Account, HeldLock, LocksLook, account_of, held_by, held_by_threads, lists_inode, look,
+};
+use crate::census::kinds::ProcessKind;
+use crate::census::list::Census;
+use crate::census::member::Member;
+use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
+use crate::drive::session::Session;
+use crate::evidence::ancestry::{is_kin, reaches};
+use crate::linux::look::{Look, WhyNot};
+use crate::linux::process::has_thread;
+use crate::linux::procfs::locks::{KernelLock, KernelLockKind, all, open_for_writing};
+use crate::linux::procfs::{self, is_first_pid_namespace};
+use crate::outcome::blocker::Blocker;
+use crate::outcome::finding::{Cause, Finding, Subject};
+use gate::profile::{self, Key};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is known of the kernel's locks during one gate's drain.
+#[derive(Default)]
+pub struct KernelLocks {
+    /// By place in the census.
+    looks: HashMap<usize, LocksLook>,
+    /// Lines of /proc/locks that are none of the gate's business.
+    others: HashSet<KernelLock>,
+    /// Lines that no descriptor explained before the barrier.
+    nobodys: HashSet<KernelLock>,
+    /// Processes that are no members, and in flight by a lock.
+    pub(super) strangers: Vec<Blocker>,
+    /// Locks that the kernel shows and no descriptor explains.
+    pub(super) unexplained: Vec<Finding>,
+    /// Members whose locks may not be seen.
+    unseen: HashMap<usize, WhyNot>,
+}
+
+/// Whose a line of /proc/locks is that no member's descriptors explain.
+enum Whose {
+    /// None of the gate's business.
+    Others,
+    /// A process that is no member and is concerned.
+    Stranger(Blocker),
+    /// A process that was not in the census: it is now.
+    Newcomer,
+    /// The taker is dead or not told, and no descriptor explains it.
+    Nobodys,
+}
+
+/// A read lock keeps no writer's set together, but for an flock shared by a writer.
+fn may_guard(lock: &KernelLock) -> bool {
+    lock.write || lock.kind == KernelLockKind::Flock
+}
+
+impl Session {
+    /// Before the barrier: everybody is looked at once.
+    pub(super) fn learn_locks(&mut self, at: usize) -> KernelLocks {
+        self.refresh(at);
+        let mut known = KernelLocks::default();
+        for (place, member) in asked(&self.census, at) {
+            if let Look::Seen(look) = look(member) {
+                known.looks.insert(place, look);
+            }
+        }
+        for line in known.unexplained_lines() {
+            if place_of(&self.census, at, line.pid).is_some() {
+                if self.is_mapped_for_life(at, &line) {
+                    known.others.insert(line);
+                }
+                continue;
+            }
+            match self.whose(at, &line) {
+                Whose::Others => known.others.insert(line),
+                Whose::Nobodys => known.nobodys.insert(line),
+                Whose::Stranger(_) | Whose::Newcomer => false,
+            };
+        }
+        // It will be read in the last pass.
+        let _ = all();
+        known
+    }
+
+    /// In the last pass, and in every pass while something is unaccounted for. True: something is.
+    pub(super) fn compare_locks(&mut self, at: usize, known: &mut KernelLocks) -> bool {
+        known.strangers.clear();
+        known.unexplained.clear();
+        known.unseen.clear();
+        // In another namespace /proc/locks leaves out what a dead process took.
+        let everybody = !is_first_pid_namespace();
+        let mut looked = HashSet::new();
+        for (place, member) in asked(&self.census, at) {
+            let known_look = known.looks.get(&place);
+            let fresh = known_look.is_some_and(|look| look.is_of_now(member));
+            if everybody || !fresh || member.unaccounted_lock.is_some() {
+                known.look_at(place, member);
+                looked.insert(place);
+            }
+        }
+        let mut lines = known.unexplained_lines();
+        if lines.iter().any(|line| self.may_be_a_members(at, line)) {
+            for (place, member) in asked(&self.census, at) {
+                if !looked.contains(&place) {
+                    known.look_at(place, member);
+                }
+            }
+            lines = known.unexplained_lines();
+        }
+        let mut newcomers = false;
+        let mut unaccounted = known.unaccounted(self, at);
+        for line in lines {
+            if let Some(place) = place_of(&self.census, at, line.pid) {
+                if let Some(why) = self.no_leaders_lock(at, place, &line) {
+                    unaccounted.entry(place).or_insert(why);
+                }
+                continue;
+            }
+            match self.whose(at, &line) {
+                Whose::Others => {
+                    known.others.insert(line);
+                }
+                Whose::Stranger(blocker) => known.strangers.push(blocker),
+                Whose::Newcomer => newcomers = true,
+                Whose::Nobodys => {
+                    let where_ = format!("inode {}", line.file);
+                    known
+                        .unexplained
+                        .push(Finding::of(Cause::NobodysLock, line.pid, None).at(where_));
+                    known.nobodys.insert(line);
+                }
+            }
+        }
+        for (place, member) in self.census.gates[at].iter_mut().enumerate() {
+            member.unaccounted_lock = unaccounted.remove(&place);
+        }
+        let some = |m: &Member| !m.gone && m.unaccounted_lock.is_some();
+        let strangers = !known.strangers.is_empty();
+        newcomers || strangers || self.census.gates[at].iter().any(some)
+    }
+
+    /// Could one of the gate's members hold it, though none's descriptors were seen to?
+    fn may_be_a_members(&self, at: usize, line: &KernelLock) -> bool {
+        match place_of(&self.census, at, line.pid) {
+            Some(place) => !lists_inode(&self.census.gates[at][place], line),
+            None => is_nobody(line.pid),
+        }
+    }
+
+    /// A member took a lock that the descriptors of its first thread do not explain.
+    fn no_leaders_lock(
+        &mut self,
+        at: usize,
+        place: usize,
+        line: &KernelLock,
+    ) -> Option<UnaccountedLock> {
+        let member = &self.census.gates[at][place];
+        let pid = member.pid;
+        if lists_inode(member, line) || is_kin(pid, &self.census) {
+            return None;
+        }
+        let by_thread = held_by_threads(pid).into_iter().find(|held| held.lock == *line);
+        match by_thread {
+            Some(held) if !held.guards || self.is_for_life(at, &held) => None,
+            Some(held) => Some(UnaccountedLock { path: held.path, why: WhyUnaccounted::NotListed }),
+            // Given up since it was listed.
+            None if !line.write || !is_still_shown(line) => None,
+            None if self.is_mapped_for_life(at, line) => None,
+            None => {
+                let mapped = self.helper.mapped_as(pid, &line.file);
+                let path = mapped.unwrap_or_else(|| format!("inode {}", line.file));
+                Some(UnaccountedLock { path, why: WhyUnaccounted::NoDescriptor })
+            }
+        }
+    }
+
+    /// Does the profile say that a lock on this file, which its taker has closed and still maps, is
+    /// held for life?
+    fn is_mapped_for_life(&mut self, at: usize, line: &KernelLock) -> bool {
+        let path = self.helper.mapped_as(line.pid, &line.file);
+        path.is_some_and(|path| self.is_path_for_life(at, &path))
+    }
+
+    fn is_for_life(&self, at: usize, held: &HeldLock) -> bool {
+        self.is_path_for_life(at, &held.path)
+    }
+
+    fn is_path_for_life(&self, at: usize, path: &str) -> bool {
+        let text = self.gates[at].page.get().profile_text();
+        profile::matches(text, Key::LifetimeLock, path.as_bytes())
+    }
+
+    /// Who is behind a line that no member's descriptors explain?
+    fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
+        if !is_nobody(line.pid) {
+            let Look::Seen(held) = held_by(&line.pid.to_string()) else {
+                // Gone meanwhile, or not to be seen: the next reading tells.
+                return self.judge_stranger(at, line.pid, line, None);
+            };
+            let threads = || held_by_threads(line.pid).into_iter().find(|h| h.lock == *line);
+            let held = held.into_iter().find(|held| held.lock == *line).or_else(threads);
+            return self.judge_stranger(at, line.pid, line, held.as_ref());
+        }
+        // Who is not listed, or cannot be looked at, explains nothing.
+        for pid in procfs::pids().unwrap_or_default() {
+            if place_of(&self.census, at, pid).is_some() {
+                continue;
+            }
+            let Look::Seen(held) = held_by(&pid.to_string()) else { continue };
+            if let Some(held) = held.iter().find(|held| held.lock == *line) {
+                return self.judge_stranger(at, pid, line, Some(held));
+            }
+        }
+        // Only for a moment: a lock of a description may have been given up meanwhile.
+        if is_still_shown(line) { Whose::Nobodys } else { Whose::Others }
+    }
+
+    fn judge_stranger(
+        &mut self,
+        at: usize,
+        pid: i32,
+        line: &KernelLock,
+        held: Option<&HeldLock>,
+    ) -> Whose {
+        if pid == self.helper.pid() || self.census.ours.contains(&pid) {
+            return Whose::Others;
+        }
+        let guards = held.map_or(line.write, |held| held.guards);
+        if !guards || held.is_some_and(|held| self.is_for_life(at, held)) {
+            return Whose::Others;
+        }
+        let stat = match procfs::look_at(pid) {
+            Look::Seen(stat) => stat,
+            Look::Gone(_) => return Whose::Others,
+            Look::NotSeen(_) => return Whose::Nobodys,
+        };
+        let seen = self.census.seen.get(&pid).filter(|seen| seen.start == stat.start);
+        let undecided =
+            seen.is_none_or(|seen| seen.image != stat.image || seen.kind == ProcessKind::Undecided);
+        if undecided && self.takes_in(at, pid) {
+            return Whose::Newcomer;
+        }
+        let elsewhere = self.census.elsewhere.contains(&pid)
+            || self.census.gates.iter().flatten().any(|m| m.pid == pid && !m.gone);
+        if elsewhere || !self.is_concerned(at, pid, stat.start) || is_kin(pid, &self.census) {
+            return Whose::Others;
+        }
+        let path = held.map_or_else(|| format!("inode {}", line.file), |held| held.path.clone());
+        Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path.into()))
+    }
+
+    /// A process that came since: is it a member of this gate?
+    fn takes_in(&mut self, at: usize, pid: i32) -> bool {
+        let Session { census, helper, .. } = self;
+        census.look(helper, &[pid]);
+        place_of(census, at, pid).is_some()
+    }
+
+    /// Could it have changed something of the gate's?
+    fn is_concerned(&self, at: usize, pid: i32, start: u64) -> bool {
+        let members = &self.census.gates[at];
+        let was_one = || members.iter().any(|m| m.pid == pid && m.stat.start == start);
+        let alive: HashSet<i32> = self.census.alive(at).map(|member| member.pid).collect();
+        let dirs = self.protected.get(at).map_or(&[][..], Vec::as_slice);
+        was_one() || reaches(pid, |one| alive.contains(&one)) || writes_below(pid, dirs)
+    }
+}
+
+impl KernelLocks {
+    fn look_at(&mut self, place: usize, member: &Member) {
+        match look(member) {
+            Look::Seen(look) => drop(self.looks.insert(place, look)),
+            Look::Gone(_) => drop(self.looks.remove(&place)),
+            Look::NotSeen(why) => {
+                self.looks.remove(&place);
+                // One that has just died needs none.
+                if !procfs::is_exiting(member.pid) {
+                    self.unseen.insert(place, why);
+                }
+            }
+        }
+    }
+
+    /// The lines of /proc/locks that no member's descriptors explain.
+    fn unexplained_lines(&mut self) -> Vec<KernelLock> {
+        let mut lines = match all() {
+            Look::Seen(lines) => lines,
+            Look::Gone(_) => Vec::new(),
+            Look::NotSeen(why) => {
+                self.unexplained.push(Cause::NotSeen(Subject::AllLocks, why).into());
+                return Vec::new();
+            }
+        };
+        let explained: HashSet<&KernelLock> =
+            self.looks.values().flat_map(|look| look.held.iter().map(|held| &held.lock)).collect();
+        lines.retain(|line| {
+            may_guard(line) && !explained.contains(line) && !self.others.contains(line)
+        });
+        lines
+    }
+
+    /// The members with a lock on a descriptor that no region accounts for.
+    fn unaccounted(&self, session: &Session, at: usize) -> HashMap<usize, UnaccountedLock> {
+        let mut found = HashMap::new();
+        for (place, member) in asked(&session.census, at) {
+            let unknown = |why| UnaccountedLock { path: String::new(), why };
+            if let Some(why) = self.unseen.get(&place) {
+                found.insert(place, unknown(WhyUnaccounted::NotSeen(*why)));
+            }
+            let Some(look) = self.looks.get(&place) else { continue };
+            if look.unstable {
+                found.insert(place, unknown(WhyUnaccounted::Unstable));
+                continue;
+            }
+            for held in look.held.iter().filter(|held| held.guards) {
+                let why = match account_of(member, held) {
+                    Account::Listed => continue,
+                    Account::Inherited if self.takers_account(session, at, place, held) => continue,
+                    Account::Inherited => WhyUnaccounted::Inherited,
+                    Account::NotListed => WhyUnaccounted::NotListed,
+                };
+                if session.is_for_life(at, held) || is_kin(member.pid, &session.census) {
+                    continue;
+                }
+                found.insert(place, UnaccountedLock { path: held.path.clone(), why });
+                break;
+            }
+        }
+        found
+    }
+
+    /// Does another member hold it too, by the kernel, and account for it?
+    fn takers_account(&self, session: &Session, at: usize, place: usize, held: &HeldLock) -> bool {
+        asked(&session.census, at).any(|(other, member)| {
+            let same = |one: &HeldLock| {
+                one.lock.kind == held.lock.kind && (one.dev, one.ino) == (held.dev, held.ino)
+            };
+            other != place
+                && self.looks.get(&other).is_some_and(|look| look.held.iter().any(same))
+                && account_of(member, held) == Account::Listed
+        })
+    }
+}
+
+/// Does the kernel show this lock now? Also if that cannot be told.
+fn is_still_shown(line: &KernelLock) -> bool {
+    match all() {
+        Look::Seen(lines) => lines.contains(line),
+        Look::Gone(_) | Look::NotSeen(_) => true,
+    }
+}
+
+/// The members that are waited for, with their places.
+fn asked(census: &Census, at: usize) -> impl Iterator<Item = (usize, &Member)> {
+    census.gates[at].iter().enumerate().filter(|(_, member)| !member.gone)
+}
+
+fn place_of(census: &Census, at: usize, pid: i32) -> Option<usize> {
+    asked(census, at).find(|(_, member)| member.pid == pid).map(|(place, _)| place)
+}
+
+/// No process that is there: a description's lock, or one that a process took which is dead.
+fn is_nobody(pid: i32) -> bool {
+    pid <= 0 || procfs::stat(pid).is_none_or(|stat| stat.is_dead() && procfs::is_exiting(pid))
+}
+
+/// Has this process a file below one of these directories open for writing?
+fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
+    let below = |path: &Path| dirs.iter().any(|dir| path.starts_with(dir));
+    let has_one = |thread: i32| {
+        // A thread's id stands for its process in /proc too, but for the descriptors: those are
+        // its own.
+        let fds = match fs::read_dir(format!("/proc/{thread}/fd")) {
+            Ok(fds) => fds,
+            // A user who may look at nobody's files is not stopped by everybody's locks.
+            Err(e) => {
+                return has_thread(pid, thread) && !WhyNot::of(&e).is_for_want_of_rights();
+            }
+        };
+        fds.flatten().any(|fd| {
+            fs::read_link(fd.path()).is_ok_and(|path| below(&path))
+                && match open_for_writing(&thread.to_string(), &fd.file_name()) {
+                    Look::Seen(writes) => writes,
+                    Look::Gone(_) => false,
+                    Look::NotSeen(_) => true,
+                }
+        })
+    };
+    // The first thread may have ended, and its descriptors with it.
+    !dirs.is_empty()
+        && match procfs::threads(pid) {
+            Look::Seen(tids) => tids.into_iter().any(has_one),
+            Look::Gone(_) => false,
+            Look::NotSeen(_) => true,
+        }
+}

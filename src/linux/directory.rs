@@ -1,0 +1,104 @@
+//! Opens a directory that others may have named, or on the way to which others may put what they
+//! like: a FIFO in its place, a link to somewhere else.
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+/// So many links are followed, as by the kernel.
+const LINKS_MAX: usize = 40;
+
+/// Never waits for the other side of a FIFO, never follows a link by itself.
+const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// Of what is known to be a directory.
+const OPEN: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_CLOEXEC);
+
+/// Opens this directory, and says where it lies. Links are followed that are root's or our own.
+/// What went wrong, in words.
+pub fn open(path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+    let said = |e: Errno| std::io::Error::from(e).to_string();
+    let us = nix::unistd::geteuid().as_raw();
+    let root = nix::fcntl::open("/", LOOK, Mode::empty()).map_err(said)?;
+    let mut place = PathBuf::from("/");
+    let mut above: Vec<OwnedFd> = vec![root];
+    let mut parts: VecDeque<OsString> = names(path.as_os_str());
+    let mut links = 0;
+    while let Some(name) = parts.pop_front() {
+        if name == ".." {
+            place.pop();
+            if above.len() > 1 {
+                above.pop();
+            }
+            continue;
+        }
+        let here = &above[above.len() - 1];
+        let next = openat(here.as_fd(), name.as_os_str(), LOOK, Mode::empty()).map_err(said)?;
+        let found = fstat(&next).map_err(said)?;
+        match SFlag::from_bits_truncate(found.st_mode & libc::S_IFMT) {
+            SFlag::S_IFDIR => {
+                place.push(&name);
+                above.push(next);
+            }
+            SFlag::S_IFLNK if found.st_uid != 0 && found.st_uid != us => {
+                return Err(format!("a link of user {} is not followed", found.st_uid));
+            }
+            SFlag::S_IFLNK => {
+                links += 1;
+                if links > LINKS_MAX {
+                    return Err(said(Errno::ELOOP));
+                }
+                let to = readlinkat(next.as_fd(), "").map_err(said)?;
+                if Path::new(&to).is_absolute() {
+                    place = PathBuf::from("/");
+                    above.truncate(1);
+                }
+                for name in names(&to).into_iter().rev() {
+                    parts.push_front(name);
+                }
+            }
+            _ => return Err("not a directory".into()),
+        }
+    }
+    let here = &above[above.len() - 1];
+    openat(here.as_fd(), ".", OPEN, Mode::empty()).map(|fd| (place, fd)).map_err(said)
+}
+
+fn names(path: &OsStr) -> VecDeque<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    };
+    Path::new(path).components().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_of_our_own_are_followed_and_a_fifo_is_no_directory() {
+        let base = std::env::temp_dir().join(format!("writegate-test-dir-{}", std::process::id()));
+        std::fs::create_dir_all(base.join("a/b")).unwrap();
+        symlink("../a/./b", base.join("a/link")).unwrap();
+        symlink(base.join("a"), base.join("absolute")).unwrap();
+        symlink("loop", base.join("loop")).unwrap();
+        nix::unistd::mkfifo(&base.join("fifo"), Mode::S_IRWXU).unwrap();
+        let real = base.canonicalize().unwrap();
+        let at = |name: &str| open(&base.join(name)).map(|(path, _)| path);
+        assert_eq!(at("a/link"), Ok(real.join("a/b")));
+        assert_eq!(at("absolute/b/.."), Ok(real.join("a")));
+        assert_eq!(at("fifo"), Err("not a directory".into()));
+        assert!(at("loop").is_err() && at("nothing").is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}

@@ -1,0 +1,280 @@
+/* What a local user may do to root's freezer: one attack a mode, without the library.
+ *
+ *   attacker CONTROL MODE [ARGUMENT ...]
+ *
+ * Prints "ready" when it stands, and goes on until it is killed. Layout of what is forged here:
+ * gate/src/{control,region,word,locks}.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONTROL_SIZE (16 * 1024)
+#define SLOTS 2048
+#define REGION_SIZE (4096 + SLOTS * 64)
+enum { CALL = 1, HELD = 2, LOCKWAIT = 3 };
+
+#define AT(type, base, offset) ((_Atomic type *)((char *)(base) + (offset)))
+#define BARRIER AT(uint64_t, control, 32)
+#define PROCESS(region) AT(uint64_t, region, 40)
+#define SECTION (1 << 16)
+
+static volatile char *control;
+
+static void pause_ms(double ms) {
+    struct timespec t = {(time_t)(ms / 1000), (long)((ms - 1000 * (long)(ms / 1000)) * 1e6)};
+    nanosleep(&t, NULL);
+}
+
+static void must(int fine, const char *what) {
+    if (!fine) {
+        perror(what);
+        exit(3);
+    }
+}
+
+static void ready(void) {
+    printf("ready\n");
+    fflush(stdout);
+}
+
+static void for_ever(void) {
+    for (;;)
+        pause();
+}
+
+static void map_control(const char *path) {
+    int fd = open(path, O_RDONLY);
+    control = mmap(NULL, CONTROL_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+    must(fd >= 0 && control != MAP_FAILED, path);
+    close(fd);
+}
+
+static void *anonymous(void) {
+    void *at = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    must(at != MAP_FAILED, "mmap");
+    return at;
+}
+
+/* A region of the caller's own, with so many threads. */
+static void forge(void *region, unsigned threads) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    *AT(uint32_t, region, 8) = 1;
+    *AT(uint32_t, region, 12) = SLOTS;
+    *AT(uint64_t, region, 16) = (t.tv_sec * 1000000000ull + t.tv_nsec) ^ (uint64_t)getpid() << 40;
+    *AT(int32_t, region, 32) = getpid();
+    *AT(uint32_t, region, 96) = threads;
+    uint64_t magic;
+    memcpy(&magic, "wgregion", 8);
+    *AT(uint64_t, region, 0) = magic;
+}
+
+static void hold(void *region, int place, uint64_t ino) {
+    char *at = (char *)region + 512 + 56 * place;
+    *AT(int32_t, at, 4) = -1;
+    *AT(uint64_t, at, 16) = 1;
+    *AT(uint64_t, at, 24) = ino;
+    *AT(uint64_t, at, 40) = UINT64_MAX;
+    *AT(uint32_t, at, 0) = 2 | 1 << 8 | 4u << 24;
+}
+
+static void slot(void *region, int number, int doing, uint64_t waits_for) {
+    char *at = (char *)region + 4096 + 64 * number;
+    *AT(int32_t, at, 16) = getpid();
+    *AT(uint64_t, at, 24) = 1;
+    *AT(uint64_t, at, 32) = waits_for;
+    *AT(uint64_t, at, 0) = 1ull << 32 | (uint64_t)doing << 29 | 1 << 20;
+}
+
+/* Processes whose threads all wait for locks that the other ones hold. */
+static void web(int processes, int threads) {
+    for (int p = 1; p < processes; p++)
+        if (fork() == 0)
+            break;
+    void *region = anonymous();
+    forge(region, threads);
+    for (int i = 0; i < threads && i < 64; i++)
+        hold(region, i, 1000 + i);
+    for (int i = 0; i < threads; i++)
+        slot(region, i, LOCKWAIT, 1000 + i % 64);
+    *PROCESS(region) = 1ull << 32 | SECTION | 1;
+}
+
+/* In a section for good, with words that always move. */
+static void restless(void) {
+    void *region = anonymous();
+    forge(region, 1);
+    hold(region, 0, 1000);
+    ready();
+    for (uint64_t n = 1;; n++) {
+        *PROCESS(region) = n << 32 | SECTION | 1;
+        slot(region, 0, n % 2 ? CALL : HELD, 0);
+        pause_ms(0.5);
+    }
+}
+
+/* Newcomers without end, each with a region. */
+static void births(void) {
+    ready();
+    for (;;) {
+        pid_t child = fork();
+        if (child == 0) {
+            void *region = anonymous();
+            forge(region, 1);
+            *PROCESS(region) = 1ull << 32 | SECTION | 1;
+            pause_ms(30);
+            _exit(0);
+        }
+        pause_ms(1);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+    }
+}
+
+static void put(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY);
+    must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), path);
+    close(fd);
+}
+
+/* In a user namespace of its own, where a file system of its own is the root: names are what it
+ * likes them to be. */
+static void own_mounts(const char *where) {
+    char map[64];
+    uid_t uid = getuid();
+    gid_t gid = getgid();
+    must(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0, "unshare");
+    put("/proc/self/setgroups", "deny");
+    snprintf(map, sizeof map, "0 %d 1", uid);
+    put("/proc/self/uid_map", map);
+    snprintf(map, sizeof map, "0 %d 1", gid);
+    put("/proc/self/gid_map", map);
+    must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "make-private");
+    must(mount("none", where, "tmpfs", 0, "") == 0, "mount");
+    must(chdir(where) == 0 && mkdir("old", 0755) == 0, where);
+    must(syscall(SYS_pivot_root, ".", "old") == 0, "pivot_root");
+    must(umount2("/old", MNT_DETACH) == 0 && chdir("/") == 0, "umount");
+}
+
+/* A file that is named like anonymous memory, and cut off as soon as the barrier is up. */
+static void cut_off(const char *where) {
+    const char *path = "/dev/zero";
+    own_mounts(where);
+    must(mkdir("/dev", 0755) == 0, "/dev");
+    int fd = open(path, O_RDWR | O_CREAT, 0644);
+    must(fd >= 0 && ftruncate(fd, REGION_SIZE) == 0, path);
+    void *region = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    must(region != MAP_FAILED, path);
+    unlink(path);
+    forge(region, 1);
+    ready();
+    while (*BARRIER == 0)
+        pause_ms(0.1);
+    must(ftruncate(fd, 0) == 0, "ftruncate");
+    for_ever();
+}
+
+/* A mapping whose name is that of the gate's page, from another file: "restart me". */
+static void name_of_the_page(const char *where, const char *page) {
+    char path[4096], *cut;
+    own_mounts(where);
+    snprintf(path, sizeof path, "%s", page);
+    for (cut = strchr(path + 1, '/'); cut; cut = strchr(cut + 1, '/')) {
+        *cut = 0;
+        mkdir(path, 0755);
+        *cut = '/';
+    }
+    int fd = open(path, O_RDWR | O_CREAT, 0644);
+    must(fd >= 0 && ftruncate(fd, CONTROL_SIZE) == 0, path);
+    must(mmap(NULL, CONTROL_SIZE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED, path);
+    close(fd);
+    ready();
+    for_ever();
+}
+
+/* So many mappings that look like a region, in so many processes. */
+static void look_alikes(int processes, int mappings) {
+    for (int p = 1; p < processes; p++)
+        if (fork() == 0)
+            break;
+    for (int i = 0; i < mappings; i++)
+        if (mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) ==
+            MAP_FAILED)
+            break;
+}
+
+/* Has a protected file open for writing, and maps something called `control`. */
+static void decoy(const char *protected, const char *folder) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/control", folder);
+    int fd = open(path, O_RDWR | O_CREAT, 0644);
+    must(fd >= 0 && ftruncate(fd, CONTROL_SIZE) == 0, path);
+    must(mmap(NULL, CONTROL_SIZE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED, path);
+    must(open(protected, O_WRONLY | O_APPEND) >= 0, protected);
+}
+
+/* Holds a write lock, and looks like one that is on its way into the gate. */
+static void locks(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT, 0644);
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    must(fd >= 0 && fcntl(fd, F_SETLK, &all) == 0, path);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3)
+        return 2;
+    const char *mode = argv[2], *first = argc > 3 ? argv[3] : "", *second = argc > 4 ? argv[4] : "";
+    if (strcmp(mode, "decoy") == 0) {
+        decoy(first, second);
+    } else if (strcmp(mode, "lock") == 0) {
+        locks(first);
+    } else if (strcmp(mode, "name") == 0) { /* a protected file and a name of its own */
+        must(open(first, O_WRONLY | O_APPEND) >= 0, first);
+        prctl(PR_SET_NAME, second);
+    } else if (strcmp(mode, "page-name") == 0) {
+        name_of_the_page(first, argv[1]);
+    } else if (strcmp(mode, "descriptors") == 0) { /* as many as it may have */
+        struct rlimit most;
+        getrlimit(RLIMIT_NOFILE, &most);
+        most.rlim_cur = most.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &most);
+        int fd = open("/dev/null", O_WRONLY);
+        for (int i = 0; i < atoi(first) && dup(fd) >= 0; i++)
+            ;
+    } else {
+        map_control(argv[1]);
+        if (strcmp(mode, "web") == 0)
+            web(atoi(first), atoi(second));
+        else if (strcmp(mode, "restless") == 0)
+            restless();
+        else if (strcmp(mode, "births") == 0)
+            births();
+        else if (strcmp(mode, "cut-off") == 0)
+            cut_off(first);
+        else if (strcmp(mode, "look-alikes") == 0)
+            look_alikes(atoi(first), atoi(second));
+        else if (strcmp(mode, "no-region") == 0) {
+        } else if (strcmp(mode, "named") == 0) /* maps the page under a name of its own */
+            prctl(PR_SET_NAME, first);
+        else
+            return 2;
+    }
+    ready();
+    for_ever();
+}

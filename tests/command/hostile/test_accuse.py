@@ -1,0 +1,115 @@
+"""What others say, in their environment and mappings, counts for nobody but themselves."""
+import os
+import subprocess
+import threading
+import time
+import unittest
+
+from rig import MAIL, NOBODY, Rig, built
+
+
+class Accuse(unittest.TestCase):
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+
+    def consistent(self, said, seconds=5):
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+        self.assertLess(said.seconds, seconds, said)
+
+    def test_a_fifo_is_named_as_protected(self):
+        fifo = self.rig.theirs / "fifo"
+        os.mkfifo(fifo)
+        os.chown(fifo, NOBODY, NOBODY)
+        self.rig.gated_stranger(WRITEGATE_PATHS=fifo.as_posix())
+        self.consistent(self.rig.freeze(timeout=10))
+
+    def test_a_fifo_is_named_by_root(self):
+        """By mistake, or because somebody put it in a folder's place."""
+        fifo = self.rig.theirs / "fifo"
+        os.mkfifo(fifo)
+        said = self.rig.freeze("--paths", fifo, timeout=10)
+        self.assertLess(said.seconds, 5, said)
+        self.assertNotEqual(said.code, -9, said)
+
+    def test_the_whole_machine_is_named_as_protected(self):
+        """A change anywhere would be an escape."""
+        self.rig.gated_stranger(WRITEGATE_PATHS="/")
+        elsewhere = self.rig.work / "elsewhere"
+        said = self.rig.freeze(command=["sh", "-c", "sleep 0.3"])
+        stop = threading.Event()
+
+        def write():
+            while not stop.is_set():
+                elsewhere.write_text("x")
+                time.sleep(0.02)
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            said = self.rig.freeze(command=["sleep", "0.3"])
+        finally:
+            stop.set()
+            writer.join()
+        self.consistent(said)
+
+    def escape(self):
+        """A change past the gate in the window, by a program that is not gated."""
+        change = f"echo x >> {self.rig.data / 'a'}"
+        later = self.rig.start(["sh", "-c", f"sleep 1.2; {change}; sleep 0.3; {change}"], self.rig.env(), MAIL)
+        said = self.rig.freeze("-t", "5s", command=["sleep", "2.2"])
+        later.wait()
+        return said
+
+    def test_a_stranger_excludes_everything(self):
+        self.rig.gated_stranger(WRITEGATE_EXCLUDE="*")
+        said = self.escape()
+        self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
+
+    def test_a_member_excludes_everything(self):
+        """One process of the service cannot speak for the others."""
+        self.rig.start(["sleep", "1000"], self.rig.gated(WRITEGATE_EXCLUDE="*"), MAIL)
+        said = self.escape()
+        self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
+
+    def test_an_ungated_writer_behind_a_file_called_control(self):
+        os.chmod(self.rig.data / "a", 0o666)
+        writer = self.rig.attack("decoy", self.rig.data / "a", self.rig.theirs)
+        said = self.rig.freeze()
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.assertIn(str(writer.pid).encode(), said.err)
+
+    def test_an_ungated_writer_that_maps_the_page(self):
+        """Outside of the service it is not waited for; so it is what any other writer is."""
+        os.chmod(self.rig.data / "a", 0o666)
+        env = self.rig.gated()
+        writer = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env, NOBODY)
+        time.sleep(0.3)
+        said = self.rig.freeze()
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.assertIn(str(writer.pid).encode(), said.err)
+
+    def test_a_mapping_named_like_the_page(self):
+        """As if a page had been replaced under one of the service."""
+        self.rig.attack("page-name", self.rig.theirs)
+        self.consistent(self.rig.freeze())
+
+    def test_a_stranger_with_a_lock_runs_the_services_program(self):
+        self.rig.start([built("honest"), self.rig.theirs, 1, NOBODY], self.rig.env(), NOBODY,
+                       stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        for _ in range(3):
+            self.consistent(self.rig.freeze())
+
+    def test_a_region_that_is_cut_off(self):
+        attack = self.rig.attack("cut-off", self.rig.theirs)
+        self.consistent(self.rig.freeze())
+        self.assertIsNone(attack.poll(), "it has done its worst")
+
+    def test_the_service_with_a_decoy_of_its_own_is_still_seen(self):
+        """Many gates, real ones: a process of another one is its business."""
+        other = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        self.assertEqual(other.code, 0, other)
+        env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
+        self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env)
+        time.sleep(0.3)
+        self.consistent(self.rig.freeze())

@@ -1,0 +1,160 @@
+/* holders CASE DIR: one set = a byte in DIR/a, then a byte in DIR/b, under one lock on DIR/l, taken in a way that
+   the library does not see, or passed on. After the first byte: READY on stdout, then waits for a byte on stdin
+   (or for $HOLD_MS), then the second byte; then the lock is given up, DONE is said, and a byte is waited for.
+   Cases with "read_" or "listed_idle" hold what guards nothing, or change nothing. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static long raw(long n, long a, long b, long c)
+{
+    register long result __asm__("rax") = n;
+    __asm__ volatile("syscall" : "+r"(result) : "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return result;
+}
+static int a, b, l;
+static void must(int ok, const char *what) { if (!ok) { perror(what); _exit(3); } }
+static int file(const char *name, int flags)
+{
+    int fd = open(name, flags | O_CREAT, 0600);
+    must(fd >= 0, name);
+    return fd;
+}
+static void byte(int fd) { must(pwrite(fd, "1", 1, lseek(fd, 0, SEEK_END)) == 1, "write"); }
+static void say(const char *word) { raw(SYS_write, 1, (long)word, (long)strlen(word)); }
+static void await(void) { char got; raw(SYS_read, 0, (long)&got, 1); }
+static void half(void)
+{
+    const char *ms = getenv("HOLD_MS");
+    say("READY\n");
+    if (ms) usleep(atoi(ms) * 1000); else await();
+}
+static void raw_fcntl(int fd, int command, int type)
+{
+    struct flock what = {.l_type = type, .l_whence = SEEK_SET};
+    must(raw(SYS_fcntl, fd, command, (long)&what) == 0, "fcntl");
+}
+static void set_and_close(int fd) { byte(a); half(); byte(b); close(fd); }
+
+static void dup_of_dup(void) { int d = dup(l), e = dup(d); flock(l, LOCK_EX); byte(a); close(l); close(d); half(); byte(b); close(e); }
+static void raw_flock(void) { raw(SYS_flock, l, LOCK_EX, 0); set_and_close(l); }
+static void raw_shared_writer(void) { raw(SYS_flock, l, LOCK_SH, 0); set_and_close(l); }
+static void raw_posix(void) { raw_fcntl(l, F_SETLK, F_WRLCK); set_and_close(l); }
+static void raw_ofd(void) { raw_fcntl(l, F_OFD_SETLK, F_WRLCK); set_and_close(l); }
+static void missed_conversion(void) { int r = file("l", O_RDONLY); close(l); flock(r, LOCK_SH); raw(SYS_flock, r, LOCK_EX, 0); set_and_close(r); }
+static void write_lease(void) { must(fcntl(l, F_SETLEASE, F_WRLCK) == 0, "lease"); set_and_close(l); }
+static void child_locks(void)
+{
+    pid_t child = fork();
+    if (!child) { flock(l, LOCK_EX); _exit(0); }
+    waitpid(child, 0, 0);
+    set_and_close(l);
+}
+static void tool_locks(void)
+{
+    char fd[12];
+    sprintf(fd, "%d", l);
+    pid_t child = vfork();
+    if (!child) { execlp("flock", "flock", fd, (char *)0); _exit(3); }
+    waitpid(child, 0, 0);
+    set_and_close(l);
+}
+static void parent_closes(void)
+{
+    flock(l, LOCK_EX);
+    byte(a);
+    pid_t child = fork();
+    if (!child) { half(); byte(b); close(l); _exit(0); }
+    close(l);
+    waitpid(child, 0, 0);
+}
+static void parent_exits(void)
+{
+    flock(l, LOCK_EX);
+    byte(a);
+    if (fork()) _exit(0);
+    half(); byte(b); close(l);
+}
+static void passed_on(void)
+{
+    int pair[2];
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+    char control[CMSG_SPACE(sizeof(int))] = {0}, c = 0;
+    struct iovec part = {&c, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    pid_t child = fork();
+    if (!child) {
+        close(l);
+        recvmsg(pair[1], &message, 0);
+        int got;
+        memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof got);
+        half(); byte(b); close(got); _exit(0);
+    }
+    flock(l, LOCK_EX);
+    byte(a);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof l)};
+    memcpy(CMSG_DATA(header), &l, sizeof l);
+    sendmsg(pair[0], &message, 0);
+    close(l);
+    waitpid(child, 0, 0);
+}
+static void closed_but_mapped(void)
+{
+    must(ftruncate(l, 4096) == 0, "ftruncate");
+    raw(SYS_flock, l, LOCK_EX, 0);
+    void *map = mmap(0, 4096, PROT_READ, MAP_PRIVATE, l, 0);
+    raw(SYS_close, l, 0, 0);
+    byte(a); half(); byte(b);
+    munmap(map, 4096);
+}
+static void *in_thread(void *unused)
+{
+    must(unshare(CLONE_FILES) == 0, "unshare");
+    int own = file("l2", O_RDWR);
+    raw(SYS_flock, own, LOCK_EX, 0);
+    set_and_close(own);
+    return unused;
+}
+static void table_of_its_own(void) { pthread_t t; pthread_create(&t, 0, in_thread, 0); pthread_join(t, 0); }
+static void *ends_late(void *unused) { usleep(200000); raw_flock(); say("DONE\n"); await(); _exit(0); return unused; }
+static void first_thread_ends(void) { pthread_t t; pthread_create(&t, 0, ends_late, 0); pthread_exit(0); }
+static void odd_name(void) { prctl(PR_SET_NAME, "postausg\xc3\xa4ng-r\xc3", 0, 0, 0); raw_flock(); }
+
+static void read_flock(void) { int r = file("l", O_RDONLY); raw(SYS_flock, r, LOCK_SH, 0); half(); close(r); }
+static void read_posix(void) { raw_fcntl(l, F_SETLK, F_RDLCK); half(); close(l); }
+static void listed_idle(void) { flock(l, LOCK_EX); half(); close(l); }
+static void listed_idle_posix(void) { must(lockf(l, F_LOCK, 0) == 0, "lockf"); half(); close(l); }
+
+#define CASE(name) {#name, name}
+static struct { const char *name; void (*run)(void); } cases[] = {
+    CASE(dup_of_dup), CASE(raw_flock), CASE(raw_shared_writer), CASE(raw_posix), CASE(raw_ofd), CASE(missed_conversion),
+    CASE(write_lease), CASE(child_locks), CASE(tool_locks), CASE(parent_closes), CASE(parent_exits), CASE(passed_on),
+    CASE(closed_but_mapped), CASE(table_of_its_own), CASE(first_thread_ends), CASE(odd_name),
+    CASE(read_flock), CASE(read_posix), CASE(listed_idle), CASE(listed_idle_posix)};
+
+int main(int argc, char **argv)
+{
+    must(argc == 3 && chdir(argv[2]) == 0, "arguments");
+    a = file("a", O_RDWR); b = file("b", O_RDWR); l = file("l", O_RDWR);
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (!strcmp(argv[1], cases[i].name)) {
+            cases[i].run();
+            say("DONE\n");
+            await();
+            return 0;
+        }
+    return 2;
+}

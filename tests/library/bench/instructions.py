@@ -1,0 +1,64 @@
+"""What the library adds to each kind of call while no barrier is up: user-space instructions (callgrind) and system calls (strace).
+
+Counted, not timed: the same on any machine. A loop of n calls is counted twice, with n and 3 n; a call's cost is what is
+between, so that neither start nor end is in it.
+"""
+import json
+import os
+import re
+import subprocess
+import tempfile
+
+KINDS = ("pwrite", "write", "fputc", "read", "open-close", "create-close", "rename", "mkdir-rmdir", "chmod", "lock-unlock", "lock-write-unlock", "flock",
+         "dup-close", "dup2", "fork-wait", "waitpid", "waitpid-1000", "prctl")
+
+
+def _valgrind(program, kind, count, env, work):
+    out = subprocess.run(["valgrind", "--tool=none", "-q", "true"], capture_output=True)
+    if out.returncode:
+        raise SystemExit("valgrind is not there")
+    err = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, kind, str(count)], env=env, cwd=work,
+                         capture_output=True, text=True, timeout=120).stderr
+    # Children say theirs too, before.
+    return int(re.findall(r"Collected\s*:\s*(\d+)", err)[-1])
+
+
+def _strace(program, kind, count, env, work):
+    assigned = [x for k in ("LD_PRELOAD", "WRITEGATE_DIR", "WRITEGATE_GATE") if k in env for x in ("-E", f"{k}={env[k]}")]
+    with tempfile.NamedTemporaryFile(dir=work) as log:
+        plain = {k: v for k, v in env.items() if k not in ("LD_PRELOAD", "WRITEGATE_DIR", "WRITEGATE_GATE")}
+        subprocess.run(["strace", "-qq", "-e", "signal=none", "-o", log.name, *assigned, program, kind, str(count)], env=plain, cwd=work,
+                       stderr=subprocess.DEVNULL, timeout=120)
+        return sum(1 for _ in open(log.name))
+
+
+def measure(kinds, libraries, root):
+    """{kind: {library's name: (instructions, system calls) of one call}}; the name None is bare."""
+    table = {}
+    # Beside the tree, not in /tmp: that may be a tmpfs.
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=root / "target") as work:
+        program = f"{work}/instructions"
+        subprocess.run(["cc", "-O2", "-w", "-o", program, root / "tests/library/bench/instructions.c"], check=True)
+        for kind in kinds:
+            table[kind] = {}
+            for name, library in {None: None, **libraries}.items():
+                env = dict(os.environ)
+                if library:
+                    env |= {"LD_PRELOAD": str(library), "WRITEGATE_DIR": f"{work}/gates-{name}", "WRITEGATE_GATE": "bench"}
+                few, many = 100, 300
+                count = lambda measure: (measure(program, kind, many, env, work) - measure(program, kind, few, env, work)) / (many - few)
+                table[kind][name] = (count(_valgrind), count(_strace))
+    return table
+
+
+def main(libraries, root, path):
+    table = measure(KINDS, libraries, root)
+    names = [None, *libraries]
+    print(f"{'one call':18}" + "".join(f"{(name or 'bare'):>26}" for name in names))
+    for kind, row in table.items():
+        print(f"{kind:18}" + "".join(f"{row[n][0]:12.0f} instr {row[n][1]:5.1f} sys" for n in names))
+    if path:
+        record = {kind: {name or "bare": {"instructions": round(cost[0]), "system_calls": round(cost[1], 2)} for name, cost in row.items()}
+                  for kind, row in table.items()}
+        path.write_text(json.dumps({"command": "scripts/bench --instructions", "results": record}, indent=1) + "\n")
+    return 0
