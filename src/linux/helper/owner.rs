@@ -8,6 +8,7 @@ use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
 use crate::linux::process::{abandon_child, is_there};
+use crate::linux::procfs;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
@@ -251,6 +252,8 @@ impl Helper {
         match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
             Ok((Reply::Described(Ok(environ)), _)) => Look::Seen(environ),
             _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            // It has lost its memory already.
+            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
             Ok((Reply::Described(Err(why)), _)) => Look::NotSeen(why),
             Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
             _ => {
