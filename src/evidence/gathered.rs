@@ -116,8 +116,9 @@ impl Evidence {
         let mut found = unseen(&session.census);
         // What fails in the middle of an exec, or as a process ends, does not a moment later.
         for _ in 0..UNSEEN_LOOKS {
-            let again: Vec<i32> = found.iter().filter_map(|finding| finding.pid).collect();
-            if again.is_empty() {
+            let against = found.iter().filter(|finding| finding.kind.is_against());
+            let again: Vec<i32> = against.filter_map(|finding| finding.pid).collect();
+            if again.is_empty() || session.signals.received().is_some() {
                 break;
             }
             clock::sleep_ns(BETWEEN_UNSEEN_NS);
