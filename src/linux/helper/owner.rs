@@ -181,7 +181,7 @@ impl Helper {
                         failures += usize::from(lost == Lost::Died);
                         if failures >= STARTS_MAX {
                             found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
-                        } else if lost == Lost::Died && head != suspect {
+                        } else if head != suspect && !head.is_some_and(procfs::hangs) {
                             // Its fault, or the helper's own? Asked once more.
                             suspect = head;
                         } else if let Some(pid) = todo.pop_front() {
