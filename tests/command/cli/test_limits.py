@@ -70,7 +70,7 @@ class Quiet(Base):
                          (True, 0))
         self.assertLess(said.record["quiet"]["waited_ms"], 2000)
         if said.fields["watched"] == "full":
-            self.assertEqual(said.err, "")
+            self.assertEqual(said.remarks, [])
 
     def test_others_may_be_born_meanwhile_as_many_as_they_like(self):
         self.rig.worker("idle")

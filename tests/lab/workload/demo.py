@@ -203,7 +203,7 @@ def run(options, work):
           f"{ratio['median']}, from {ratio['low']} to {ratio['high']} in {ratio['n']} pairs "
           f"({rate['median']:.0f} deliveries/s)")
     for outcome in failed[:3]:
-        print(outcome.stdout.strip(), file=sys.stderr)
+        print(outcome.stderr.strip(), file=sys.stderr)
     print(outcomes[-1].line or "writegate printed no verdict")
     if control < options.copies // 2:
         print(f"only {control} copies without the gate are torn: this demo shows nothing",
