@@ -24,12 +24,12 @@ const COMMON: [&str; 14] = [
 pub struct Ungated {
     /// Process.
     pub pid: i32,
-    /// Start time and image: it must still be the same when it is asked again.
-    pub same: (u64, u64),
     /// Its name.
     pub program: ForeignText,
     /// Why it ought to be gated.
     pub why: Claim,
+    /// Another gate holds it.
+    pub elsewhere: bool,
 }
 
 /// What tells a service's processes from others: its members, their units and programs.
@@ -84,13 +84,12 @@ impl Service {
     }
 }
 
-/// All processes that belong to the service of a gate and are not gated.
-pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
-    let service = Service::of(census, at);
+/// All processes that belong to the service of a gate and are not gated, or only by another gate.
+pub fn ungated(census: &Census, service: &Service) -> Vec<Ungated> {
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
         let elsewhere = census.elsewhere.contains(&pid);
-        if !seen.kind.is_ungated() || elsewhere || census.unseen.contains_key(&pid) {
+        if !seen.kind.is_ungated() || census.unseen.contains_key(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };
@@ -99,7 +98,7 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
         }
         let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
         if !is_kin(pid, census) {
-            found.push(Ungated { pid, same: (stat.start, stat.image), program: stat.comm, why });
+            found.push(Ungated { pid, program: stat.comm, why, elsewhere });
         }
     }
     found
@@ -109,7 +108,7 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
 /// the gate's page means nothing to it, so nothing holds them.
 pub fn other_layouts<'a>(
     census: &'a Census,
-    at: usize,
+    service: &Service,
     profile: &str,
 ) -> Vec<(&'a Detached, LibraryLayout)> {
     let others = census.detached.values().filter_map(|d| Some((d, d.other_layout?)));
@@ -118,7 +117,7 @@ pub fn other_layouts<'a>(
     if others.peek().is_none() {
         return Vec::new();
     }
-    let service = Service::of(census, at);
+    let at = service.gate;
     let ours = |d: &Detached| {
         // What its environment names is its own word, and says nothing of a process outside.
         let asks = d.asks_for == Some(at) && census.belongs(at, d.pid);
@@ -128,7 +127,7 @@ pub fn other_layouts<'a>(
 }
 
 /// Does the profile name programs, and not this one?
-fn left_out(pid: i32, profile: &str) -> bool {
+pub fn left_out(pid: i32, profile: &str) -> bool {
     let mut programs = profile::values(profile, Key::Program).peekable();
     let exe = procfs::exe(pid).unwrap_or_default();
     let exe = exe.as_os_str().as_encoded_bytes();
