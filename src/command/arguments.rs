@@ -1,5 +1,6 @@
 //! Values that several subcommands take from their arguments or the environment.
 
+use super::users;
 use crate::outcome::fault::{Fault, Result, USAGE};
 use std::path::PathBuf;
 
@@ -31,10 +32,9 @@ pub fn protected_paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
 /// Users by name or number; None where none is named.
 pub fn users(given: &[String]) -> Result<Option<Vec<u32>>> {
     let known = |name: &String| {
-        let by_name = || nix::unistd::User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
         name.parse()
             .ok()
-            .or_else(by_name)
+            .or_else(|| users::number(name))
             .ok_or_else(|| Fault::new(USAGE, format!("--users: there is no user `{name}`")))
     };
     let ids: Result<Vec<u32>> = given.iter().map(known).collect();

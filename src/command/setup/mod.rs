@@ -193,15 +193,8 @@ fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Resu
 
 /// Where the library lies for the service.
 fn library_for(args: &Args, site: &Site) -> Result<String> {
-    if let Some(library) = &args.library {
-        if !library.starts_with('/') {
-            return Err(Fault::new(USAGE, "--library must be an absolute path"));
-        }
-        return Ok(library.clone());
+    if args.library.as_ref().is_some_and(|library| !library.starts_with('/')) {
+        return Err(Fault::new(USAGE, "--library must be an absolute path"));
     }
-    if site.is_this_machine() {
-        return Ok(library::find(None)?.to_string_lossy().into_owned());
-    }
-    let dir = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    Ok(format!("{dir}/libwritegate.so"))
+    library::find_below(site.root(), args.library.as_deref())
 }
