@@ -1,4 +1,7 @@
-//! `writegate man`: the manual pages, made from the same definitions as `--help`.
+//! `writegate man`: the manual pages, made from the same definitions as `--help`; that of the
+//! profile format ([`profile_page`]) from the table of its keys.
+
+mod profile_page;
 
 use super::output::print_lines;
 use crate::outcome::fault::{Fault, Result, USAGE};
@@ -10,9 +13,10 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   writegate man | man -l -
   writegate man freeze | man -l -
+  writegate man writegate.conf | man -l -
   writegate man --dir /usr/local/share/man/man1")]
 pub struct Args {
-    /// Page to print: a subcommand (default: that of writegate itself)
+    /// Page to print: a subcommand, or writegate.conf (default: that of writegate itself)
     #[arg(value_name = "SUBCOMMAND|DIR")]
     page: Option<String>,
     /// Write all pages here (an existing directory may also be given alone)
@@ -32,6 +36,10 @@ pub fn run(args: &Args, definition: Command) -> Result<u8> {
     };
     if let Some(sub) = root.get_subcommands().find(|sub| sub.get_name() == name) {
         print_lines(render(&page(sub))?.trim_end());
+        return Ok(0);
+    }
+    if name == profile_page::NAME {
+        print_lines(profile_page::roff().trim_end());
         return Ok(0);
     }
     if Path::new(name).is_dir() {
@@ -72,9 +80,13 @@ fn write_all(root: &Command, dir: &Path) -> Result<u8> {
         .map_err(|e| Fault::io(format!("cannot make {}", dir.display()), &e))?;
     let mut pages = vec![root.clone()];
     pages.extend(root.get_subcommands().filter(|s| s.get_name() != "help").map(page));
+    let mut texts = vec![(format!("{}.5", profile_page::NAME), profile_page::roff())];
     for command in &pages {
-        let path = dir.join(format!("{}.1", command.get_name()));
-        std::fs::write(&path, render(command)?)
+        texts.push((format!("{}.1", command.get_name()), render(command)?));
+    }
+    for (name, text) in texts {
+        let path = dir.join(name);
+        std::fs::write(&path, text)
             .map_err(|e| Fault::io(format!("cannot write {}", path.display()), &e))?;
     }
     Ok(0)
