@@ -27,6 +27,17 @@ impl Gate {
                 return Err(format!("{} is missing: cargo build --release", file.display()).into());
             }
         }
+        // The loader splits LD_PRELOAD at blanks and colons.
+        let splits = library.to_string_lossy().contains([' ', ':']);
+        let library = if splits {
+            let copy = work.join("libwritegate.so");
+            if !copy.exists() {
+                std::fs::copy(&library, &copy)?;
+            }
+            copy
+        } else {
+            library
+        };
         Ok(Gate { library, command, directory: work.join("gates"), tree: tree.into() })
     }
 

@@ -59,7 +59,9 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 /// Delivers one message into a box and removes the oldest from a full one: one set, under its lock.
 pub fn deliver(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+    }
     // Its end ends the lock; it is declared first, and so dropped last.
     let held = open(&folder.join("lock"))?;
     lock(&held)?;

@@ -1,18 +1,24 @@
 //! Values that several subcommands take from their arguments or the environment.
 
 use super::users;
+use crate::gatedir;
 use crate::outcome::fault::{Fault, Result, USAGE};
 use std::path::PathBuf;
 
-/// The gates named on the command line, else `$WRITEGATE_GATE`, else `default`.
+/// The gates named on the command line, else `$WRITEGATE_GATE`, else the only one there is.
 pub fn gates(given: &[String]) -> Vec<String> {
     if given.is_empty() { vec![default_gate()] } else { given.to_vec() }
 }
 
-/// The gate meant where none is named.
+/// The gate meant where none is named: the only one there is, else `default`.
 pub fn default_gate() -> String {
-    let named = std::env::var("WRITEGATE_GATE").ok().filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| "default".into())
+    if let Some(named) = std::env::var("WRITEGATE_GATE").ok().filter(|name| !name.is_empty()) {
+        return named;
+    }
+    match gatedir::names().as_slice() {
+        [only] => only.clone(),
+        _ => "default".into(),
+    }
 }
 
 /// Protected directories from the command line or the environment.

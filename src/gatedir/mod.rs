@@ -25,6 +25,6 @@ mod page;
 mod profile;
 pub mod stats;
 
-pub use dir::{check_name, names, root};
+pub use dir::{PAGE, check_name, names, root};
 pub use open::Gate;
 pub use profile::text as profile;

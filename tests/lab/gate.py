@@ -36,10 +36,11 @@ def binaries():
 
 
 def reachable(files, work):
-    """The same files where every user can read them: a service's own user cannot look below a home of mode 0700.
-    Copied into the work folder where that is so."""
+    """The same files where every user can read them (a service's own user cannot look below a home of mode 0700),
+    and the loader finds them (it splits LD_PRELOAD at blanks and colons): copied into the work folder if need be."""
     def open_to_all(path):
-        return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
+        splits = " " in str(path) or ":" in str(path)
+        return not splits and all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
     copies = []
     for file in files:
         if not open_to_all(file) and open_to_all(work / file.name):

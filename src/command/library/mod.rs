@@ -127,6 +127,17 @@ fn not_there(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 fn usable(path: &Path) -> Result<()> {
+    // Commas: Postfix splits there.
+    if path.to_string_lossy().contains([' ', ':', ',', '\t', '\n']) {
+        return Err(Fault::new(
+            CONFIG,
+            format!(
+                "{}: the loader splits LD_PRELOAD at blanks and colons: put the library at a path \
+                 without them",
+                path.display()
+            ),
+        ));
+    }
     match file::defect(path) {
         None => Ok(()),
         Some(what) => Err(Fault::new(CONFIG, format!("{} {what}", path.display()))),

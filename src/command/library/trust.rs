@@ -36,7 +36,7 @@ fn obstacle(root: &Path, file: &Path) -> Option<String> {
     let whole: Vec<PathBuf> = [file, &real]
         .iter()
         .flat_map(|path| path.ancestors())
-        .filter(|path| path.starts_with(root) && !path.as_os_str().is_empty())
+        .filter(|path| path.starts_with(root) && *path != root && !path.as_os_str().is_empty())
         .map(PathBuf::from)
         .collect();
     whole.iter().find_map(|path| {
@@ -82,7 +82,7 @@ mod tests {
         let said = |dir_mode, file_mode| {
             set(&dir, dir_mode);
             set(&file, file_mode);
-            set(&root, 0o755);
+            set(&root, 0o700);
             obstacle(&root, &file).unwrap_or_default()
         };
         assert_eq!(said(0o755, 0o644), "");
