@@ -14,9 +14,11 @@
 //! | [`boot`] | this boot's id |
 //! | [`profile`], [`in_force`] | the profile's file; whether that is what the page says |
 //! | [`stats`] | what its freezes have come to so far |
+//! | [`history`] | what became of each, over restarts of the machine |
 
 mod boot;
 mod dir;
+pub mod history;
 pub mod in_force;
 mod lock;
 mod open;

@@ -40,7 +40,8 @@ fn set_user_id(site: &Site, plan: &mut Plan, inputs: &Inputs) {
         return;
     }
     // A package's file would lose its bit at the next upgrade; dpkg remembers an override.
-    let packaged = site.has_any(&["/var/lib/dpkg/info/writegate.list"]);
+    let packaged = site.has_any(&["/usr/share/doc/writegate/copyright"])
+        && site.has_any(&["/usr/bin/dpkg-statoverride"]);
     let (set, take_back) = if packaged && library.starts_with("/usr/lib/") {
         (
             format!("dpkg-statoverride --update --add root root 4755 {library}"),
