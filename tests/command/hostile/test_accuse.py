@@ -88,6 +88,18 @@ class Accuse(unittest.TestCase):
         self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
         self.assertIn(str(writer.pid).encode(), said.err)
 
+    def test_an_ungated_writer_behind_the_page_of_another_gate(self):
+        """It puts itself behind a gate whose service it does not belong to either."""
+        other = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        self.assertEqual(other.code, 0, other)
+        os.chmod(self.rig.data / "a", 0o666)
+        env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
+        writer = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env, NOBODY)
+        time.sleep(0.3)
+        said = self.rig.freeze()
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.assertIn(str(writer.pid).encode(), said.err)
+
     def test_a_mapping_named_like_the_page(self):
         """As if a page had been replaced under one of the service."""
         self.rig.attack("page-name", self.rig.theirs)

@@ -92,6 +92,19 @@ class Signals(unittest.TestCase):
         self.assertIn("unlimited", line)
         self.ends(freezer)
 
+    def test_what_ends_it_runs_before_it(self):
+        """On one processor a freezer that never sleeps would be the only one to run."""
+        freezer = self.freezer()
+        wait_for(self.rig.barrier, what="the barrier")
+        urgent = {}
+        for thread in os.listdir(f"/proc/{freezer.pid}/task"):
+            name = Path(f"/proc/{freezer.pid}/task/{thread}/comm").read_text().strip()
+            if os.sched_getscheduler(int(thread)) in (os.SCHED_RR, os.SCHED_FIFO):
+                urgent[name] = os.sched_getparam(int(thread)).sched_priority
+        if "writegate" in urgent:
+            self.assertGreater(urgent.get("writegate-sig", 0), urgent["writegate"], urgent)
+        self.ends(freezer)
+
     def test_while_another_freezer_has_the_gate(self):
         first = self.freezer()
         wait_for(self.rig.barrier, what="the barrier")
