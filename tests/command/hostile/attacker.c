@@ -243,14 +243,24 @@ static void long_names(int processes, int mappings, const char *where) {
             break;
 }
 
+static void many_descriptors(int count) {
+    struct rlimit most;
+    getrlimit(RLIMIT_NOFILE, &most);
+    most.rlim_cur = most.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &most);
+    int fd = open("/dev/null", O_WRONLY);
+    for (int i = 0; i < count && dup(fd) >= 0; i++)
+        ;
+}
+
 /* Regions in which every place shows a call that lasts, each of which asks for many looks. */
-static void stuck_slots(int processes) {
+static void stuck_slots(int processes, int calls) {
     for (int p = 1; p < processes; p++)
         if (fork() == 0)
             break;
     void *region = anonymous();
-    forge(region, SLOTS);
-    for (int i = 0; i < SLOTS; i++) {
+    forge(region, calls);
+    for (int i = 0; i < calls; i++) {
         slot(region, i, CALL, 0);
         *AT(uint64_t, (char *)region + 4096 + 64 * i, 8) = 4096;
     }
@@ -311,13 +321,7 @@ int main(int argc, char **argv) {
     } else if (strcmp(mode, "page-name") == 0) {
         name_of_the_page(first, argv[1]);
     } else if (strcmp(mode, "descriptors") == 0) { /* as many as it may have */
-        struct rlimit most;
-        getrlimit(RLIMIT_NOFILE, &most);
-        most.rlim_cur = most.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &most);
-        int fd = open("/dev/null", O_WRONLY);
-        for (int i = 0; i < atoi(first) && dup(fd) >= 0; i++)
-            ;
+        many_descriptors(atoi(first));
     } else {
         map_control(argv[1]);
         if (strcmp(mode, "web") == 0)
@@ -331,8 +335,11 @@ int main(int argc, char **argv) {
         else if (strcmp(mode, "look-alikes") == 0)
             look_alikes(atoi(first), atoi(second));
         else if (strcmp(mode, "stuck-slots") == 0)
-            stuck_slots(atoi(first));
-        else if (strcmp(mode, "no-region") == 0) {
+            stuck_slots(atoi(first), SLOTS);
+        else if (strcmp(mode, "stuck-and-many") == 0) {
+            many_descriptors(atoi(first));
+            stuck_slots(1, 1);
+        } else if (strcmp(mode, "no-region") == 0) {
         } else if (strcmp(mode, "named") == 0) /* maps the page under a name of its own */
             prctl(PR_SET_NAME, first);
         else

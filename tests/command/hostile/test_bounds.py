@@ -38,6 +38,19 @@ class Bounds(unittest.TestCase):
         self.assertEqual((said.code, said.verdict, said.fields["procs"]), (0, "CONSISTENT", "4"), said)
         self.assertLess(said.seconds, 4, said)
 
+    def test_a_member_with_very_many_mappings_that_look_like_regions(self):
+        """It is not looked through, and does not cost another process the helper."""
+        member = self.rig.attack("look-alikes", 1, 30000, uid=0)
+        said = self.rig.freeze("--drain", "300ms", "--retries", "0", timeout=60)
+        self.assertEqual((said.code, said.verdict), (75, "NOT_DRAINED"), said)
+        self.assertIn(str(member.pid).encode(), said.err)
+        self.assertLess(said.seconds, 3, said)
+
+    def test_a_member_with_very_many_descriptors(self):
+        """Its locks are asked for: what there is no time for may be one."""
+        self.rig.attack("stuck-and-many", 300_000, uid=0)
+        self.not_drained(3)
+
     @unittest.skipIf(hung_fs.WHY_NOT, hung_fs.WHY_NOT)
     def hang(self, uid, count=50):
         mount = hung_fs.HungFs(str(self.rig.work / "mnt"))
