@@ -57,7 +57,7 @@ MUTANTS = {
         "src/census/belonging.rs", "DYNAMIC_USERS.contains(user);", "DYNAMIC_USERS.contains(user) || true;", "unit:belonging"),
     # Foreign memory.
     "a file that is called /dev/zero": (
-        "src/linux/helper/pages.rs", "&& self.anonymous.as_deref() == Some(line.dev)", "", "unit:not_anonymous"),
+        "src/linux/helper/pages.rs", "&& self.anonymous.as_deref() == Some(line.dev)", "", "unit:is_not_anonymous"),
     "any file is mapped": (
         "src/linux/helper/region.rs", "fs::read_link(&link).is_ok_and(|to| is_anonymous_link(&to))", "true",
         "unit:only_what_is_anonymous_is_mapped"),
@@ -89,7 +89,7 @@ MUTANTS = {
     # Places.
     "a FIFO is opened": (
         "src/linux/directory.rs", "const LOOK: OFlag = OFlag::O_PATH", "const LOOK: OFlag = OFlag::O_RDONLY",
-        "test_accuse.Accuse.test_a_fifo_is_named_by_root"),
+        "unit:links_of_our_own"),
     "links of others are followed": (
         "src/linux/directory.rs", "SFlag::S_IFLNK if found.st_uid != 0 && found.st_uid != us =>", "SFlag::S_IFLNK if false =>",
         "unit:a_link_of_another_user"),
