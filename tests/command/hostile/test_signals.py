@@ -85,8 +85,9 @@ class Signals(unittest.TestCase):
         if policy in (os.SCHED_RR, os.SCHED_FIFO):
             self.assertNotIn("unlimited", line.split()[3], "real-time without RLIMIT_RTTIME")
         # What it runs has what the caller had.
-        child = wait_for(lambda: [pid for pid in children_of(freezer.pid) if b"sleep" in
-                                  Path(f"/proc/{pid}/cmdline").read_bytes()], what="the command")[0]
+        # Not the helper: that is a fork of the freezer, with its command line.
+        child = wait_for(lambda: [pid for pid in children_of(freezer.pid) if
+                                  Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep\0")], what="the command")[0]
         limits = Path(f"/proc/{child}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max realtime timeout"))
         self.assertEqual(line.split()[3], "unlimited", line)
