@@ -27,6 +27,7 @@ class Rules:
         closed = sorted((f.closed, f.opened, f.limit_ns) for f in freezes.values() if f.closed and f.opened)
         self.barriers, self.barrier_closed = closed, [c[0] for c in closed]
         self.clock_seen = 0
+        self.reading = None                             # locks taken while the kernel's list is read
 
     # The record's own marks.
 
@@ -43,10 +44,11 @@ class Rules:
             return
         if words[0] == b"begin":
             freeze.begin = at
-            freeze.held_before = self._held(world)
+            freeze.held_before, self.reading = self._held(world), set()
         elif words[0] == b"locks":
             freeze.locks_read = at
             self._compare_locks(freeze, world)
+            self.reading = None
         elif words[0] == b"end":
             freeze.end = at
             if freeze.begin is None:
@@ -73,7 +75,7 @@ class Rules:
                 wanted = {"posix": "POSIX", "ofd": "OFDLCK", "flock": "FLOCK", "lease": "LEASE"}[kind]
                 if not any(k[0] == wanted and k[3:] == (dev, ino) for k in listed):
                     self.faults.append(f"freeze {freeze.number}: the record has a {kind} lock on file {ino}, the kernel had not")
-        known = {(k[0], k[1], k[2]) for k in [*freeze.held_before, *now]}
+        known = {(k[0], k[1], k[2]) for k in [*freeze.held_before, *now]} | (self.reading or set())
         family = {t.process.pid for t in world.tasks.values()}
         names = {"POSIX": "posix", "OFDLCK": "ofd", "FLOCK": "flock", "LEASE": "lease"}
         for kind, how, pid, dev, ino in listed:
@@ -82,6 +84,10 @@ class Rules:
                                    f"on file {ino} that the record has not")
 
     # What the world tells.
+
+    def lock_taken(self, lock):
+        if self.reading is not None:
+            self.reading.add((lock.kind, lock.dev, lock.ino))
 
     def exempt_lock(self, lock):
         return self.exemptions.lock(lock)

@@ -50,7 +50,7 @@ class World:
         self.tasks, self.locks, self.locked = {}, {}, set()
         self.devices = {p["dev"] for p in meta["protected"]}
         self.touch = meta.get("touch")
-        first = Process(meta["family"], "(the command)")
+        first = Process(meta.get("family", 0), "(the command)")
         self.tasks[first.pid] = Task(first.pid, first, Table(first.pid))
         self.handlers = {
             "raw_syscalls/sys_enter": self.enter, "raw_syscalls/sys_exit": self.leave,
@@ -292,6 +292,8 @@ class World:
 
     def changed_ranges(self, at, lock, kind, first, last):
         guarded = lock.guards()
+        if kind != UNLOCK:
+            self.rules.lock_taken(lock)
         lock.apply(first, last, kind)
         if not lock.exempt:
             lock.exempt = self.rules.exempt_lock(lock)
