@@ -100,7 +100,7 @@ class Rules:
 
     def _in_window(self, freeze, change):
         if self.exemptions.excluded(freeze, change):
-            self.hit("exclude")
+            self.hit("exclude", change.at)
         else:
             self.windows.setdefault(freeze.number, []).append(str(change))
 
@@ -110,7 +110,7 @@ class Rules:
         if place >= 0 and at <= self.opened[place]:
             freeze = self.timed[place]
             if freeze.partial:
-                self.hit("mapping")
+                self.hit("mapping", at)
             else:
                 self.windows.setdefault(freeze.number, []).append(
                     f"{at} pid {task.process.pid} ({task.process.program}): a store through a mapping of file {ino}")
@@ -138,15 +138,15 @@ class Rules:
                 continue
             before, after = changes[:split], changes[rest:]
             rule = exempt or self.exemptions.cut(freeze, before, after, locks)
+            key = freeze.number, before[-1].at, after[0].at
             if rule:
-                self.hit(rule)
+                self.hit(rule, key)                     # a lock and its process's section are one hit
             else:
-                key = freeze.number, before[-1].at, after[0].at
                 names = ", ".join(sorted(k.name() for k in locks))
                 self.cuts.setdefault(key, f"freeze {freeze.number} cuts a set under {names}: {before[-1]} | {after[0]}")
 
-    def hit(self, rule):
-        self.hits[rule] = self.hits.get(rule, 0) + 1
+    def hit(self, rule, key):
+        self.hits.setdefault(rule, set()).add(key)
 
     def waited(self, task, begin, end):
         if task.process.threads > 1:

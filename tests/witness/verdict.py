@@ -95,7 +95,7 @@ def judge(folder):
         "cuts": list(rules.cuts.values()), "cut_freezes": sorted({k[0] for k in rules.cuts}),
         "changed_while_closed": {str(n): cs[:SHOWN] for n, cs in sorted(rules.windows.items())},
         "held_too_long": rules.held, "longest_wait_ms": round(rules.longest_wait_ns / 1e6, 1),
-        "exempt": {rule: rules.hits.get(rule, 0) for rule in RULES},
+        "exempt": {rule: len(rules.hits.get(rule, ())) for rule in RULES},
         "drained_after_last_section_ms": {
             name: round(late[min(len(late) - 1, int(len(late) * part))] / 1e6, 2)
             for name, part in (("p50", .5), ("p99", .99), ("max", 1))} if late else None,
