@@ -10,13 +10,56 @@ use crate::outcome::finding::{Cause, Claim, Finding};
 use gate::profile::{self, Key};
 use gate::region;
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Programs that say nothing about which service runs them.
-const COMMON: [&str; 14] = [
-    "sh", "bash", "dash", "busybox", "env", "perl", "python", "ruby", "php", "sleep", "cat",
-    "tail", "sudo", "tini",
+/// Programs that say nothing about which service runs them: shells, interpreters, tools.
+const COMMON: [&str; 44] = [
+    "sh",
+    "bash",
+    "dash",
+    "busybox",
+    "env",
+    "perl",
+    "python",
+    "ruby",
+    "php",
+    "sleep",
+    "cat",
+    "tail",
+    "sudo",
+    "tini",
+    "head",
+    "tee",
+    "cp",
+    "mv",
+    "rm",
+    "ln",
+    "ls",
+    "mkdir",
+    "touch",
+    "date",
+    "dd",
+    "sed",
+    "grep",
+    "awk",
+    "mawk",
+    "gawk",
+    "find",
+    "xargs",
+    "sort",
+    "tar",
+    "gzip",
+    "rsync",
+    "flock",
+    "timeout",
+    "nice",
+    "setpriv",
+    "su",
+    "runuser",
+    "start-stop-daemon",
+    "logger",
 ];
 
 /// A process that the gate does not cover.
@@ -132,6 +175,14 @@ pub fn left_out(pid: i32, profile: &str) -> bool {
     let exe = procfs::exe(pid).unwrap_or_default();
     let exe = exe.as_os_str().as_encoded_bytes();
     programs.peek().is_some() && !programs.any(|p| profile::glob(p.as_bytes(), exe))
+}
+
+/// Does it run this very command? Where the loader brings the library to every program, this one too
+/// has it, and takes no page.
+pub fn runs_this_command(pid: i32) -> bool {
+    let file = |of: &str| std::fs::metadata(format!("/proc/{of}/exe")).map(|m| (m.dev(), m.ino()));
+    let (own, its) = (file("self"), file(&pid.to_string()));
+    own.ok().zip(its.ok()).is_some_and(|(own, its)| own == its)
 }
 
 fn is_common(exe: &Path) -> bool {

@@ -79,6 +79,7 @@ fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
             _ if detached.other_layout.is_some() || detached.asks_for != Some(at) => continue,
             _ if !census.belongs(at, detached.pid) => continue,
             _ if coverage::left_out(detached.pid, profile) => continue,
+            _ if coverage::runs_this_command(detached.pid) => continue,
             _ => Cause::Detached,
         };
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));

@@ -244,6 +244,23 @@ impl Helper {
         }
     }
 
+    /// Do both addresses lie in one mapping of this process? None: that cannot be told.
+    pub fn one_mapping(&mut self, pid: i32, low: u64, high: u64) -> Option<bool> {
+        if self.hung.contains(&pid) || self.patience.is_spent(pid) {
+            return None;
+        }
+        let asked = self.ask(&Request::OneMapping(pid, low, high));
+        match asked.and_then(|()| self.answer()) {
+            Ok((Reply::OneMapping(one), _)) => Some(one),
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                self.patience.spend(pid, PATIENCE_MS * 1_000_000);
+                None
+            }
+        }
+    }
+
     /// What matters of a process's environment.
     pub fn environment(&mut self, pid: i32) -> Look<BTreeMap<String, String>> {
         if self.hung.contains(&pid) {

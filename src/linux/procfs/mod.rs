@@ -16,4 +16,6 @@ mod task;
 pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, threads};
 pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, uid};
-pub use task::{hangs, is_exiting, stack_pointer, syscall_fd, thread, waits_for_others, works};
+pub use task::{
+    hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
+};
