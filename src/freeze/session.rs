@@ -167,6 +167,13 @@ impl Session {
                     others.join(", ")
                 );
             }
+            if outside.is_empty() && detached.is_empty() && others.is_empty() {
+                why += &format!(
+                    ". Is the server running, and was it started again since it was set up? \
+                     `writegate doctor SERVER -g {}` says of each of its processes why",
+                    gate.name
+                );
+            }
             if self.census.denied.len() > self.census.seen.len() / 2 {
                 why += &format!(
                     ". {} processes could not be looked into: run on the host, or with \
