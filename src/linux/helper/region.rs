@@ -111,7 +111,7 @@ mod tests {
         let open = |mut map: Mapping| {
             make_region(&mut map, me);
             let (from, mut copied) = (map.address(), Vec::new());
-            match open_region(me, from, from + SIZE as u64, me, &mut copied).unwrap() {
+            match open_region((me, me), from, from + SIZE as u64, me, &mut copied).unwrap() {
                 Candidate::Own(found, _) => found,
                 _ => panic!("no region"),
             }
