@@ -50,7 +50,7 @@ impl Protocol {
             _ => return None,
         };
         for member in &s.freezer.list {
-            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u16;
             if reads > words {
                 reads -= words + 1;
                 continue;
@@ -274,7 +274,7 @@ impl Protocol {
         let mut reads = s.freezer.reads;
         let list = s.freezer.list.clone();
         for (at, member) in list.iter().enumerate() {
-            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u16;
             if reads > words {
                 reads -= words + 1;
                 continue;
