@@ -91,7 +91,7 @@ def run(options):
     # A run in which nothing is ever drained, or nothing ever held, proves nothing.
     wrong = wrong or done * 10 < len(said) * 9 or not said or (not options.liar and not 0 < len(consistent) < len(said))
     if options.json:
-        options.json.write_text(json.dumps({"command": sys.argv, "freezes": len(said), "consistent": len(consistent),
+        options.json.write_text(json.dumps({"command": ["scripts/witness", *sys.argv[1:]], "freezes": len(said), "consistent": len(consistent),
                                             "programs": len({o["ops"] for o in said}), "alphabet": ALPHABET,
                                             "length": options.length, "judged": found}, indent=1) + "\n")
     print(f"{len(said) - len(cut) if not options.liar else len(said)} passed, {int(wrong)} failed")
