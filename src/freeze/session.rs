@@ -169,6 +169,13 @@ impl Session {
                     others.join(", ")
                 );
             }
+            if outside.is_empty() && detached.is_empty() && others.is_empty() {
+                why += &format!(
+                    ". Is the server running, and was it started again since it was set up? \
+                     `writegate doctor SERVER -g {}` says of each of its processes why",
+                    gate.name
+                );
+            }
             let denied = self.census.unseen.values().filter(|why| why.is_for_want_of_rights());
             let denied = denied.count();
             if denied > self.census.seen.len() / 2 {

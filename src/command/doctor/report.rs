@@ -74,7 +74,7 @@ pub fn json(survey: &Survey) {
 }
 
 /// For persons.
-pub fn table(survey: &Survey) {
+pub fn table(survey: &Survey, verbose: bool) {
     let paint = Paint::for_stdout();
     print(&format!(
         "gate {} ({}): {} processes, {} gated, {} not, {} left out, {} not to be seen",
@@ -99,7 +99,7 @@ pub fn table(survey: &Survey) {
     processes(survey, paint);
     cures(survey);
     gaps(survey);
-    notes(survey);
+    notes(survey, verbose);
     let line = match survey.code() {
         0 => paint.green("a freeze of this gate could be trusted"),
         code => {
@@ -157,12 +157,14 @@ fn gaps(survey: &Survey) {
 }
 
 /// What is not one process's: calls that are absent or past libc, units, own rights.
-fn notes(survey: &Survey) {
+fn notes(survey: &Survey, verbose: bool) {
+    let mut harmless = Vec::new();
     let absent = survey.processes.iter().flat_map(|(_, diagnosis)| &diagnosis.absent_calls);
     let absent: BTreeSet<&str> = absent.copied().collect();
     if !absent.is_empty() {
         let absent: Vec<_> = absent.into_iter().collect();
-        print(&format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
+        harmless
+            .push(format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
     }
     for (file, calls) in &survey.inline_calls {
         print(&format!(
@@ -172,9 +174,18 @@ fn notes(survey: &Survey) {
     }
     for (unit, effects) in &survey.units {
         for effect in effects {
-            let mark = if effect.harmful { "IN THE WAY" } else { "note" };
-            print(&format!("{mark}: {unit}: {}: {}", effect.setting, effect.what));
+            let said = format!("{unit}: {}: {}", effect.setting, effect.what);
+            if effect.harmful {
+                print(&format!("IN THE WAY: {said}"));
+            } else {
+                harmless.push(format!("note: {said}"));
+            }
         }
+    }
+    if verbose {
+        harmless.iter().for_each(|note| print(note));
+    } else if !harmless.is_empty() {
+        print(&format!("{} notes on what is harmless here: -v shows them", harmless.len()));
     }
     for right in &survey.missing_rights {
         print(&format!("your rights: {}; {}", right.what, right.cure));
