@@ -156,7 +156,8 @@ impl Session {
                 );
             }
             let profile = gate.page.get().profile_text();
-            let others: Vec<String> = coverage::other_layouts(&self.census, at, profile)
+            let service = coverage::Service::of(&self.census, at);
+            let others: Vec<String> = coverage::other_layouts(&self.census, &service, profile)
                 .into_iter()
                 .take(NAMED)
                 .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))

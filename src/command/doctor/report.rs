@@ -7,6 +7,7 @@ use super::unit_settings::SettingEffect;
 use crate::command::output::{Paint, print, print_json};
 use crate::command::{library, users};
 use crate::foreign_text::ForeignText;
+use crate::outcome::finding::Finding;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,7 @@ struct SurveyJson<'a> {
     own_rights: &'a [MissingRight],
     inline_system_calls: &'a BTreeMap<String, Vec<String>>,
     profile: &'a str,
+    against: &'a [Finding],
 }
 
 /// For machines.
@@ -66,6 +68,7 @@ pub fn json(survey: &Survey) {
         own_rights: &survey.missing_rights,
         inline_system_calls: &survey.inline_calls,
         profile: &survey.profile,
+        against: &survey.against,
     };
     print_json(&all);
 }
@@ -85,6 +88,9 @@ pub fn table(survey: &Survey, verbose: bool) {
     ));
     if let Some(fault) = &survey.page_fault {
         print(&format!("  {}", paint.red(&fault.message)));
+    }
+    for finding in survey.against.iter().filter(|finding| finding.pid.is_none()) {
+        print(&format!("  {}", paint.red(&finding.to_string())));
     }
     match library::find(None) {
         Ok(path) => print(&format!("library {}", path.display())),

@@ -129,8 +129,8 @@ def check(name, work):
             assert code == 0 and len(pids) >= count, f"doctor: {code}, {len(pids)} processes, {wrong}"
             gated = {row["pid"] for row in found["processes"] if row["state"] == "gated"}
             done = writegate(root, "freeze", "-g", gate, "--", "true", check=False)
-            assert done.returncode == 0 and "verdict=CONSISTENT" in done.stdout, done.stdout + done.stderr
-            print(f"        {name}: {len(gated)} processes gated; {done.stdout.strip()}")
+            assert done.returncode == 0 and "verdict=CONSISTENT" in done.stderr, done.stdout + done.stderr
+            print(f"        {name}: {len(gated)} processes gated; {done.stderr.strip()}")
         if name == "exim":
             # Without the set-user-ID bit the daemon is gated and its deliveries are not.
             os.chmod(root.inside(LIBRARY), 0o644)
