@@ -21,6 +21,9 @@ const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
 const CANDIDATES: usize = 16;
 /// What the files of a C library are called: glibc's, also an old one's, and musl's.
 const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
+/// A forked process that finds no memory for a region takes this much off the one that it has
+/// inherited (preload/src/this_process/region.rs, `adopt`).
+const PAGE: usize = 4096;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -150,6 +153,8 @@ fn take_line(
             candidates.push((line.start, line.end));
         }
     }
+    looked.found_no_memory |=
+        line.shared && line.size() == (SIZE - PAGE) as u64 && pages.may_be_anonymous(line);
     looked.library |= library::is_ours(line);
 }
 
