@@ -74,43 +74,27 @@ fn a_seed_reproduces_its_walk() {
 /// Rules that a crowd finds missing soon. (What needs one path among many, the models find.)
 const FOUND: &[Fault] = &[
     Fault::NoFence,
-    Fault::NoFenceAfterOpening,
-    Fault::NoFenceAtThaw,
     Fault::AskingHasPassed,
     Fault::OnePass,
-    Fault::PlainPassing,
-    Fault::ChildTrusts,
-    Fault::ForkIsNoEntry,
-    Fault::ExecIsNoEntry,
     Fault::ExecForgets,
     Fault::NewImageIsOld,
     Fault::NoAdmission,
-    Fault::AdmissionKept,
-    Fault::AdmissionForgotten,
-    Fault::AdmissionsLeft,
     Fault::NoSearch,
-    Fault::AskingIsMoving,
     Fault::NoRetract,
     Fault::RawAfterHeld,
     Fault::WorkerIgnoresLease,
     Fault::FreezerIgnoresLease,
-    Fault::ClockFirst,
     Fault::BoundOfEachBarrier,
-    Fault::ListedIsDrained,
 ];
 
 #[test]
 fn a_crowd_finds_rules_left_out() {
     let casts = Casts::new();
-    let most = number("SIMULATE_BROKEN", 4000);
     for fault in FOUND {
         let found =
-            (0..most).find_map(|seed| of_seed(&casts, *fault, seed).violated.map(|p| (seed, p)));
-        match found {
-            Some((seed, property)) => {
-                println!("{fault:?}: the walk of seed {seed} violates: {property}")
-            }
-            None => println!("{fault:?}: {most} walks did not find it"),
-        }
+            (0..DAILY).find_map(|seed| of_seed(&casts, *fault, seed).violated.map(|p| (seed, p)));
+        let (seed, property) =
+            found.unwrap_or_else(|| panic!("{fault:?} was not found: the crowd is blind to it"));
+        println!("{fault:?}: the walk of seed {seed} violates: {property}");
     }
 }
