@@ -228,7 +228,14 @@ impl Cause {
 
     /// Does it stand in a gated process's region? Then no further look changes it.
     pub fn is_of_a_member(&self) -> bool {
-        matches!(self, Cause::MapsShared | Cause::Aio | Cause::IoUring | Cause::LocksOverflowed)
+        matches!(
+            self,
+            Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NotHeld
+        )
     }
 
     /// Is it a gap that `--accept partial` accepts?

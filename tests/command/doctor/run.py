@@ -12,6 +12,7 @@ import argparse
 import fnmatch
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -55,6 +56,8 @@ class Bench:
         self.started.append(process)
         time.sleep(settle)
         if process.poll() is not None:
+            if process.returncode < 0:
+                raise AssertionError(f"{argv[0]} died of signal {-process.returncode}")
             raise Skip(f"{argv[0]} ended with {process.returncode}: "
                        f"{process.stderr.read().decode(errors='replace').strip()[-160:]}")
         return process.pid
@@ -156,9 +159,22 @@ int main(int c, char **v) {
 }
 """
     parent = b.start(compiled(b, text=text), b.folder / "data", settle=0.4)
-    child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
+    child = int(only(parent))
+    end = time.monotonic() + 10
     code, row = b.about(child)
+    while (row or {}).get("cause") != "no-memory" and time.monotonic() < end:
+        code, row = b.about(child)
     expect(row, code, "no-memory", "found no memory for a region of its own", "LimitMEMLOCK=infinity")
+
+
+def only(pid):
+    """The pid of its child, as text, as soon as it has one."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            return children[0]
+        time.sleep(0.01)
+    raise AssertionError(f"pid {pid} has no child")
 
 
 def neither_a_clock_nor_a_sleep(b):
@@ -172,12 +188,12 @@ int main(void) { for (;;) { write(1, "x", 1); usleep(20000); } }
     out = b.folder / "data"
     pid = b.start("sh", "-c", f"exec unshare --time --monotonic 1000 --fork --kill-child {program} >> {out}", settle=0.4,
                   WRITEGATE_PATHS=b.folder)
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    child = only(pid)
     env = b.environment(LD_PRELOAD=None)
     done = subprocess.run([COMMAND, "freeze", "-g", "mail", "--", "sleep", "0.3"], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 65, (done.returncode, done.stdout, done.stderr)
     said = done.stdout + done.stderr
-    assert any(child in said for child in children), said
+    assert re.search(rf"\bpid {child}\b", said), said
 
 
 def nobody_there(b):

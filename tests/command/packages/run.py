@@ -34,7 +34,10 @@ def packages(given):
             raise machines.Unavailable(done.stderr.strip().splitlines()[-1])
         if done.returncode:
             raise RuntimeError(f"scripts/package: {done.stderr[-2000:]}")
-    return sorted(out.glob("writegate*.deb"))
+    debs = sorted(out.glob("writegate*.deb"))
+    if not debs:
+        raise RuntimeError(f"there is no package in {out}")
+    return debs
 
 
 def lintian(debs, _work):
