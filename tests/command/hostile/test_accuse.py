@@ -63,6 +63,18 @@ class Accuse(unittest.TestCase):
         self.consistent(said)
         self.assertEqual(said.found(stranger.pid), ["outsider"], said)
 
+    def test_a_change_below_a_path_that_is_too_long_to_be_told(self):
+        """Elsewhere on the disk that is watched."""
+        closed, done = self.rig.work / "closed", self.rig.theirs / "done"
+        code = ("import os, sys, time\nclosed, done = map(os.path.abspath, sys.argv[2:])\nos.chdir(sys.argv[1])\n"
+                "for _ in range(30):\n os.mkdir('d' * 200)\n os.chdir('d' * 200)\nprint('ready', flush=True)\n"
+                "while not os.path.exists(closed): time.sleep(0.01)\nopen('f', 'w').write('x')\nopen(done, 'w')\ntime.sleep(1000)\n")
+        stranger = self.rig.start(["python3", "-S", "-c", code, self.rig.theirs, closed, done], self.rig.env(), NOBODY,
+                                  stdout=subprocess.PIPE)
+        self.assertEqual(stranger.stdout.readline(), b"ready\n")
+        said = self.rig.freeze("-t", "20s", command=["sh", "-c", f": > {closed}; until [ -e {done} ]; do sleep 0.01; done"])
+        self.consistent(said)
+
     def escape(self):
         """A change past the gate in the window, by a program that is not gated."""
         change = f"echo x >> {self.rig.data / 'a'}"
