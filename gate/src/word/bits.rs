@@ -33,4 +33,7 @@ constants! {
     pub const RECORDED: u64 = 1 << 19;
     /// Its section lasts until it ends.
     pub const UNTIL_EXIT: u64 = 1 << 20;
+    /// Under the locks that it holds it has changed a file that no list protected
+    /// ([`crate::places`]).
+    pub const PASSED_BY: u64 = 1 << 21;
 }

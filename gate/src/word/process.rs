@@ -1,7 +1,7 @@
 //! One process's word: its locks and whether its section is open.
 
 use super::bits::{
-    DOTLOCK_ONLY, LOCKS_MASK, RECORDED, SECTION, SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
+    DOTLOCK_ONLY, LOCKS_MASK, PASSED_BY, RECORDED, SECTION, SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
 };
 
 /// One process's locks and section: sequence, number of guarding locks, flags.
@@ -30,7 +30,7 @@ impl ProcessWord {
     pub fn with_locks(self, count: u16) -> Self {
         let mut low = self.0 & !LOCKS_MASK | count as u64;
         if count == 0 {
-            low &= !(DOTLOCK_ONLY | RECORDED);
+            low &= !(DOTLOCK_ONLY | RECORDED | PASSED_BY);
             if low & (UNTIL_WAIT | UNTIL_EXIT) == 0 {
                 low &= !SECTION;
             }
@@ -86,6 +86,17 @@ impl ProcessWord {
             low &= !SECTION;
         }
         self.next(low)
+    }
+
+    /// A change, under a lock, of a file that is not protected.
+    pub fn passing_by(self) -> Self {
+        self.next(self.0 | PASSED_BY)
+    }
+
+    /// Was such a change made since the first of the locks was taken?
+    #[inline(always)]
+    pub fn passed_by(self) -> bool {
+        self.0 & PASSED_BY != 0
     }
 
     /// How many locks that guard writing are held.
