@@ -75,7 +75,7 @@ impl Places {
     fn open(&mut self, dirs: &BTreeSet<PathBuf>, helper: &mut Helper) {
         let mut opened = BTreeMap::new();
         for dir in dirs {
-            match helper.open(dir) {
+            match helper.open(0, dir) {
                 Ok((place, fd)) => drop(opened.insert(place, Arc::new(File::from(fd)))),
                 Err(why) => {
                     self.missing.push(Cause::NoDirectory(ForeignText::of_path(dir), why));

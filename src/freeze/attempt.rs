@@ -9,6 +9,7 @@ use crate::duration::show_ms;
 use crate::evidence::gathered::Evidence;
 use crate::evidence::wanted::Require;
 use crate::freeze::options::Options;
+use crate::freeze::places;
 use crate::linux::clock;
 use crate::outcome::fault::Result;
 use crate::outcome::record::QuietWait;
@@ -42,6 +43,7 @@ impl Freeze {
                 notes.push(note);
             })?;
         let listed_at = clock::now_ns();
+        places::publish(&mut session, &options.evidence.paths)?;
         let evidence = Evidence::gather(&mut session, &options.evidence);
         session.protected = evidence.protected();
         Ok(Freeze {

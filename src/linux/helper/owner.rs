@@ -12,7 +12,8 @@ use nix::sys::socket::{
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::io::{self, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -177,10 +178,30 @@ impl Helper {
         }
     }
 
-    /// Opens a directory, and says where it lies; or why not, in words.
-    pub fn open(&mut self, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+    /// Copies a part of a process's memory; or why not, in words.
+    pub fn memory(&mut self, pid: i32, at: u64, len: u64) -> Result<Vec<u8>, String> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        match self.ask(&Request::Memory(pid, at, len)).and_then(|()| self.answer()) {
+            Some((Reply::Memory(Ok(())), Some(fd))) => {
+                let mut bytes = Vec::new();
+                let read = File::from(fd).take(len).read_to_end(&mut bytes);
+                read.map(|_| bytes).map_err(|e| e.to_string())
+            }
+            Some((Reply::Memory(Err(why)), _)) => Err(why),
+            _ => {
+                self.abandon();
+                Err("its memory does not answer".into())
+            }
+        }
+    }
+
+    /// Opens a directory below the root of a process, or below our own (0), and says where it
+    /// lies there; or why not, in words.
+    pub fn open(&mut self, root: i32, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
         let path = path.as_os_str().as_bytes().to_vec();
-        match self.ask(&Request::Open(path)).and_then(|()| self.answer()) {
+        match self.ask(&Request::Open(root, path)).and_then(|()| self.answer()) {
             Some((Reply::Opened(Ok(place)), Some(fd))) => {
                 Ok((OsString::from_vec(place).into(), fd))
             }

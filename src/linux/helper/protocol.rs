@@ -30,8 +30,11 @@ pub enum Request {
     Describe(i32),
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
-    /// Open this directory: the file system may answer no more.
-    Open(Vec<u8>),
+    /// Open this directory below the root of a process, or below our own (0): the file system may
+    /// answer no more.
+    Open(i32, Vec<u8>),
+    /// Copy so much of a process's memory, from this address on, to a file of ours.
+    Memory(i32, u64, u64),
 }
 
 /// What the helper answers.
@@ -45,8 +48,11 @@ pub enum Reply {
     Described(Described),
     /// To [`Request::MappedFile`]; none: it maps no such file.
     MappedAs(Option<String>),
-    /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
+    /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
+    /// words.
     Opened(Result<Vec<u8>, String>),
+    /// To [`Request::Memory`], with the file's descriptor; or why not, in words.
+    Memory(Result<(), String>),
 }
 
 /// What a process turned out to be.
