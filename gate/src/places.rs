@@ -12,7 +12,7 @@
 //! while its locks last a list that has grown by such a place finds it in flight ([`in_doubt`]).
 
 use crate::abi::{constants, shared};
-use crate::word::ProcessWord;
+use crate::word::{PERIOD_MASK, ProcessWord};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 
@@ -33,9 +33,15 @@ constants! {
     /// Every file and directory, wherever it lies.
     pub const EVERYTHING: u32 = 8;
 
-    /// In a note: the bits above are one for each kind of file system, those below are devices.
-    const KINDS_SHIFT: u32 = 60;
+    /// In a note, from the top: which locks it is of, ...
+    const TAG_SHIFT: u32 = 54;
+    /// ... a bit for each kind of file system, and below that bits for devices.
+    const KINDS_SHIFT: u32 = 50;
 }
+
+const TAG_MASK: u64 = !0 << TAG_SHIFT;
+const _: () = assert!(PERIOD_MASK << TAG_SHIFT == TAG_MASK);
+const _: () = assert!(KINDS_SHIFT + 4 == TAG_SHIFT && EVERYTHING < 1 << 4);
 
 /// What separates the directories from the exclusions in a process's own list, and ends it.
 /// Each list is separated by colons.
@@ -94,6 +100,14 @@ pub enum Listed {
 }
 
 impl Published {
+    /// Never published.
+    pub const EMPTY: Published = Published {
+        generation: AtomicU64::new(0),
+        words: AtomicU32::new(0),
+        count: AtomicU32::new(0),
+        devices: [const { AtomicU64::new(0) }; DEVICES],
+    };
+
     /// Is a file on this device, of such a file system, protected? The kind is asked only where
     /// it matters.
     pub fn lists(&self, dev: u64, kind: impl FnOnce() -> Kind) -> Listed {
@@ -123,8 +137,11 @@ impl Published {
     /// Publishes a list; true: it is another than before. Devices are each named once, in
     /// any order.
     pub fn publish(&self, devices: &[u64], words: u32) -> bool {
-        let (devices, words) =
-            if devices.len() > DEVICES { (&devices[..0], words | EVERYTHING) } else { (devices, words) };
+        let (devices, words) = if devices.len() > DEVICES {
+            (&devices[..0], words | EVERYTHING)
+        } else {
+            (devices, words)
+        };
         let generation = self.generation.load(Acquire);
         let same = generation != 0
             && generation % 2 == 0
@@ -165,19 +182,26 @@ fn device_bit(dev: u64) -> u64 {
     1 << (spread % KINDS_SHIFT as u64)
 }
 
-/// What a process notes ([`crate::region::Header::passed_by`]) of a file that no list protects.
+/// The place of a file that no list protects, as a process notes it.
 pub fn passed_by(dev: u64, kind: Kind) -> u64 {
     device_bit(dev) | (kind.words() as u64) << KINDS_SHIFT
 }
 
+/// A note ([`crate::region::Header::passed_by`]) after `places` were added, by a process whose word
+/// is this. The note was read before the word; it is replaced only if it is still that one.
+/// What it held of locks that are gone is dropped.
+pub fn note(note: u64, word: ProcessWord, places: u64) -> u64 {
+    let tag = word.period() << TAG_SHIFT;
+    let before = if note & TAG_MASK == tag { note & !TAG_MASK } else { 0 };
+    tag | before | places
+}
+
 /// Is a process in flight because the list in force (`noted`: [`Published::noted`]) protects what
-/// it has changed under its present locks when no list did? `passed_by`: its note, read after its
-/// word.
-///
-/// A note that is empty was emptied a moment ago, for locks that are gone, while a thread under
-/// another lock made its own: it is about to be put back.
-pub fn in_doubt(word: ProcessWord, passed_by: u64, noted: u64) -> bool {
-    word.locks() > 0 && word.passed_by() && (passed_by == 0 || passed_by & noted != 0)
+/// it has changed under its present locks when no list did? `note` was read after its word: one of
+/// other locks says that the word is the past.
+pub fn in_doubt(word: ProcessWord, note: u64, noted: u64) -> bool {
+    let of_these_locks = note & TAG_MASK == word.period() << TAG_SHIFT;
+    word.locks() > 0 && word.passed_by() && (!of_these_locks || note & noted & !TAG_MASK != 0)
 }
 
 /// What a process was told at its start, as it keeps it: directories, [`NAMED_SEPARATOR`],
@@ -207,12 +231,10 @@ impl<'a> Named<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::boxed::Box;
     use std::vec::Vec;
 
-    fn list() -> Box<Published> {
-        // SAFETY: `Shared`: all zero bytes are a list.
-        unsafe { Box::new_zeroed().assume_init() }
+    fn list() -> Published {
+        Published::EMPTY
     }
 
     const STORAGE: fn() -> Kind = || Kind::Storage;
@@ -244,9 +266,15 @@ mod tests {
         let devices: Vec<u64> = (1..=DEVICES as u64 + 1).collect();
         list.publish(&devices[..DEVICES], 0);
         let last = DEVICES as u64;
-        assert_eq!((list.lists(last, MEMORY), list.lists(last + 1, MEMORY)), (Listed::Yes, Listed::No));
+        assert_eq!(
+            (list.lists(last, MEMORY), list.lists(last + 1, MEMORY)),
+            (Listed::Yes, Listed::No)
+        );
         list.publish(&devices, 0);
-        assert_eq!((list.lists(last + 1, MEMORY), list.lists(99_999, MEMORY)), (Listed::Yes, Listed::Yes));
+        assert_eq!(
+            (list.lists(last + 1, MEMORY), list.lists(99_999, MEMORY)),
+            (Listed::Yes, Listed::Yes)
+        );
     }
 
     #[test]
@@ -264,15 +292,22 @@ mod tests {
         let list = list();
         list.publish(&[7], 0);
         let free = (8..99).find(|dev| passed_by(*dev, Kind::Memory) & list.noted() == 0).unwrap();
-        let note = passed_by(free, Kind::Storage);
-        let under = ProcessWord::default().with_locks(1).passing_by();
-        assert!(!in_doubt(under, note, list.noted()));
+        let under = ProcessWord::default().with_locks(1);
+        let noted = note(0, under, passed_by(free, Kind::Storage));
+        let under = under.passing_by();
+        assert!(!in_doubt(under, noted, list.noted()));
         list.publish(&[7, free], 0);
-        assert!(in_doubt(under, note, list.noted()));
-        assert!(in_doubt(under.with_locks(2), note, list.noted()));
-        assert!(!in_doubt(under.with_locks(0).with_locks(1), note, list.noted()), "another set");
-        assert!(!in_doubt(ProcessWord::default().with_locks(1), note, list.noted()));
-        assert!(in_doubt(under, 0, list.noted()), "about to be put back");
+        assert!(in_doubt(under, noted, list.noted()));
+        assert!(in_doubt(under.with_locks(2), noted, list.noted()));
+        assert!(!in_doubt(ProcessWord::default().with_locks(1), noted, list.noted()));
+        let other = under.with_locks(0).with_locks(1);
+        assert!(!in_doubt(other, noted, list.noted()), "another set");
+        let of_other = note(noted, other, passed_by(free, Kind::Memory) & !list.noted());
+        assert!(!in_doubt(other.passing_by(), of_other, list.noted()), "the old note is dropped");
+        assert!(
+            in_doubt(other.passing_by(), noted, list.noted()),
+            "the word or the note is the past"
+        );
     }
 
     #[test]

@@ -114,7 +114,7 @@ shared! {
         /// settled rule alone.
         pub family: AtomicU64,
         /// Where those lie that it has changed under its present locks and that no list
-        /// protected ([`crate::places::passed_by`]). Added to before the process word says so.
+        /// protected ([`crate::places::note`]). Made before the process word says so.
         pub passed_by: AtomicU64,
         /// Where its own list of protected directories and of exclusions lies in its memory, as
         /// it was given at its start ([`crate::places::Named`]). Read by the freezer's helper

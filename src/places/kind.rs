@@ -58,9 +58,27 @@ impl Kind {
 
 /// File systems of no files that a server stores anything in, as mountinfo calls them.
 const NO_STORE: [&str; 21] = [
-    "proc", "sysfs", "devpts", "devtmpfs", "cgroup", "cgroup2", "autofs", "mqueue", "debugfs",
-    "tracefs", "securityfs", "pstore", "bpf", "configfs", "efivarfs", "fusectl", "binfmt_misc",
-    "nsfs", "rpc_pipefs", "selinuxfs", "nfsd",
+    "proc",
+    "sysfs",
+    "devpts",
+    "devtmpfs",
+    "cgroup",
+    "cgroup2",
+    "autofs",
+    "mqueue",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "pstore",
+    "bpf",
+    "configfs",
+    "efivarfs",
+    "fusectl",
+    "binfmt_misc",
+    "nsfs",
+    "rpc_pipefs",
+    "selinuxfs",
+    "nfsd",
 ];
 
 /// Can a server store anything on such a file system?

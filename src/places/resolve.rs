@@ -57,7 +57,8 @@ impl Places {
                 }
             }
             // What an admin names may be said as the admin sees it.
-            if !found && *by == NamedBy::Freezer
+            if !found
+                && *by == NamedBy::Freezer
                 && let Ok((path, fd)) = helper.open(0, dir)
             {
                 found = true;
@@ -97,10 +98,10 @@ impl Places {
                     continue;
                 }
             };
-            let is_below = |point: &Path| {
-                dirs.iter().any(|dir| point.starts_with(dir) && point != *dir)
-            };
-            for mount in found.iter().filter(|mount| stores(&mount.kind) && is_below(&mount.point)) {
+            let is_below =
+                |point: &Path| dirs.iter().any(|dir| point.starts_with(dir) && point != *dir);
+            for mount in found.iter().filter(|mount| stores(&mount.kind) && is_below(&mount.point))
+            {
                 match helper.open(view, &mount.point) {
                     Ok((path, fd)) => {
                         self.below.extend(place(path, fd).filter(|at| known.insert(at.id)));

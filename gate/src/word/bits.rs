@@ -36,4 +36,7 @@ constants! {
     /// Under the locks that it holds it has changed a file that no list protected
     /// ([`crate::places`]).
     pub const PASSED_BY: u64 = 1 << 21;
+    /// How often the last lock went after that (wrapping): notes of other locks are told apart.
+    pub const PERIOD_SHIFT: u32 = 22;
+    pub const PERIOD_MASK: u64 = 0x3ff;
 }

@@ -88,7 +88,7 @@ fn of_descriptor(fd: i32, special: bool) -> bool {
         return true;
     }
     let links = stat.has_other_names();
-    let protected = with_path_of(fd, true, |path| judge(&stat, path, links, || fs_type(fd)));
+    let protected = with_path_of(fd, true, |path| judge(stat.dev, path, links, || fs_type(fd)));
     if protected {
         PROTECTED.put(stat.dev, stat.ino);
     }

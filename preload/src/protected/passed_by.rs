@@ -1,9 +1,9 @@
 //! What this process has changed under its locks that no list protects: noted in its region, for
 //! the freezer that publishes another list ([`gate::places::in_doubt`]).
 
-use crate::this_process::lock_table::{process_word, update};
+use crate::this_process::lock_table::process_word;
 use crate::this_process::state::region;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use gate::places::{self, Kind};
 
 /// Notes one file that is about to be changed. The thread's word announces the change still, so
@@ -17,14 +17,27 @@ pub fn note(dev: u64, kind: impl FnOnce() -> Kind) {
     // The kind is asked for once: the device alone tells most of what is noted again.
     let known = region.header.passed_by.load(Relaxed);
     let device = places::passed_by(dev, Kind::Memory);
-    if !word.passed_by() || known & device != device {
-        note_bits(places::passed_by(dev, kind()));
+    if !word.passed_by() || places::note(known, word, device) != known {
+        note_places(places::passed_by(dev, kind()));
     }
 }
 
-/// Notes places that are known already as bits.
-pub fn note_bits(bits: u64) {
-    let Some(region) = region().filter(|region| process_word(region).locks() > 0) else { return };
-    region.header.passed_by.fetch_or(bits, AcqRel);
-    update(region, |word| if word.locks() > 0 { word.passing_by() } else { word });
+/// Notes places as [`places::passed_by`] makes them.
+pub fn note_places(places: u64) {
+    let Some(region) = region() else { return };
+    let (note, process) = (&region.header.passed_by, &region.header.process);
+    loop {
+        // In this order: a note that is of later locks than the word is not overwritten.
+        let known = note.load(Acquire);
+        let word = process_word(region);
+        if word.locks() == 0 {
+            return;
+        }
+        let next = places::note(known, word, places);
+        let noted = note.compare_exchange(known, next, AcqRel, Relaxed).is_ok();
+        let said = word.passing_by();
+        if noted && process.compare_exchange(word.0, said.0, AcqRel, Relaxed).is_ok() {
+            return;
+        }
+    }
 }

@@ -8,7 +8,6 @@
 //! there. So is what an exclusion is held against.
 
 use super::passed_by;
-use crate::linux::files::Stat;
 use crate::this_process::settings::settings;
 use crate::this_process::state::control;
 use gate::places::{Kind, Listed, Named};
@@ -61,13 +60,13 @@ fn kind(magic: Option<u32>) -> Kind {
 
 /// Is a file protected that lies here, and whose changes are not excluded?
 ///
-/// `path`: where it is; empty if that cannot be told. `links`: it may be reached under other
+/// `dev`: its device; `path`: where it is; empty if that cannot be told. `links`: it may be reached under other
 /// names too, to which no exclusion of this one applies. `magic`: its file system's number.
-pub fn judge(stat: &Stat, path: &[u8], links: bool, magic: impl Fn() -> Option<u32>) -> bool {
-    let by_device = on_protected_device(stat.dev, || kind(magic()));
+pub fn judge(dev: u64, path: &[u8], links: bool, magic: impl Fn() -> Option<u32>) -> bool {
+    let by_device = on_protected_device(dev, || kind(magic()));
     let named = below_a_named_directory(path);
     if !by_device && !named {
-        passed_by::note(stat.dev, || kind(magic()));
+        passed_by::note(dev, || kind(magic()));
         return false;
     }
     links || path.is_empty() || !is_excluded(path, named)

@@ -20,6 +20,36 @@ pub enum Use {
     Opened,
 }
 
+/// What matters of stat: of the stack that a hook may use it takes a fifth.
+#[derive(Clone, Copy)]
+struct Seen {
+    dev: u64,
+    is_link: bool,
+    is_file_or_directory: bool,
+    has_other_names: bool,
+}
+
+impl Seen {
+    fn of(stat: &Stat) -> Seen {
+        Seen {
+            dev: stat.dev,
+            is_link: stat.is_symbolic_link(),
+            is_file_or_directory: stat.is_file_or_directory(),
+            has_other_names: stat.has_other_names(),
+        }
+    }
+
+    /// Of a name itself.
+    ///
+    /// # Safety
+    /// `path` is a C string.
+    #[inline(never)]
+    unsafe fn name(dir: i32, path: *const u8) -> Option<Seen> {
+        // SAFETY: a C string, by the caller's promise.
+        unsafe { lstat_at(dir, path) }.as_ref().map(Seen::of)
+    }
+}
+
 /// A descriptor that stands for a place and opens nothing: its close ends no lock of the file.
 struct Place(i32);
 
@@ -37,6 +67,13 @@ impl Place {
     }
 }
 
+impl Place {
+    #[inline(never)]
+    fn look(&self) -> Option<Seen> {
+        fstat(self.0).as_ref().map(Seen::of)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         close(self.0);
@@ -51,8 +88,8 @@ pub unsafe fn is_protected(dir: i32, path: *const u8, text: &[u8], use_: Use) ->
     let mut stands_for = None;
     if use_ != Use::Entry {
         // SAFETY: a C string, by the caller's promise.
-        stands_for = unsafe { lstat_at(dir, path) };
-        let elsewhere = stands_for.is_some_and(|stat| stat.is_symbolic_link()) || !ends_in_a_name(text);
+        stands_for = unsafe { Seen::name(dir, path) };
+        let elsewhere = stands_for.is_some_and(|seen| seen.is_link) || !ends_in_a_name(text);
         if elsewhere {
             // SAFETY: as above.
             match unsafe { through_link(dir, path, use_) } {
@@ -60,12 +97,12 @@ pub unsafe fn is_protected(dir: i32, path: *const u8, text: &[u8], use_: Use) ->
                 Through::NoFile => return false,
                 Through::Unprotected => stands_for = None,
             }
-        } else if use_ == Use::Opened && stands_for.is_some_and(|stat| !stat.is_file_or_directory()) {
+        } else if use_ == Use::Opened && stands_for.is_some_and(|seen| !seen.is_file_or_directory) {
             return false;
         }
     }
     // SAFETY: as above.
-    unsafe { in_directory(dir, text, stands_for.as_ref()) }
+    unsafe { in_directory(dir, text, stands_for) }
 }
 
 /// Is the last component a name in a directory (not `..`, nor a root)?
@@ -103,12 +140,12 @@ unsafe fn through_link(dir: i32, path: *const u8, use_: Use) -> Through {
         // A link to nothing: an open makes a file, at a place that is not known here.
         return Through::Protected;
     };
-    let Some(stat) = fstat(place.0) else { return Through::Protected };
-    if use_ == Use::Opened && !stat.is_file_or_directory() {
+    let Some(seen) = place.look() else { return Through::Protected };
+    if use_ == Use::Opened && !seen.is_file_or_directory {
         return Through::NoFile;
     }
     let protected = with_path_of(place.0, true, |path| {
-        judge(&stat, path, stat.has_other_names(), || fs_type(place.0))
+        judge(seen.dev, path, seen.has_other_names, || fs_type(place.0))
     });
     if protected { Through::Protected } else { Through::Unprotected }
 }
@@ -116,7 +153,7 @@ unsafe fn through_link(dir: i32, path: *const u8, use_: Use) -> Through {
 /// # Safety
 /// `text` is the program's, a C string's.
 #[inline(never)]
-unsafe fn in_directory(dir: i32, text: &[u8], file: Option<&Stat>) -> bool {
+unsafe fn in_directory(dir: i32, text: &[u8], file: Option<Seen>) -> bool {
     let (directory, name) = last(text);
     let mut buffer = Path::new();
     buffer.push(directory);
@@ -132,7 +169,7 @@ unsafe fn in_directory(dir: i32, text: &[u8], file: Option<&Stat>) -> bool {
             return !none.iter().any(|errno| error == -(*errno as isize));
         }
     };
-    let Some(parent) = fstat(place.0) else { return true };
+    let Some(parent) = place.look() else { return true };
     fill_path_of(place.0, &mut buffer);
     let shown = !buffer.bytes().is_empty();
     if shown {
@@ -152,11 +189,11 @@ unsafe fn in_directory(dir: i32, text: &[u8], file: Option<&Stat>) -> bool {
         return true;
     }
     let magic = || fs_type(place.0);
-    let links = file.is_some_and(Stat::has_other_names);
-    judge(&parent, buffer.bytes(), links, magic)
+    let links = file.is_some_and(|seen| seen.has_other_names);
+    judge(parent.dev, buffer.bytes(), links, magic)
         // A mount point: the file lies elsewhere.
-        || file.is_some_and(|stat| {
-            stat.dev != parent.dev && judge(stat, buffer.bytes(), links, magic_unknown)
+        || file.is_some_and(|seen| {
+            seen.dev != parent.dev && judge(seen.dev, buffer.bytes(), links, magic_unknown)
         })
 }
 
@@ -186,7 +223,7 @@ pub unsafe fn with_path_of_name(
     buffer.push(directory);
     // SAFETY: a `Buffer` always ends with a NUL; `path` is the program's.
     let place = unsafe {
-        if buffer.too_long || lstat_at(dir, path).is_some_and(|stat| stat.is_symbolic_link()) {
+        if buffer.too_long || Seen::name(dir, path).is_some_and(|seen| seen.is_link) {
             return false;
         }
         Place::open(dir, buffer.c(), O_DIRECTORY)

@@ -61,7 +61,7 @@ pub fn may_be_protected(fd: i32) -> bool {
         if list() != LIST.load(Relaxed) {
             return true;
         }
-        passed_by::note_bits(PLACES.load(Relaxed));
+        passed_by::note_places(PLACES.load(Relaxed));
     }
     false
 }

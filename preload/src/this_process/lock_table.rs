@@ -3,7 +3,7 @@
 
 use super::state::{LOCKS_LOST, Region, SHARED_ONCE};
 use crate::linux::process;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::Table;
 use gate::region::FLAG_LOCKS_UNKNOWN;
 use gate::word::ProcessWord;
@@ -32,22 +32,8 @@ pub fn recount(region: &Region) {
         let count = table.count() + LOCKS_LOST.load(Relaxed) as u16;
         let next = word.with_locks(count);
         if process.compare_exchange(word.0, next.0, Release, Relaxed).is_ok() {
-            if count == 0 && region.header.passed_by.load(Relaxed) != 0 {
-                forget_passed_by(region, next);
-            }
             return;
         }
-    }
-}
-
-/// The locks are gone under which something was passed by: its note goes too, unless another
-/// thread has taken a lock since, which may have made one of its own.
-#[cold]
-#[inline(never)]
-fn forget_passed_by(region: &Region, since: ProcessWord) {
-    let old = region.header.passed_by.swap(0, AcqRel);
-    if process_word(region) != since {
-        region.header.passed_by.fetch_or(old, AcqRel);
     }
 }
 

@@ -1,7 +1,7 @@
 //! This process's region: making one, and adopting one's own after a fork.
 
-use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::settings::settings;
+use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::{family, slots};
 use crate::hash::spread;
 use crate::linux::files::fstat;
