@@ -10,7 +10,8 @@ use crate::linux::clock;
 use crate::linux::directory;
 use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::fork;
-use crate::linux::procfs::{environ, maps};
+use crate::linux::look::WhyNot;
+use crate::linux::procfs::{environ, maps, seen_by};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::ffi::OsString;
@@ -24,6 +25,8 @@ use std::path::Path;
 /// So much of a process's memory is copied at once: more than two environment variables can hold
 /// (the kernel's MAX_ARG_STRLEN, 128 KiB each).
 const COPIED_MAX: u64 = 1 << 20;
+/// [`Reply::TooLong`], as it is sent.
+const TOO_LONG: &str = "\"TooLong\"";
 
 /// Serves until the owner is gone.
 pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
@@ -44,7 +47,7 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 for pid in pids {
                     let begun = clock::now_ns();
                     let (looked, fd) = match patience.is_spent(pid) {
-                        true => (Looked { pid, unseen: true, ..Looked::default() }, None),
+                        true => (Looked::not_seen(pid, WhyNot::TooMuch), None),
                         false => look(pid, &pages, &mut copied),
                     };
                     patience.spend(pid, clock::now_ns() - begun);
@@ -88,7 +91,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
 }
 
 fn reply(link: &OwnedFd, reply: &Reply, fd: Option<&OwnedFd>) {
-    let bytes = serde_json::to_vec(reply).unwrap_or_default();
+    // An environment may be longer than a message.
+    let whole = serde_json::to_vec(reply).ok().filter(|bytes| bytes.len() <= MESSAGE_MAX);
+    let bytes = whole.unwrap_or_else(|| TOO_LONG.as_bytes().to_vec());
     let fds: Vec<_> = fd.iter().map(|fd| fd.as_raw_fd()).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
@@ -101,7 +106,7 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
     let (dev, ino) = file.rsplit_once(':')?;
     let ino: u64 = ino.parse().ok()?;
     let mut found = None;
-    maps::each(pid, |line| {
+    maps::each(seen_by(pid), |line| {
         if found.is_none() && line.ino == ino && line.dev == dev {
             found = Some(line.path_once().to_owned());
         }
@@ -124,5 +129,5 @@ fn memory(pid: i32, at: u64, len: u64) -> io::Result<OwnedFd> {
 }
 
 fn describe(pid: i32) -> Described {
-    Described { pid, cmdline: environ::arguments(pid), environ: environ::read(pid) }
+    environ::read(seen_by(pid)).map_err(|e| WhyNot::of(&e))
 }
