@@ -3,7 +3,6 @@
 use super::ancestry::is_kin;
 use super::concern;
 use super::coverage::Service;
-use super::places::Places;
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
@@ -12,8 +11,10 @@ use crate::linux::look::{Look, WhyNot};
 use crate::linux::process;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::places::Places;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// A process may have a million descriptors: what this time does not suffice for is not looked at.
@@ -66,19 +67,25 @@ fn look_through(
             return Err(WhyNot::TooMuch);
         }
         let fd = fd.map_err(|e| WhyNot::of(&e))?;
-        let (fd, path): (OsString, PathBuf) = match fs::read_link(fd.path()) {
+        let link = fd.path();
+        let (fd, path): (OsString, PathBuf) = match fs::read_link(&link) {
             Ok(path) => (fd.file_name(), path),
             // Closed meanwhile.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(WhyNot::of(&e)),
         };
-        if !places.holds(&path) {
+        // What the link itself allows is what its descriptor was opened for: most are passed over.
+        let writable = |meta: fs::Metadata| meta.mode() & 0o200 != 0;
+        if !path.is_absolute() || !fs::symlink_metadata(&link).is_ok_and(writable) {
             continue;
         }
         match locks::open_for_writing(&by, &fd) {
             Look::Seen(true) => {}
             Look::Seen(false) | Look::Gone(_) => continue,
             Look::NotSeen(why) => return Err(why),
+        }
+        if !places.hold_open_file(pid, &link, &path) {
+            continue;
         }
         let path = ForeignText::of_path(&path);
         let known = |f: &Finding| f.pid == Some(pid) && f.path.as_ref() == Some(&path);

@@ -43,8 +43,8 @@ impl Freeze {
                 notes.push(note);
             })?;
         let listed_at = clock::now_ns();
-        places::publish(&mut session, &options.evidence.paths)?;
-        let evidence = Evidence::gather(&mut session, &options.evidence);
+        let places = places::publish(&mut session, &options.evidence.paths)?;
+        let evidence = Evidence::gather(&mut session, &options.evidence, places);
         session.protected = evidence.protected();
         Ok(Freeze {
             options,

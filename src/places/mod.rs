@@ -16,17 +16,21 @@ pub mod resolve;
 
 use crate::foreign_text::ForeignText;
 use crate::linux::directory::{self, FileId};
+use crate::linux::{fanotify, file};
+use crate::outcome::fault::{CONFIG, Fault};
 use gate::control::ControlPage;
 use gate::places::{EVERYTHING, ON_BTRFS, ON_OVERLAY, ON_STORAGE};
 use gate::profile::{self, Index, Key};
 use kind::Kind;
-use named::NamedBy;
+use named::{NamedBy, Unread};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// So many names that stand for no directory are told.
+const MISSING_TOLD: usize = 5;
 
 /// One directory, opened.
 #[derive(Clone, Debug)]
@@ -64,14 +68,38 @@ pub struct Places {
     pub missing: Vec<Missing>,
     /// What is mounted below and cannot be looked at: where, and why.
     pub not_looked_at: Vec<(ForeignText, String)>,
-    /// Whose list could not be read: process and reason.
-    pub unread: Vec<(i32, String)>,
+    /// Processes whose list could not be read.
+    pub unread: Vec<Unread>,
     profile: String,
     /// What single processes exclude: of their own changes, and no others'.
     own_exclude: HashMap<i32, Vec<String>>,
 }
 
 impl Places {
+    /// Why gate `name` is not frozen: a directory that is not there may be a slip of the pen, or a
+    /// mount that failed, and the snapshot one of nothing. What only a user's process names may not
+    /// keep root from a snapshot.
+    pub fn refusal(&self, name: &str) -> Option<Fault> {
+        let by_user = |missing: &&Missing| matches!(missing.by, NamedBy::UserProcess(_));
+        let missing: Vec<String> = self
+            .missing
+            .iter()
+            .filter(|missing| !by_user(missing))
+            .take(MISSING_TOLD)
+            .map(|missing| format!("{} ({}): {}", missing.path, missing.by, missing.why))
+            .collect();
+        (!missing.is_empty()).then(|| {
+            Fault::new(
+                CONFIG,
+                format!(
+                    "gate {name}: named as protected and not there: {}; mend the name, or mount \
+                     what belongs there. Nothing was held",
+                    missing.join("; ")
+                ),
+            )
+        })
+    }
+
     /// All directories that are watched and flushed: the protected ones, and what is mounted below.
     pub fn all(&self) -> impl Iterator<Item = &Place> {
         self.dirs.iter().chain(&self.below)
@@ -108,13 +136,47 @@ impl Places {
     }
 
     /// May a file with this device number be a protected one?
-    pub fn may_hold(&self, dev: u64) -> bool {
+    fn may_hold(&self, dev: u64) -> bool {
         self.words() != 0 || self.devices().contains(&dev)
     }
 
+    /// Is a file that a process has open below a protected directory, by whatever name it was
+    /// reached there? `open`: the link in `/proc` that stands for it; `path`: where that says that it
+    /// is, in the process's own mount namespace.
+    pub fn hold_open_file(&self, pid: i32, open: &Path, path: &Path) -> bool {
+        if self.dirs.is_empty() || !path.is_absolute() || self.excludes(path) {
+            return false;
+        }
+        let Some(stat) = file::cached_stat(open) else { return self.holds(path) };
+        let is_one = stat.is(libc::S_IFREG) || stat.is(libc::S_IFDIR);
+        if !is_one || !self.may_hold(stat.dev) {
+            return false;
+        }
+        // By the text first: of those that see names as the service does it costs nothing.
+        if self.holds(path) {
+            return true;
+        }
+        let Some(dir) = path.parent().and_then(|dir| dir.strip_prefix("/").ok()) else {
+            return false;
+        };
+        let seen = PathBuf::from(format!("/proc/{pid}/root")).join(dir);
+        let Ok(dir) = File::open(seen) else { return false };
+        self.holds_directory(&dir)
+    }
+
     /// Is this directory, however it was opened, a protected one or below one? In doubt it is.
-    pub fn holds_directory(&self, dir: impl AsFd) -> bool {
-        directory::lies_below(dir, &self.tops()).unwrap_or(true)
+    fn holds_directory(&self, dir: &File) -> bool {
+        let tops = self.tops();
+        if directory::lies_below(dir, &tops).unwrap_or(true) {
+            return true;
+        }
+        // A mount that shows a part of what is protected does not lead up to it: looked at through
+        // ours.
+        let Ok(handle) = fanotify::handle_of(dir) else { return false };
+        let Ok((dev, _)) = directory::id(dir) else { return true };
+        let same = self.all().filter(|place| place.id.0 == dev);
+        let mut through = same.filter_map(|place| fanotify::directory(&place.file, &handle).ok());
+        through.any(|dir| directory::lies_below(&dir, &tops).unwrap_or(true))
     }
 
     /// Is this path, as the service sees it, below a protected directory, and judged?

@@ -3,7 +3,9 @@
 
 use crate::census::list::Census;
 use crate::census::member::Member;
+use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
+use crate::linux::look::{Look, WhyNot};
 use gate::places::{NAMED_SEPARATOR, Named};
 use gate::profile::{self, Key};
 use std::collections::{BTreeMap, HashMap};
@@ -38,6 +40,17 @@ impl fmt::Display for NamedBy {
     }
 }
 
+/// A process whose list could not be read.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// Process.
+    pub pid: i32,
+    /// Its name.
+    pub program: ForeignText,
+    /// Why not.
+    pub why: WhyNot,
+}
+
 /// All that is named.
 #[derive(Default)]
 pub struct AllNamed {
@@ -46,7 +59,7 @@ pub struct AllNamed {
     /// What single processes exclude.
     pub exclude: HashMap<i32, Vec<String>>,
     /// Whose list could not be read, and why.
-    pub unread: Vec<(i32, String)>,
+    pub unread: Vec<Unread>,
 }
 
 /// Asks everybody. `by_freezer`: as it was told.
@@ -76,28 +89,33 @@ pub fn ask(
             if is_its_parents(member, &census.gates[at]) {
                 continue;
             }
-            match text_of(member, helper) {
-                Ok(text) => {
-                    let Some(named) = Named::of(&text) else {
-                        all.unread.push((member.pid, "it is not a list".into()));
-                        continue;
-                    };
-                    for dir in Named::parts(named.directories) {
-                        named_any = true;
-                        let by = match is_trusted {
-                            true => NamedBy::Process(member.pid),
-                            false => NamedBy::UserProcess(member.pid),
-                        };
-                        all.dirs.entry(path(dir).into()).or_insert(by);
-                    }
-                    let exclude: Vec<String> = Named::parts(named.exclude)
-                        .map(|pattern| String::from_utf8_lossy(pattern).into_owned())
-                        .collect();
-                    if !exclude.is_empty() {
-                        all.exclude.insert(member.pid, exclude);
-                    }
+            let text = match text_of(member, helper) {
+                Look::Seen(text) => text,
+                Look::Gone(_) => continue,
+                Look::NotSeen(why) => {
+                    let program = member.stat.comm.clone();
+                    all.unread.push(Unread { pid: member.pid, program, why });
+                    continue;
                 }
-                Err(why) => all.unread.push((member.pid, why)),
+            };
+            let Some(named) = Named::of(&text) else {
+                let (program, why) = (member.stat.comm.clone(), WhyNot::Malformed);
+                all.unread.push(Unread { pid: member.pid, program, why });
+                continue;
+            };
+            for dir in Named::parts(named.directories) {
+                named_any = true;
+                let by = match is_trusted {
+                    true => NamedBy::Process(member.pid),
+                    false => NamedBy::UserProcess(member.pid),
+                };
+                all.dirs.entry(path(dir).into()).or_insert(by);
+            }
+            let exclude: Vec<String> = Named::parts(named.exclude)
+                .map(|pattern| String::from_utf8_lossy(pattern).into_owned())
+                .collect();
+            if !exclude.is_empty() {
+                all.exclude.insert(member.pid, exclude);
             }
         }
         if named_any {
@@ -129,10 +147,10 @@ fn is_its_parents(member: &Member, members: &[Member]) -> bool {
     }
 }
 
-fn text_of(member: &Member, helper: &mut Helper) -> Result<Vec<u8>, String> {
+fn text_of(member: &Member, helper: &mut Helper) -> Look<Vec<u8>> {
     match place(member) {
         // Nothing but what separates the two lists.
-        None | Some((0, _) | (_, 0 | 1)) => Ok(vec![NAMED_SEPARATOR]),
+        None | Some((0, _) | (_, 0 | 1)) => Look::Seen(vec![NAMED_SEPARATOR]),
         Some((at, len)) => helper.memory(member.pid, at, len),
     }
 }

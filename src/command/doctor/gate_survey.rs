@@ -5,7 +5,7 @@ use super::selection;
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
-use crate::evidence::{concern, coverage, coverage::Service, places::Places, writers};
+use crate::evidence::{concern, coverage, coverage::Service, writers};
 use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
@@ -13,7 +13,7 @@ use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
 use crate::linux::look::WhyNot;
 use crate::outcome::fault::{Fault, Result};
-use crate::outcome::ledger::Ledger;
+use crate::places::Places;
 use gate::region::FLAG_MORE_CALLS_MISSING;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,6 +46,10 @@ pub enum RegionSeen {
 pub struct GateSurvey {
     /// Why the page cannot be used.
     pub fault: Option<Fault>,
+    /// Why a freeze would be refused: a directory that is named and not there.
+    pub refusal: Option<Fault>,
+    /// No protected directory is named: nobody can be accused.
+    pub names_no_directory: bool,
     /// The layout of a page that another version made.
     pub page_layout: Option<u32>,
     /// The page's inode.
@@ -97,17 +101,19 @@ impl GateSurvey {
         self.members(&census);
         self.outsiders(&census, name);
         let paths = arguments::protected_paths(None)?;
-        let (mut ledger, service) = (Ledger::default(), Service::of(&census, 0));
-        let places = Places::of(&gates[0], &census, 0, &mut helper, &paths, &mut ledger);
+        let service = Service::of(&census, 0);
+        let places = Places::find(&census, 0, &mut helper, &paths, &self.profile);
         // What a freeze could not look at must not be green here.
-        let unseen = ledger.findings().iter().filter(|finding| finding.kind.is_against());
-        self.outside.extend(unseen.filter_map(|finding| finding.pid));
+        self.outside.extend(places.unread.iter().map(|unread| unread.pid));
         for finding in writers::ungated_writers(&census, &service, &places) {
             if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
                 self.outside.push(pid);
                 self.writers.entry(pid).or_insert(path);
             }
         }
+        // A freeze would be refused.
+        self.refusal = places.refusal(name);
+        self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }
 

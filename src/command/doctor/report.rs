@@ -63,6 +63,11 @@ pub fn json(survey: &Survey) {
     print_json(&all);
 }
 
+/// Said where everything is held and nobody can be accused.
+const NO_DIRECTORY: &str = "  no protected directory is named: what others change while the gate is \
+closed is not seen. Name them: `path = DIR` lines in /etc/writegate/GATE.conf (`writegate setup` asks \
+the server), WRITEGATE_PATHS, or --paths";
+
 /// For persons.
 pub fn table(survey: &Survey) {
     let paint = Paint::for_stdout();
@@ -78,6 +83,9 @@ pub fn table(survey: &Survey) {
     ));
     if let Some(fault) = &survey.page_fault {
         print(&format!("  {}", paint.red(&fault.message)));
+    }
+    if survey.names_no_directory && survey.page_fault.is_none() {
+        print(NO_DIRECTORY);
     }
     processes(survey, paint);
     cures(survey);

@@ -70,7 +70,7 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             Request::Memory(pid, at, len) => {
                 let (read, fd) = match memory(pid, at, len) {
                     Ok(fd) => (Ok(()), Some(fd)),
-                    Err(e) => (Err(e.to_string()), None),
+                    Err(e) => (Err(WhyNot::of(&e)), None),
                 };
                 reply(&link, &Reply::Memory(read), fd.as_ref());
             }

@@ -11,7 +11,7 @@ use crate::linux::process::{abandon_child, is_there};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -213,22 +213,27 @@ impl Helper {
         }
     }
 
-    /// Copies a part of a process's memory; or why not, in words.
-    pub fn memory(&mut self, pid: i32, at: u64, len: u64) -> Result<Vec<u8>, String> {
-        if len == 0 {
-            return Ok(Vec::new());
+    /// Copies a part of a process's memory.
+    pub fn memory(&mut self, pid: i32, at: u64, len: u64) -> Look<Vec<u8>> {
+        if self.hung.contains(&pid) {
+            return Look::NotSeen(WhyNot::Hangs);
         }
         match self.ask(&Request::Memory(pid, at, len)).and_then(|()| self.answer()) {
             Ok((Reply::Memory(Ok(())), Some(fd))) => {
                 let mut bytes = Vec::new();
-                let read = File::from(fd).take(len).read_to_end(&mut bytes);
-                read.map(|_| bytes).map_err(|e| e.to_string())
+                match File::from(fd).take(len).read_to_end(&mut bytes) {
+                    Ok(_) => Look::Seen(bytes),
+                    Err(e) => Look::NotSeen(WhyNot::of(&e)),
+                }
             }
-            Ok((Reply::Memory(Err(why)), _)) => Err(why),
-            Ok((Reply::Memory(Ok(())), None)) => Err("no descriptor is left for it".into()),
+            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            Ok((Reply::Memory(Err(why)), _)) => Look::NotSeen(why),
+            // No descriptor was left for it.
+            Ok((Reply::Memory(Ok(())), None)) => Look::NotSeen(WhyNot::Errno(libc::EMFILE)),
             _ => {
                 self.abandon();
-                Err("its memory does not answer".into())
+                self.hung.push(pid);
+                Look::NotSeen(WhyNot::Hangs)
             }
         }
     }
@@ -261,24 +266,6 @@ impl Helper {
                 self.abandon();
                 self.hung.push(pid);
                 None
-            }
-        }
-    }
-
-    /// What matters of a process's environment.
-    pub fn environment(&mut self, pid: i32) -> Look<BTreeMap<String, String>> {
-        if self.hung.contains(&pid) {
-            return Look::NotSeen(WhyNot::Hangs);
-        }
-        match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
-            Ok((Reply::Described(Ok(environ)), _)) => Look::Seen(environ),
-            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
-            Ok((Reply::Described(Err(why)), _)) => Look::NotSeen(why),
-            Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
-            _ => {
-                self.abandon();
-                self.hung.push(pid);
-                Look::NotSeen(WhyNot::Hangs)
             }
         }
     }

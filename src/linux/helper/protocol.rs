@@ -52,8 +52,8 @@ pub enum Reply {
     /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
     /// words.
     Opened(Result<Vec<u8>, String>),
-    /// To [`Request::Memory`], with the file's descriptor; or why not, in words.
-    Memory(Result<(), String>),
+    /// To [`Request::Memory`], with the file's descriptor.
+    Memory(Result<(), WhyNot>),
     /// The answer is longer than a message may be.
     TooLong,
 }
