@@ -14,7 +14,7 @@ use super::concern;
 use super::coverage::{self, Service};
 use super::wanted::Wanted;
 use super::watch::Watch;
-use super::{flush, holders, writers};
+use super::{flush, holders, mappings, writers};
 use crate::census::kinds::ProcessKind;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
@@ -129,7 +129,15 @@ impl Evidence {
             let cause = Cause::Ungated(ungated.why);
             self.ledgers[at].note(Finding::of(cause, ungated.pid, Some(ungated.program)));
         }
-        self.ledgers[at].note_all(coverage::ways_past(&session.census, at));
+        let Session { census, helper, .. } = session;
+        let (service, places) = (&self.services[at], &self.places[at]);
+        let mapped = mappings::look_for(census, at, helper, service, places);
+        // What it admits beside says no more, where its mappings were seen.
+        let same = |a: &Finding, b: &Finding| a.pid == b.pid && a.cause == b.cause;
+        let admitted = coverage::ways_past(census, at).into_iter();
+        let admitted = admitted.filter(|said| !mapped.iter().any(|seen| same(seen, said)));
+        self.ledgers[at].note_all(admitted.collect::<Vec<_>>());
+        self.ledgers[at].note_all(mapped);
         self.note_unseen(session, at);
     }
 

@@ -8,6 +8,7 @@
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch`, `hard_links` | changes while the gate is closed; of files that have other names |
+//! | `mappings` | protected files that a store alone can change |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
@@ -20,6 +21,7 @@ pub mod gathered;
 mod hard_links;
 mod holders;
 pub mod judged;
+mod mappings;
 pub mod wanted;
 mod watch;
 pub mod writers;

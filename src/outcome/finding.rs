@@ -73,6 +73,8 @@ pub enum Cause {
     Ungated(Claim),
     /// A gated process has mapped a protected file shared and writable.
     MapsShared,
+    /// A process that is not gated has mapped a protected file shared and writable.
+    MappedForWriting,
     /// A gated process has used aio.
     Aio,
     /// A gated process has set up an io_uring.
@@ -182,6 +184,7 @@ impl Cause {
         match self {
             Cause::Changed | Cause::Passed(_) | Cause::MoreChanges(_) => FindingKind::Escape,
             Cause::OpenForWriting
+            | Cause::MappedForWriting
             | Cause::OldPage
             | Cause::OtherLayout(_)
             | Cause::PageReplaced
@@ -278,6 +281,7 @@ impl Cause {
             Cause::LockedUngated(_) => "locked-ungated",
             Cause::Ungated(_) => "ungated",
             Cause::MapsShared => "shared-mapping",
+            Cause::MappedForWriting => "mapped-for-writing",
             Cause::Aio => "aio",
             Cause::IoUring => "io_uring",
             Cause::LocksOverflowed => "locks-unknown",
@@ -377,6 +381,9 @@ impl Cause {
             }
             Cause::MapsShared => {
                 "has mapped a protected file shared and writable: stores cannot be held"
+            }
+            Cause::MappedForWriting => {
+                "is not gated and has mapped a protected file shared and writable"
             }
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",

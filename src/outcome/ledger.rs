@@ -145,6 +145,7 @@ mod tests {
             Cause::Passed(Passage::Unknown),
             Cause::MoreChanges(1),
             Cause::OpenForWriting,
+            Cause::MappedForWriting,
             Cause::OldPage,
             Cause::PageReplaced,
             Cause::LockedUngated(text()),

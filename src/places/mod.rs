@@ -152,16 +152,26 @@ impl Places {
         if !is_one || !self.may_hold(stat.dev) {
             return false;
         }
+        self.hold_path_of(pid, path)
+    }
+
+    /// Is a file with this device number, that a process sees at this path, below a protected
+    /// directory?
+    pub fn hold_mapped_file(&self, pid: i32, dev: u64, path: &Path) -> bool {
+        !self.dirs.is_empty()
+            && self.may_hold(dev)
+            && !self.excludes(path)
+            && self.hold_path_of(pid, path)
+    }
+
+    fn hold_path_of(&self, pid: i32, path: &Path) -> bool {
         // By the text first: of those that see names as the service does it costs nothing.
         if self.holds(path) {
             return true;
         }
-        let Some(dir) = path.parent().and_then(|dir| dir.strip_prefix("/").ok()) else {
-            return false;
-        };
-        let seen = PathBuf::from(format!("/proc/{pid}/root")).join(dir);
-        let Ok(dir) = File::open(seen) else { return false };
-        self.holds_directory(&dir)
+        let dir = path.parent().and_then(|dir| dir.strip_prefix("/").ok());
+        let open = |dir| File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir));
+        dir.and_then(|dir| open(dir).ok()).is_some_and(|dir| self.holds_directory(&dir))
     }
 
     /// Is this directory, however it was opened, a protected one or below one? In doubt it is.

@@ -2,6 +2,7 @@
 //! anything else that would be missed if it is never seen again.
 
 use super::look::look;
+use super::mappings;
 use super::pages::Pages;
 use super::patience::Patience;
 use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
@@ -66,6 +67,10 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             Request::Describe(pid) => reply(&link, &Reply::Described(describe(pid)), None),
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
+            }
+            Request::Mappings(pid) => {
+                let found = mappings::of(seen_by(pid));
+                reply(&link, &Reply::Mappings(found), None);
             }
             Request::Memory(pid, at, len) => {
                 let (read, fd) = match memory(pid, at, len) {

@@ -3,7 +3,7 @@
 
 use super::child;
 use super::patience::Patience;
-use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::protocol::{Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
@@ -209,6 +209,24 @@ impl Helper {
             _ => {
                 self.abandon();
                 None
+            }
+        }
+    }
+
+    /// What a process can change by a store alone.
+    pub fn mappings(&mut self, pid: i32) -> Look<Mappings> {
+        if self.hung.contains(&pid) {
+            return Look::NotSeen(WhyNot::Hangs);
+        }
+        match self.ask(&Request::Mappings(pid)).and_then(|()| self.answer()) {
+            Ok((Reply::Mappings(Ok(found)), _)) => Look::Seen(found),
+            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            Ok((Reply::Mappings(Err(why)), _)) => Look::NotSeen(why),
+            Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                Look::NotSeen(WhyNot::Hangs)
             }
         }
     }

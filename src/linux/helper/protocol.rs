@@ -34,6 +34,8 @@ pub enum Request {
     /// Open this directory below the root of a process, or below our own (0): the file system may
     /// answer no more.
     Open(i32, Vec<u8>),
+    /// Which files a process has mapped so that its stores reach them.
+    Mappings(i32),
     /// Copy so much of a process's memory, from this address on, to a file of ours.
     Memory(i32, u64, u64),
 }
@@ -52,10 +54,32 @@ pub enum Reply {
     /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
     /// words.
     Opened(Result<Vec<u8>, String>),
+    /// To [`Request::Mappings`].
+    Mappings(Result<Mappings, WhyNot>),
     /// To [`Request::Memory`], with the file's descriptor.
     Memory(Result<(), WhyNot>),
     /// The answer is longer than a message may be.
     TooLong,
+}
+
+/// What a process can change by a store alone.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Mappings {
+    /// Files that it has mapped shared and writable.
+    pub files: Vec<MappedFile>,
+    /// The rings of an io_uring.
+    pub io_uring: bool,
+}
+
+/// One such file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct MappedFile {
+    /// Device, as stat shows it (where the file may not be asked: as maps does).
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Its path, as the process sees it.
+    pub path: Vec<u8>,
 }
 
 /// What a process turned out to be.
