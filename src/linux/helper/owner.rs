@@ -8,6 +8,7 @@ use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
 use crate::linux::process::{abandon_child, is_there};
+use crate::linux::procfs;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
@@ -221,6 +222,8 @@ impl Helper {
         match self.ask(&Request::Mappings(pid)).and_then(|()| self.answer()) {
             Ok((Reply::Mappings(Ok(found)), _)) => Look::Seen(found),
             _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            // It has lost its memory already.
+            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
             Ok((Reply::Mappings(Err(why)), _)) => Look::NotSeen(why),
             Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
             _ => {
@@ -245,6 +248,8 @@ impl Helper {
                 }
             }
             _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            // It has lost its memory already.
+            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
             Ok((Reply::Memory(Err(why)), _)) => Look::NotSeen(why),
             // No descriptor was left for it.
             Ok((Reply::Memory(Ok(())), None)) => Look::NotSeen(WhyNot::Errno(libc::EMFILE)),

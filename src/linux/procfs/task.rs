@@ -1,12 +1,11 @@
 //! `/proc/PID/task`: what the threads of a process do.
 
-use super::stat::{LOOK_NS, is_gone, stat_of};
+use super::stat::{LOOK_NS, is_gone, stat_of, threads};
 use super::status::innermost_pid;
 use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process;
 use std::fs;
-use std::io;
 
 /// Calls in which a thread sleeps until another process or thread tells it something.
 const WAITS_FOR_OTHERS: [i64; 23] = [
@@ -36,22 +35,6 @@ const WAITS_FOR_OTHERS: [i64; 23] = [
 ];
 /// Calls in which a thread sleeps until some time has passed.
 const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
-
-/// The threads of a process.
-pub fn threads(pid: i32) -> Look<Vec<i32>> {
-    let list = || -> io::Result<Vec<i32>> {
-        let mut tids = Vec::new();
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            tids.extend(task?.file_name().to_str().and_then(|tid| tid.parse::<i32>().ok()));
-        }
-        Ok(tids)
-    };
-    match list() {
-        Ok(tids) => Look::Seen(tids),
-        Err(_) if !process::is_there(pid) => Look::Gone(Proof::NoProcess),
-        Err(e) => Look::NotSeen(WhyNot::of(&e)),
-    }
-}
 
 /// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
 /// passed)? Also if it is dead; not if that cannot be told.
