@@ -5,7 +5,7 @@ use super::look::look;
 use super::mappings;
 use super::pages::Pages;
 use super::patience::Patience;
-use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
 use super::region::Copied;
 use crate::linux::clock;
 use crate::linux::directory;
@@ -64,7 +64,6 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 }
                 reply(&link, &Reply::Refreshed(failed), None);
             }
-            Request::Describe(pid) => reply(&link, &Reply::Described(describe(pid)), None),
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
             }
@@ -131,8 +130,4 @@ fn memory(pid: i32, at: u64, len: u64) -> io::Result<OwnedFd> {
     let file = File::from(file);
     file.write_all_at(&bytes, 0)?;
     Ok(file.into())
-}
-
-fn describe(pid: i32) -> Described {
-    environ::read(seen_by(pid)).map_err(|e| WhyNot::of(&e))
 }

@@ -216,49 +216,56 @@ impl Helper {
 
     /// What a process can change by a store alone.
     pub fn mappings(&mut self, pid: i32) -> Look<Mappings> {
-        if self.hung.contains(&pid) {
-            return Look::NotSeen(WhyNot::Hangs);
-        }
-        match self.ask(&Request::Mappings(pid)).and_then(|()| self.answer()) {
-            Ok((Reply::Mappings(Ok(found)), _)) => Look::Seen(found),
-            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
-            // It has lost its memory already.
-            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
-            Ok((Reply::Mappings(Err(why)), _)) => Look::NotSeen(why),
-            Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
-            _ => {
-                self.abandon();
-                self.hung.push(pid);
-                Look::NotSeen(WhyNot::Hangs)
-            }
-        }
+        self.ask_about(pid, &Request::Mappings(pid), |reply, _| match reply {
+            Reply::Mappings(found) => Some(found),
+            _ => None,
+        })
     }
 
     /// Copies a part of a process's memory.
     pub fn memory(&mut self, pid: i32, at: u64, len: u64) -> Look<Vec<u8>> {
+        self.ask_about(pid, &Request::Memory(pid, at, len), |reply, fd| match (reply, fd) {
+            (Reply::Memory(Ok(())), Some(fd)) => {
+                let mut bytes = Vec::new();
+                let read = File::from(fd).take(len).read_to_end(&mut bytes);
+                Some(read.map(|_| bytes).map_err(|e| WhyNot::of(&e)))
+            }
+            // No descriptor was left for it.
+            (Reply::Memory(Ok(())), None) => Some(Err(WhyNot::Errno(libc::EMFILE))),
+            (Reply::Memory(Err(why)), _) => Some(Err(why)),
+            _ => None,
+        })
+    }
+
+    /// Asks something about a process. If no answer comes, another helper is asked once more: that the
+    /// first one was stuck need not be this process's doing.
+    fn ask_about<T>(
+        &mut self,
+        pid: i32,
+        request: &Request,
+        take: impl Fn(Reply, Option<OwnedFd>) -> Option<Result<T, WhyNot>>,
+    ) -> Look<T> {
         if self.hung.contains(&pid) {
             return Look::NotSeen(WhyNot::Hangs);
         }
-        match self.ask(&Request::Memory(pid, at, len)).and_then(|()| self.answer()) {
-            Ok((Reply::Memory(Ok(())), Some(fd))) => {
-                let mut bytes = Vec::new();
-                match File::from(fd).take(len).read_to_end(&mut bytes) {
-                    Ok(_) => Look::Seen(bytes),
-                    Err(e) => Look::NotSeen(WhyNot::of(&e)),
-                }
-            }
-            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
-            // It has lost its memory already.
-            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
-            Ok((Reply::Memory(Err(why)), _)) => Look::NotSeen(why),
-            // No descriptor was left for it.
-            Ok((Reply::Memory(Ok(())), None)) => Look::NotSeen(WhyNot::Errno(libc::EMFILE)),
-            _ => {
-                self.abandon();
-                self.hung.push(pid);
-                Look::NotSeen(WhyNot::Hangs)
+        for _ in 0..2 {
+            let answer = self.ask(request).and_then(|()| self.answer());
+            let found = match answer {
+                Ok((Reply::TooLong, _)) => Some(Err(WhyNot::TooMuch)),
+                Ok((reply, fd)) => take(reply, fd),
+                Err(_) => None,
+            };
+            match found {
+                Some(Ok(found)) => return Look::Seen(found),
+                _ if !is_there(pid) => return Look::Gone(Proof::NoProcess),
+                // It has lost its memory already.
+                _ if procfs::is_exiting(pid) => return Look::Gone(Proof::Exiting),
+                Some(Err(why)) => return Look::NotSeen(why),
+                None => self.abandon(),
             }
         }
+        self.hung.push(pid);
+        Look::NotSeen(WhyNot::Hangs)
     }
 
     /// Opens a directory below the root of a process, or below our own (0), and says where it
