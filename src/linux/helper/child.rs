@@ -12,7 +12,7 @@ use crate::linux::directory;
 use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::fork;
 use crate::linux::look::WhyNot;
-use crate::linux::procfs::{environ, maps, seen_by};
+use crate::linux::procfs::{maps, seen_by};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::ffi::OsString;
@@ -66,6 +66,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             }
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
+            }
+            Request::OneMapping(pid, low, high) => {
+                reply(&link, &Reply::OneMapping(maps::one_mapping(pid, low, high)), None);
             }
             Request::Mappings(pid) => {
                 let found = mappings::of(seen_by(pid));

@@ -182,7 +182,7 @@ impl Helper {
                         failures += usize::from(lost == Lost::Died);
                         if failures >= STARTS_MAX {
                             found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
-                        } else if lost == Lost::Died && head != suspect {
+                        } else if head != suspect && !head.is_some_and(procfs::hangs) {
                             // Its fault, or the helper's own? Asked once more.
                             suspect = head;
                         } else if let Some(pid) = todo.pop_front() {
@@ -295,6 +295,23 @@ impl Helper {
             _ => {
                 self.abandon();
                 self.hung.push(pid);
+                None
+            }
+        }
+    }
+
+    /// Do both addresses lie in one mapping of this process? None: that cannot be told.
+    pub fn one_mapping(&mut self, pid: i32, low: u64, high: u64) -> Option<bool> {
+        if self.hung.contains(&pid) || self.patience.is_spent(pid) {
+            return None;
+        }
+        let asked = self.ask(&Request::OneMapping(pid, low, high));
+        match asked.and_then(|()| self.answer()) {
+            Ok((Reply::OneMapping(one), _)) => Some(one),
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                self.patience.spend(pid, PATIENCE_MS * 1_000_000);
                 None
             }
         }

@@ -3,7 +3,6 @@
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Longest message, in bytes.
 pub const MESSAGE_MAX: usize = 64 * 1024;
@@ -27,10 +26,10 @@ pub enum Request {
     Look(Vec<i32>),
     /// Copy all regions afresh that are copied and not mapped.
     Refresh,
-    /// What matters of a process's environment.
-    Describe(i32),
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
+    /// Do both addresses lie in one mapping of this process?
+    OneMapping(i32, u64, u64),
     /// Open this directory below the root of a process, or below our own (0): the file system may
     /// answer no more.
     Open(i32, Vec<u8>),
@@ -47,10 +46,10 @@ pub enum Reply {
     Looked(Looked),
     /// To [`Request::Refresh`]: the processes whose memory could not be read.
     Refreshed(Vec<i32>),
-    /// To [`Request::Describe`].
-    Described(Described),
     /// To [`Request::MappedFile`]; none: it maps no such file.
     MappedAs(Option<String>),
+    /// To [`Request::OneMapping`].
+    OneMapping(bool),
     /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
     /// words.
     Opened(Result<Vec<u8>, String>),
@@ -135,7 +134,3 @@ pub enum RegionFound {
     /// Found, but we may neither map nor read it: the error.
     Denied(i32),
 }
-
-/// What matters of a process's environment (variables that begin with `WRITEGATE_`, or
-/// `LD_PRELOAD`); or why it cannot be told.
-pub type Described = Result<BTreeMap<String, String>, WhyNot>;

@@ -19,4 +19,6 @@ pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, threads};
 pub use status::{
     cgroup, exe, innermost_pid, is_first_pid_namespace, mount_namespace, sees_as_we_do, uid,
 };
-pub use task::{hangs, is_exiting, stack_pointer, syscall_fd, thread, waits_for_others, works};
+pub use task::{
+    hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
+};

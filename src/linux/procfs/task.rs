@@ -35,6 +35,8 @@ const WAITS_FOR_OTHERS: [i64; 23] = [
 ];
 /// Calls in which a thread sleeps until some time has passed.
 const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
+/// Where in the kernel one sleeps that opens a FIFO (fs/pipe.c: the one may be part of the other).
+const OPENS_A_FIFO: [&[u8]; 2] = [b"wait_for_partner", b"fifo_open"];
 
 /// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
 /// passed)? Also if it is dead; not if that cannot be told.
@@ -97,6 +99,13 @@ pub fn syscall_fd(pid: i32, tid: i32) -> Option<(i64, i32)> {
     let number = fields.next()?.parse().ok()?;
     let first = fields.next()?.strip_prefix("0x")?;
     Some((number, u64::from_str_radix(first, 16).ok()? as i32))
+}
+
+/// Does this thread sleep in the opening of a FIFO, until somebody opens its other end? It has changed
+/// nothing so far, and will not by that. False also where the kernel does not tell.
+pub fn opens_a_fifo(pid: i32, tid: i32) -> bool {
+    let place = fs::read(format!("/proc/{pid}/task/{tid}/wchan")).unwrap_or_default();
+    OPENS_A_FIFO.iter().any(|name| place.starts_with(name))
 }
 
 /// Where the stack of a thread ends that sleeps in the kernel; none while it runs.
