@@ -73,7 +73,7 @@ impl Evidence {
         for at in 0..gates {
             evidence.services.push(Service::of(&session.census, at));
             evidence.look_for_writers(session, at);
-            evidence.look_for_gaps(session, at);
+            evidence.look_for_gaps(session, at, false);
             note_places(&mut evidence.ledgers[at], &evidence.places[at]);
         }
         // While nothing is held: what cannot be read then could not be read in the last pass.
@@ -131,14 +131,14 @@ impl Evidence {
 
     /// What of the service is not gated, and what a gated process can do past the gate: after
     /// [`Evidence::look_for_writers`], which gives those time that are only starting.
-    pub(super) fn look_for_gaps(&mut self, session: &mut Session, at: usize) {
+    pub(super) fn look_for_gaps(&mut self, session: &mut Session, at: usize, is_last: bool) {
         for ungated in coverage::ungated(&session.census, at) {
             let cause = Cause::Ungated(ungated.why);
             self.ledgers[at].note(Finding::of(cause, ungated.pid, Some(ungated.program)));
         }
         let Session { census, helper, .. } = session;
         let (service, places) = (&self.services[at], &self.places[at]);
-        let mapped = mappings::look_for(census, at, helper, service, places);
+        let mapped = mappings::look_for(census, at, helper, service, places, is_last);
         // What it admits beside says no more, where its mappings were seen.
         let same = |a: &Finding, b: &Finding| a.pid == b.pid && a.cause == b.cause;
         let admitted = coverage::ways_past(census, at).into_iter();

@@ -25,7 +25,7 @@ impl Evidence {
             self.services[at] = Service::of(&session.census, at);
             self.look_for_writers(session, at);
             self.judge_changes(at);
-            self.look_for_gaps(session, at);
+            self.look_for_gaps(session, at, true);
             self.note_gaps(session, at);
             if session.gates[at].was_replaced() {
                 self.ledgers[at].note(Cause::PageReplaced);

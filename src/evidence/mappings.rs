@@ -8,7 +8,7 @@ use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::Mappings;
-use crate::linux::look::Look;
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Finding, Subject};
 use crate::places::Places;
@@ -17,13 +17,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Asks every process: members of gate `at` for what they map and whether they use an io_uring
-/// (a parent may have set it up), others for protected files that they map.
+/// (a parent may have set it up), others for protected files that they map. `is_last`: nobody is
+/// asked again.
 pub fn look_for(
     census: &Census,
     at: usize,
     helper: &mut Helper,
     service: &Service,
     places: &Places,
+    is_last: bool,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
@@ -32,12 +34,15 @@ pub fn look_for(
             _ => false,
         };
         let asked = gated || seen.kind.is_ungated() && !places.dirs.is_empty();
-        if !asked || census.ours.contains(&pid) {
+        // Whoever could not be looked at at all is told of as that.
+        if !asked || census.ours.contains(&pid) || census.unseen.contains_key(&pid) {
             continue;
         }
         match helper.mappings(pid) {
             Look::Seen(mappings) => judge(pid, gated, &mappings, places, census, &mut found),
             Look::Gone(_) => {}
+            // Of a busy machine, or of who wants it so: asked again after the thaw.
+            Look::NotSeen(WhyNot::TooMuch) if !is_last => {}
             Look::NotSeen(_) if procfs::is_exiting(pid) || is_kin(pid, census) => {}
             Look::NotSeen(why) => {
                 found.extend(concern::not_seen(census, service, pid, Subject::Process, why));

@@ -12,6 +12,7 @@ use crate::linux::process;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::finding::{Cause, Finding, Subject};
 use crate::places::Places;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -62,6 +63,8 @@ fn look_through(
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
     let by = procfs::seen_by(pid).to_string();
+    // Found not to be protected: one may have it open a million times.
+    let mut elsewhere: HashSet<PathBuf> = HashSet::new();
     for fd in fs::read_dir(format!("/proc/{by}/fd")).map_err(|e| WhyNot::of(&e))? {
         if clock::now_ns() >= until {
             return Err(WhyNot::TooMuch);
@@ -74,6 +77,9 @@ fn look_through(
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(WhyNot::of(&e)),
         };
+        if elsewhere.contains(&path) {
+            continue;
+        }
         // What the link itself allows is what its descriptor was opened for: most are passed over.
         let writable = |meta: fs::Metadata| meta.mode() & 0o200 != 0;
         if !path.is_absolute() || !fs::symlink_metadata(&link).is_ok_and(writable) {
@@ -85,6 +91,7 @@ fn look_through(
             Look::NotSeen(why) => return Err(why),
         }
         if !places.hold_open_file(pid, &link, &path) {
+            elsewhere.insert(path);
             continue;
         }
         let path = ForeignText::of_path(&path);

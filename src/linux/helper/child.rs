@@ -75,7 +75,7 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 reply(&link, &Reply::Mappings(found), None);
             }
             Request::Memory(pid, at, len) => {
-                let (read, fd) = match memory(pid, at, len) {
+                let (read, fd) = match memory(seen_by(pid), at, len) {
                     Ok(fd) => (Ok(()), Some(fd)),
                     Err(e) => (Err(WhyNot::of(&e)), None),
                 };

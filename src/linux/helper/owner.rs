@@ -4,6 +4,7 @@
 use super::child;
 use super::patience::Patience;
 use super::protocol::{Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
+use crate::linux::clock;
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
@@ -245,16 +246,21 @@ impl Helper {
         request: &Request,
         take: impl Fn(Reply, Option<OwnedFd>) -> Option<Result<T, WhyNot>>,
     ) -> Look<T> {
-        if self.hung.contains(&pid) {
-            return Look::NotSeen(WhyNot::Hangs);
-        }
         for _ in 0..2 {
+            if self.hung.contains(&pid) {
+                return Look::NotSeen(WhyNot::Hangs);
+            }
+            if self.patience.is_spent(pid) {
+                return Look::NotSeen(WhyNot::TooMuch);
+            }
+            let begun = clock::now_ns();
             let answer = self.ask(request).and_then(|()| self.answer());
             let found = match answer {
                 Ok((Reply::TooLong, _)) => Some(Err(WhyNot::TooMuch)),
                 Ok((reply, fd)) => take(reply, fd),
                 Err(_) => None,
             };
+            self.patience.spend(pid, clock::now_ns() - begun);
             match found {
                 Some(Ok(found)) => return Look::Seen(found),
                 _ if !is_there(pid) => return Look::Gone(Proof::NoProcess),
