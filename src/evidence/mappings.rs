@@ -3,6 +3,7 @@
 use super::ancestry::is_kin;
 use super::concern;
 use super::coverage::Service;
+use super::standing::View;
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
@@ -16,17 +17,15 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Asks every process: members of gate `at` for what they map and whether they use an io_uring
-/// (a parent may have set it up), others for protected files that they map. `is_last`: nobody is
-/// asked again.
+/// Asks every process: members of the gate for what they map and whether they use an io_uring
+/// (a parent may have set it up), others for protected files that they map.
 pub fn look_for(
     census: &Census,
-    at: usize,
     helper: &mut Helper,
     service: &Service,
-    places: &Places,
-    is_last: bool,
+    view: &View<'_>,
 ) -> Vec<Finding> {
+    let View { at, places, is_last, .. } = *view;
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
         let gated = match seen.kind {

@@ -5,6 +5,7 @@
 //! | [`gathered`] | gathers it step by step, from before the barrier to the thaw |
 //! | [`judged`] | after the thaw: what it comes to |
 //! | [`wanted`] | what is asked of it |
+//! | [`standing`] | what speaks against a snapshot as the processes stand: for freeze, status and doctor |
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch`, `hard_links` | changes while the gate is closed; of files that have other names |
@@ -22,6 +23,7 @@ mod hard_links;
 mod holders;
 pub mod judged;
 mod mappings;
+pub mod standing;
 pub mod wanted;
 mod watch;
 pub mod writers;

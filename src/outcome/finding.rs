@@ -71,6 +71,10 @@ pub enum Cause {
     LockedUngated(String),
     /// A process of the service is not gated.
     Ungated(Claim),
+    /// A process of the service is held by another gate, and no directory says what this one holds.
+    OtherGate(Claim),
+    /// A process has the library and asks for this gate, and does not map its page.
+    Detached,
     /// A gated process has mapped a protected file shared and writable.
     MapsShared,
     /// A process that is not gated has mapped a protected file shared and writable.
@@ -190,6 +194,8 @@ impl Cause {
             | Cause::PageReplaced
             | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
+            | Cause::OtherGate(_)
+            | Cause::Detached
             | Cause::MapsShared
             | Cause::Aio
             | Cause::IoUring
@@ -226,11 +232,17 @@ impl Cause {
         )
     }
 
+    /// Does it stand in a gated process's region? Then no further look changes it.
+    pub fn is_of_a_member(&self) -> bool {
+        matches!(self, Cause::MapsShared | Cause::Aio | Cause::IoUring | Cause::LocksOverflowed)
+    }
+
     /// Is it a gap that `--accept partial` accepts?
     pub fn is_gap(&self) -> bool {
         matches!(
             self,
             Cause::Ungated(_)
+                | Cause::OtherGate(_)
                 | Cause::MapsShared
                 | Cause::Aio
                 | Cause::IoUring
@@ -280,6 +292,8 @@ impl Cause {
             Cause::PageReplaced => "page-replaced",
             Cause::LockedUngated(_) => "locked-ungated",
             Cause::Ungated(_) => "ungated",
+            Cause::OtherGate(_) => "other-gate",
+            Cause::Detached => "detached",
             Cause::MapsShared => "shared-mapping",
             Cause::MappedForWriting => "mapped-for-writing",
             Cause::Aio => "aio",
@@ -368,6 +382,16 @@ impl Cause {
             }
             Cause::Outside => {
                 "maps the control page and does not belong to the service: not waited for"
+            }
+            Cause::OtherGate(claim) => {
+                return format!(
+                    "{}, but by another gate: freeze both, or name the directories of this one",
+                    claim.words()
+                );
+            }
+            Cause::Detached => {
+                "has the library and asks for this gate, and does not map its page: detached \
+                 (`writegate doctor` says why)"
             }
             Cause::Ungated(claim) => claim.words(),
             Cause::Changed => "changed a protected file while the gate was closed",

@@ -81,7 +81,12 @@ impl Ledger {
 
     /// How many things speak against the snapshot.
     pub fn against(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.kind.is_against()).count()
+        self.against_it().count()
+    }
+
+    /// What speaks against the snapshot.
+    pub fn against_it(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.kind.is_against())
     }
 
     /// How much is covered.
@@ -150,6 +155,8 @@ mod tests {
             Cause::PageReplaced,
             Cause::LockedUngated(text()),
             Cause::Ungated(Claim::Child),
+            Cause::OtherGate(Claim::Unit),
+            Cause::Detached,
             Cause::MapsShared,
             Cause::Aio,
             Cause::IoUring,

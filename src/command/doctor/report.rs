@@ -7,6 +7,7 @@ use super::unit_settings::SettingEffect;
 use crate::command::output::{Paint, print, print_json};
 use crate::command::{library, users};
 use crate::foreign_text::ForeignText;
+use crate::outcome::finding::Finding;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,7 @@ struct SurveyJson<'a> {
     own_rights: &'a [MissingRight],
     inline_system_calls: &'a BTreeMap<String, Vec<String>>,
     profile: &'a str,
+    against: &'a [Finding],
 }
 
 /// For machines.
@@ -66,6 +68,7 @@ pub fn json(survey: &Survey) {
         own_rights: &survey.missing_rights,
         inline_system_calls: &survey.inline_calls,
         profile: &survey.profile,
+        against: &survey.against,
     };
     print_json(&all);
 }
@@ -76,7 +79,7 @@ closed is not seen. Name them: `path = DIR` lines in /etc/writegate/GATE.conf (`
 the server), WRITEGATE_PATHS, or --paths";
 
 /// For persons.
-pub fn table(survey: &Survey) {
+pub fn table(survey: &Survey, verbose: bool) {
     let paint = Paint::for_stdout();
     print(&format!(
         "gate {} ({}): {} processes, {} gated, {} not, {} left out, {} not to be seen",
@@ -94,6 +97,9 @@ pub fn table(survey: &Survey) {
     if survey.names_no_directory && survey.page_fault.is_none() {
         print(NO_DIRECTORY);
     }
+    for finding in survey.against.iter().filter(|finding| finding.pid.is_none()) {
+        print(&format!("  {}", paint.red(&finding.to_string())));
+    }
     match library::find(None) {
         Ok(path) => print(&format!("library {}", path.display())),
         Err(fault) => print(&format!("library: {}", paint.yellow(&fault.message))),
@@ -101,7 +107,7 @@ pub fn table(survey: &Survey) {
     processes(survey, paint);
     cures(survey);
     gaps(survey);
-    notes(survey);
+    notes(survey, verbose);
     let line = match survey.code() {
         0 => paint.green("a freeze of this gate could be trusted"),
         code => {
@@ -159,12 +165,14 @@ fn gaps(survey: &Survey) {
 }
 
 /// What is not one process's: calls that are absent or past libc, units, own rights.
-fn notes(survey: &Survey) {
+fn notes(survey: &Survey, verbose: bool) {
+    let mut harmless = Vec::new();
     let absent = survey.processes.iter().flat_map(|(_, diagnosis)| &diagnosis.absent_calls);
     let absent: BTreeSet<&str> = absent.copied().collect();
     if !absent.is_empty() {
         let absent: Vec<_> = absent.into_iter().collect();
-        print(&format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
+        harmless
+            .push(format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
     }
     for (file, calls) in &survey.inline_calls {
         print(&format!(
@@ -174,9 +182,18 @@ fn notes(survey: &Survey) {
     }
     for (unit, effects) in &survey.units {
         for effect in effects {
-            let mark = if effect.harmful { "IN THE WAY" } else { "note" };
-            print(&format!("{mark}: {unit}: {}: {}", effect.setting, effect.what));
+            let said = format!("{unit}: {}: {}", effect.setting, effect.what);
+            if effect.harmful {
+                print(&format!("IN THE WAY: {said}"));
+            } else {
+                harmless.push(format!("note: {said}"));
+            }
         }
+    }
+    if verbose {
+        harmless.iter().for_each(|note| print(note));
+    } else if !harmless.is_empty() {
+        print(&format!("{} notes on what is harmless here: -v shows them", harmless.len()));
     }
     for right in &survey.missing_rights {
         print(&format!("your rights: {}; {}", right.what, right.cure));
