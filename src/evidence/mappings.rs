@@ -3,7 +3,6 @@
 use super::ancestry::is_kin;
 use super::concern;
 use super::coverage::Service;
-use super::standing::View;
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
@@ -23,9 +22,8 @@ pub fn look_for(
     census: &Census,
     helper: &mut Helper,
     service: &Service,
-    view: &View<'_>,
+    (at, places, is_last): (usize, &Places, bool),
 ) -> Vec<Finding> {
-    let View { at, places, is_last, .. } = *view;
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
         let gated = match seen.kind {

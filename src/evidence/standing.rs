@@ -57,8 +57,9 @@ pub fn settled(
         if pids.is_empty() || looks >= enough || stop() {
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));
-            let service = Service::of(census, view.at);
-            let mapped = mappings::look_for(census, helper, &service, view);
+            let (service, places) = (Service::of(census, view.at), view.places);
+            let mapped =
+                mappings::look_for(census, helper, &service, (view.at, places, view.is_last));
             // What it admits beside says no more, where its mappings were seen.
             let same = |a: &Finding, b: &Finding| a.pid == b.pid && a.cause == b.cause;
             found.retain(|said| !mapped.iter().any(|seen| same(seen, said)));
