@@ -101,12 +101,14 @@ pub enum Listed {
 
 impl Published {
     /// Never published.
-    pub const EMPTY: Published = Published {
-        generation: AtomicU64::new(0),
-        words: AtomicU32::new(0),
-        count: AtomicU32::new(0),
-        devices: [const { AtomicU64::new(0) }; DEVICES],
-    };
+    pub const fn empty() -> Published {
+        Published {
+            generation: AtomicU64::new(0),
+            words: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            devices: [const { AtomicU64::new(0) }; DEVICES],
+        }
+    }
 
     /// Is a file on this device, of such a file system, protected? The kind is asked only where
     /// it matters.
@@ -115,7 +117,7 @@ impl Published {
         if generation == 0 {
             return Listed::Never;
         }
-        if generation % 2 != 0 || self.names(dev) {
+        if !generation.is_multiple_of(2) || self.names(dev) {
             return Listed::Yes;
         }
         let words = self.words.load(Relaxed);
@@ -144,7 +146,7 @@ impl Published {
         };
         let generation = self.generation.load(Acquire);
         let same = generation != 0
-            && generation % 2 == 0
+            && generation.is_multiple_of(2)
             && self.words.load(Relaxed) == words
             && self.count.load(Relaxed) as usize == devices.len()
             && devices.iter().all(|dev| self.names(*dev));
@@ -234,7 +236,7 @@ mod tests {
     use std::vec::Vec;
 
     fn list() -> Published {
-        Published::EMPTY
+        Published::empty()
     }
 
     const STORAGE: fn() -> Kind = || Kind::Storage;

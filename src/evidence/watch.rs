@@ -293,7 +293,8 @@ impl Watch {
             Some(_) => stat().is_some_and(|stat| !is_file_or_directory(stat.st_mode)),
             None => path.symlink_metadata().is_ok_and(|meta| !is_file_or_directory(meta.mode())),
         };
-        if !gates.is_empty() && !(content && special()) && !own(pid) {
+        let is_none = gates.is_empty() || content && special();
+        if !is_none && !own(pid) {
             self.add(FileChange {
                 pid,
                 program: procfs::stat(pid).map(|s| s.comm),

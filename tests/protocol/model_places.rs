@@ -112,7 +112,7 @@ struct World {
 
 impl World {
     fn new(fault: Fault) -> World {
-        let lists = [Published::EMPTY, Published::EMPTY];
+        let lists = [Published::empty(), Published::empty()];
         lists[0].publish(&[DEVICE + 1], 0);
         lists[1].publish(&[DEVICE + 1, DEVICE], 0);
         World { fault, lists }

@@ -33,7 +33,7 @@ impl ProcessWord {
         if count == 0 {
             low &= !(DOTLOCK_ONLY | RECORDED);
             if low & PASSED_BY != 0 {
-                let period = (self.period() + 1 & PERIOD_MASK) << PERIOD_SHIFT;
+                let period = ((self.period() + 1) & PERIOD_MASK) << PERIOD_SHIFT;
                 low = low & !(PASSED_BY | PERIOD_MASK << PERIOD_SHIFT) | period;
             }
             if low & (UNTIL_WAIT | UNTIL_EXIT) == 0 {
