@@ -198,6 +198,7 @@ pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
         (region::FLAG_AIO, Cause::Aio),
         (region::FLAG_IO_URING, Cause::IoUring),
         (region::FLAG_LOCKS_UNKNOWN, Cause::LocksOverflowed),
+        (region::FLAG_FOREIGN_CLOCK, Cause::NotHeld),
     ];
     let mut found = Vec::new();
     for member in census.alive(at) {

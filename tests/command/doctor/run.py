@@ -135,6 +135,51 @@ def forked_child_that_has_done_nothing(b):
     assert (code, row["state"], row["cause"]) == (0, "gated", "gated"), (code, row)
 
 
+def no_memory_for_a_region(b):
+    """Forked, its memory locked, and no more may be locked (chrony, corosync)."""
+    need_root()
+    text = """#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+int main(int c, char **v) {
+    struct rlimit l = {4096, 4096};
+    int d = open(v[1], O_WRONLY | O_CREAT, 0666);
+    fchmod(d, 0666);
+    setrlimit(RLIMIT_MEMLOCK, &l);
+    if (setgid(8) || setuid(8)) return 1;
+    if (fork()) for (;;) pause();
+    mlockall(MCL_FUTURE);
+    if (write(d, "x", 1) != 1) return 2;
+    for (;;) pause();
+}
+"""
+    parent = b.start(compiled(b, text=text), b.folder / "data", settle=0.4)
+    child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
+    code, row = b.about(child)
+    expect(row, code, "no-memory", "found no memory for a region of its own", "LimitMEMLOCK=infinity")
+
+
+def neither_a_clock_nor_a_sleep(b):
+    """Forked before it meets a barrier under a clock that is not the host's: it is not held, and says so in its region."""
+    need_root()
+    text = """#include <sys/wait.h>
+#include <unistd.h>
+int main(void) { for (;;) { write(1, "x", 1); usleep(20000); } }
+"""
+    program = compiled(b, text=text)
+    out = b.folder / "data"
+    pid = b.start("sh", "-c", f"exec unshare --time --monotonic 1000 --fork --kill-child {program} >> {out}", settle=0.4,
+                  WRITEGATE_PATHS=b.folder)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    env = b.environment(LD_PRELOAD=None)
+    done = subprocess.run([COMMAND, "freeze", "-g", "mail", "--", "sleep", "0.3"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 65, (done.returncode, done.stdout, done.stderr)
+    said = done.stdout + done.stderr
+    assert any(child in said for child in children), said
+
+
 def nobody_there(b):
     code, found, error = b.doctor("-g", "mail")
     assert code == 69 and not found["trusted"], (code, found)

@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from rig import MAIL, NOBODY, Rig, built
+from rig import LIBRARY, MAIL, NOBODY, Rig, built
 
 
 class Accuse(unittest.TestCase):
@@ -96,7 +96,7 @@ class Accuse(unittest.TestCase):
 
     def test_an_ungated_writer_behind_the_page_of_another_gate(self):
         """It puts itself behind a gate whose service it does not belong to either."""
-        other = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        other = self.rig.run("exec", "-g", "other", "--library", LIBRARY, "--", "true")
         self.assertEqual(other.code, 0, other)
         os.chmod(self.rig.data / "a", 0o666)
         env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
@@ -125,7 +125,7 @@ class Accuse(unittest.TestCase):
 
     def test_a_process_of_another_gate_writes_here(self):
         """Many gates, real ones: this one does not hold what another holds."""
-        made = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        made = self.rig.run("exec", "-g", "other", "--library", LIBRARY, "--", "true")
         self.assertEqual(made.code, 0, made)
         env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
         other = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env)

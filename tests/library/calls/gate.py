@@ -71,7 +71,8 @@ class Gate:
         else:
             out, err = token.communicate("go\n", timeout=60)
             code = token.returncode
-        lines = [x for x in out.splitlines() if x.startswith("writegate:")]
+        # The verdict's line is on stderr, with the remarks.
+        lines = [x for x in [*out.splitlines(), *err.splitlines()] if x.startswith("writegate: gate=")]
         fields = dict(re.findall(r"(\S+?)=(\S+)", lines[-1])) if lines else {}
         fields["text"] = (out + err).strip()
         return code, fields
