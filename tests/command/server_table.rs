@@ -157,7 +157,7 @@ fn setup_publishes_the_profile_of_the_table() {
 
 /// What `setup` looks at of a library: the head of an ELF file, and our note with the layout.
 fn library() -> Vec<u8> {
-    let mut head = vec![0; 64];
+    let mut head = [0; 64];
     head[..5].copy_from_slice(b"\x7fELF\x02");
     head[16] = 3; // ET_DYN
     head[18] = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
