@@ -16,6 +16,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// How often a process is asked whose answer is cut off.
+const LOOKS: usize = 3;
+
 /// Asks every process: members of the gate for what they map and whether they use an io_uring
 /// (a parent may have set it up), others for protected files that they map.
 pub fn look_for(
@@ -35,7 +38,7 @@ pub fn look_for(
         if !asked || census.ours.contains(&pid) || census.unseen.contains_key(&pid) {
             continue;
         }
-        match helper.mappings(pid) {
+        match ask(helper, pid) {
             Look::Seen(mappings) => judge(pid, gated, &mappings, places, census, &mut found),
             Look::Gone(_) => {}
             // Of a busy machine, or of who wants it so: asked again after the thaw.
@@ -47,6 +50,18 @@ pub fn look_for(
         }
     }
     found
+}
+
+/// On a busy machine a look may be cut off by the time that it takes: asked again.
+fn ask(helper: &mut Helper, pid: i32) -> Look<Mappings> {
+    let mut look = helper.mappings(pid);
+    for _ in 1..LOOKS {
+        if look != Look::NotSeen(WhyNot::TooMuch) {
+            break;
+        }
+        look = helper.mappings(pid);
+    }
+    look
 }
 
 fn judge(

@@ -268,7 +268,11 @@ impl Helper {
                 Ok((reply, fd)) => take(reply, fd),
                 Err(_) => None,
             };
-            self.patience.spend(pid, clock::now_ns() - begun);
+            let took = clock::now_ns() - begun;
+            match found {
+                None => self.patience.hung(pid, took),
+                Some(_) => self.patience.spend(pid, took),
+            }
             match found {
                 Some(Ok(found)) => return Look::Seen(found),
                 _ if !is_there(pid) => return Look::Gone(Proof::NoProcess),
