@@ -14,8 +14,9 @@ use crate::places::Places;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
 const SUSPECT_LOOKS: usize = 10;
-/// The same of one that may still be starting.
-const UNDECIDED_LOOKS: usize = 30;
+/// The same of one that may still be starting: on a busy machine, or under an emulator, the loader
+/// takes its time. Nobody is held meanwhile.
+const STARTING_LOOKS: usize = 200;
 const BETWEEN_LOOKS_NS: u64 = 10_000_000;
 
 /// A gate, its place in the census, and what it protects.
@@ -49,11 +50,12 @@ pub fn settled(
         };
         let pids: Vec<i32> =
             found.iter().filter(may_pass).filter_map(|finding| finding.pid).collect();
-        // One of which no C library shows yet may be slow to start.
-        let undecided = |pid: &i32| {
-            census.seen.get(pid).is_some_and(|seen| seen.kind == ProcessKind::Undecided)
+        // One of which no C library shows yet, or that has ours and no page, may be slow to start.
+        let starting = |pid: &i32| {
+            census.detached.contains_key(pid)
+                || census.seen.get(pid).is_some_and(|seen| seen.kind == ProcessKind::Undecided)
         };
-        let enough = if pids.iter().any(undecided) { UNDECIDED_LOOKS } else { SUSPECT_LOOKS };
+        let enough = if pids.iter().any(starting) { STARTING_LOOKS } else { SUSPECT_LOOKS };
         if pids.is_empty() || looks >= enough || stop() {
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));
@@ -94,6 +96,10 @@ fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));
     }
     for ungated in coverage::ungated(census, &service) {
+        // Its library stands aside, as the admin has asked. What it has open, or changes, tells.
+        if coverage::left_out(ungated.pid, profile) {
+            continue;
+        }
         let cause = match ungated.elsewhere {
             false => Cause::Ungated(ungated.why),
             // What is open here, or changes here, tells. Several gates may run the same program.
