@@ -1,5 +1,6 @@
 //! Composes the plan for a server, or for a unit of which nothing is known.
 
+use super::directories::{self, Directories};
 use super::plan::{Inputs, Plan};
 use super::site::Site;
 use super::{dovecot, exim, gate_files, hook_conf, init_script, postfix};
@@ -25,7 +26,8 @@ pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
         ));
     }
     let mut plan = Plan::default();
-    gate_files::add(site, &mut plan, server.name, server.profile, inputs)?;
+    let directories = directories::find(site, server, server.profile);
+    gate_files::add(site, &mut plan, server.name, (server.profile, &directories), inputs)?;
     hook_conf::add(site, &mut plan, server.name, inputs)?;
     let unit = server.unit(site.root());
     let start = |plan: &mut Plan| match init_script::of_unit(site, unit) {
@@ -68,7 +70,8 @@ pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
     }
     let name = unit.trim_end_matches(".service");
     let mut plan = Plan::default();
-    gate_files::add(site, &mut plan, name, EMPTY_PROFILE, inputs)?;
+    let directories = Directories::default();
+    gate_files::add(site, &mut plan, name, (EMPTY_PROFILE, &directories), inputs)?;
     hook_conf::add(site, &mut plan, name, inputs)?;
     gate_files::add_dropin(site, &mut plan, unit, name, inputs, true)?;
     plan.notes.push(
