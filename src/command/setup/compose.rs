@@ -13,7 +13,7 @@ const EMPTY_PROFILE: &str = "\
 # writegate profile. Nothing is known about this service; keys, one value a line: path,
 # exclude, lifetime-lock, program, parkable, new-files, settled, record, until-wait,
 # until-exit, first, first-wait, hand-over, hand-over-to.
-# Protected directories, if not every file system on storage is meant:
+# Protected directories. Without one all storage is held, and nobody else who writes is found out:
 # path = /srv/data
 ";
 
