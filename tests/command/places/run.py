@@ -391,13 +391,25 @@ def mapped(lab):
                     p.wait()
 
 
+def a_server_as_setup_sets_it_up(lab):
+    """Each path once or twice; servers.py does all of them, often."""
+    sys.path.insert(0, str(HERE))
+    import servers
+    lines = []
+    try:
+        bad = servers.of_server("dovecot", str(lab.root), 2, lines.append)
+    except servers.roots.Unavailable as why:
+        raise Skipped(why) from None
+    assert not bad and len(lines) == 8, lines
+
+
 CASES = {f.__name__: f for f in (
     nobody, direct, bind_mount, bind_mount_of_a_part, other_namespace, through_a_link, mounted_below, hard_link,
     hard_link_of_others, by_its_handle, renamed_directory, elsewhere_is_nobodys_business, inside_a_container, on_btrfs, came_later,
     mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
-    exec_says_it, no_list, on_an_overlay, mapped)}
+    exec_says_it, no_list, on_an_overlay, mapped, a_server_as_setup_sets_it_up)}
 NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
 
 

@@ -23,13 +23,44 @@ sys.path[:0] = [str(TESTS / "servers"), str(TESTS)]
 from lab import suite                                    # noqa: E402
 from mta import root as roots                            # noqa: E402
 
-spec = importlib.util.spec_from_file_location("real", TESTS / "command/setup/real.py")
-real = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(real)
 
+
+def program(name, file):
+    """A neighbour's script, as a module."""
+    spec = importlib.util.spec_from_file_location(name, TESTS / "command" / file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+real, machine = program("real", "setup/real.py"), program("machine", "packages/machine.py")
+# The servers of this Debian, and of another: its name and packages there.
+SERVERS = {**dict.fromkeys(real.SERVERS), "dovecot-2.4": ("trixie", ("systemd", "systemd-sysv", "dovecot-imapd"))}
 VOLUME = "/srv/volume"
 # How each server's own setting names the directory that an outsider writes to.
 TARGETS = {"cyrus": "/var/spool/cyrus/mail", "dovecot": "/var/mail", "postfix": "/var/spool/postfix", "exim": "/var/spool/exim4"}
+
+
+class Released(roots.Root):
+    """The root of another release of Debian."""
+
+    def __init__(self, release, packages, work, name):
+        super().__init__(packages, work, name=name)
+        self.release = release
+
+    def __enter__(self):
+        try:
+            base = machine.base(self.release, self.packages)
+        except machine.Unavailable as why:
+            raise roots.Unavailable(str(why)) from None
+        try:
+            roots._mount_overlay(str(base), f"{self.scratch}/upper", f"{self.scratch}/work", self.path)
+            self._undo.callback(roots._unmount, self.path)
+            roots._mount_special(self.path, self._undo)
+        except BaseException:
+            self._undo.close()
+            raise
+        return self
 
 
 class Server:
@@ -127,10 +158,12 @@ def accused(said, name):
     return said.returncode == 65 and re.search(r"verdict=(ESCAPED|UNGATED)", said.stderr) and name in said.stderr
 
 
-def of_server(name, work, freezes, tell):
+def of_server(what, work, freezes, tell):
+    """How many paths went wrong."""
+    name = what.split("-")[0]
     packages, unit, gate, argv, count = real.SERVERS[name]
-    bad = 0
-    with roots.Root(packages, work, name=name) as root:
+    bad, other = 0, SERVERS[what]
+    with Released(*other, work, name=name) if other else roots.Root(packages, work, name=name) as root:
         shutil.copy(real.BIN / "writegate", root.inside("/usr/bin/writegate"))
         shutil.copy(real.BIN / "libwritegate.so", root.inside(real.LIBRARY))
         os.chmod(root.inside(real.LIBRARY), 0o4755 if name == "exim" else 0o644)
@@ -142,7 +175,7 @@ def of_server(name, work, freezes, tell):
             with real.Running(root, argv, real.environment(root, unit)) as running:
                 code, doctor, pids = running.doctor(gate, count)
                 assert code == 0 and len(pids) >= count, f"doctor: {code}, {len(pids)} processes: {doctor}"
-                tell(f"{name}: {len(pids)} processes, protected: {' '.join(found)}")
+                tell(f"{what}: {len(pids)} processes, protected: {' '.join(found)}")
                 for path, ready, script, told in [("nobody", None, None, None), *server.paths()]:
                     if ready:
                         ready()
@@ -153,7 +186,7 @@ def of_server(name, work, freezes, tell):
                         right += bool(good)
                         wrong = wrong or (None if good else said.stdout + said.stderr)
                     bad += right != freezes
-                    tell(f"  {name:8} {path:22} {'ESCAPED or UNGATED, file named' if script else 'CONSISTENT full watched=full':32}"
+                    tell(f"  {what:11} {path:22} {'ESCAPED or UNGATED, file named' if script else 'CONSISTENT full watched=full':32}"
                          f"{right:3} of {freezes}")
                     if wrong:
                         print(wrong.strip(), flush=True)
@@ -172,9 +205,9 @@ def main():
     if os.geteuid():
         print("SKIPPED: needs root for overlay roots")
         return 77
-    chosen = [name for name in real.SERVERS if suite.fits(name, options.only)]
+    chosen = [name for name in SERVERS if suite.fits(name, options.only)]
     if not chosen:
-        return suite.nothing(options.only, real.SERVERS)
+        return suite.nothing(options.only, SERVERS)
     lines = []
 
     def tell(line):
