@@ -7,6 +7,7 @@ a directory that is not there refuses the freeze. Ends with a line "N passed, N 
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Needs root.
 """
+import json
 import os
 import re
 import shutil
@@ -414,21 +415,35 @@ NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere
 
 
 def costs(lab):
-    """Nothing is judged: figures only."""
+    """Nothing is judged: figures only. What lies between the listing and the closing is publication and a look at what speaks
+    against the snapshot; the watch is armed between the drain and the command."""
     dirs = [lab.mail / f"d{n}" for n in range(100)]
     for d in dirs:
         d.mkdir()
-    lab.member(paths=":".join(map(str, dirs)))
-    for mounts in (0, 1000):
-        for n in range(mounts):
-            at = lab.other / f"m{n}"
+    member = lab.member(paths=dirs[0])
+    print("                                              whole  listed to closed   drain    held (of nothing)")
+    for what, top in (("1 directory", None), ("100 directories", None), ("100, and 1,000 mounts elsewhere", lab.other),
+                      ("100, and 1,000 mounts more below them", dirs[0])):
+        if what.startswith("100 d"):
+            member.kill()
+            member.wait()
+            member = lab.member(paths=":".join(map(str, dirs)))
+        for n in range(1000 if top else 0):
+            at = top / f"m{n}"
             at.mkdir()
             lab.mount("-t", "tmpfs", "-o", "size=4k", "none", at)
         for _ in range(3):
             begun = time.monotonic()
-            said = lab.freeze()
-            print(f"100 directories, {mounts} mounts more: {1000 * (time.monotonic() - begun):.0f} ms in all, "
-                  f"{re.search('drain=[^ ]* held=[^ ]*', said.stdout)[0]}")
+            said = lab.freeze("--report", lab.root / "report")
+            whole = time.monotonic() - begun
+            report = json.loads((lab.root / "report").read_text())
+            gate = report["gates"][0]
+            moments = {name: moment["monotonic_ns"] for name, moment in
+                       (("listed", report["listed"]), *((name, gate[name]) for name in ("closed", "drained", "opened")))}
+            took = [(moments[b] - moments[a]) / 1e6 for a, b in
+                    (("listed", "closed"), ("closed", "drained"), ("drained", "opened"))]
+            print(f"{what:42} {1000 * whole:6.0f} ms {took[0]:10.1f} ms {took[1]:8.1f} ms {took[2]:8.1f} ms  "
+                  f"{re.search('verdict=[^ ]*', said.stdout)[0]}", flush=True)
 
 
 def main():
