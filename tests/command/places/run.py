@@ -371,6 +371,18 @@ def on_an_overlay(lab):
     lab.held(m, f"write {everything}/new", everything / "new")
 
 
+def exported(lab):
+    """This machine's own NFS server shows it to others; as exportfs notes it, in a mount namespace of the freezer's own."""
+    lab.member()
+    for flags, watched in (("rw,sync", "contents"), ("ro,sync", "full")):
+        table = f"{lab.root.parent}\t10.0.0.0/8({flags},no_subtree_check)"
+        said = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /var/lib && mkdir /var/lib/nfs && "
+                               f"echo '{table}' > /var/lib/nfs/etab && exec {BIN}/writegate freeze -g {GATE} -t 20s -- true"],
+                              env=lab.env(), capture_output=True, text=True, timeout=60)
+        assert f"watched={watched}" in said.stderr, said.stderr
+        assert ("exported by NFS" in said.stderr) == (watched == "contents"), said.stderr
+
+
 def mapped(lab):
     for order in ("map", "map-first-to-read"):
         for gated in (True, False):
@@ -410,7 +422,7 @@ CASES = {f.__name__: f for f in (
     mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
-    exec_says_it, no_list, on_an_overlay, mapped, a_server_as_setup_sets_it_up)}
+    exec_says_it, no_list, on_an_overlay, exported, mapped, a_server_as_setup_sets_it_up)}
 NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
 
 
