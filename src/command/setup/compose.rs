@@ -1,6 +1,7 @@
 //! Composes the plan for a server, or for a unit of which nothing is known.
 
-use super::directories::{self, Directories};
+use super::directories;
+use super::directories::found::Directories;
 use super::plan::{Inputs, Plan};
 use super::site::Site;
 use super::{dovecot, exim, gate_files, hook_conf, init_script, postfix};

@@ -2,7 +2,7 @@
 //! drop-in.
 
 use super::block;
-use super::directories::Directories;
+use super::directories::found::Directories;
 use super::plan::{Change, Inputs, Plan};
 use super::site::Site;
 use crate::command::unit_files;

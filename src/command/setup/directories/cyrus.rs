@@ -1,6 +1,6 @@
 //! Cyrus: `imapd.conf`, with what it includes.
 
-use super::Told;
+use super::told::Told;
 use crate::command::setup::site::Site;
 
 const FILES: [&str; 2] = ["/etc/imapd.conf", "/etc/cyrus/imapd.conf"];

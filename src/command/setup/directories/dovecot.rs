@@ -1,6 +1,7 @@
 //! Dovecot: `doveconf -n`; below another root its files.
 
-use super::{Told, fixed_part, homes};
+use super::homes;
+use super::told::{Told, fixed_part};
 use crate::command::setup::server_tool;
 use crate::command::setup::site::Site;
 

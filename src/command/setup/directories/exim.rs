@@ -1,6 +1,7 @@
 //! Exim: `exim -bP`, its spool and the transports that a router names.
 
-use super::{Told, homes};
+use super::homes;
+use super::told::Told;
 use crate::command::setup::server_tool;
 use crate::command::setup::site::Site;
 use std::collections::BTreeSet;

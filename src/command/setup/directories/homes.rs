@@ -1,7 +1,7 @@
 //! Home directories, where mail lies in them: the directories that hold them all. (A list of each
 //! home would not know the next user's.)
 
-use super::Told;
+use super::told::Told;
 use crate::command::setup::site::Site;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Postfix: `postconf` of each instance; below another root its `main.cf`.
 
-use super::{Told, homes};
+use super::homes;
+use super::told::Told;
 use crate::command::setup::postfix::{instances, setting};
 use crate::command::setup::server_tool;
 use crate::command::setup::site::Site;
