@@ -116,7 +116,7 @@ pub enum Cause {
     /// The kernel lost events.
     QueueOverflowed,
     /// This process changed a file that has no path.
-    ChangedWithoutPath(i32),
+    ChangedWithoutPath(i32, WhyNot),
     /// So many further changes were seen and are not put down one by one.
     MoreChanges(u64),
     /// This could not be looked at.
@@ -214,7 +214,7 @@ impl Cause {
             | Cause::NotWatched(..) => FindingKind::NotWatched,
             Cause::TooManyChanges
             | Cause::QueueOverflowed
-            | Cause::ChangedWithoutPath(_)
+            | Cause::ChangedWithoutPath(..)
             | Cause::NobodysLock
             | Cause::NotSeen(..) => FindingKind::NotSeen,
             Cause::NotOfUsers
@@ -275,7 +275,7 @@ impl Cause {
             | Cause::NotWatched(..)
             | Cause::TooManyChanges
             | Cause::QueueOverflowed
-            | Cause::ChangedWithoutPath(_)
+            | Cause::ChangedWithoutPath(..)
             | Cause::NotSeen(Subject::Watch | Subject::OtherNames, _) => Watched::None,
             _ => Watched::Full,
         }
@@ -329,7 +329,7 @@ impl Cause {
             Cause::Exported(..) => "exported",
             Cause::TooManyChanges => "too-many-changes",
             Cause::QueueOverflowed => "queue-overflowed",
-            Cause::ChangedWithoutPath(_) => "changed-without-path",
+            Cause::ChangedWithoutPath(..) => "changed-without-path",
             Cause::MoreChanges(_) => "more-changes",
             Cause::NoDirectory(..) => "no-directory",
             Cause::NotSeen(..) => "not-seen",
@@ -378,8 +378,10 @@ impl Cause {
                     "{dir}: its file system is exported by {by}: what other machines write is not held"
                 );
             }
-            Cause::ChangedWithoutPath(pid) => {
-                return format!("pid {pid} changed a file that has no path");
+            Cause::ChangedWithoutPath(pid, why) => {
+                return format!(
+                    "pid {pid} changed a file, and where that lies cannot be told ({why})"
+                );
             }
             Cause::NotSeen(subject, why) => {
                 return format!("{} cannot be looked at ({why})", subject.words());
