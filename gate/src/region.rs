@@ -6,14 +6,15 @@
 //! freezer believes nothing that it reads here about any other process.
 //!
 //! ```text
-//!   page 0   Header (512 bytes), then 64 LockEntry
-//!   page 1.. Slot, one for each thread that ever made a hooked call
+//!   page 0    Header (512 bytes), then 64 LockEntry
+//!   page 1..  Slot, one for each thread that ever made a hooked call
+//!   last page FileName, where its dotlocks lie
 //! ```
 
 use crate::abi::{constants, shared};
 use crate::control::Rank;
-use crate::locks::{LOCKS, LockEntry};
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64};
+use crate::locks::{FILE_NAMES, FileName, LOCKS, LockEntry};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 constants! {
     /// Changes with what the numbers in a region mean.
@@ -25,11 +26,10 @@ constants! {
     pub const SLOTS: usize = 2048;
     /// Where the slots begin.
     pub const SLOTS_OFFSET: usize = 4096;
+    /// Where the names of dotlocks begin.
+    pub const NAMES_OFFSET: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
     /// Size of a region in bytes.
-    pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
-
-    /// Longest path of a dotlock that is kept, in bytes.
-    pub const DOTLOCK_PATH: usize = 512 - 164;
+    pub const SIZE: usize = NAMES_OFFSET + FILE_NAMES * core::mem::size_of::<FileName>();
 
     /// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
     pub const FLAG_STRONG: u32 = 1;
@@ -112,12 +112,7 @@ shared! {
         /// raises this one in the region of the program's first process. Counted for the
         /// settled rule alone.
         pub family: AtomicU64,
-        /// The dotlock that it made last: its inode ...
-        pub dotlock_ino: AtomicU64,
-        /// ... and the length of its path; 0: not known, or too long to keep.
-        pub dotlock_len: AtomicU32,
-        /// Absolute, as the process sees it. Read by the freezer while none is being made.
-        pub dotlock_path: [AtomicU8; DOTLOCK_PATH],
+        _room: [AtomicU64; 45],
         /// The locks it holds.
         pub locks: [LockEntry; LOCKS],
     }

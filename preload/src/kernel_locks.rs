@@ -18,6 +18,8 @@ pub enum LockOrigin {
     Exec,
     /// A child took it, on a descriptor that it shares with this process.
     Child,
+    /// This process took it when the table was full.
+    Lost,
 }
 
 /// Enters the kernel's locks on all descriptors into the lock table.
@@ -92,7 +94,7 @@ fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) 
     let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
     let lock = Lock {
         kind: match kind {
-            b"POSIX" if origin == LockOrigin::Exec => LockKind::Posix,
+            b"POSIX" if origin != LockOrigin::Child => LockKind::Posix,
             b"FLOCK" => LockKind::Flock,
             b"OFDLCK" => LockKind::Ofd,
             _ => return,

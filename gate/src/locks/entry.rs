@@ -39,6 +39,9 @@ constants! {
     pub const FOR_LIFE: u32 = 1 << 10;
     /// Came with a fork: its owner is the parent; gives no right to pass.
     pub const INHERITED: u32 = 1 << 11;
+    /// A dotlock whose file its owner has also locked through the kernel: as long as that
+    /// lasts, that lock says everything.
+    pub const KERNEL_TOO: u32 = 1 << 12;
 }
 
 shared! {
@@ -66,7 +69,7 @@ const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
 pub struct Lock {
     /// Its kind.
     pub kind: LockKind,
-    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED`.
+    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO`.
     pub flags: u32,
     /// Descriptor it was taken on (-1: none).
     pub fd: i32,
@@ -87,7 +90,7 @@ pub struct Lock {
 impl Lock {
     /// Does it count for the section?
     pub fn counts(&self) -> bool {
-        self.flags & GUARDS != 0 && self.flags & (FOR_LIFE | INHERITED) == 0
+        self.flags & GUARDS != 0 && self.flags & (FOR_LIFE | INHERITED | KERNEL_TOO) == 0
     }
 }
 
@@ -144,11 +147,7 @@ impl LockEntry {
         self.state.fetch_or(flags, Ordering::AcqRel);
     }
 
-    pub(super) fn set_guards(&self, guards: bool) {
-        if guards {
-            self.state.fetch_or(GUARDS, Ordering::AcqRel);
-        } else {
-            self.state.fetch_and(!GUARDS, Ordering::AcqRel);
-        }
+    pub(super) fn unflag(&self, flags: u32) {
+        self.state.fetch_and(!flags, Ordering::AcqRel);
     }
 }

@@ -95,6 +95,47 @@ fn two_ranges_of_one_description_are_one_until_both_are_gone() {
 }
 
 #[test]
+fn ranges_of_a_description_grow_shrink_and_are_split_as_the_kernels_are() {
+    let table = table();
+    let t = Table(&table);
+    let ofd = |start, end| lock(LockKind::Ofd, 3, 7, start, end);
+    let _ = t.description_lock(Some(false), ofd(0, 9));
+    let _ = t.description_lock(Some(true), ofd(0, ALL));
+    let _ = t.description_lock(None, ofd(0, 9));
+    assert_eq!(t.count(), 1, "all behind the tenth byte is locked still");
+    let _ = t.description_lock(None, ofd(20, ALL));
+    let _ = t.duplicated(3, 5);
+    let _ = t.description_lock(Some(false), lock(LockKind::Ofd, 5, 7, 12, 13));
+    let mut left: std::vec::Vec<_> =
+        t.locks().map(|l| (l.fd, l.start, l.end, l.flags & GUARDS != 0)).collect();
+    left.sort();
+    let of = |fd| [(fd, 10, 11, true), (fd, 12, 13, false), (fd, 14, 19, true)];
+    assert_eq!(left, [of(3), of(5)].concat());
+    let _ = t.description_lock(None, ofd(10, 11));
+    assert_eq!(t.count(), 1);
+    let _ = t.description_lock(None, ofd(14, 19));
+    assert_eq!(t.count(), 0, "the read lock is left");
+}
+
+#[test]
+fn a_dotlock_that_the_kernel_locks_too_counts_again_when_that_lock_is_gone() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.dotlock(lock(LockKind::Dot, -1, 7, 0, ALL));
+    assert!(t.locked_by_kernel(1, 7) && !t.locked_by_kernel(1, 8));
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    t.kernel_let_go(|_| panic!("it is locked still"));
+    assert_eq!(t.count(), 1);
+    t.closed(3, None);
+    assert_eq!(t.count(), 0);
+    t.kernel_let_go(|lock| lock.ino == 7);
+    assert_eq!(t.count(), 1, "its file is there");
+    t.locked_by_kernel(1, 7);
+    t.kernel_let_go(|_| false);
+    assert!(t.is_empty());
+}
+
+#[test]
 fn converting_a_lock_counts_it_once_and_keeps_its_duplicates() {
     let table = table();
     let t = Table(&table);
@@ -128,10 +169,13 @@ fn inherited_locks_do_not_count_for_the_child() {
     let p = Table(&parent);
     let _ = p.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
     let _ = p.posix_lock(Some(true), lock(LockKind::Posix, 4, 8, 0, ALL));
+    let _ = p.dotlock(lock(LockKind::Dot, -1, 9, 0, ALL));
     let c = Table(&child);
     let _ = c.inherit(p);
-    assert_eq!(c.locks().count(), 1, "POSIX locks are not inherited");
+    assert_eq!(c.locks().count(), 2, "POSIX locks are not inherited");
     assert_eq!(c.count(), 0);
+    let _ = c.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    assert_eq!(c.count(), 1, "what it takes itself is its own");
 }
 
 #[test]

@@ -33,4 +33,7 @@ constants! {
     pub const RECORDED: u64 = 1 << 19;
     /// Its section lasts until it ends.
     pub const UNTIL_EXIT: u64 = 1 << 20;
+    /// In its section so far only the small file was changed that it has locked: perhaps it has
+    /// put its process id there, and holds the lock for life.
+    pub const LOCK_FILE_ONLY: u64 = 1 << 21;
 }

@@ -30,7 +30,9 @@ pub struct Stat {
     _times: [u64; 6],
     /// Time of the last change of the inode, s.
     pub changed: i64,
-    _rest: [u64; 4],
+    /// The ns of it.
+    pub changed_ns: i64,
+    _rest: [u64; 3],
 }
 
 const _: () = assert!(core::mem::size_of::<Stat>() == 144);
@@ -50,7 +52,8 @@ impl Stat {
             size: 0,
             _times: [0; 6],
             changed: 0,
-            _rest: [0; 4],
+            changed_ns: 0,
+            _rest: [0; 3],
         }
     }
 

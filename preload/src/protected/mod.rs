@@ -15,6 +15,6 @@ mod hand_over;
 pub mod lifetime_locks;
 pub mod operand;
 pub mod paths;
-mod remembered;
+pub mod remembered;
 pub mod streams;
 pub mod unasked;

@@ -6,8 +6,9 @@
 //! a process may have ten thousand.
 
 use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::files::fstat;
 use crate::this_process::lock_table::{recount, released, shares_memory};
-use crate::this_process::state::Region;
+use crate::this_process::state::{LOCKS_LOST, LOCKS_TO_ASK, Region};
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use gate::locks::{LockKind, Table};
@@ -44,6 +45,22 @@ pub fn children_may_lock() -> bool {
     END.load(Relaxed) > 0 || BEYOND.load(Relaxed)
 }
 
+/// Shows each of these descriptors; one that is said to be no file's is forgotten.
+fn each_placed(mut is_files: impl FnMut(i32) -> bool) {
+    for (at, word) in PLACED.iter().take(END.load(Relaxed) as usize).enumerate() {
+        let mut bits = word.load(Relaxed);
+        while bits != 0 {
+            let bit = bits & bits.wrapping_neg();
+            bits ^= bit;
+            let fd = (at * BITS) as i32 + bit.trailing_zeros() as i32;
+            if !is_files(fd) {
+                // Closed since, or a socket's or pipe's: nothing to lock.
+                word.fetch_and(!bit, Relaxed);
+            }
+        }
+    }
+}
+
 /// A child has ended.
 pub fn after_a_child(region: &'static Region) {
     if shares_memory(region) {
@@ -60,26 +77,45 @@ pub fn after_a_child(region: &'static Region) {
         for lock in table.locks().filter(is_shared) {
             ask_again(table, lock.fd);
         }
-        let words = PLACED.iter().take(END.load(Relaxed) as usize);
-        for (at, word) in words.enumerate() {
-            let mut bits = word.load(Relaxed);
-            while bits != 0 {
-                let bit = bits & bits.wrapping_neg();
-                bits ^= bit;
-                let fd = (at * BITS) as i32 + bit.trailing_zeros() as i32;
-                let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
-                if !known && !kernel_locks::enter_of(fd, LockOrigin::Child) {
-                    // Closed since, or a socket's or pipe's: nothing to lock.
-                    word.fetch_and(!bit, Relaxed);
-                }
-            }
-        }
+        each_placed(|fd| {
+            let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
+            known || kernel_locks::enter_of(fd, LockOrigin::Child)
+        });
     }
     if table.count() < before {
         released(region);
     } else {
         recount(region);
     }
+}
+
+/// A descriptor with a lock is about to be closed, or replaced: what was duplicated before it was
+/// locked carries the lock too, and keeps it.
+pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)>) {
+    let table = Table(&region.header.locks);
+    let shared = |lock: &gate::locks::Lock| lock.fd == fd && is_shared(lock) && lock.counts();
+    if !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
+        return;
+    }
+    each_placed(|other| {
+        let same = fstat(other).map(|stat| (stat.dev, stat.ino)) == file;
+        let known = table.locks().any(|lock| lock.fd == other && is_shared(&lock));
+        if other != fd && same && !known {
+            kernel_locks::enter_of(other, LockOrigin::Child);
+        }
+        true
+    });
+}
+
+/// The table was full, and has been empty since: the kernel is asked what is held.
+pub fn ask_for_lost(region: &'static Region) {
+    if !LOCKS_TO_ASK.load(Relaxed) || shares_memory(region) {
+        return;
+    }
+    LOCKS_TO_ASK.store(false, Relaxed);
+    LOCKS_LOST.store(false, Relaxed);
+    kernel_locks::enter_all(LockOrigin::Lost);
+    recount(region);
 }
 
 /// Is it a lock that a child shares?

@@ -4,12 +4,14 @@
 //! alarm that was to interrupt it.
 
 use super::descriptors::duplicated;
-use super::dotlocks::locked_by_kernel;
+use super::dotlocks::{let_go, locked_by_kernel};
+use super::inherited::ask_for_lost;
 use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
 use crate::linux::files::{fstat, opened_for_writing, tell};
+use crate::protected::lifetime_locks::is_held_for_life;
 use crate::this_process::lock_table::{
-    overflowed, process_word, recount, released, shares_memory, update,
+    overflowed, process_word, recount, shares_memory, update,
 };
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
@@ -172,6 +174,7 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
         return;
     }
     let Some((dev, ino)) = file_of(fd) else { return };
+    ask_for_lost(region);
     let lock = Lock { kind, flags: 0, fd, group: 0, dev, ino, start, end, since: 0 };
     LOCKS_SEEN.store(true, Relaxed);
     if what == Some(true) {
@@ -188,6 +191,18 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
     if what == Some(true) {
         recount(region);
     } else {
-        released(region);
+        let_go(region);
     }
+}
+
+/// From now on the paths of locks may not be there to be asked for.
+pub fn chroot() -> u64 {
+    if LOCKS_SEEN.load(Relaxed)
+        && let Some(region) = region()
+        && !shares_memory(region)
+    {
+        Table(&region.header.locks).judge(is_held_for_life);
+        recount(region);
+    }
+    PASS
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`names`] | open, link, unlink, rename |
 //! | [`dotlocks`] | lock files among those names |
+//! | [`lock_helpers`] | programs that make a lock file for the one that runs them |
 //! | [`sockets`] | bind |
 //! | [`locks`] | fcntl, flock, lockf |
 //! | [`descriptors`] | close, dup |
@@ -22,6 +23,7 @@ mod descriptors;
 mod dotlocks;
 mod inherited;
 mod ioctl;
+mod lock_helpers;
 mod locks;
 mod mappings;
 mod names;
@@ -68,6 +70,7 @@ pub fn needs_region(call: u16) -> bool {
                 | Rule::Mremap
                 | Rule::Reap
                 | Rule::Confine
+                | Rule::Chroot
                 | Rule::StreamRead(_)
                 | Rule::StdinRead
                 | Rule::WaitFd(_)
@@ -125,6 +128,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
                 announce(frame, None, SectionEffect::Begins, |_| Operand::Attributes(fd))
             }
             Rule::Paths(da, a, db, b) => names::rename(frame, da, a, db, b),
+            Rule::Make(dir, name) => names::make(frame, dir, name),
             Rule::Link(da, a, db, b) => names::link(frame, da, a, db, b),
             Rule::Unlink(dir, name) => names::unlink(frame, dir, name),
             Rule::Open(dir, name, flags) => {
@@ -188,6 +192,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Exec => children::exec(frame),
             Rule::ExecList => children::exec_list(frame),
             Rule::Confine => confine::prctl(frame),
+            Rule::Chroot => locks::chroot(),
             Rule::Syscall => by_number(frame),
         }
     }
@@ -266,8 +271,11 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
     // SAFETY: the arguments are the program's, by the caller's promise.
     unsafe {
         match rule {
-            Rule::Paths(..) | Rule::Unlink(..) => dotlocks::unnamed(frame, region),
-            Rule::Link(_, _, dir, name) => dotlocks::linked(frame, region, dir, name),
+            Rule::Unlink(..) => dotlocks::unnamed(frame, region),
+            Rule::Paths(_, _, dir, name) => names::renamed(frame, region, dir, name),
+            Rule::Link(_, _, dir, name) | Rule::Make(dir, name) => {
+                dotlocks::linked(frame, region, dir, name);
+            }
             Rule::Open(..) | Rule::OpenMode(..) | Rule::OpenHow => dotlocks::opened(frame, region),
             Rule::Close(_)
             | Rule::CloseFrom
@@ -279,7 +287,8 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             | Rule::StreamClose(_)
             | Rule::Freopen => descriptors::closed(frame, region, rule),
             Rule::Fcntl | Rule::Flock | Rule::Lockf => locks::done(frame, region, rule),
-            Rule::Reap if waits::has_reaped(frame) => inherited::after_a_child(region),
+            Rule::Reap => waits::reaped(frame, region),
+            Rule::Waits => waits::has_waited(frame, region),
             Rule::Confine => confine::done(frame),
             _ => {}
         }

@@ -26,7 +26,7 @@
 
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
-#define REGION_SIZE (4096 + SLOTS * 64)
+#define REGION_SIZE (4096 + SLOTS * 64 + 4096)
 enum { CALL = 1, HELD = 2, LOCKWAIT = 3 };
 
 #define AT(type, base, offset) ((_Atomic type *)((char *)(base) + (offset)))
