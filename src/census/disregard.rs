@@ -6,12 +6,15 @@
 //! call), so a daemon asleep in `write(socket)` shows a call in flight. Each is
 //! disregarded for that very word: the next entry has another.
 
+use crate::census::dotlocks;
 use crate::census::member::{Member, is_calling};
 use crate::linux::clock;
 use crate::linux::file::cached_stat;
+use crate::linux::helper::owner::Helper;
 use crate::linux::procfs::{self, locks, maps};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
+use gate::region::FLAG_LOCKS_UNKNOWN;
 use gate::word::ThreadWord;
 use std::fs;
 use std::path::Path;
@@ -120,10 +123,10 @@ pub fn at_work(member: &Member) -> bool {
         .any(|thread| procfs::works(member.pid, thread))
 }
 
-/// Does the kernel know no lock at all of this process, though its table lists
-/// some that count (released by a raw system call, a lost unlock)? The process word of which
-/// that holds.
-pub fn locks_are_gone(member: &Member) -> Option<u64> {
+/// Does the kernel know no lock at all of this process, and are its lock files gone, though its
+/// table lists some that count (released by a raw system call, a lost unlock, a lock file that
+/// another process has removed)? The process word of which that holds.
+pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
     let header = member.view.as_ref()?.header();
     let word = member.process_word()?;
     if !word.section_open() || word.until_wait() || word.until_exit() {
@@ -131,11 +134,14 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     }
     let listed: Vec<Lock> =
         header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).collect();
+    // When its table was full, it has locked something that is not in it.
+    let lost = header.flags.load(Acquire) & FLAG_LOCKS_UNKNOWN != 0;
+    if listed.is_empty() && !lost || !locks::holds_none(member.pid) {
+        return None;
+    }
     // A dotlock is no kernel lock: it lasts as long as its file.
-    if listed.is_empty()
-        || listed.iter().any(|lock| lock.kind == LockKind::Dot)
-        || !locks::holds_none(member.pid)
-    {
+    let mut files = listed.iter().filter(|lock| lock.kind == LockKind::Dot);
+    if files.any(|lock| dotlocks::is_there(member, lock, helper)) {
         return None;
     }
     // A thread may have descriptors of its own, and a file that is mapped keeps its lock without

@@ -122,6 +122,7 @@ impl Session {
         }
         let mut newcomers = false;
         let mut unaccounted = known.unaccounted(self, at);
+        self.take_in_left_lock_files(at, &mut unaccounted);
         for line in lines {
             if let Some(place) = place_of(&self.census, at, line.pid) {
                 if let Some(why) = self.no_leaders_lock(at, place, &line) {
@@ -198,7 +199,7 @@ impl Session {
         self.is_path_for_life(at, &held.path)
     }
 
-    fn is_path_for_life(&self, at: usize, path: &str) -> bool {
+    pub(super) fn is_path_for_life(&self, at: usize, path: &str) -> bool {
         let text = self.gates[at].page.get().profile_text();
         profile::matches(text, Key::LifetimeLock, path.as_bytes())
     }

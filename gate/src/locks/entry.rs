@@ -42,6 +42,8 @@ constants! {
     /// A dotlock whose file its owner has also locked through the kernel: as long as that
     /// lasts, that lock says everything.
     pub const KERNEL_TOO: u32 = 1 << 12;
+    /// A dotlock in a place that is not protected: it lies in no snapshot.
+    pub const OUTSIDE: u32 = 1 << 13;
 }
 
 shared! {
@@ -69,7 +71,7 @@ const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
 pub struct Lock {
     /// Its kind.
     pub kind: LockKind,
-    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO`.
+    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO | OUTSIDE`.
     pub flags: u32,
     /// Descriptor it was taken on (-1: none).
     pub fd: i32,

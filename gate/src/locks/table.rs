@@ -1,7 +1,7 @@
 //! What a call does to the table, and what its entries mean for the section.
 
 use super::entry::{
-    FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind,
+    FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, OUTSIDE,
 };
 
 /// What stands for no descriptor.
@@ -60,8 +60,7 @@ impl<'a> Table<'a> {
     /// fcntl or lockf has set (`Some(guards)`) or removed (`None`) a lock on a range.
     pub fn posix_lock(self, what: Option<bool>, lock: Lock) -> TableFull {
         let Lock { dev, ino, .. } = lock;
-        let same =
-            |held: &Lock| held.kind == LockKind::Posix && held.dev == dev && held.ino == ino;
+        let same = |held: &Lock| held.kind == LockKind::Posix && held.dev == dev && held.ino == ino;
         let mut lost = self.cut(same, lock.start, lock.end);
         if let Some(guards) = what {
             let flags = if guards { GUARDS } else { 0 };
@@ -128,7 +127,7 @@ impl<'a> Table<'a> {
 
     /// A lock file was made.
     pub fn dotlock(self, lock: Lock) -> TableFull {
-        let flags = GUARDS | JUDGED | lock.flags & KERNEL_TOO;
+        let flags = GUARDS | JUDGED | lock.flags & OUTSIDE;
         self.add(&Lock { kind: LockKind::Dot, flags, fd: NO_FD, ..lock })
     }
 

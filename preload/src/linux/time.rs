@@ -7,9 +7,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize};
 use linux_raw_sys::errno::{EAGAIN, EINTR, ETIMEDOUT};
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME,
-    CLOCK_REALTIME_COARSE, FUTEX_WAIT,
-    FUTEX_WAIT_BITSET,
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, CLOCK_REALTIME_COARSE,
+    FUTEX_WAIT, FUTEX_WAIT_BITSET,
 };
 
 const SECOND: u64 = 1_000_000_000;

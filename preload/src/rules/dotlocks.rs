@@ -30,8 +30,9 @@ use crate::this_process::settings::settings;
 use crate::this_process::state::{LOCK_FILES_SEEN, LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, Table, TableFull};
+use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, OUTSIDE, Table, TableFull};
 use gate::profile::{Key, LockName, lock_like};
+use gate::region::FLAG_LOCKS_UNKNOWN;
 use linux_raw_sys::general::AT_FDCWD;
 
 /// `note[0]`: this call may make a lock file.
@@ -243,7 +244,7 @@ fn take(region: &'static Region, stat: &Stat, path: &Path, in_snapshot: bool) {
         return;
     }
     forget_gone(region);
-    enter(region, stat, text);
+    enter(region, stat, text, in_snapshot);
     // Where the profile says `settled`, a lock file alone is no section: its owner
     // may sleep for seconds until another lock is free. It then lies in the
     // snapshot, and a restore deletes it.
@@ -252,13 +253,13 @@ fn take(region: &'static Region, stat: &Stat, path: &Path, in_snapshot: bool) {
     }
 }
 
-fn enter(region: &'static Region, stat: &Stat, path: &[u8]) {
+fn enter(region: &'static Region, stat: &Stat, path: &[u8], in_snapshot: bool) {
     LOCKS_SEEN.store(true, Relaxed);
     LOCK_FILES_SEEN.store(true, Relaxed);
     let (dev, ino, since) = (stat.dev, stat.ino, now());
     FileNames(&region.names).put(dev, ino, path);
-    let kind = LockKind::Dot;
-    let lock = Lock { kind, flags: 0, fd: -1, group: 0, dev, ino, start: 0, end: u64::MAX, since };
+    let (kind, flags) = (LockKind::Dot, if in_snapshot { 0 } else { OUTSIDE });
+    let lock = Lock { kind, flags, fd: -1, group: 0, dev, ino, start: 0, end: u64::MAX, since };
     let TableFull(lost) = Table(&region.header.locks).dotlock(lock);
     if lost {
         overflowed(region);
@@ -269,12 +270,14 @@ fn enter(region: &'static Region, stat: &Stat, path: &[u8]) {
 
 /// Enters a lock file that a child has made for this process. Nothing was changed under it by
 /// this one: the first change begins the section, and waits at a closed barrier.
-fn enter_for_child(region: &'static Region, stat: &Stat, path: &[u8]) {
+fn enter_for_child(region: &'static Region, stat: &Stat, path: &Path) {
     let known = Table(&region.header.locks)
         .lock_files()
         .any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
-    if !known && !is_path_for_life(path) {
-        enter(region, stat, path);
+    if !known && !is_path_for_life(path.bytes()) {
+        // SAFETY: a `Buffer` always ends with a NUL.
+        let protected = unsafe { operand::protected(&Operand::Name(AT_FDCWD, path.c())) };
+        enter(region, stat, path.bytes(), protected);
     }
 }
 
@@ -285,7 +288,7 @@ pub fn made_since(region: &'static Region, path: &Path, since: (i64, i64), named
     let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
     let Some(stat) = stat.filter(|stat| named || stat.is_file()) else { return };
     if (stat.changed, stat.changed_ns) >= since {
-        enter_for_child(region, &stat, path.bytes());
+        enter_for_child(region, &stat, path);
     }
 }
 
@@ -310,13 +313,12 @@ pub fn after_a_child(region: &'static Region, child: i32, well: bool) {
             let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
             let file = (message.dev, message.ino);
             if let Some(stat) = stat.filter(|stat| (stat.dev, stat.ino) == file) {
-                enter_for_child(region, &stat, path.bytes());
+                enter_for_child(region, &stat, &path);
             }
         });
     }
     if mailbox::has_lost() {
-        overflowed(region);
-        recount(region);
+        region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
     }
     forget_gone(region);
 }

@@ -21,8 +21,7 @@ use linux_raw_sys::general::AT_FDCWD;
 const ARGUMENTS: usize = 64;
 
 /// Programs that run what stands on their command line.
-const SHELLS: [&[u8]; 8] =
-    [b"sh", b"dash", b"bash", b"ash", b"ksh", b"mksh", b"zsh", b"busybox"];
+const SHELLS: [&[u8]; 8] = [b"sh", b"dash", b"bash", b"ash", b"ksh", b"mksh", b"zsh", b"busybox"];
 
 fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|c| *c == b'/').next().unwrap_or(path)

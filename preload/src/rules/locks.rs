@@ -10,9 +10,7 @@ use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
 use crate::linux::files::{fstat, opened_for_writing, tell};
 use crate::protected::lifetime_locks::is_held_for_life;
-use crate::this_process::lock_table::{
-    overflowed, process_word, recount, shares_memory, update,
-};
+use crate::this_process::lock_table::{overflowed, process_word, recount, shares_memory, update};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;

@@ -69,13 +69,9 @@ fn ended(frame: &Frame) -> Option<(i32, bool)> {
         return unsafe {
             let code = (&raw const (*info).__bindgen_anon_1.__bindgen_anon_1.si_code)
                 .read_unaligned() as u32;
-            let status = (&raw const (*info)
-                .__bindgen_anon_1
-                .__bindgen_anon_1
-                ._sifields
-                ._sigchld
-                ._status)
-                .read_unaligned();
+            let status =
+                (&raw const (*info).__bindgen_anon_1.__bindgen_anon_1._sifields._sigchld._status)
+                    .read_unaligned();
             let killed = code == CLD_KILLED || code == CLD_DUMPED;
             let over = code == CLD_EXITED || killed;
             over.then(|| (si_pid(info), code == CLD_EXITED && status == 0))

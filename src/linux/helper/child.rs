@@ -11,11 +11,13 @@ use crate::linux::directory;
 use crate::linux::fork;
 use crate::linux::procfs::{environ, maps};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
-use std::ffi::OsString;
+use nix::sys::stat::{Mode, fstat};
+use std::ffi::{OsStr, OsString};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// Serves until the owner is gone.
@@ -57,6 +59,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
             }
+            Request::IsAt(pid, path, file) => {
+                reply(&link, &Reply::Is(is_at(pid, &path, file)), None);
+            }
             Request::Open(path) => {
                 let (opened, fd) = match directory::open(Path::new(&OsString::from_vec(path))) {
                     Ok((place, fd)) => (Ok(place.into_os_string().into_vec()), Some(fd)),
@@ -89,6 +94,22 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
     })
     .ok()?;
     found
+}
+
+/// Is this file there, under this path as the process sees it? None: that cannot be told.
+fn is_at(pid: i32, path: &[u8], file: (u64, u64)) -> Option<bool> {
+    let look = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = open(format!("/proc/{pid}/root").as_str(), look, Mode::empty()).ok()?;
+    let path = Path::new(OsStr::from_bytes(path));
+    let how = OpenHow::new().flags(look | OFlag::O_NOFOLLOW).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let found = match openat2(root.as_fd(), path, how) {
+        Ok(found) => found,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Some(false),
+        // Before Linux 5.6, or not to be seen.
+        Err(_) => return None,
+    };
+    let stat = fstat(&found).ok()?;
+    Some((stat.st_dev, stat.st_ino) == file)
 }
 
 fn describe(pid: i32) -> Described {

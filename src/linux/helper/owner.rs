@@ -209,6 +209,22 @@ impl Helper {
         }
     }
 
+    /// Is this file (device, inode) there, under this path of the process's? None: that cannot be
+    /// told.
+    pub fn is_at(&mut self, pid: i32, path: &[u8], file: (u64, u64)) -> Option<bool> {
+        if self.hung.contains(&pid) {
+            return None;
+        }
+        match self.ask(&Request::IsAt(pid, path.to_vec(), file)).and_then(|()| self.answer()) {
+            Some((Reply::Is(is), _)) => is,
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                None
+            }
+        }
+    }
+
     /// Command line and environment of a process.
     pub fn describe(&mut self, pid: i32) -> Option<Described> {
         if self.hung.contains(&pid) {

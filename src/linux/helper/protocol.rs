@@ -30,6 +30,8 @@ pub enum Request {
     Describe(i32),
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
+    /// Is this file (device, inode) there, under this path of a process's?
+    IsAt(i32, Vec<u8>, (u64, u64)),
     /// Open this directory: the file system may answer no more.
     Open(Vec<u8>),
 }
@@ -45,6 +47,8 @@ pub enum Reply {
     Described(Described),
     /// To [`Request::MappedFile`]; none: it maps no such file.
     MappedAs(Option<String>),
+    /// To [`Request::IsAt`]; none: that cannot be told.
+    Is(Option<bool>),
     /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
     Opened(Result<Vec<u8>, String>),
 }
