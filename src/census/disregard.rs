@@ -127,7 +127,8 @@ pub fn at_work(member: &Member) -> bool {
 /// table lists some that count (released by a raw system call, a lost unlock, a lock file that
 /// another process has removed)? The process word of which that holds.
 pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
-    let header = member.view.as_ref()?.header();
+    let region = member.view.as_ref()?.claimed();
+    let header = region.header();
     let word = member.process_word()?;
     if !word.section_open() || word.until_wait() || word.until_exit() {
         return None;
@@ -140,8 +141,9 @@ pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
         return None;
     }
     // A dotlock is no kernel lock: it lasts as long as its file.
-    let mut files = listed.iter().filter(|lock| lock.kind == LockKind::Dot);
-    if files.any(|lock| dotlocks::is_there(member, lock, helper)) {
+    let files = listed.iter().filter(|lock| lock.kind == LockKind::Dot);
+    let mut files = files.map(|lock| dotlocks::file_of(region, lock));
+    if files.any(|file| dotlocks::is_there(member.pid, &file, helper)) {
         return None;
     }
     // A thread may have descriptors of its own, and a file that is mapped keeps its lock without

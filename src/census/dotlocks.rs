@@ -3,7 +3,9 @@
 use crate::census::files::path_of_lock;
 use crate::census::member::Member;
 use crate::linux::helper::owner::Helper;
+use crate::linux::helper::protocol::LeftFile;
 use crate::outcome::finding::{Cause, Finding};
+use gate::claimed::ClaimedRegion;
 use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, OUTSIDE};
 
 /// Those that lie in a snapshot: their owners are alive and own them while it is taken. A restore
@@ -19,33 +21,34 @@ pub fn of(member: &Member) -> Vec<Finding> {
         .collect()
 }
 
-/// Where it lies.
-pub fn path_of(member: &Member, lock: &Lock) -> String {
-    path_of_lock(member, lock).to_string()
+/// Is this file there, as the process sees it? Where that cannot be told, it is.
+pub fn is_there(pid: i32, file: &LeftFile, helper: &mut Helper) -> bool {
+    file.path.is_empty() || helper.is_at(pid, &file.path, (file.dev, file.ino)) != Some(false)
 }
 
-/// Is the file of this dotlock there? Where that cannot be told, it is.
-pub fn is_there(member: &Member, lock: &Lock, helper: &mut Helper) -> bool {
-    let path = member.view.as_ref().and_then(|v| v.claimed().dotlock_path(lock.dev, lock.ino));
-    path.and_then(|path| helper.is_at(member.pid, path.bytes(), (lock.dev, lock.ino)))
-        != Some(false)
+/// With the name that was kept of it.
+pub fn file_of(view: ClaimedRegion<'_>, lock: &Lock) -> LeftFile {
+    let path = view.dotlock_path(lock.dev, lock.ino);
+    let path = path.map_or_else(Vec::new, |path| path.bytes().to_vec());
+    LeftFile { dev: lock.dev, ino: lock.ino, path }
 }
 
-/// The dotlocks that came with a fork, and that no other of these members owns.
-pub fn left_to(member: &Member, others: &[Member]) -> Vec<Lock> {
-    let own = |other: &Member, lock: &Lock| {
-        let same = |own: Lock| {
-            own.kind == LockKind::Dot
-                && own.flags & INHERITED == 0
-                && (own.dev, own.ino) == (lock.dev, lock.ino)
-        };
-        let view = other.view.as_ref().filter(|_| !other.gone);
-        view.is_some_and(|view| view.claimed().locks().any(same))
+/// Does this member say that it owns this lock file itself?
+pub fn owns(member: &Member, file: &LeftFile) -> bool {
+    let own = |lock: Lock| {
+        lock.kind == LockKind::Dot
+            && lock.flags & INHERITED == 0
+            && (lock.dev, lock.ino) == (file.dev, file.ino)
     };
-    let Some(view) = member.view.as_ref() else { return Vec::new() };
+    let view = member.view.as_ref().filter(|_| !member.gone);
+    view.is_some_and(|view| view.claimed().locks().any(own))
+}
+
+/// The lock files that came to this member with its fork.
+pub fn left_to(member: &Member) -> Vec<LeftFile> {
+    let Some(view) = member.view.as_ref().map(|view| view.claimed()) else { return Vec::new() };
     let came = |lock: &Lock| {
         lock.kind == LockKind::Dot && lock.flags & (INHERITED | FOR_LIFE) == INHERITED
     };
-    let held = view.claimed().locks().filter(came);
-    held.filter(|lock| !others.iter().any(|other| own(other, lock))).collect()
+    view.locks().filter(came).map(|lock| file_of(view, &lock)).collect()
 }

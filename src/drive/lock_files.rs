@@ -7,6 +7,7 @@ use crate::census::dotlocks;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::is_kin;
+use crate::linux::helper::protocol::LeftFile;
 use std::collections::HashMap;
 
 impl Session {
@@ -17,18 +18,32 @@ impl Session {
         unaccounted: &mut HashMap<usize, UnaccountedLock>,
     ) {
         for place in 0..self.census.gates[at].len() {
-            let member = &self.census.gates[at][place];
+            let Session { census, helper, .. } = self;
+            let members = &census.gates[at];
+            let member = &members[place];
+            let orphan = || member.parent.is_none_or(|parent| members[parent].gone);
             if member.gone || unaccounted.contains_key(&place) {
                 continue;
             }
-            let left = dotlocks::left_to(member, &self.census.gates[at]);
-            if left.is_empty() || is_kin(member.pid, &self.census) {
+            let left = match member.fresh_fork {
+                // It has shown nothing itself so far: what it maps is its parent's.
+                true if orphan() => {
+                    let looked = helper.look(&[member.pid]).pop();
+                    looked.map(|(looked, _)| looked.left).unwrap_or_default()
+                }
+                true => Vec::new(),
+                false => dotlocks::left_to(member),
+            };
+            let owned = |file: &LeftFile| members.iter().any(|other| dotlocks::owns(other, file));
+            let left = left.into_iter().filter(|file| !owned(file)).collect::<Vec<_>>();
+            if left.is_empty() || is_kin(member.pid, census) {
                 continue;
             }
-            let Session { census, helper, .. } = self;
-            let member = &census.gates[at][place];
-            let there = left.into_iter().filter(|lock| dotlocks::is_there(member, lock, helper));
-            let mut paths = there.map(|lock| dotlocks::path_of(member, &lock)).collect::<Vec<_>>();
+            let pid = member.pid;
+            let there = left.into_iter().filter(|file| dotlocks::is_there(pid, file, helper));
+            let mut paths = there
+                .map(|file| String::from_utf8_lossy(&file.path).into_owned())
+                .collect::<Vec<_>>();
             paths.retain(|path| !self.is_path_for_life(at, path));
             if let Some(path) = paths.pop() {
                 let why = WhyUnaccounted::Inherited;

@@ -139,11 +139,17 @@ fn find_region(
     let mut inherited = false;
     for &(start, end) in candidates {
         match open_region(pid, start, end, own, copied) {
-            Ok(Candidate::Own(found, fd)) => {
+            Ok(Candidate::Own(found, fd, came)) => {
                 looked.region = found;
+                looked.left = came;
                 return Some(fd);
             }
-            Ok(Candidate::Inherited) => inherited = true,
+            Ok(Candidate::Inherited(forker, files)) => {
+                inherited = true;
+                if !files.is_empty() && !is_parent(pid, forker) {
+                    looked.left = files;
+                }
+            }
             Ok(Candidate::None) => {}
             Err(e) => looked.region = RegionFound::Denied(e.raw_os_error().unwrap_or(0)),
         }
@@ -156,6 +162,13 @@ fn find_region(
         looked.region = RegionFound::Inherited;
     }
     None
+}
+
+/// Is the parent of this process still the one that calls itself `forker`?
+fn is_parent(pid: i32, forker: i32) -> bool {
+    let parent = procfs::stat(pid).map(|stat| stat.ppid);
+    let same = |parent: &i32| procfs::innermost_pid(&parent.to_string()) == Some(forker);
+    parent.is_some_and(|parent| same(&parent) && procfs::stat(parent).is_some_and(|s| !s.is_dead()))
 }
 
 /// The gate that a process's environment names, from the first moment on.

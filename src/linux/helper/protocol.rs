@@ -65,6 +65,8 @@ pub struct Looked {
     pub maps_page: bool,
     /// Its region, if it maps one of our pages.
     pub region: RegionFound,
+    /// Lock files of the process that forked it, which is gone.
+    pub left: Vec<LeftFile>,
     /// It has the library loaded.
     pub library: bool,
     /// The layout of that library; asked only of a process that maps no control page.
@@ -83,6 +85,17 @@ pub struct Looked {
     pub decided: bool,
     /// Its maps could not be read: the error.
     pub error: Option<i32>,
+}
+
+/// A lock file that came to a process with its fork.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeftFile {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Its path; empty: not known.
+    pub path: Vec<u8>,
 }
 
 /// The region of a process that maps a control page.
