@@ -87,7 +87,7 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
             let table = Table(&region.header.locks);
             table.judge(is_held_for_life);
             recount(region);
-            let only_pid = is_fork && !(process.section_open() && !process.lock_file_only());
+            let only_pid = is_fork && (!process.section_open() || process.lock_file_only());
             if only_pid && are_pid_files(table) {
                 update(region, ProcessWord::forked_under_pid_files);
                 return;

@@ -159,7 +159,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::FixedLog => announce(frame, None, SectionEffect::None, |_| Operand::Anything),
             Rule::WaitFd(n) => waits::waits(Some(frame.arg(n) as i32)),
             Rule::Wait => waits::waits(None),
-            Rule::Reap => waits::reap(),
+            Rule::Reap => waits::reap(frame),
             Rule::AioWrite => aio::aio_write(frame),
             Rule::AioList => aio::aio_list(frame),
             Rule::Close(_)

@@ -29,9 +29,33 @@ pub fn waits(fd: Option<i32>) -> u64 {
 
 /// wait and its kind: as any call that waits; afterwards, where a child may have
 /// locked something for this process, the kernel is asked.
-pub fn reap() -> u64 {
+pub fn reap(frame: &mut Frame) -> u64 {
     waits(None);
-    bracket_if(children_may_lock() || children_may_change())
+    let comes_back = children_may_lock() || children_may_change();
+    let place = status_argument(frame);
+    if comes_back && frame.inner as u32 == frame.call && place < WAITID && frame.arg(place) == 0 {
+        // The program does not ask how its child has ended; the library does. The frame is there
+        // until the call has returned.
+        frame.note[0] = 0;
+        let status = (&raw mut frame.note[0]) as u64;
+        if let Some(argument) = frame.regs.get_mut(place as usize) {
+            *argument = status;
+        }
+    }
+    bracket_if(comes_back)
+}
+
+/// No argument of waitid is a place for a status alone.
+const WAITID: u8 = 9;
+
+/// Which argument says where the child's status goes.
+fn status_argument(frame: &Frame) -> u8 {
+    let is = |call: Call| frame.inner == call as u16;
+    match is(Call::wait) || is(Call::wait3) {
+        true => 0,
+        false if is(Call::waitid) => WAITID,
+        false => 1,
+    }
 }
 
 /// wait and its kind have come back.
@@ -77,7 +101,7 @@ fn ended(frame: &Frame) -> Option<(i32, bool)> {
             over.then(|| (si_pid(info), code == CLD_EXITED && status == 0))
         };
     }
-    let at = if is(Call::wait) || is(Call::wait3) { frame.arg(0) } else { frame.arg(1) };
+    let at = frame.arg(status_argument(frame));
     if at == 0 {
         return Some((frame.int(), true));
     }
