@@ -1,6 +1,6 @@
-//! Words that mean nothing: a call on a socket, pipe or terminal, a thread that
-//! no longer exists, a call that was left by siglongjmp; and sections whose locks the kernel
-//! says are gone.
+//! Words that mean nothing: a call on a socket, pipe or terminal, the opening of a FIFO that nobody
+//! else opens, a thread that no longer exists, a call that was left by siglongjmp; and sections
+//! whose locks the kernel says are gone.
 //!
 //! While the gate is open the library does not classify descriptors (it would cost 180 ns a
 //! call), so a daemon asleep in `write(socket)` shows a call in flight. Each is
@@ -11,7 +11,8 @@ use crate::census::member::{Member, is_calling};
 use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::helper::owner::Helper;
-use crate::linux::procfs::{self, locks, maps};
+use crate::linux::look::Look;
+use crate::linux::procfs::{self, locks};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
 use gate::region::FLAG_LOCKS_UNKNOWN;
@@ -34,7 +35,12 @@ pub fn stuck_slots(member: &Member, was: &[gate::view::ThreadView]) -> Vec<(usiz
 }
 
 /// Judges those slots, as far as that can be done `until` then; what means nothing goes to `member.disregarded`.
-pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64) {
+pub fn disregard(
+    member: &mut Member,
+    helper: &mut Helper,
+    stuck: &[(usize, ThreadWord)],
+    until: u64,
+) {
     let Some(view) = &member.view else { return };
     let same_namespace = member.numbers_as_we_do();
     let slots = view.slots();
@@ -46,19 +52,22 @@ pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64)
             break;
         }
         let tid = slot.tid.load(Acquire);
-        let Some(thread) = procfs::thread(member.pid, same_namespace, tid) else {
-            // Only a process that still has its threads listed can have lost one.
-            if Path::new(&format!("/proc/{}/task", member.pid)).exists() {
+        let thread = match procfs::thread(member.pid, same_namespace, tid) {
+            Look::Seen(thread) => thread,
+            Look::Gone(_) => {
                 means_nothing.push((at, word.0));
+                continue;
             }
-            continue;
+            Look::NotSeen(_) => continue,
         };
         let fd = match word.fd() {
             Some(fd) => Some(fd),
             None => stream_fd(member.pid, thread, word),
         };
-        let left = || was_left(member.pid, thread, slot.stack.load(Acquire));
-        if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd)) || left() {
+        if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd))
+            || procfs::opens_a_fifo(member.pid, thread)
+            || was_left(member.pid, helper, thread, slot.stack.load(Acquire))
+        {
             // The word must still be the one that was judged.
             if slot.word.load(Acquire) == word.0 {
                 means_nothing.push((at, word.0));
@@ -75,9 +84,9 @@ pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64)
 ///
 /// A handler on an alternate stack that lies above the frame in the same mapping
 /// would look alike; no program is known to put one there.
-fn was_left(pid: i32, thread: i32, frame: u64) -> bool {
+fn was_left(pid: i32, helper: &mut Helper, thread: i32, frame: u64) -> bool {
     let Some(top) = procfs::stack_pointer(pid, thread) else { return false };
-    frame != 0 && top > frame && maps::one_mapping(pid, frame, top)
+    frame != 0 && top > frame && helper.one_mapping(pid, frame, top) == Some(true)
 }
 
 /// The descriptor under a stream, from the system call the thread sleeps in.
@@ -118,9 +127,10 @@ pub fn at_work(member: &Member) -> bool {
     let Some(view) = &member.view else { return false };
     let same_namespace = member.numbers_as_we_do();
     let tids = view.slots().iter().map(|slot| slot.tid.load(Acquire)).filter(|tid| *tid > 0);
-    tids.take(THREADS_ASKED)
-        .filter_map(|tid| procfs::thread(member.pid, same_namespace, tid))
-        .any(|thread| procfs::works(member.pid, thread))
+    tids.take(THREADS_ASKED).any(|tid| match procfs::thread(member.pid, same_namespace, tid) {
+        Look::Seen(thread) => procfs::works(member.pid, thread),
+        Look::Gone(_) | Look::NotSeen(_) => false,
+    })
 }
 
 /// Does the kernel know no lock at all of this process, and are its lock files gone, though its
@@ -137,7 +147,7 @@ pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
         header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).collect();
     // When its table was full, it has locked something that is not in it.
     let lost = header.flags.load(Acquire) & FLAG_LOCKS_UNKNOWN != 0;
-    if listed.is_empty() && !lost || !locks::holds_none(member.pid) {
+    if listed.is_empty() && !lost || locks::holds_none(member.pid) != Look::Seen(true) {
         return None;
     }
     // A dotlock is no kernel lock: it lasts as long as its file.
@@ -150,7 +160,7 @@ pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
     // a descriptor. Only what another process that lives has taken is surely not this one's.
     let anothers =
         |pid: i32| pid > 0 && pid != member.pid && procfs::stat(pid).is_some_and(|s| !s.is_dead());
-    let lines = locks::all();
+    let Look::Seen(lines) = locks::all() else { return None };
     let may_be_its = |line: &locks::KernelLock| {
         listed.iter().any(|lock| lock.ino == line.ino()) && !anothers(line.pid)
     };

@@ -7,11 +7,11 @@ use crate::census::region::MappedRegion;
 use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Looked, RegionFound};
-use crate::linux::poll::readable;
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::process::pidfd_open;
 use crate::linux::procfs::{self, Stat};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// All members of all gates.
 #[derive(Default)]
@@ -23,14 +23,16 @@ pub struct Census {
     pub seen: HashMap<i32, Seen>,
     /// Have the library loaded and map no present page of ours.
     pub detached: HashMap<i32, Detached>,
-    /// Could not be looked into because we may not.
-    pub denied: HashSet<i32>,
+    /// Could not be looked at, and are not proved to be gone: why.
+    pub unseen: BTreeMap<i32, WhyNot>,
+    /// The last list of all processes could not be had, or not whole: why.
+    pub unlisted: Option<WhyNot>,
     /// Newcomers by gate that the drain has not been told of yet.
     pub newcomers: Vec<u32>,
     /// Are gated by, or map a page of, another gate.
     pub elsewhere: HashSet<i32>,
     /// Those that died inside a section: gate, process, program.
-    died: Vec<(usize, i32, ForeignText)>,
+    pub(super) died: Vec<(usize, i32, ForeignText)>,
     /// What belongs to the service of each gate.
     pub services: Vec<Service>,
     /// The same of all other gates together.
@@ -112,13 +114,26 @@ impl Census {
             // The handle and the image first, the look after: what happens in
             // between shows as a change later, never as something missed.
             let handle = pidfd_open(pid).ok();
-            let Some(stat) = procfs::stat(pid) else { continue };
+            let stat = match procfs::look_at(pid) {
+                Look::Seen(stat) => stat,
+                Look::Gone(_) => {
+                    self.unseen.remove(&pid);
+                    continue;
+                }
+                Look::NotSeen(why) => {
+                    self.unseen.insert(pid, why);
+                    continue;
+                }
+            };
             let (start, image) = (stat.start, stat.image);
             if stat.kernel {
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Kernel });
             } else if !stat.is_dead() {
                 before.insert(pid, (stat, handle));
-            } else if self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
+                continue;
+            }
+            self.unseen.remove(&pid);
+            if stat.is_dead() && self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
                 // Where orphans are not reaped there are hundreds.
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
             }
@@ -128,11 +143,16 @@ impl Census {
         let outsiders = self.outsiders(&looked);
         for (looked, fd) in looked {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
-            if procfs::stat(looked.pid).is_none_or(|now| now.start != stat.start) {
-                continue;
-            }
             let outsider = outsiders.contains(&looked.pid);
-            self.take_in(looked, fd, stat, handle, outsider);
+            match procfs::look_at(looked.pid) {
+                Look::Seen(now) if now.start == stat.start => {
+                    self.take_in(looked, fd, stat, handle, outsider);
+                }
+                // Another process has its number now: the next list shows it.
+                Look::Seen(_) => {}
+                Look::Gone(_) => drop(self.unseen.remove(&looked.pid)),
+                Look::NotSeen(why) => drop(self.unseen.insert(looked.pid, why)),
+            }
         }
         self.link_parents();
     }
@@ -146,15 +166,18 @@ impl Census {
         outsider: bool,
     ) {
         let pid = looked.pid;
-        self.denied.remove(&pid);
+        self.unseen.remove(&pid);
         self.detached.remove(&pid);
         self.elsewhere.remove(&pid);
         self.outside.remove(&pid);
         if looked.elsewhere && looked.page.is_none() && !outsider {
             self.elsewhere.insert(pid);
         }
-        if looked.error.is_some_and(|e| e == libc::EACCES || e == libc::EPERM) {
-            self.denied.insert(pid);
+        // One whose threads have all begun to exit loses its memory first, and makes no call again.
+        if let Some(why) = looked.unseen
+            && !(why == WhyNot::Errno(libc::ESRCH) && procfs::is_exiting(pid))
+        {
+            self.unseen.insert(pid, why);
         }
         let old = match self.seen.get(&pid) {
             Some(&Seen { kind: ProcessKind::Member(gate, at), start, .. })
@@ -205,8 +228,8 @@ impl Census {
         }
         if let Some((gate, at)) = old {
             let member = &mut self.gates[gate][at];
-            // One that is not seen any more is what it was, as far as anybody knows.
-            if looked.unseen || member.execs_under_a_lock() {
+            // One that could not be looked at is what it was, as far as anybody knows.
+            if looked.unseen.is_some() || member.execs_under_a_lock() {
                 // Between exec and our constructor it maps nothing of ours, and holds
                 // its lock: its set is half-done until it shows.
                 member.unknown = true;
@@ -308,41 +331,5 @@ impl Census {
                 member.parent = parent.filter(|parent| *parent != at);
             }
         }
-    }
-
-    /// Those that died inside a section while we looked.
-    pub fn died_in_section(&self, gate: usize) -> Vec<(i32, ForeignText)> {
-        let of_gate = self.died.iter().filter(|(at, ..)| *at == gate);
-        of_gate.map(|(_, pid, program)| (*pid, program.clone())).collect()
-    }
-
-    /// Notes which have died. True if one has.
-    pub fn remove_dead(&mut self) -> bool {
-        let mut some = false;
-        for (gate, members) in self.gates.iter_mut().enumerate() {
-            let watched: Vec<(usize, BorrowedFd<'_>)> = members
-                .iter()
-                .enumerate()
-                .filter(|(_, m)| !m.gone)
-                .filter_map(|(at, m)| m.pidfd.as_ref().map(|fd| (at, fd.as_fd())))
-                .collect();
-            let fds: Vec<BorrowedFd<'_>> = watched.iter().map(|(_, fd)| *fd).collect();
-            let states = watched.iter().map(|(at, _)| *at).zip(readable(&fds));
-            let dead: Vec<usize> = states.filter(|(_, dead)| *dead).map(|(at, _)| at).collect();
-            some |= !dead.is_empty();
-            for at in dead {
-                let member = &mut members[at];
-                member.gone = true;
-                if member.is_cut_by_death() {
-                    self.died.push((gate, member.pid, member.stat.comm.clone()));
-                }
-            }
-            // Without handles (old kernels): pid and start time.
-            for m in members.iter_mut().filter(|m| !m.gone && m.pidfd.is_none()) {
-                m.gone = procfs::stat(m.pid).is_none_or(|s| s.start != m.stat.start || s.is_dead());
-                some |= m.gone;
-            }
-        }
-        some
     }
 }

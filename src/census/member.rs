@@ -2,6 +2,7 @@
 
 use crate::census::region::MappedRegion;
 use crate::census::unaccounted::UnaccountedLock;
+use crate::linux::look::Look;
 use crate::linux::procfs::{Stat, locks};
 use gate::calls::{Rule, TABLE};
 use gate::control::Rank;
@@ -78,7 +79,11 @@ impl Member {
     /// Has it held a lock when it was last seen, and does the kernel still know one?
     pub fn execs_under_a_lock(&self) -> bool {
         self.process_word().is_some_and(|word| word.locks() != 0)
-            && locks::holds_a_guarding_lock(self.pid)
+            && match locks::holds_a_guarding_lock(self.pid) {
+                Look::Seen(holds) => holds,
+                Look::Gone(_) => false,
+                Look::NotSeen(_) => true,
+            }
     }
 
     /// Has a word of this slot been found to mean nothing?
@@ -106,5 +111,5 @@ pub fn is_calling(word: ThreadWord) -> bool {
 /// Is this the word of a thread that becomes another program?
 pub fn announces_exec(word: ThreadWord) -> bool {
     let rule = TABLE.get(word.call() as usize).and_then(|info| info.rule);
-    is_calling(word) && matches!(rule, Some(Rule::Exec | Rule::ExecList))
+    is_calling(word) && matches!(rule, Some(Rule::Exec))
 }

@@ -149,10 +149,10 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
 /// changes things that are counted nowhere, and may make a lock file for its parent.
 pub fn leaves_family(frame: &Frame) {
     let rule = rule(frame.inner);
-    if matches!(rule, Some(Rule::Exec | Rule::ExecList | Rule::Vfork | Rule::Clone | Rule::Waits)) {
+    if matches!(rule, Some(Rule::Exec | Rule::Vfork | Rule::Clone | Rule::Waits)) {
         family::changed();
     }
-    if matches!(rule, Some(Rule::Exec | Rule::ExecList)) {
+    if matches!(rule, Some(Rule::Exec)) {
         // SAFETY: the frame is the trampoline's own.
         unsafe { lock_helpers::about_to_run(frame, pid()) };
     }
@@ -200,12 +200,4 @@ pub fn exec(frame: &mut Frame) -> u64 {
         }
     }
     BRACKET
-}
-
-/// execl and its kind: their arguments lie on the stack, so the call is jumped to.
-/// If it fails, the word stays until the thread's next entry finds it left behind.
-pub fn exec_list(frame: &mut Frame) -> u64 {
-    exec(frame);
-    frame.leave = Leave::Nothing;
-    PASS
 }

@@ -9,6 +9,7 @@ use crate::linux::process::pid;
 use crate::linux::time::coarse_real;
 use crate::program_memory::{program_can_read, program_string};
 use crate::protected::paths::absolute;
+use crate::rule_table::rule;
 use crate::text::Path;
 use crate::this_process::mailbox::{self, Message};
 use crate::this_process::settings::settings;
@@ -47,39 +48,18 @@ fn may_make(text: &[u8]) -> bool {
     words(text).any(|word| word == b"-C" || word == b"noclobber" || is_helper(word) || named(word))
 }
 
-/// The arguments of a program about to be run, as the program passed them.
-enum Arguments {
-    /// A list that ends with a null.
-    List(*const *const u8),
-    /// In registers, from this one on, and then on the stack.
-    Inline(u8, u64),
-}
-
-impl Arguments {
-    /// # Safety
-    /// They are those of the program's call.
-    unsafe fn get<'a>(&self, frame: &Frame, at: usize) -> Option<&'a [u8]> {
-        let word = match *self {
-            Arguments::List(list) => list.wrapping_add(at) as u64,
-            Arguments::Inline(first, stack) => {
-                let number = first as usize + at;
-                match number {
-                    0..6 => {
-                        let text = frame.arg(number as u8) as *const u8;
-                        // SAFETY: the program's string, by the caller's promise.
-                        return unsafe { program_string(text) };
-                    }
-                    _ => stack + 8 * (number as u64 - 6),
-                }
-            }
-        };
-        let new_page = at == 0 || (word as usize).is_multiple_of(PAGE);
-        if word == 0 || new_page && !program_can_read(word, size_of::<u64>()) {
-            return None;
-        }
-        // SAFETY: the kernel said of this page that it can be read; the string is the program's.
-        unsafe { program_string(*(word as *const *const u8)) }
+/// An argument of a program about to be run.
+///
+/// # Safety
+/// `list` is what the program passed.
+unsafe fn argument<'a>(list: *const *const u8, at: usize) -> Option<&'a [u8]> {
+    let word = list.wrapping_add(at);
+    let new_page = at == 0 || (word as usize).is_multiple_of(PAGE);
+    if word.is_null() || new_page && !program_can_read(word as u64, size_of::<u64>()) {
+        return None;
     }
+    // SAFETY: the kernel said of this page that it can be read; the string is the program's.
+    unsafe { program_string(*word) }
 }
 
 /// A program is about to be run by this very process (0: by a child that is yet to come).
@@ -92,24 +72,14 @@ pub unsafe fn about_to_run(frame: &Frame, child: i32) {
     }
     let call = frame.inner;
     let is = |one: Call| call == one as u16;
-    let (program, arguments) = if is(Call::execveat) {
-        (frame.arg(1), Arguments::List(frame.arg(2) as *const *const u8))
-    } else if is(Call::fexecve) {
-        return;
-    } else {
-        match crate::rule_table::rule(call) {
-            Some(Rule::Exec) => (frame.arg(0), Arguments::List(frame.arg(1) as *const *const u8)),
-            Some(Rule::ExecList) => {
-                // Of `syscall` there is no such call.
-                let stack = frame.stack_arguments();
-                (frame.arg(0), Arguments::Inline(1, stack))
-            }
-            Some(Rule::Spawn(_)) => {
-                (frame.arg(1), Arguments::List(frame.arg(4) as *const *const u8))
-            }
-            _ => return,
-        }
+    let spawns = matches!(rule(call), Some(Rule::Spawn(_)));
+    let (program, list) = match () {
+        () if is(Call::fexecve) => return,
+        () if is(Call::execveat) => (frame.arg(1), frame.arg(2)),
+        () if spawns => (frame.arg(1), frame.arg(4)),
+        () => (frame.arg(0), frame.arg(1)),
     };
+    let list = list as *const *const u8;
     // SAFETY: the program's own strings, by the caller's promise.
     unsafe {
         let Some(program) = program_string(program as *const u8) else { return };
@@ -123,7 +93,7 @@ pub unsafe fn about_to_run(frame: &Frame, child: i32) {
         let mut commands = !shell;
         let mut told = by_name;
         for at in 1..ARGUMENTS {
-            let Some(argument) = arguments.get(frame, at) else { break };
+            let Some(argument) = argument(list, at) else { break };
             if commands {
                 told |= shell && may_make(argument);
                 told |= settings().given(Key::LockFile, argument);

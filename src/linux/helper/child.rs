@@ -9,7 +9,8 @@ use super::region::Copied;
 use crate::linux::clock;
 use crate::linux::directory;
 use crate::linux::fork;
-use crate::linux::procfs::{environ, maps};
+use crate::linux::look::WhyNot;
+use crate::linux::procfs::{environ, maps, seen_by};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
@@ -19,6 +20,9 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+/// [`Reply::TooLong`], as it is sent.
+const TOO_LONG: &str = "\"TooLong\"";
 
 /// Serves until the owner is gone.
 pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
@@ -39,7 +43,7 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 for pid in pids {
                     let begun = clock::now_ns();
                     let (looked, fd) = match patience.is_spent(pid) {
-                        true => (Looked { pid, unseen: true, ..Looked::default() }, None),
+                        true => (Looked::not_seen(pid, WhyNot::TooMuch), None),
                         false => look(pid, &pages, &mut copied),
                     };
                     patience.spend(pid, clock::now_ns() - begun);
@@ -62,6 +66,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             Request::IsAt(pid, path, file) => {
                 reply(&link, &Reply::Is(is_at(pid, &path, file)), None);
             }
+            Request::OneMapping(pid, low, high) => {
+                reply(&link, &Reply::OneMapping(maps::one_mapping(pid, low, high)), None);
+            }
             Request::Open(path) => {
                 let (opened, fd) = match directory::open(Path::new(&OsString::from_vec(path))) {
                     Ok((place, fd)) => (Ok(place.into_os_string().into_vec()), Some(fd)),
@@ -74,7 +81,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
 }
 
 fn reply(link: &OwnedFd, reply: &Reply, fd: Option<&OwnedFd>) {
-    let bytes = serde_json::to_vec(reply).unwrap_or_default();
+    // An environment may be longer than a message.
+    let whole = serde_json::to_vec(reply).ok().filter(|bytes| bytes.len() <= MESSAGE_MAX);
+    let bytes = whole.unwrap_or_else(|| TOO_LONG.as_bytes().to_vec());
     let fds: Vec<_> = fd.iter().map(|fd| fd.as_raw_fd()).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
@@ -87,7 +96,7 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
     let (dev, ino) = file.rsplit_once(':')?;
     let ino: u64 = ino.parse().ok()?;
     let mut found = None;
-    maps::each(pid, |line| {
+    maps::each(seen_by(pid), |line| {
         if found.is_none() && line.ino == ino && line.dev == dev {
             found = Some(line.path_once().to_owned());
         }
@@ -113,5 +122,5 @@ fn is_at(pid: i32, path: &[u8], file: (u64, u64)) -> Option<bool> {
 }
 
 fn describe(pid: i32) -> Described {
-    Described { pid, cmdline: environ::arguments(pid), environ: environ::read(pid) }
+    environ::read(seen_by(pid)).map_err(|e| WhyNot::of(&e))
 }

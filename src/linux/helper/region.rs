@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::Acquire;
 pub struct Copied {
     /// Whose it is.
     pub pid: i32,
+    by: i32,
     start: u64,
     to: Mapping,
 }
@@ -41,7 +42,7 @@ impl Copied {
     fn copy(&mut self, offset: usize, len: usize) -> io::Result<()> {
         let from = self.start + offset as u64;
         let to = self.to.bytes_mut().and_then(|bytes| bytes.get_mut(offset..offset + len));
-        read_memory(self.pid, from, to.ok_or(io::ErrorKind::InvalidInput)?)
+        read_memory(self.by, from, to.ok_or(io::ErrorKind::InvalidInput)?)
     }
 }
 
@@ -55,16 +56,17 @@ pub enum Candidate {
     None,
 }
 
-/// Opens one candidate of process `pid`, which calls itself `own`.
+/// Opens one candidate of process `pid`, which is looked at by its thread `by` and calls itself
+/// `own`.
 pub fn open_region(
-    pid: i32,
+    (pid, by): (i32, i32),
     start: u64,
     end: u64,
     own: i32,
     copied: &mut Vec<Copied>,
 ) -> io::Result<Candidate> {
     // Only what is proved to be anonymous shared memory is mapped: that cannot be cut off under us.
-    let link = format!("/proc/{pid}/map_files/{start:x}-{end:x}");
+    let link = format!("/proc/{by}/map_files/{start:x}-{end:x}");
     if fs::read_link(&link).is_ok_and(|to| is_anonymous_link(&to))
         && let Ok(file) = File::open(&link)
         && file.metadata()?.len() == SIZE as u64
@@ -77,7 +79,7 @@ pub fn open_region(
         });
     }
     let fd = anonymous_file(SIZE)?;
-    let mut copy = Copied { pid, start, to: Mapping::new(&fd, SIZE, true)? };
+    let mut copy = Copied { pid, by, start, to: Mapping::new(&fd, SIZE, true)? };
     copy.refresh()?;
     match check(&copy.to, own) {
         Ok(()) => {}
@@ -115,4 +117,41 @@ fn left_file(region: ClaimedRegion<'_>, lock: &Lock) -> LeftFile {
 fn check(map: &Mapping, own: i32) -> Result<(), BadRegion> {
     let region = ClaimedRegion::of(map.foreign()).ok_or(BadRegion::NotARegion)?;
     region.header().check(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gate::region::{Header, MAGIC, SLOTS};
+    use std::mem::offset_of;
+
+    fn make_region(map: &mut Mapping, pid: i32) {
+        let bytes = map.bytes_mut().unwrap();
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(offset_of!(Header, magic), &MAGIC.to_ne_bytes());
+        put(offset_of!(Header, layout), &gate::layout::LAYOUT.to_ne_bytes());
+        put(offset_of!(Header, slots), &(SLOTS as u32).to_ne_bytes());
+        put(offset_of!(Header, nonce), &7u64.to_ne_bytes());
+        put(offset_of!(Header, pid), &pid.to_ne_bytes());
+    }
+
+    #[test]
+    fn only_what_is_anonymous_is_mapped() {
+        let me = std::process::id() as i32;
+        let memfd = anonymous_file(SIZE).unwrap();
+        let open = |mut map: Mapping| {
+            make_region(&mut map, me);
+            let (from, mut copied) = (map.address(), Vec::new());
+            match open_region((me, me), from, from + SIZE as u64, me, &mut copied).unwrap() {
+                Candidate::Own(found, ..) => found,
+                _ => panic!("no region"),
+            }
+        };
+        // Whoever has a file can cut it off, and to look at what is mapped of it is SIGBUS.
+        assert_eq!(open(Mapping::new(&memfd, SIZE, true).unwrap()), RegionFound::Copied);
+        let anonymous = open(Mapping::anonymous(SIZE).unwrap());
+        // Without rights, map_files is not to be had, and it is copied too.
+        let may = nix::unistd::geteuid().is_root();
+        assert_eq!(anonymous == RegionFound::Mapped, may);
+    }
 }

@@ -14,6 +14,8 @@ mod status;
 mod task;
 
 pub use origin::{Origin, origin};
-pub use stat::{Stat, children, last_pid, pids, stat};
+pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, threads};
 pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, uid};
-pub use task::{is_exiting, stack_pointer, syscall_fd, thread, threads, waits_for_others, works};
+pub use task::{
+    hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
+};
