@@ -9,7 +9,6 @@
 //! this process (`lock_helpers`, the mailbox).
 
 use super::arguments::{directory, path};
-use super::lock_helpers;
 use crate::announce::{BRACKET, PASS};
 use crate::frame::{Frame, Leave};
 use crate::linux::files::{Stat, fstat, lstat_at};
@@ -32,7 +31,6 @@ use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, OUTSIDE, Table, TableFull};
 use gate::profile::{Key, LockName, lock_like};
-use gate::region::FLAG_LOCKS_UNKNOWN;
 use linux_raw_sys::general::AT_FDCWD;
 
 /// `note[0]`: this call may make a lock file.
@@ -270,7 +268,7 @@ fn enter(region: &'static Region, stat: &Stat, path: &[u8], in_snapshot: bool) {
 
 /// Enters a lock file that a child has made for this process. Nothing was changed under it by
 /// this one: the first change begins the section, and waits at a closed barrier.
-fn enter_for_child(region: &'static Region, stat: &Stat, path: &Path) {
+pub fn enter_for_child(region: &'static Region, stat: &Stat, path: &Path) {
     let known = Table(&region.header.locks)
         .lock_files()
         .any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
@@ -290,37 +288,6 @@ pub fn made_since(region: &'static Region, path: &Path, since: (i64, i64), named
     if (stat.changed, stat.changed_ns) >= since {
         enter_for_child(region, &stat, path);
     }
-}
-
-/// A child (0: one of libc's own) has ended, well or not: what it has locked for this process, and
-/// what it has unlocked.
-#[inline(never)]
-pub fn after_a_child(region: &'static Region, child: i32, well: bool) {
-    if shares_memory(region) {
-        return;
-    }
-    if mailbox::is_used() {
-        mailbox::take(child, region.header.pid.load(Relaxed), |message| {
-            if !well {
-                return;
-            }
-            if message.ino == 0 {
-                return lock_helpers::has_ended(region, message);
-            }
-            let mut path = Path::new();
-            path.push(message.text());
-            // SAFETY: a `Buffer` always ends with a NUL.
-            let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
-            let file = (message.dev, message.ino);
-            if let Some(stat) = stat.filter(|stat| (stat.dev, stat.ino) == file) {
-                enter_for_child(region, &stat, &path);
-            }
-        });
-    }
-    if mailbox::has_lost() {
-        region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
-    }
-    forget_gone(region);
 }
 
 /// May a child that is about to end make or remove a lock file?

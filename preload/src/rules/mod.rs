@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`names`] | open, link, unlink, rename |
 //! | [`dotlocks`] | lock files among those names |
+//! | [`after_child`] | what a child that has ended has left |
 //! | [`lock_helpers`] | programs that make a lock file for the one that runs them |
 //! | [`sockets`] | bind |
 //! | [`locks`] | fcntl, flock, lockf |
@@ -15,6 +16,7 @@
 //! | [`children`] | fork, vfork, spawn, exec |
 //! | [`waits`] | calls that wait |
 
+mod after_child;
 mod aio;
 mod arguments;
 pub mod children;

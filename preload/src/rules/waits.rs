@@ -1,6 +1,7 @@
 //! Calls that wait: where the profile says so, a section lasts until then.
 
-use super::dotlocks::{self, children_may_change, children_may_have_changed};
+use super::after_child;
+use super::dotlocks::{children_may_change, children_may_have_changed};
 use super::inherited::{self, children_may_lock};
 use crate::announce::{PASS, bracket_if};
 use crate::frame::Frame;
@@ -69,14 +70,14 @@ pub fn reaped(frame: &Frame, region: &'static Region) {
     if children_may_have_changed()
         && let Some((child, well)) = ended(frame)
     {
-        dotlocks::after_a_child(region, child, well);
+        after_child::lock_files(region, child, well);
     }
 }
 
 /// system and pclose have come back: a child of libc's own has ended.
 pub fn has_waited(frame: &Frame, region: &'static Region) {
     if frame.inner != Call::popen as u16 {
-        dotlocks::after_a_child(region, 0, frame.int() == 0);
+        after_child::lock_files(region, 0, frame.int() == 0);
     }
 }
 
