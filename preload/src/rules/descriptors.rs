@@ -1,7 +1,7 @@
 //! Closing and duplicating descriptors, which ends locks or gives them another name.
 
 use super::dotlocks::let_go;
-use super::inherited::{ask_for_lost, book_duplicates, placed};
+use super::inherited::{ask_for_lost, book_duplicates, has_duplicate, placed};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
 use crate::linux::confined;
@@ -33,7 +33,7 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
         return match rule {
             Rule::Dup => BRACKET,
             Rule::Dup2 => {
-                placed(frame.arg(0) as i32);
+                has_duplicate(frame.arg(0) as i32);
                 placed(frame.arg(1) as i32);
                 PASS
             }
@@ -119,7 +119,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             if old == new || shares_memory(region) {
                 return;
             }
-            placed(old);
+            has_duplicate(old);
             placed(new);
             let file = (frame.note[0] == 1).then_some((frame.note[1], frame.note[2]));
             table.closed(new, file);
@@ -139,7 +139,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
 
 /// `new` is another descriptor of what `old` is.
 pub fn duplicated(region: &'static Region, old: i32, new: i32) {
-    placed(old);
+    has_duplicate(old);
     placed(new);
     if !LOCKS_SEEN.load(Relaxed) {
         return;

@@ -47,9 +47,12 @@ pub fn lock_name(dir: i32, name: &[u8]) -> Option<LockName> {
 
 /// Does the profile say that it is a lock?
 pub fn is_named(dir: i32, name: &[u8]) -> bool {
-    if !settings().has(Key::LockFile) {
-        return false;
-    }
+    settings().has(Key::LockFile) && is_named_path(dir, name)
+}
+
+/// The buffer is on the stack here only.
+#[inline(never)]
+fn is_named_path(dir: i32, name: &[u8]) -> bool {
     let mut path = Path::new();
     absolute(dir, name, &mut path);
     !path.too_long && settings().given(Key::LockFile, path.bytes())
@@ -151,10 +154,16 @@ pub unsafe fn named(frame: &mut Frame, region: &'static Region, dir: u8, name: u
         // process that gets the lock next (Dovecot's `mailboxes.lock`).
         && !Table(&region.header.locks).is_kernel_locked(stat.dev, stat.ino)
     {
-        let mut path = Path::new();
-        absolute(place, name, &mut path);
-        take(region, &stat, &path, protected);
+        forget_gone(region);
+        take_at(region, &stat, place, name, protected);
     }
+}
+
+#[inline(never)]
+fn take_at(region: &'static Region, stat: &Stat, dir: i32, name: &[u8], protected: bool) {
+    let mut path = Path::new();
+    absolute(dir, name, &mut path);
+    take(region, stat, if path.too_long { &[] } else { path.bytes() }, protected);
 }
 
 /// After an open that may have made a lock file, or its hitching post.
@@ -169,12 +178,11 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
         HITCHING_POSTS.put(stat.dev, stat.ino);
     } else if frame.note[0] == MAKES_LOCK && !with_path_of(fd, false, is_path_for_life) {
         let protected = frame.leave != Leave::Nothing && operand::descriptor(fd);
-        let mut path = Path::new();
-        with_path_of(fd, false, |known| {
-            path.push(known);
+        forget_gone(region);
+        with_path_of(fd, false, |path| {
+            take(region, &stat, path, protected);
             true
         });
-        take(region, &stat, &path, protected);
     }
 }
 
@@ -212,6 +220,7 @@ fn where_it_is(region: &Region, lock: &Lock) -> Option<bool> {
 }
 
 /// Lock files that others have removed are locks no more.
+#[inline(never)]
 pub fn forget_gone(region: &'static Region) {
     if !LOCK_FILES_SEEN.load(Relaxed) || shares_memory(region) {
         return;
@@ -231,8 +240,7 @@ pub fn forget_gone(region: &'static Region) {
 }
 
 /// Enters a lock file that this process has made just now.
-fn take(region: &'static Region, stat: &Stat, path: &Path, in_snapshot: bool) {
-    let text = if path.too_long { &[] } else { path.bytes() };
+fn take(region: &'static Region, stat: &Stat, text: &[u8], in_snapshot: bool) {
     let shared = shares_memory(region);
     if shared || region.header.parent_nonce.load(Relaxed) != 0 {
         // For the one that waits for this process, if it leaves the file behind.
@@ -241,7 +249,6 @@ fn take(region: &'static Region, stat: &Stat, path: &Path, in_snapshot: bool) {
     if shared {
         return;
     }
-    forget_gone(region);
     enter(region, stat, text, in_snapshot);
     // Where the profile says `settled`, a lock file alone is no section: its owner
     // may sleep for seconds until another lock is free. It then lies in the

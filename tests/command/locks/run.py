@@ -199,6 +199,20 @@ def chrooted_for_life(lab):
     check(code == CONSISTENT, f"exit {code}: {said}")
 
 
+def rehearse_names_what_never_ends(lab):
+    def rehearse():
+        run = subprocess.run([str(BIN / "writegate"), "rehearse", "-g", GATE, "-n", "2", "--drain", "300ms", "--every", "10ms"],
+                             env=lab.env(False), capture_output=True, text=True, timeout=60)
+        return run.returncode, f"lifetime-lock = {lab.mail}/l" in run.stdout, run.stdout + run.stderr
+    process = lab.holder("raw_flock")
+    code, named, said = rehearse()
+    check((code, named) == (NOT_DRAINED, True), f"exit {code}: {said}")
+    process.stdin.write(b"g")
+    check(next_line(process) == b"DONE\n", "the set did not end")
+    code, named, said = rehearse()
+    check((code, named) == (0, False), f"exit {code}: {said}")
+
+
 def file_without_its_line(lab):
     """What a client may choose as a folder's name is no lock, unless the profile says so."""
     lab.holder("directory")
@@ -296,7 +310,8 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES},
          **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
          "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead,
-         "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line, "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
+         "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
+         "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
          "strangers_elsewhere": strangers_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
          "ungated_child": ungated_child}
