@@ -1,6 +1,5 @@
 //! After the thaw: what the evidence comes to.
 
-use super::coverage::Service;
 use super::gathered::Evidence;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
@@ -21,10 +20,8 @@ impl Evidence {
         }
         session.census.rescan(&mut session.helper, true, false);
         for at in 0..session.gates.len() {
-            self.services[at] = Service::of(&session.census, at);
-            self.look_for_writers(session, at);
+            self.look_at_standing(session, at);
             self.judge_changes(at);
-            self.look_for_gaps(session, at);
             self.note_gaps(session, at);
             if session.gates[at].was_replaced() {
                 self.ledgers[at].note(Cause::PageReplaced);

@@ -71,6 +71,10 @@ pub enum Cause {
     LockedUngated(String),
     /// A process of the service is not gated.
     Ungated(Claim),
+    /// A process of the service is held by another gate, and no directory says what this one holds.
+    OtherGate(Claim),
+    /// A process has the library and asks for this gate, and does not map its page.
+    Detached,
     /// A gated process has mapped a protected file shared and writable.
     MapsShared,
     /// A gated process has used aio.
@@ -182,6 +186,8 @@ impl Cause {
             | Cause::PageReplaced
             | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
+            | Cause::OtherGate(_)
+            | Cause::Detached
             | Cause::MapsShared
             | Cause::Aio
             | Cause::IoUring
@@ -217,11 +223,17 @@ impl Cause {
         )
     }
 
+    /// Does it stand in a gated process's region? Then no further look changes it.
+    pub fn is_of_a_member(&self) -> bool {
+        matches!(self, Cause::MapsShared | Cause::Aio | Cause::IoUring | Cause::LocksOverflowed)
+    }
+
     /// Is it a gap that `--accept partial` accepts?
     pub fn is_gap(&self) -> bool {
         matches!(
             self,
             Cause::Ungated(_)
+                | Cause::OtherGate(_)
                 | Cause::MapsShared
                 | Cause::Aio
                 | Cause::IoUring
@@ -269,6 +281,8 @@ impl Cause {
             Cause::PageReplaced => "page-replaced",
             Cause::LockedUngated(_) => "locked-ungated",
             Cause::Ungated(_) => "ungated",
+            Cause::OtherGate(_) => "other-gate",
+            Cause::Detached => "detached",
             Cause::MapsShared => "shared-mapping",
             Cause::Aio => "aio",
             Cause::IoUring => "io_uring",
@@ -350,6 +364,16 @@ impl Cause {
             }
             Cause::Outside => {
                 "maps the control page and does not belong to the service: not waited for"
+            }
+            Cause::OtherGate(claim) => {
+                return format!(
+                    "{}, but by another gate: freeze both, or name the directories of this one",
+                    claim.words()
+                );
+            }
+            Cause::Detached => {
+                "has the library and asks for this gate, and does not map its page: detached \
+                 (`writegate doctor` says why)"
             }
             Cause::Ungated(claim) => claim.words(),
             Cause::Changed => "changed a protected file while the gate was closed",

@@ -98,7 +98,12 @@ impl Ledger {
 
     /// How many things speak against the snapshot.
     pub fn against(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.kind.is_against()).count()
+        self.against_it().count()
+    }
+
+    /// What speaks against the snapshot.
+    pub fn against_it(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.kind.is_against())
     }
 
     /// How much is covered.
@@ -167,6 +172,8 @@ mod tests {
             Cause::PageReplaced,
             Cause::LockedUngated(text()),
             Cause::Ungated(Claim::Child),
+            Cause::OtherGate(Claim::Unit),
+            Cause::Detached,
             Cause::MapsShared,
             Cause::Aio,
             Cause::IoUring,

@@ -276,6 +276,11 @@ class Planted(unittest.TestCase):
         result = self.r.fork(10, 11).ends(11).fork(10, 11).write(11).finish()
         self.assertEqual((result["exit"], result["faults"]), (verdict.CLEAN, []))
 
+    def test_a_file_system_below_what_is_protected(self):
+        self.r.freeze()
+        (self.r.folder / "freezes/0.mounts").write_text("30 20 0:28 / /p/inner rw - tmpfs tmpfs rw\n")
+        self.said("not watched, a file system of its own")
+
     def test_a_record_without_its_end(self):
         self.said("the record is cut", ended=None)
 

@@ -1,9 +1,9 @@
 //! The arguments of `writegate freeze`.
 
+use crate::command::output::Telling;
 use crate::duration;
 use crate::evidence::wanted::{Accept, Require};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Raise the barrier, drain, run a snapshot command, thaw, and give a verdict
@@ -67,9 +67,8 @@ pub struct Args {
     /// named); for a gap that you know of and can live with
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) accept: Vec<Accept>,
-    /// Write the full record (JSON) here, after the thaw
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) telling: Telling,
     /// The snapshot command and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,

@@ -90,7 +90,7 @@ fn look_once(
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        let asks_for = match asked_gate(by, &pages.own) {
+        let asks_for = match asked_gate(by, &pages.own, looked.library) {
             Look::Seen(gate) => gate,
             Look::Gone(_) => None,
             Look::NotSeen(why) => {
@@ -102,10 +102,11 @@ fn look_once(
             looked.layout =
                 library.map(|(start, end, path)| library::layout_of(by, start, end, &path));
         }
-        if looked.layout.is_some_and(LibraryLayout::is_other) {
-            // On its way to nowhere: that library does not take our page.
-            looked.asks_for = asks_for;
-        } else if asks_for.is_some() {
+        looked.asks_for = asks_for;
+        // One with another layout is on its way to nowhere: that library does not take our page. Nor
+        // is one that has a page already.
+        let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
+        if asks_for.is_some() && !is_lost {
             match locks::holds_a_guarding_lock(pid) {
                 Look::Seen(true) => looked.page = asks_for,
                 Look::Seen(false) | Look::Gone(_) => {}
@@ -207,14 +208,15 @@ fn is_parent(pid: i32, forker: i32) -> bool {
 ///
 /// Asked of everything on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn asked_gate(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
+fn asked_gate(pid: i32, pages: &[PageId], has_library: bool) -> Look<Option<usize>> {
     let environ = match environ::read(pid) {
         Ok(environ) => environ,
         Err(_) if !is_there(pid) => return Look::Gone(Proof::NoProcess),
         Err(e) => return Look::NotSeen(WhyNot::of(&e)),
     };
     let value = |name: &str| environ.get(name).map(String::as_str);
-    if !value("LD_PRELOAD").is_some_and(|preload| preload.contains("libwritegate")) {
+    let brings_it = || value("LD_PRELOAD").is_some_and(|list| list.contains("libwritegate"));
+    if !has_library && !brings_it() {
         return Look::Seen(None);
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');

@@ -78,7 +78,7 @@ pub struct Looked {
     pub library: bool,
     /// The layout of that library; asked only of a process that maps no control page.
     pub layout: Option<LibraryLayout>,
-    /// The gate that its environment names; told only with a library of another layout.
+    /// The gate that its environment names; told only of a process that maps no control page of ours.
     pub asks_for: Option<usize>,
     /// It maps a control page of this gate (by its path) that is not the present one.
     pub other_page: Option<usize>,

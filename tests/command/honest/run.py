@@ -6,6 +6,7 @@ thread that has exited, a name that is no text, a watch that is flooded, output 
 `tests/command/honest/run.py [NAME ...]`; needs root and a built command ($WRITEGATE_BIN_DIR, else
 target/release).
 """
+import json
 import os
 import subprocess
 import sys
@@ -94,7 +95,7 @@ class Honest(unittest.TestCase):
 
     def not_believed(self, said):
         self.assertNotEqual(said.returncode, 0, said)
-        self.assertNotIn("verdict=CONSISTENT", said.stdout or "", said)
+        self.assertNotIn("verdict=CONSISTENT", said.stderr or "", said)
 
     # what must be seen all the same
 
@@ -102,7 +103,7 @@ class Honest(unittest.TestCase):
         self.worker()
         said = self.freeze()
         self.assertEqual(said.returncode, 0, said)
-        self.assertRegex(said.stdout, "coverage=full watched=(full|contents) against=0 ")
+        self.assertRegex(said.stderr, "coverage=full watched=(full|contents) against=0 ")
 
     def test_few_descriptors(self):
         for _ in range(40):
@@ -112,7 +113,7 @@ class Honest(unittest.TestCase):
         time.sleep(2)
         said = self.freeze(before="ulimit -Sn 32;")
         self.assertEqual(said.returncode, 0, said)
-        self.assertIn(f" procs={workers} ", said.stdout)
+        self.assertIn(f" procs={workers} ", said.stderr)
         said = self.freeze(before="ulimit -Sn 32;", command=["sh", "-c", "test $(ulimit -Sn) = 32"])
         self.assertEqual(said.returncode, 0, "the command has the limit of whoever called")
         self.worker("section")
@@ -135,14 +136,14 @@ class Honest(unittest.TestCase):
         self.worker("leaderless section")
         said = self.freeze()
         self.assertEqual(said.returncode, 75, said)
-        self.assertIn("procs=2 ", said.stdout)
+        self.assertIn("procs=2 ", said.stderr)
 
     def test_a_name_that_is_no_text(self):
         self.worker()
         self.worker("named section")
         said = self.freeze()
         self.assertEqual(said.returncode, 75, said)
-        self.assertIn("procs=2 ", said.stdout)
+        self.assertIn("procs=2 ", said.stderr)
 
     def change_in_the_window(self, meanwhile, last):
         """A freeze that lasts until somebody else has made the file `last`."""
@@ -161,7 +162,7 @@ class Honest(unittest.TestCase):
         said = self.change_in_the_window(f"cd {noise}; seq 3000 | xargs touch; echo x > {self.data}/evil",
                                          self.data / "evil")
         self.assertEqual(said.returncode, 65, said)
-        self.assertRegex(said.stdout, "against=[1-9]")
+        self.assertRegex(said.stderr, "against=[1-9]")
 
     def test_many_changes_are_counted(self):
         self.worker()
@@ -186,10 +187,38 @@ class Honest(unittest.TestCase):
 
     def test_output_that_is_lost_is_no_success(self):
         self.worker()
-        for args in (["freeze", "-g", "t", "--", "true"], ["status"], ["status", "--prom"], ["status", "--json"]):
-            for before in ("exec >/dev/full;", "exec >&-;", "exec >&- 2>&-;"):
+        freeze = ["freeze", "-g", "t"]
+        out, err = ("exec >/dev/full;", "exec >&-;", "exec >&- 2>&-;"), ("exec 2>/dev/full;", "exec 2>&-;")
+        for args, places in (([*freeze, "--", "true"], err), ([*freeze, "--json", "--", "true"], out + err),
+                             (["status"], out), (["status", "--prom"], out), (["status", "--json"], out)):
+            for before in places:
                 said = self.run_it(*args, before=before)
                 self.assertEqual(said.returncode, 74, (args, before, said))
+
+    def test_stdout_is_the_commands(self):
+        self.worker()
+        (self.work / "other").mkdir()
+        (self.work / "other" / "file").write_text("x" * 9000)
+        copy = self.work / "copy.tar"
+        with open(copy, "wb") as stream:
+            said = self.freeze(command=["tar", "-C", self.work, "-cf", "-", "other"], stdout=stream)
+        self.assertEqual(said.returncode, 0, said)
+        listed = subprocess.run(["tar", "-tf", copy], capture_output=True, text=True)
+        self.assertEqual((listed.returncode, listed.stdout.split()), (0, ["other/", "other/file"]), listed)
+        self.assertRegex(said.stderr.splitlines()[-1], "^writegate: gate=t verdict=CONSISTENT ")
+
+    def test_quiet_and_json(self):
+        self.worker()
+        said = self.freeze("-q")
+        self.assertEqual((said.returncode, said.stdout, said.stderr), (0, "", ""))
+        said = self.freeze("-q", "--json")
+        self.assertEqual((said.returncode, json.loads(said.stdout)["verdict"], said.stderr), (0, "CONSISTENT", ""))
+        self.worker("section")
+        said = self.freeze("-q")
+        self.assertEqual(said.returncode, 75, said)
+        self.assertIn("verdict=NOT_DRAINED", said.stderr)
+        said = self.freeze("--json")
+        self.assertEqual((said.returncode, json.loads(said.stdout)["exit"]), (75, 75), said)
 
     def test_a_token_that_is_lost_holds_no_writer(self):
         writer = self.worker()

@@ -51,7 +51,7 @@ class Said:
 
     def __init__(self, code, out, err, seconds, report=None):
         self.code, self.out, self.err, self.seconds = code, out, err, seconds
-        text = out.decode(errors="replace")
+        text = err.decode(errors="replace")
         lines = [line for line in text.split("\n") if line.startswith("writegate: gate=")]
         self.fields = dict(part.split("=", 1) for part in lines[-1].split()[1:]) if lines else {}
         self.record = json.loads(report.read_text()) if report and report.exists() else None

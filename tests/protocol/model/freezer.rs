@@ -50,7 +50,7 @@ impl Protocol {
             _ => return None,
         };
         for member in &s.freezer.list {
-            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u16;
             if reads > words {
                 reads -= words + 1;
                 continue;
@@ -279,7 +279,7 @@ impl Protocol {
         let mut reads = s.freezer.reads;
         let list = s.freezer.list.clone();
         for (at, member) in list.iter().enumerate() {
-            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u16;
             if reads > words {
                 reads -= words + 1;
                 continue;
@@ -343,9 +343,7 @@ impl Protocol {
 
     fn summary(&self, s: &State) -> Summary {
         Reading::of(self, s).judge(self, s, |views| {
-            let (mut places, mut holders) = room();
-            let scratch = Scratch::for_pass(views, &mut places, &mut holders);
-            summarize(views, &s.freezer.given, &mut scratch.expect(ROOM))
+            with_room(views, |scratch| summarize(views, &s.freezer.given, scratch))
         })
     }
 
@@ -378,7 +376,7 @@ impl Protocol {
     }
 
     /// The members with a lock that the kernel shows and no region accounts for.
-    fn unaccounted(&self, s: &State) -> u8 {
+    fn unaccounted(&self, s: &State) -> u128 {
         let list = &s.freezer.list;
         let region_of = |at: usize| list[at].region.map(|region| &s.regions[region as usize]);
         let alive = |at: &usize| s.procs[list[*at].proc as usize].alive;
@@ -387,11 +385,11 @@ impl Protocol {
             others.any(|other| {
                 // A lock file has no descriptors.
                 let has = self.scenario.files() & 1 << lock != 0
-                    || s.locks[lock] & 1 << list[other].proc != 0;
+                    || s.locks[lock] & 1u128 << list[other].proc != 0;
                 has && region_of(other).is_some_and(|region| region.holds & 1 << lock != 0)
             })
         };
-        let mut found = 0;
+        let mut found = 0u128;
         for at in (0..list.len()).filter(alive) {
             let p = list[at].proc;
             for lock in 0..s.locks.len() {
@@ -406,7 +404,7 @@ impl Protocol {
                 let came_file = from.is_some_and(|came| came & 1 << lock != 0);
                 let held = match file {
                     true => came_file && s.lock_files[lock].is_some(),
-                    false => s.locks[lock] & 1 << p != 0,
+                    false => s.locks[lock] & 1u128 << p != 0,
                 };
                 let (own, came) = match region_of(at) {
                     Some(region) => (region.holds & 1 << lock != 0, region.came & 1 << lock != 0),
@@ -414,7 +412,7 @@ impl Protocol {
                 };
                 let trusted = self.fault == Fault::InheritedIsAccounted;
                 let accounted = own || came && (trusted || others_account(at, lock));
-                found |= ((held && !accounted) as u8) << at;
+                found |= ((held && !accounted) as u128) << at;
             }
         }
         found
@@ -634,9 +632,16 @@ impl Reading {
 
 const ROOM: &str = "a model has few processes and locks";
 
-/// Room for one pass, on the stack: a model makes millions.
-fn room() -> ([Place; 8], [Holder; 32]) {
-    ([Place::default(); 8], [Holder::default(); 32])
+/// Room for one pass: on the stack, since a model makes millions, but for a crowd.
+fn with_room<R>(views: &[ProcessView<'_>], judge: impl FnOnce(&mut Scratch<'_>) -> R) -> R {
+    const FEW: usize = 8;
+    if views.len() <= FEW {
+        let (mut places, mut holders) = ([Place::default(); FEW], [Holder::default(); 4 * FEW]);
+        return judge(&mut Scratch::for_pass(views, &mut places, &mut holders).expect(ROOM));
+    }
+    let mut places = vec![Place::default(); views.len()];
+    let mut holders = vec![Holder::default(); 4 * views.len()];
+    judge(&mut Scratch::for_pass(views, &mut places, &mut holders).expect(ROOM))
 }
 
 impl Protocol {
@@ -646,11 +651,10 @@ impl Protocol {
         let region = f.list[at].region.map(|at| &s.regions[at as usize]);
         let held = self.fault == Fault::HeldForkTrusted && views[at].held();
         let unchanged = held || region.is_some_and(|region| region.family_at_fork == s.family);
-        let (mut places, mut holders) = room();
-        let scratch = Scratch::for_pass(views, &mut places, &mut holders);
-        settled(at, views, unchanged, &mut scratch.expect(ROOM), |at: usize| {
+        let state = |at: usize| {
             let row = &f.rows[at];
             HelperState { waits: row.waits, family: row.family, gone: row.gone }
-        })
+        };
+        with_room(views, |scratch| settled(at, views, unchanged, scratch, state))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::oracle::{ARRIVALS, CONSISTENT};
 use super::scenario::Scenario;
+use super::simulate::walk;
 use super::state::State;
 use super::{Action, Fault, Protocol};
 use stateright::{Checker, HasDiscoveries, Model, Path};
@@ -45,6 +46,7 @@ pub fn holds(scenario: Scenario) -> bool {
 pub fn finds(scenario: Scenario, fault: Fault, property: &'static str) {
     let name = scenario.name;
     let begun = Instant::now();
+    by_chance(&Protocol { scenario: scenario.clone(), fault }, property);
     let checker = Protocol { scenario, fault }
         .checker()
         .threads(2)
@@ -69,6 +71,22 @@ pub fn finds(scenario: Scenario, fault: Fault, property: &'static str) {
         }
     }
     assert!(found.is_some(), "{fault:?} was not found: the model is blind to it");
+}
+
+/// Walks by chance must find it too. Steps of a walk that comes to no end prove nothing, so they are few.
+fn by_chance(protocol: &Protocol, property: &'static str) {
+    const WALKS: u64 = 200_000;
+    const STEPS: usize = 2000;
+    let begun = Instant::now();
+    let found = (0..WALKS).find(|seed| walk(protocol, *seed, STEPS).violated == Some(property));
+    let seconds = begun.elapsed().as_secs_f64();
+    let (fault, name) = (protocol.fault, protocol.scenario.name);
+    match found {
+        Some(seed) => {
+            println!("{fault:?} in {name}: the walk of seed {seed} finds it, {seconds:.1} s")
+        }
+        None => println!("{fault:?} in {name}: not found by {WALKS} walks, {seconds:.1} s"),
+    }
 }
 
 /// With MODEL_TRACE set: every step of a counterexample, and where it leads.

@@ -225,9 +225,9 @@ pub struct Freezer {
     pub list: Vec<Member>,
     pub rows: Vec<Row>,
     /// Members (bits of the list) with a lock that no region accounts for, by the last comparison.
-    pub unaccounted: u8,
+    pub unaccounted: u128,
     /// How many reads this pass has made.
-    pub reads: u8,
+    pub reads: u16,
     pub given: Vec<Grant>,
     /// Who was held at an opening.
     pub held: Vec<(u8, u8, ThreadWord)>,
@@ -272,7 +272,7 @@ pub struct State {
     pub procs: Vec<Proc>,
     pub regions: Vec<Region>,
     /// Kernel locks: bit for each process that has a descriptor of the locked description.
-    pub locks: [u8; LOCKS],
+    pub locks: [u128; LOCKS],
     /// Lock files that are there, and the process that made each.
     pub lock_files: [Option<u8>; LOCKS],
     pub files: [u8; FILES],

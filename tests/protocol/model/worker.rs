@@ -4,6 +4,7 @@
 //! thread's word goes into the thread's buffer unless it is a locked one.
 
 use super::oracle;
+use super::scenario::bit;
 use super::state::{Interrupted, Op, Proc, Region, State, Step, Thread};
 use super::{Fault, Protocol};
 use gate::calls::Call;
@@ -339,7 +340,7 @@ impl Protocol {
                 Some(if recorded { |word| word.forked(true) } else { |word| word.forked(false) })
             }
             Op::Write(_)
-                if self.scenario.until_exit & 1 << p != 0
+                if self.scenario.until_exit & bit(p) != 0
                     && self.fault != Fault::EndsWithCall
                     && !region.process.section_open() =>
             {
@@ -474,7 +475,7 @@ impl Protocol {
     }
 
     /// Who has a descriptor of this lock's description, if `p` takes it.
-    fn sharers(&self, s: &State, p: usize, lock: u8) -> u8 {
+    fn sharers(&self, s: &State, p: usize, lock: u8) -> u128 {
         match s.procs[p].parent {
             Some(parent) if self.scenario.opened_before & 1 << lock != 0 => 1 << p | 1 << parent,
             _ => 1 << p,

@@ -56,8 +56,8 @@ class LocksOnFuse(unittest.TestCase):
         worker.go_on()
         out, err = freeze.communicate(timeout=20)
         worker.expect("wrote")
-        self.assertIn("verdict=CONSISTENT", out, err)
-        self.assertIn("waiters=1", out, err)
+        self.assertIn("verdict=CONSISTENT", err, out)
+        self.assertIn("waiters=1", err, out)
 
     def test_locks_and_data_on_fuse(self):
         for call in ("dot", "lockf", "flock"):
