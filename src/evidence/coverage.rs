@@ -172,9 +172,10 @@ pub fn other_layouts<'a>(
 /// Does the profile name programs, and not this one?
 pub fn left_out(pid: i32, profile: &str) -> bool {
     let mut programs = profile::values(profile, Key::Program).peekable();
-    let exe = procfs::exe(pid).unwrap_or_default();
+    // Of one that cannot be told nothing is known.
+    let Some(exe) = programs.peek().and_then(|_| procfs::exe(pid)) else { return false };
     let exe = exe.as_os_str().as_encoded_bytes();
-    programs.peek().is_some() && !programs.any(|p| profile::glob(p.as_bytes(), exe))
+    !programs.any(|p| profile::glob(p.as_bytes(), exe))
 }
 
 /// Does it run this very command? Where the loader brings the library to every program, this one too
@@ -198,6 +199,7 @@ pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
         (region::FLAG_AIO, Cause::Aio),
         (region::FLAG_IO_URING, Cause::IoUring),
         (region::FLAG_LOCKS_UNKNOWN, Cause::LocksOverflowed),
+        (region::FLAG_FOREIGN_CLOCK, Cause::NotHeld),
     ];
     let mut found = Vec::new();
     for member in census.alive(at) {

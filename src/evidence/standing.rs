@@ -4,7 +4,7 @@
 use super::coverage::{self, Service};
 use super::places::Places;
 use super::{concern, writers};
-use crate::census::kinds::ProcessKind;
+use crate::census::kinds::{Detached, ProcessKind};
 use crate::census::list::Census;
 use crate::gatedir::Gate;
 use crate::linux::clock;
@@ -14,8 +14,9 @@ use crate::outcome::finding::{Cause, Claim, Finding, Subject};
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
 const SUSPECT_LOOKS: usize = 10;
-/// The same of one that may still be starting.
-const UNDECIDED_LOOKS: usize = 30;
+/// One that may still be starting is looked at again for so long: on a busy machine, or under an
+/// emulator, the loader takes its time. Nobody is held meanwhile.
+const STARTING_NS: u64 = 2_000_000_000;
 const BETWEEN_LOOKS_NS: u64 = 10_000_000;
 
 /// A gate, its place in the census, and what it protects.
@@ -39,7 +40,7 @@ pub fn settled(
     view: &View<'_>,
     stop: &dyn Fn() -> bool,
 ) -> Vec<Finding> {
-    let mut looks = 0;
+    let (mut looks, begun) = (0, clock::now_ns());
     loop {
         let mut found = found(census, view);
         let may_pass = |finding: &&Finding| {
@@ -47,12 +48,15 @@ pub fn settled(
         };
         let pids: Vec<i32> =
             found.iter().filter(may_pass).filter_map(|finding| finding.pid).collect();
-        // One of which no C library shows yet may be slow to start.
-        let undecided = |pid: &i32| {
-            census.seen.get(pid).is_some_and(|seen| seen.kind == ProcessKind::Undecided)
+        // One of which no C library shows yet, or that has ours and no page, may be slow to start.
+        let has_no_page_yet =
+            |detached: &Detached| detached.old_page.is_none() && detached.other_layout.is_none();
+        let starting = |pid: &i32| {
+            census.detached.get(pid).is_some_and(has_no_page_yet)
+                || census.seen.get(pid).is_some_and(|seen| seen.kind == ProcessKind::Undecided)
         };
-        let enough = if pids.iter().any(undecided) { UNDECIDED_LOOKS } else { SUSPECT_LOOKS };
-        if pids.is_empty() || looks >= enough || stop() {
+        let in_time = clock::now_ns() - begun < STARTING_NS && pids.iter().any(starting);
+        if pids.is_empty() || looks >= SUSPECT_LOOKS && !in_time || stop() {
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));
             return found;
@@ -85,6 +89,11 @@ fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));
     }
     for ungated in coverage::ungated(census, &service) {
+        // Its library stands aside, as the admin has asked. Where directories are known, what it has
+        // open there, or changes, tells.
+        if coverage::left_out(ungated.pid, profile) {
+            continue;
+        }
         let cause = match ungated.elsewhere {
             false => Cause::Ungated(ungated.why),
             // What is open here, or changes here, tells. Several gates may run the same program.

@@ -83,6 +83,8 @@ pub enum Cause {
     IoUring,
     /// A gated process's table of locks was full once.
     LocksOverflowed,
+    /// A gated process says that it waits for no barrier.
+    NotHeld,
     /// The kernel shows a lock that guards writing, and no process that holds it.
     NobodysLock,
     /// `--sync` failed.
@@ -192,6 +194,7 @@ impl Cause {
             | Cause::Aio
             | Cause::IoUring
             | Cause::LocksOverflowed
+            | Cause::NotHeld
             | Cause::SyncFailed(_) => FindingKind::Uncovered,
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
@@ -225,7 +228,14 @@ impl Cause {
 
     /// Does it stand in a gated process's region? Then no further look changes it.
     pub fn is_of_a_member(&self) -> bool {
-        matches!(self, Cause::MapsShared | Cause::Aio | Cause::IoUring | Cause::LocksOverflowed)
+        matches!(
+            self,
+            Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NotHeld
+        )
     }
 
     /// Is it a gap that `--accept partial` accepts?
@@ -287,6 +297,7 @@ impl Cause {
             Cause::Aio => "aio",
             Cause::IoUring => "io_uring",
             Cause::LocksOverflowed => "locks-unknown",
+            Cause::NotHeld => "not-held",
             Cause::OtherLayout(_) => "other-layout",
             Cause::NobodysLock => "nobodys-lock",
             Cause::SyncFailed(_) => "sync-failed",
@@ -391,6 +402,10 @@ impl Cause {
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",
             Cause::LocksOverflowed => "has held more locks at once than its region can show",
+            Cause::NotHeld => {
+                "waits for no barrier: its clock is not this machine's (a time namespace), or a \
+                 system call filter leaves it neither a clock nor a sleep"
+            }
             Cause::NobodysLock => {
                 "a lock that guards writing is held, and by which process cannot be seen"
             }

@@ -178,6 +178,7 @@ mod tests {
             Cause::Aio,
             Cause::IoUring,
             Cause::LocksOverflowed,
+            Cause::NotHeld,
             Cause::OtherLayout(LibraryLayout::Unmarked),
             Cause::NobodysLock,
             Cause::SyncFailed(text()),
@@ -281,6 +282,7 @@ mod tests {
         use {Coverage as C, Verdict as V, Watched as W};
         assert_eq!(verdict(Cause::Changed), (V::Escaped, C::Full, W::Full));
         assert_eq!(verdict(Cause::Aio), (V::Ungated, C::Partial, W::Full));
+        assert_eq!(verdict(Cause::NotHeld), (V::Ungated, C::Partial, W::Full));
         assert_eq!(verdict(Cause::QueueOverflowed), (V::Unseen, C::Full, W::None));
         assert_eq!(verdict(Cause::NoDirectories), (V::Consistent, C::Full, W::None));
         let contents = Cause::OnlyMountWatched(String::new().into(), String::new());

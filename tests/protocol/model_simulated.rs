@@ -70,3 +70,31 @@ fn a_seed_reproduces_its_walk() {
         assert_eq!((one.steps, one.ended, one.processes), (two.steps, two.ended, two.processes));
     }
 }
+
+/// Rules that a crowd finds missing soon. (What needs one path among many, the models find.)
+const FOUND: &[Fault] = &[
+    Fault::NoFence,
+    Fault::AskingHasPassed,
+    Fault::OnePass,
+    Fault::ExecForgets,
+    Fault::NewImageIsOld,
+    Fault::NoAdmission,
+    Fault::NoSearch,
+    Fault::NoRetract,
+    Fault::RawAfterHeld,
+    Fault::WorkerIgnoresLease,
+    Fault::FreezerIgnoresLease,
+    Fault::BoundOfEachBarrier,
+];
+
+#[test]
+fn a_crowd_finds_rules_left_out() {
+    let casts = Casts::new();
+    for fault in FOUND {
+        let found =
+            (0..DAILY).find_map(|seed| of_seed(&casts, *fault, seed).violated.map(|p| (seed, p)));
+        let (seed, property) =
+            found.unwrap_or_else(|| panic!("{fault:?} was not found: the crowd is blind to it"));
+        println!("{fault:?}: the walk of seed {seed} violates: {property}");
+    }
+}

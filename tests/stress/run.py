@@ -121,7 +121,7 @@ class Stress:
             if p.poll() is None:
                 p.kill()
                 p.communicate()
-        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(out))
+        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(err))
         seen = self.page.seen()
         return outcome, seen if seen["checks"] != before else None
 

@@ -1,6 +1,7 @@
 """Programs that nobody thought of: all up to a length out of a small alphabet, a freeze at each step, and the kernel's
 view as the judge. Ends with a line "N passed, N failed"."""
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -108,8 +109,9 @@ def one(program, place, number, ops, pause, env):
         freeze = subprocess.run([Path(os.environ["WRITEGATE_BIN_DIR"]) / "writegate", "freeze", "-g", "generated", "-t", "4s",
                                  "--drain", DRAIN, "--retries", "0", "--", "true"], capture_output=True, timeout=60,
                                 env={k: v for k, v in env.items() if k != "LD_PRELOAD"})
-        process.stdin.write(b"g")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):      # it ended early: not done
+            process.stdin.write(b"g")
+            process.stdin.flush()
         done = process.stdout.readline() == b"DONE\n"
         return {"ops": ops, "pause": pause, "exit": freeze.returncode, "freeze": number, "done": ready and done}
     finally:

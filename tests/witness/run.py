@@ -11,17 +11,24 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 SKIPPED = 77
+LIMIT_S = 400                                           # of one run, on a busy machine; usual: 15 to 40
 LAST = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
 
 def witness(*arguments):
     """(passed, failed, skipped) of one run of scripts/witness."""
-    done = subprocess.run([sys.executable, str(TESTS.parent / "scripts/witness"), *arguments],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=200)
-    print(done.stdout, flush=True)
-    if done.returncode == SKIPPED:
+    with subprocess.Popen([sys.executable, str(TESTS.parent / "scripts/witness"), *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        try:
+            said, _ = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.terminate()                         # it cleans up: mounts, its instance of tracefs
+            said, _ = process.communicate()
+            said += f"\nFAIL  not done after {LIMIT_S} s\n0 passed, 1 failed\n"
+    print(said, flush=True)
+    if process.returncode == SKIPPED:
         return 0, 0, 1
-    found = LAST.findall(done.stdout)
+    found = LAST.findall(said)
     return (*map(int, found[-1]), 0) if found else (0, 1, 0)
 
 

@@ -32,6 +32,8 @@ pub enum RegionSeen {
     },
     /// There is none that this version understands.
     NotUnderstood,
+    /// It found no memory for one.
+    NoMemory,
     /// The kernel refused: the error.
     Denied(i32),
     /// It shares its parent's memory, and so its region (vfork).
@@ -119,11 +121,16 @@ impl GateSurvey {
                 }
                 (None, Some(error)) => RegionSeen::Denied(error),
                 (None, None) if member.fresh_fork => RegionSeen::NotYetMade,
+                (None, None) if member.found_no_memory => RegionSeen::NoMemory,
                 (None, None) => RegionSeen::NotUnderstood,
             };
             self.regions.insert(member.pid, seen);
         }
-        let outside = census.outside.keys().map(|pid| (*pid, RegionSeen::OfOutsider));
+        let seen = |pid: &i32| match census.outside_without_memory.contains(pid) {
+            true => RegionSeen::NoMemory,
+            false => RegionSeen::OfOutsider,
+        };
+        let outside = census.outside.keys().map(|pid| (*pid, seen(pid)));
         self.regions.extend(outside);
         let sharing = census.seen.iter().filter(|(_, seen)| seen.kind == ProcessKind::Sharing);
         self.regions.extend(sharing.map(|(pid, _)| (*pid, RegionSeen::Shared)));

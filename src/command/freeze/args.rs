@@ -10,8 +10,12 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   writegate freeze -g mail -- lvcreate --snapshot -n snap vg/mail
-  TOKEN=$(writegate freeze -g mail) && take-snapshot; writegate thaw \"$TOKEN\"
   writegate freeze -g mail --wait-quiet 30s -- lvcreate --snapshot -n snap vg/mail
+
+In two steps, in a script, where each exit code counts:
+  TOKEN=$(writegate freeze -g mail) || exit
+  take-snapshot; TAKEN=$?
+  writegate thaw \"$TOKEN\" && exit $TAKEN
 
 Four limits, each with its own failure: --queue (another freeze has the gate: BUSY, 75), --wait-quiet \
 (no quiet moment: goes on and says so; with --require quiet NOT_QUIET, 75), --drain (something stays \

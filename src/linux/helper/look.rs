@@ -21,6 +21,9 @@ const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
 const CANDIDATES: usize = 16;
 /// What the files of a C library are called: glibc's, also an old one's, and musl's.
 const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
+/// A forked process that finds no memory for a region takes this much off the one that it has
+/// inherited (preload/src/this_process/region.rs, `adopt`).
+const PAGE: usize = 4096;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -90,7 +93,7 @@ fn look_once(
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        let asks_for = match asked_gate(by, &pages.own, looked.library) {
+        let asks_for = match asked_gate(by, &pages.own) {
             Look::Seen(gate) => gate,
             Look::Gone(_) => None,
             Look::NotSeen(why) => {
@@ -150,6 +153,8 @@ fn take_line(
             candidates.push((line.start, line.end));
         }
     }
+    looked.found_no_memory |=
+        line.shared && line.size() == (SIZE - PAGE) as u64 && pages.may_be_anonymous(line);
     looked.library |= library::is_ours(line);
 }
 
@@ -208,15 +213,14 @@ fn is_parent(pid: i32, forker: i32) -> bool {
 ///
 /// Asked of everything on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn asked_gate(pid: i32, pages: &[PageId], has_library: bool) -> Look<Option<usize>> {
+fn asked_gate(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
     let environ = match environ::read(pid) {
         Ok(environ) => environ,
         Err(_) if !is_there(pid) => return Look::Gone(Proof::NoProcess),
         Err(e) => return Look::NotSeen(WhyNot::of(&e)),
     };
     let value = |name: &str| environ.get(name).map(String::as_str);
-    let brings_it = || value("LD_PRELOAD").is_some_and(|list| list.contains("libwritegate"));
-    if !has_library && !brings_it() {
+    if !value("LD_PRELOAD").is_some_and(|preload| preload.contains("libwritegate")) {
         return Look::Seen(None);
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');

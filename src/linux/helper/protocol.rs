@@ -87,6 +87,8 @@ pub struct Looked {
     /// Its C library is loaded and ours is not, or it has a control page already:
     /// the loader will not bring it to us any more, in this image.
     pub decided: bool,
+    /// It maps what is left of its parent's region: it was forked, and found no memory for its own.
+    pub found_no_memory: bool,
     /// It could not be looked at, or not all of it: why.
     pub unseen: Option<WhyNot>,
 }

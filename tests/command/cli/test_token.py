@@ -1,5 +1,6 @@
 """Freeze here, thaw there: once, twice, late, never, and with the keeper killed."""
 import os
+import subprocess
 import time
 import unittest
 
@@ -31,6 +32,23 @@ class Token(unittest.TestCase):
                 (proc / "stat").read_text().split()[3] == "1"
         except OSError:
             return False
+
+    def test_the_example_of_the_help_hides_no_failure(self):
+        """A script of those lines ends with 0 only if all three steps did."""
+        lines = self.rig.run("freeze", "--help").out.splitlines()
+        first = next(n for n, line in enumerate(lines) if "TOKEN=$(writegate freeze" in line)
+        script = "\n".join(line.strip() for line in lines[first:first + 3])
+        self.assertIn("thaw", script)
+        bin_dir = self.rig.work / "bin"
+        bin_dir.mkdir()
+        for name, text in (("writegate", 'test $1 = freeze && { echo token; exit ${FREEZE:-0}; }; exit ${THAW:-0}'),
+                           ("take-snapshot", "exit ${SNAP:-0}")):
+            (bin_dir / name).write_text(f"#!/bin/sh\n{text}\n")
+            (bin_dir / name).chmod(0o755)
+        path = f"{bin_dir}:{os.environ['PATH']}"
+        for failing in ({}, {"FREEZE": "75"}, {"SNAP": "1"}, {"THAW": "65"}):
+            done = subprocess.run(["sh", "-c", script], env={**os.environ, "PATH": path, **failing}, timeout=20, check=False)
+            self.assertEqual(done.returncode, int(next(iter(failing.values()), "0")), (failing, script))
 
     def test_thaw_gives_the_verdict(self):
         token = self.frozen()

@@ -6,8 +6,10 @@ thread that has exited, a name that is no text, a watch that is flooded, output 
 `tests/command/honest/run.py [NAME ...]`; needs root and a built command ($WRITEGATE_BIN_DIR, else
 target/release).
 """
+import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,6 +45,16 @@ if "leaderless" in how:
     libc.syscall(60, 0)                                         # SYS_exit: this thread alone
 work()
 """
+
+
+def runs(program):
+    """Does any process run this program?"""
+    def exe(link):
+        try:
+            return os.readlink(link)
+        except OSError:
+            return None
+    return any(exe(link) == str(program) for link in glob.glob("/proc/[0-9]*/exe"))
 
 
 class Honest(unittest.TestCase):
@@ -81,6 +93,10 @@ class Honest(unittest.TestCase):
     def worker(self, how="idle", **kw):
         return self.start([sys.executable, "-S", str(self.script), how, str(self.data)], gated=True, **kw)
 
+    def ready(self, workers):
+        for worker in workers:
+            self.assertEqual(worker.stdout.readline(), b"ready\n")
+
     def run_it(self, *args, before="", **kw):
         """The command, started by a shell that does `before` first."""
         argv = ["sh", "-c", f'{before} exec "$0" "$@"', str(COMMAND), *map(str, args)]
@@ -106,11 +122,10 @@ class Honest(unittest.TestCase):
         self.assertRegex(said.stderr, "coverage=full watched=(full|contents) against=0 ")
 
     def test_few_descriptors(self):
-        for _ in range(40):
-            self.worker(wait=False)
+        others = [self.worker(wait=False) for _ in range(40)]
         workers = 41
         self.worker()
-        time.sleep(2)
+        self.ready(others)
         said = self.freeze(before="ulimit -Sn 32;")
         self.assertEqual(said.returncode, 0, said)
         self.assertIn(f" procs={workers} ", said.stderr)
@@ -122,11 +137,11 @@ class Honest(unittest.TestCase):
 
     def test_descriptors_that_cannot_be_had(self):
         """Without CAP_SYS_RESOURCE the hard limit stands: whatever cannot be opened is not exit 0."""
-        for _ in range(20):
-            self.worker(wait=False)
+        self.ready([self.worker(wait=False) for _ in range(20)])
         self.worker("section")
-        time.sleep(1)
         without = "--bounding-set=-sys_resource --inh-caps=-sys_resource"
+        argv = f'exec setpriv {without} "$0" "$@"; '
+        self.assertEqual(self.freeze(before=argv).returncode, 75, "with descriptors enough it finds the section")
         for limit in (8, 10, 12, 14, 16, 20, 24, 28, 32):
             argv = f'ulimit -n {limit}; exec setpriv {without} "$0" "$@"; '
             self.not_believed(self.freeze(before=argv))
@@ -182,6 +197,24 @@ class Honest(unittest.TestCase):
         said = self.freeze()
         self.assertEqual(said.returncode, 65, said)
         self.assertIn("open for writing", said.stderr)
+
+    def test_a_named_program_that_an_upgrade_has_replaced(self):
+        """The profile names it; that its file has been put away does not leave it out."""
+        profile = self.work / "profile.conf"
+        profile.write_text("program = */named-sh\nprogram = */named-sleep\n")
+        for name in ("sh", "sleep"):
+            shutil.copy(shutil.which(name), self.work / f"named-{name}")
+        old, self.env = self.env, lambda gated=False: old(gated) | {"WRITEGATE_CONF": str(profile)}
+        self.assertEqual(self.run_it("exec", "-g", "t", "--library", LIBRARY, "--", "true").returncode, 0)
+        child = f"env -u LD_PRELOAD {self.work}/named-sleep 300 & echo ready; read x; kill $!"
+        self.start([str(self.work / "named-sh"), "-c", f"echo > {self.data}/x; {child}"], gated=True)
+        until = time.monotonic() + 10
+        while not runs(self.work / "named-sleep") and time.monotonic() < until:
+            time.sleep(0.01)
+        (self.work / "named-sleep").unlink()
+        said = self.freeze()
+        self.assertEqual(said.returncode, 65, said)
+        self.assertIn("(named-sleep)", said.stderr)
 
     # output
 

@@ -192,6 +192,14 @@ def children_of(pid):
     return found
 
 
+def has_open(pid, path):
+    """Has this process the file open?"""
+    try:
+        return any(os.readlink(fd) == str(path) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def wait_for(condition, seconds=10, what="it"):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
