@@ -18,6 +18,7 @@ use crate::program_memory::program_string;
 use crate::protected::lifetime_locks::is_path_for_life;
 use crate::protected::operand::{self, Operand};
 use crate::protected::paths::{absolute, with_path_of};
+use crate::protected::reached::with_path_of_name;
 use crate::protected::remembered::HITCHING_POSTS;
 use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
@@ -144,11 +145,12 @@ pub unsafe fn named(frame: &mut Frame, region: &'static Region, dir: u8, name: u
     // SAFETY: the call has just succeeded with this path, and has not returned to the program.
     let (stat, name, protected) = unsafe {
         let protected =
-            frame.leave != Leave::Nothing && operand::protected(&Operand::Name(place, at));
+            frame.leave != Leave::Nothing && operand::protected(&Operand::Entry(place, at));
         (lstat_at(place, at), program_string(at), protected)
     };
     if let (Some(stat), Some(name)) = (stat, name)
-        && !is_path_for_life(name)
+        // SAFETY: as above.
+        && !unsafe { with_path_of_name(place, at, is_path_for_life) }
         // A file that is locked first and then linked under its `*.lock` name is no dotlock: its
         // maker unlinks the name only while it has the kernel's lock, and leaves that to the
         // process that gets the lock next (Dovecot's `mailboxes.lock`).
@@ -281,7 +283,7 @@ pub fn enter_for_child(region: &'static Region, stat: &Stat, path: &Path) {
         .any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
     if !known && !is_path_for_life(path.bytes()) {
         // SAFETY: a `Buffer` always ends with a NUL.
-        let protected = unsafe { operand::protected(&Operand::Name(AT_FDCWD, path.c())) };
+        let protected = unsafe { operand::protected(&Operand::Entry(AT_FDCWD, path.c())) };
         enter(region, stat, path.bytes(), protected);
     }
 }

@@ -19,6 +19,7 @@ use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::{Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::profile::LockName;
+use linux_raw_sys::general::RESOLVE_IN_ROOT;
 
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
 const O_TMPFILE_BIT: u64 = linux_raw_sys::general::__O_TMPFILE as u64;
@@ -59,14 +60,24 @@ fn may_begin() -> bool {
 /// # Safety
 /// The arguments are openat2's.
 pub unsafe fn open_how(frame: &mut Frame) -> u64 {
+    /// How the file is looked for: the third number of `struct open_how`.
+    const RESOLVE: usize = 2;
     let how = frame.arg(2) as *const u64;
-    if !program_can_read(how as u64, size_of::<u64>()) {
+    if !program_can_read(how as u64, (RESOLVE + 1) * size_of::<u64>()) {
         return PASS;
     }
-    // SAFETY: `struct open_how` begins with the flags; they can be read, as was seen above.
-    // The path is the program's, by the caller's promise.
+    // SAFETY: `struct open_how` is three numbers, the flags first; they can be read, as was seen
+    // above. The path is the program's, by the caller's promise.
     unsafe {
         let flags = how.read_unaligned();
+        if how.add(RESOLVE).read_unaligned() & RESOLVE_IN_ROOT as u64 != 0 {
+            // The name means another file than anywhere else: not looked for a second time.
+            frame.note[0] = 0;
+            if flags & (O_CREAT | O_TRUNC | O_TMPFILE_BIT) == 0 {
+                return PASS;
+            }
+            return announce(frame, None, SectionEffect::Begins, |_| Operand::Anything);
+        }
         open(frame, frame.arg(0) as i32, path(frame, 1), flags)
     }
 }
@@ -100,7 +111,7 @@ unsafe fn makes(frame: &mut Frame, dir: i32, new: *const u8, is_lock: bool) -> u
     frame.note[0] = is_lock as u64 * MAKES_LOCK;
     let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
     // SAFETY: the paths are the program's, by the caller's promise.
-    let action = unsafe { announce(frame, None, effect, |_| Operand::Name(dir, new)) };
+    let action = unsafe { announce(frame, None, effect, |_| Operand::Entry(dir, new)) };
     comes_back(frame, action)
 }
 
@@ -127,7 +138,7 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
         // Only of a lock that this process holds: another file may have such a name too.
         let is_lock = note_removed_lock(frame, dir, name, kind);
         let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
-        let action = announce(frame, None, effect, |_| Operand::Name(dir, name));
+        let action = announce(frame, None, effect, |_| Operand::Entry(dir, name));
         gone_unannounced(frame, action)
     }
 }
@@ -145,7 +156,7 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
         note_removed_lock(frame, from, old, kind);
         let makes_lock = program_string(new).is_some_and(|text| is_named(to, text));
         frame.note[3] = makes_lock as u64;
-        let target = |_: &Frame| Operand::Names(from, old, to, new);
+        let target = |_: &Frame| Operand::Entries(from, old, to, new);
         let action = announce(frame, None, SectionEffect::Begins, target);
         if makes_lock && action == PASS && region().is_some() {
             return BRACKET;

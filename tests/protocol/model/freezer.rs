@@ -615,6 +615,7 @@ impl Reading {
                 fresh_fork: f.list[at].fresh_fork,
                 unknown: false,
                 unaccounted_lock: f.unaccounted & 1 << at != 0 && !row.gone,
+                in_doubt: false,
             })
             .collect();
         if protocol.scenario.settled {
