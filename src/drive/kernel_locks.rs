@@ -16,7 +16,7 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
-    Account, HeldLock, LocksLook, account_of, held_by, held_by_threads, lists_inode, look,
+    HeldLock, LocksLook, held_by, held_by_threads, lists_inode, look, unaccounted,
 };
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
@@ -368,33 +368,15 @@ impl KernelLocks {
                 found.insert(place, unknown(WhyUnaccounted::Unstable));
                 continue;
             }
-            for held in look.held.iter().filter(|held| held.guards) {
-                let why = match account_of(member, held) {
-                    Account::Listed => continue,
-                    Account::Inherited if self.takers_account(session, at, place, held) => continue,
-                    Account::Inherited => WhyUnaccounted::Inherited,
-                    Account::NotListed => WhyUnaccounted::NotListed,
-                };
-                if session.is_for_life(at, held) || is_kin(member.pid, &session.census) {
-                    continue;
-                }
-                found.insert(place, UnaccountedLock { path: held.path.clone(), why });
-                break;
+            let is_exempt = |held: &HeldLock| {
+                session.is_for_life(at, held) || is_kin(member.pid, &session.census)
+            };
+            let members = &session.census.gates[at];
+            if let Some(lock) = unaccounted(members, &self.looks, place, is_exempt) {
+                found.insert(place, lock);
             }
         }
         found
-    }
-
-    /// Does another member hold it too, by the kernel, and account for it?
-    fn takers_account(&self, session: &Session, at: usize, place: usize, held: &HeldLock) -> bool {
-        asked(&session.census, at).any(|(other, member)| {
-            let same = |one: &HeldLock| {
-                one.lock.kind == held.lock.kind && (one.dev, one.ino) == (held.dev, held.ino)
-            };
-            other != place
-                && self.looks.get(&other).is_some_and(|look| look.held.iter().any(same))
-                && account_of(member, held) == Account::Listed
-        })
     }
 }
 

@@ -101,7 +101,7 @@ impl GateSurvey {
         let (mut helper, mut census) = look_around(&gates)?;
         let paths = arguments::protected_paths(None)?;
         let mut ledger = Ledger::default();
-        let places = Places::find(&census, 0, &mut helper, &paths, &self.profile);
+        let places = Places::find(&mut census, 0, &mut helper, &paths, &self.profile);
         // What a freeze could not look at must not be green here.
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
         let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };
