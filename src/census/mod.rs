@@ -23,7 +23,7 @@ pub mod blockers;
 mod deaths;
 pub mod disregard;
 pub mod dotlocks;
-mod files;
+pub mod files;
 pub mod kernel_locks;
 pub mod kinds;
 pub mod list;

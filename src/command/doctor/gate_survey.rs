@@ -1,6 +1,7 @@
 //! What is to be known of the gate itself: its page, the profile in force, who maps the
 //! page, and which processes a freeze would hold against its snapshot.
 
+use super::lasting_locks::{self, LastingLock};
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
@@ -66,6 +67,8 @@ pub struct GateSurvey {
     pub outside: Vec<i32>,
     /// What a freeze would hold against its snapshot, as the processes stand.
     pub against: Vec<Finding>,
+    /// Locks that would keep it from draining.
+    pub lasting_locks: Vec<LastingLock>,
 }
 
 impl GateSurvey {
@@ -110,6 +113,7 @@ impl GateSurvey {
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();
         self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
+        self.lasting_locks = lasting_locks::of(&census, &mut helper, &self.profile);
         // A freeze would be refused.
         self.refusal = places.refusal(name);
         self.names_no_directory = places.dirs.is_empty();

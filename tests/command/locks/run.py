@@ -216,6 +216,26 @@ def rehearse_names_what_never_ends(lab):
     check((code, named) == (0, False), f"exit {code}: {said}")
 
 
+def doctor_names_what_lasts(lab):
+    """With a region's word, and by the kernel alone; and not once the set is done, or where the profile says it."""
+    def doctor():
+        run = subprocess.run([str(BIN / "writegate"), "doctor", "-g", GATE], env=lab.env(False), capture_output=True, text=True, timeout=60)
+        return f"lifetime-lock = {lab.mail}/l" in run.stdout, run.stdout + run.stderr
+    for case in ("raw_flock", "control"):
+        process = lab.holder(case)
+        named, said = doctor()
+        check(named, f"{case}: {said}")
+        process.stdin.write(b"g")
+        check(next_line(process) == b"DONE\n", "the set did not end")
+        named, said = doctor()
+        check(not named, f"{case}, afterwards: {said}")
+    lab.profile.write_text("lifetime-lock = */mail/l\n")
+    subprocess.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"], env=lab.env(False), check=True, capture_output=True)
+    lab.holder("raw_flock")
+    named, said = doctor()
+    check(not named, f"named in the profile: {said}")
+
+
 def file_without_its_line(lab):
     """What a client may choose as a folder's name is no lock, unless the profile says so."""
     lab.holder("directory")
@@ -347,7 +367,8 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
          "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead,
          "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
-         "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
+         "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "doctor_names_what_lasts": doctor_names_what_lasts,
+         "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
          "strangers_elsewhere": strangers_elsewhere,
          "on_its_way_to_a_member": on_its_way_to_a_member, "on_its_way_elsewhere": on_its_way_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
