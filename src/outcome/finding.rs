@@ -109,6 +109,8 @@ pub enum Cause {
     NotWatched(ForeignText, String),
     /// A directory lies on a file system of this kind, which others can change unseen.
     OthersUnseen(ForeignText, &'static str),
+    /// The file system of a directory is shown to other machines by this server of our own.
+    Exported(ForeignText, &'static str),
     /// More changes than could be looked at.
     TooManyChanges,
     /// The kernel lost events.
@@ -207,6 +209,7 @@ impl Cause {
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
             | Cause::OthersUnseen(..)
+            | Cause::Exported(..)
             | Cause::NoDirectory(..)
             | Cause::NotWatched(..) => FindingKind::NotWatched,
             Cause::TooManyChanges
@@ -264,7 +267,9 @@ impl Cause {
     /// How much is still watched of this gate's places, as far as this goes.
     pub fn leaves_watched(&self) -> Watched {
         match self {
-            Cause::OnlyMountWatched(..) | Cause::OthersUnseen(..) => Watched::Contents,
+            Cause::OnlyMountWatched(..) | Cause::OthersUnseen(..) | Cause::Exported(..) => {
+                Watched::Contents
+            }
             Cause::NoDirectories
             | Cause::NoDirectory(..)
             | Cause::NotWatched(..)
@@ -321,6 +326,7 @@ impl Cause {
             Cause::OnlyMountWatched(..) => "contents-only",
             Cause::NotWatched(..) => "not-watched",
             Cause::OthersUnseen(..) => "others-unseen",
+            Cause::Exported(..) => "exported",
             Cause::TooManyChanges => "too-many-changes",
             Cause::QueueOverflowed => "queue-overflowed",
             Cause::ChangedWithoutPath(_) => "changed-without-path",
@@ -365,6 +371,11 @@ impl Cause {
             Cause::OthersUnseen(dir, kind) => {
                 return format!(
                     "{dir}: lies on {kind}, which other machines or programs can change unseen"
+                );
+            }
+            Cause::Exported(dir, by) => {
+                return format!(
+                    "{dir}: its file system is exported by {by}: what other machines write is not held"
                 );
             }
             Cause::ChangedWithoutPath(pid) => {
