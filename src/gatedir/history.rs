@@ -7,6 +7,7 @@
 
 use super::dir;
 use crate::linux::helper::DEFAULT_DIR;
+use crate::linux::replace::{READABLE, replace};
 use crate::linux::{bounded_child, clock};
 use crate::outcome::record::VerdictLine;
 use crate::outcome::verdict::Verdict;
@@ -78,9 +79,7 @@ fn write(path: &Path, entry: Entry) -> std::io::Result<()> {
     let kept = trimmed(entries);
     let lines = kept.iter().filter_map(|entry| serde_json::to_string(entry).ok());
     let text: String = lines.map(|line| line + "\n").collect();
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    written.inspect_err(|_| drop(fs::remove_file(&beside)))
+    replace(path, text.as_bytes(), READABLE)
 }
 
 /// A line that a crash has cut off is left out.

@@ -3,6 +3,7 @@
 //! Written after the thaw, by the freezer that holds the gate's lock; lost with
 //! the gate's directory at a reboot, as counters are.
 
+use crate::linux::replace::{READABLE, replace};
 use crate::outcome::record::VerdictLine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,11 +56,8 @@ pub fn add(dir: &Path, line: &VerdictLine) {
         stats.drain.add(line.drain_ns);
         stats.held.add(line.held_ns);
     }
-    let beside = dir.join(format!(".stats.{}", std::process::id()));
     let text = serde_json::to_vec(&stats).unwrap_or_default();
-    if fs::write(&beside, text).and_then(|()| fs::rename(&beside, dir.join("stats"))).is_err() {
-        let _ = fs::remove_file(&beside);
-    }
+    let _ = replace(&dir.join("stats"), &text, READABLE);
 }
 
 #[cfg(test)]
