@@ -50,7 +50,12 @@ pub fn read(dir: &Path) -> Stats {
 
 /// Adds one freeze. Not worth a message if it cannot be written.
 pub fn add(dir: &Path, line: &VerdictLine) {
-    let mut stats = read(dir);
+    // Counters that cannot be read are left as they are; those of which nothing can be made begin anew.
+    let mut stats: Stats = match fs::read(dir.join("stats")) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Stats::default(),
+        Err(_) => return,
+    };
     *stats.verdicts.entry(line.verdict.name().into()).or_default() += 1;
     if line.verdict.had_drained() {
         stats.drain.add(line.drain_ns);
