@@ -1,6 +1,7 @@
 //! After the thaw: what the evidence comes to.
 
 use super::gathered::Evidence;
+use super::hard_links;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
 use crate::outcome::finding::{Cause, Finding};
@@ -20,7 +21,7 @@ impl Evidence {
         }
         session.census.rescan(&mut session.helper, true, false);
         for at in 0..session.gates.len() {
-            self.look_at_standing(session, at);
+            self.look_at_standing(session, at, true);
             self.judge_changes(at);
             self.note_gaps(session, at);
             if session.gates[at].was_replaced() {
@@ -30,9 +31,10 @@ impl Evidence {
     }
 
     fn judge_changes(&mut self, at: usize) {
-        let (places, ledger) = (&self.places[at], &mut self.ledgers[at]);
+        hard_links::look_for(&mut self.watch, at, &self.places[at]);
+        let ledger = &mut self.ledgers[at];
         for change in &self.watch.changes {
-            if places.judges(change.pid, &change.path) && !change.is_snapshot() {
+            if change.gates.contains(&at) && !change.is_snapshot() {
                 let program = change.program.clone().or(Some(GONE.into()));
                 let found = Finding::of(Cause::Changed, change.pid, program);
                 ledger.note(found.at(ForeignText::of_path(&change.path)));

@@ -5,11 +5,11 @@
 //! | [`gathered`] | gathers it step by step, from before the barrier to the thaw |
 //! | [`judged`] | after the thaw: what it comes to |
 //! | [`wanted`] | what is asked of it |
-//! | [`places`] | which files are protected |
 //! | [`standing`] | what speaks against a snapshot as the processes stand: for freeze, status and doctor |
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
-//! | `watch` | changes while the gate is closed |
+//! | `watch`, `hard_links` | changes while the gate is closed; of files that have other names |
+//! | `mappings` | protected files that a store alone can change |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
@@ -19,9 +19,10 @@ pub mod concern;
 pub mod coverage;
 mod flush;
 pub mod gathered;
+mod hard_links;
 mod holders;
 pub mod judged;
-pub mod places;
+mod mappings;
 pub mod standing;
 pub mod wanted;
 mod watch;

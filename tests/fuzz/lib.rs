@@ -29,3 +29,5 @@ pub mod gatedir;
 pub mod linux;
 #[path = "../../src/outcome/mod.rs"]
 pub mod outcome;
+#[path = "../../src/places/mod.rs"]
+pub mod places;

@@ -52,7 +52,8 @@ class Security(unittest.TestCase):
         """Once each: one that cannot be put in shows nothing."""
         for name in mutants.MUTANTS:
             for file, old, _ in mutants.places(name)[0]:
-                self.assertEqual((ROOT / file).read_text().count(old), 1, f"{name}: its place in {file}")
+                with self.subTest(f"{name}, in {file}"):
+                    self.assertEqual((ROOT / file).read_text().count(old), 1)
 
     def test_a_line_without_a_test_is_found(self):
         self.assertEqual(rows("| it may try | what | test |\n|---|---|---|\n| a | b | c |\n"), ["| a | b | c |"])

@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod environ;
 pub mod locks;
 pub mod maps;
+pub mod mounts;
 pub mod origin;
 pub mod stat;
 pub mod status;
@@ -15,7 +16,9 @@ pub mod task;
 
 pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, threads};
-pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, uid};
+pub use status::{
+    cgroup, exe, innermost_pid, is_first_pid_namespace, mount_namespace, sees_as_we_do, uid,
+};
 pub use task::{
     hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
 };
