@@ -166,11 +166,6 @@ MUTANTS = {
         "src/places/mod.rs", "let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();",
         "let own = &self.own_exclude.values().flatten().cloned().collect::<Vec<_>>()[..]; let _ = pid;",
         "test_accuse.Accuse.test_a_member_excludes_everything"),
-    "strangers speak for all": (
-        ("src/census/list.rs", "let outsider = outsiders.contains(&looked.pid);", "let outsider = false;"),
-        ("src/places/mod.rs", "let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();",
-         "let own = &self.own_exclude.values().flatten().cloned().collect::<Vec<_>>()[..]; let _ = pid;"),
-        "test_accuse.Accuse.test_a_stranger_excludes_everything"),
     "what is in flight is no matter": (
         "gate/src/summary.rs", "        if p.in_flight() {\n", "        if false {\n",
         "test_bounds.Bounds.test_a_member_shows_a_web_of_locks test_service.Service.test_it_stops_inside_of_a_set"),
