@@ -181,7 +181,7 @@ MUTANTS = {
         "let rounded = now.saturating_add(limit_ns * 8) & !mask;", "cli:test_bad_days.Freezers.test_killed_at_random_moments"),
     "the clock is not read": (
         "gate/src/thaw.rs", "    if opened_at >= deadline {\n", "    if opened_at == deadline {\n",
-        "cli:test_verdicts.Verdicts.test_a_freezer_stopped_past_the_limit_reports_the_truth"),
+        "gate:thaw"),
     "a keeper that was killed is believed": (
         "src/command/thaw.rs", "{ Verdict::Expired } else { Verdict::Unproven };",
         "{ Verdict::Expired } else { Verdict::Consistent };", "cli:test_token.Token.test_keeper_killed"),
