@@ -178,7 +178,7 @@ MUTANTS = {
         "cli:test_bad_days.Page.test_replaced_during_the_freeze"),
     "a deadline that is later than the limit": (
         "src/drive/barrier.rs", "let rounded = now.saturating_add(limit_ns) & !mask;",
-        "let rounded = now.saturating_add(limit_ns * 8) & !mask;", "cli:test_bad_days.Freezers.test_killed_at_random_moments"),
+        "let rounded = now.saturating_add(limit_ns * 8) & !mask;", "cli:test_token.Token.test_keeper_killed_and_late"),
     "the clock is not read": (
         "gate/src/thaw.rs", "    if opened_at >= deadline {\n", "    if opened_at == deadline {\n",
         "gate:thaw"),
