@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 ERRORS = ("EMFILE", "EACCES", "ENOMEM", "ENOENT", "EINTR")
 SIGNALS = ("SIGKILL", "SIGSTOP")
 LIMIT_S, STOP_MS = 2, 300
-FREEZE = ("freeze", "-g", "t", "-t", f"{LIMIT_S}s", "--drain", "400ms", "--retries", "0")
+FREEZE = ("freeze", "-g", "t", "-t", f"{LIMIT_S}s", "--drain", "1s", "--retries", "0")
 ENDS_WITHIN_S = 60
 UNTOUCHED = 0
 
@@ -111,7 +111,7 @@ class Board:
     """Counts, by what was done to which call."""
 
     def __init__(self, verbose):
-        self.verbose, self.runs, self.reached, self.bad = verbose, 0, 0, []
+        self.verbose, self.runs, self.reached, self.bad, self.died = verbose, 0, 0, [], collections.Counter()
         self.outcomes = collections.defaultdict(collections.Counter)
 
     def put(self, world, run, what, how):
@@ -119,6 +119,8 @@ class Board:
         self.reached += run.hit is not None
         outcome = run.fields.get("verdict") or f"exit {run.code}"
         self.outcomes[f"{world.name} {how}"][outcome] += 1
+        if run.code is not None and run.code < 0 and how != "SIGKILL":
+            self.died[f"{signal.Signals(-run.code).name}: {CALLS.get(run.hit, run.hit)} {how}"] += 1
         if wrong := wrong_with(world, run):
             self.bad.append(f"{world.name}, {what}: {wrong}: {run}")
             print(f"FAIL {self.bad[-1]}", flush=True)
@@ -238,11 +240,13 @@ def main():
                 world.close()
     for name, seen in sorted(board.outcomes.items()):
         print(f"     {name}: {' '.join(f'{verdict} {n}' for verdict, n in seen.most_common())}")
+    if board.died:
+        print(f"     died of it: {', '.join(f'{what} ({n})' for what, n in board.died.most_common())}")
     print(f"{board.runs} freezes, {board.reached} with a fault, {len(board.bad)} wrong, seed {options.seed}, "
           f"{time.monotonic() - begun:.0f} s")
     if options.results:
         options.results.write_text(json.dumps({"freezes": board.runs, "with_a_fault": board.reached, "wrong": board.bad,
-                                               "outcomes": board.outcomes}, indent=1, sort_keys=True) + "\n")
+                                               "outcomes": board.outcomes, "died": board.died}, indent=1, sort_keys=True) + "\n")
     print(f"{board.runs - len(board.bad)} passed, {len(board.bad)} failed, 0 skipped")
     return 1 if board.bad or not board.reached else 0
 

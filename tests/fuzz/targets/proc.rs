@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     match file % 7 {
         0 => {
             if let Some(stat) = stat::parse(&text) {
-                assert!(!stat.comm.raw().is_empty() || text.contains("()"));
+                let _ = (stat.is_dead(), stat.is_stopped());
             }
         }
         1 => {

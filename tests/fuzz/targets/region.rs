@@ -5,6 +5,7 @@
 use gate::abi::Foreign;
 use gate::claimed::ClaimedRegion;
 use gate::region::{MAGIC, SIZE};
+use gate::scratch::{Holder, Place, Scratch};
 use gate::summary::summarize;
 use gate::word::{ProcessWord, ThreadWord};
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +15,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use writegate_fuzz::census::member::Member;
 use writegate_fuzz::census::region::MappedRegion;
 use writegate_fuzz::drive::reading::Reading;
-use writegate_fuzz::drive::room::Room;
 use writegate_fuzz::linux::foreign::anonymous_file;
 use writegate_fuzz::linux::mapping::Mapping;
 use writegate_fuzz::linux::procfs::Stat;
@@ -29,7 +29,7 @@ struct World {
     files: Vec<OwnedFd>,
     members: Vec<Member>,
     reading: Reading,
-    room: Room,
+    room: (Vec<Place>, Vec<Holder>),
 }
 
 thread_local! {
@@ -40,18 +40,40 @@ impl World {
     fn new() -> World {
         let files: Vec<OwnedFd> = (0..PROCESSES).map(|_| anonymous_file(SIZE).unwrap()).collect();
         let members = files.iter().enumerate().map(|(at, file)| member(at, file)).collect();
-        World { files, members, reading: Reading::default(), room: Room::default() }
+        World { files, members, reading: Reading::default(), room: Default::default() }
     }
 }
 
 fn member(at: usize, file: &OwnedFd) -> Member {
     let stat = Stat {
-        comm: "fuzz".into(), state: 'S', ppid: 1, start: 1, image: 1, kernel: false, exiting: false, by: 1, in_place: true,
+        comm: "fuzz".into(),
+        state: 'S',
+        ppid: 1,
+        start: 1,
+        image: 1,
+        kernel: false,
+        exiting: false,
+        by: 1,
+        in_place: true,
     };
     Member {
-        pid: at as i32 + 10, stat, pidfd: None, view: Some(MappedRegion::new(file, false).unwrap()), denied: None,
-        nonce: at as u64 + 1, parent_nonce: 0, parent: at.checked_sub(1), fresh_fork: false, found_no_memory: false, gone: false,
-        unknown: false, disregarded: Vec::new(), locks_gone: None, unaccounted_lock: None, settled: None, overdue_before: 0,
+        pid: at as i32 + 10,
+        stat,
+        pidfd: None,
+        view: Some(MappedRegion::new(file, false).unwrap()),
+        denied: None,
+        nonce: at as u64 + 1,
+        parent_nonce: 0,
+        parent: at.checked_sub(1),
+        fresh_fork: false,
+        found_no_memory: false,
+        gone: false,
+        unknown: false,
+        disregarded: Vec::new(),
+        locks_gone: None,
+        unaccounted_lock: None,
+        settled: None,
+        overdue_before: 0,
     }
 }
 
@@ -63,14 +85,23 @@ fn poke(maps: &mut [Mapping], poke: &[u8]) {
 }
 
 fn read_all(world: &mut World) {
-    world.reading.read(&mut world.members);
+    world.reading.read(&mut world.members, 0);
     let views = world.reading.views();
-    let summary = summarize(&views, &[], &mut world.room.scratch(&views));
+    let (places, holders) = Scratch::needs(&views);
+    world.room.0.resize(world.room.0.len().max(places), Place::default());
+    world.room.1.resize(world.room.1.len().max(holders), Holder::default());
+    let scratch = Scratch::for_pass(&views, &mut world.room.0, &mut world.room.1);
+    let summary = summarize(&views, &[], &mut scratch.expect("it was made as large as it must be"));
     assert!(summary.in_flight as usize <= PROCESSES);
     for member in &world.members {
         let view = member.view.as_ref().expect("it was given one");
         let header = view.header();
-        let _ = (header.check(member.pid), ProcessWord(header.process.load(Relaxed)).locks(), view.strong(), member.rank());
+        let _ = (
+            header.check(member.pid),
+            ProcessWord(header.process.load(Relaxed)).locks(),
+            view.strong(),
+            member.rank(),
+        );
         let _ = (member.announces_exec(), member.is_cut_by_death(), member.was_overdue());
         for slot in view.slots() {
             let word = ThreadWord(slot.word.load(Relaxed));
@@ -84,7 +115,8 @@ fn read_all(world: &mut World) {
 
 fuzz_target!(|data: &[u8]| {
     WORLD.with_borrow_mut(|world| {
-        let mut maps: Vec<Mapping> = world.files.iter().map(|file| Mapping::new(file, SIZE, true).unwrap()).collect();
+        let mut maps: Vec<Mapping> =
+            world.files.iter().map(|file| Mapping::new(file, SIZE, true).unwrap()).collect();
         for map in &mut maps {
             let bytes = map.bytes_mut().expect("writable");
             bytes[..NEAR as usize].fill(0);
@@ -103,7 +135,9 @@ fuzz_target!(|data: &[u8]| {
         }
         if !while_read.is_empty() && data[0] % 16 == 0 {
             std::thread::scope(|scope| {
-                scope.spawn(|| while_read.iter().cycle().take(400).for_each(|bytes| poke(&mut maps, bytes)));
+                scope.spawn(|| {
+                    while_read.iter().cycle().take(400).for_each(|bytes| poke(&mut maps, bytes))
+                });
                 read_all(world);
                 read_all(world);
             });
