@@ -41,6 +41,7 @@ pub mod poll;
 pub mod priority;
 pub mod process;
 pub mod procfs;
+pub mod replace;
 pub mod signals;
 pub mod standard_streams;
 pub mod terminal;

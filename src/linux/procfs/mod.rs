@@ -9,10 +9,10 @@ pub mod environ;
 pub mod locks;
 pub mod maps;
 pub mod mounts;
-mod origin;
-mod stat;
-mod status;
-mod task;
+pub mod origin;
+pub mod stat;
+pub mod status;
+pub mod task;
 
 pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, threads};

@@ -47,7 +47,7 @@ pub fn origin(pid: i32) -> Option<Origin> {
 
 /// Real, effective, saved and file system id. The name before it in `status` may hold anything,
 /// but no newline.
-fn ids(status: &str, name: &str) -> Option<[u32; 4]> {
+pub fn ids(status: &str, name: &str) -> Option<[u32; 4]> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let ids: Vec<u32> = line.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
     ids.try_into().ok()

@@ -57,7 +57,8 @@ pub fn cgroup(pid: i32) -> Option<String> {
     parse_cgroup(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cgroup")).ok()?))
 }
 
-fn parse_cgroup(text: &str) -> Option<String> {
+/// The text of `cgroup`.
+pub fn parse_cgroup(text: &str) -> Option<String> {
     let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
     let systemd = text.lines().find_map(|l| l.split_once(":name=systemd:").map(|(_, path)| path));
     unified.filter(|path| *path != "/").or(systemd).or(unified).map(str::to_owned)
