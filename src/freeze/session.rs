@@ -13,6 +13,7 @@ use crate::linux::helper::own_page;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::PageId;
 use crate::linux::membarrier::Membarrier;
+use crate::linux::namespaces;
 use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
 use crate::outcome::exit;
@@ -30,6 +31,14 @@ pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
 
 /// The same; only processes of these users are waited for.
 fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Census)> {
+    if !namespaces::proc_shows_us() {
+        return Err(Fault::new(
+            CONFIG,
+            "/proc shows another PID namespace than the one that this command runs in, so no \
+             process in it is what its number says: enter the other one whole (`nsenter -t PID \
+             --pid --mount`), or mount a /proc of this one (`unshare --pid --fork --mount-proc`)",
+        ));
+    }
     let mut pages = Vec::new();
     for gate in gates {
         pages.push(own_page(gate.page.address()).ok_or_else(|| {
@@ -47,7 +56,8 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
         let profile = gate.page.get().profile_text();
         Service::new([euid, gate.owner()], users.as_ref(), profile)
     };
-    let mut census = Census::new(gates.iter().map(service).collect());
+    let marks = gates.iter().map(|gate| gate.marks.clone()).collect();
+    let mut census = Census::new(gates.iter().map(service).collect(), marks);
     census.scan(&mut helper);
     Ok((helper, census))
 }
@@ -112,10 +122,23 @@ impl Session {
             locked_at,
             protected: Vec::new(),
         };
+        session.everybody_can_be_seen()?;
         session.require_members()?;
         session.regions_may_be_read()?;
         session.fence_reaches_all()?;
         Ok(session)
+    }
+
+    /// Whoever maps a page and is not shown to us would be held, and nobody would look whether it
+    /// is in flight.
+    fn everybody_can_be_seen(&self) -> Result<()> {
+        for (gate, hidden) in self.gates.iter().zip(&self.census.hidden) {
+            if let Some(hidden) = hidden {
+                let why = format!("gate {}: {hidden}; nothing was held", gate.name);
+                return Err(Fault::new(PERMISSION, why));
+            }
+        }
+        Ok(())
     }
 
     /// A freeze of no process is never a silent success.

@@ -3,6 +3,7 @@
 use super::dir::{PAGE, check_name, check_owner, names, not_safe, root};
 use super::lock::FreezeLock;
 use super::page::{self, MappedPage};
+use crate::linux::marks::Marks;
 use crate::outcome::fault::{Fault, NO_PROCESS, PERMISSION, Result};
 use gate::control::SIZE;
 use std::fs::{self, OpenOptions};
@@ -10,6 +11,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// One gate, opened.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Gate {
     pub dir: PathBuf,
     /// Its control page.
     pub page: Arc<MappedPage>,
+    /// Who maps it, as far as they have marked that.
+    pub marks: Arc<Marks>,
     lock: Option<FreezeLock>,
     /// Device and inode of the page's file.
     file: (u64, u64),
@@ -68,10 +72,12 @@ impl Gate {
         }
         let page = MappedPage::map(&file, &path, writable)?;
         let page = Arc::new(page);
+        let marks = Arc::new(Marks::of(file, page.get().made_in.load(Relaxed)));
         Ok(Gate {
             name: name.into(),
             dir,
             page,
+            marks,
             lock: None,
             file: (meta.dev(), meta.ino()),
             owner: meta.uid(),

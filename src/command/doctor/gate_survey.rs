@@ -9,7 +9,7 @@ use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
-use crate::outcome::fault::{Fault, Result};
+use crate::outcome::fault::{Fault, PERMISSION, Result};
 use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use crate::places::Places;
@@ -111,7 +111,8 @@ impl GateSurvey {
         self.against = ledger.against_it().cloned().collect();
         self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
         // A freeze would be refused.
-        self.refusal = places.refusal(name);
+        let hidden = census.hidden[0].map(|hidden| Fault::new(PERMISSION, hidden.to_string()));
+        self.refusal = hidden.or_else(|| places.refusal(name));
         self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }

@@ -11,11 +11,6 @@ pub fn innermost_pid(of: &str) -> Option<i32> {
     line_of(of, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()
 }
 
-/// Are we in the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h)?
-pub fn is_first_pid_namespace() -> bool {
-    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
-}
-
 /// Effective user of a process.
 pub fn uid(pid: i32) -> Option<u32> {
     line_of(&pid.to_string(), "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()
