@@ -42,7 +42,7 @@ impl Census {
             let born_before = procfs::last_pid();
             let mut look = match procfs::pids() {
                 Ok(pids) => {
-                    self.unlisted = None;
+                    self.unlisted = procfs::hides_processes().then_some(WhyNot::Hidden);
                     pids
                 }
                 Err(e) => {

@@ -54,7 +54,7 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
     let euid = nix::unistd::geteuid().as_raw();
     let service = |gate: &Gate| {
         let profile = gate.page.get().profile_text();
-        Service::new([euid, gate.owner()], users.as_ref(), profile)
+        Service::new([euid, gate.owner()], users.as_ref(), profile).in_namespace(gate.ids())
     };
     let marks = gates.iter().map(|gate| gate.marks.clone()).collect();
     let mut census = Census::new(gates.iter().map(service).collect(), marks);
@@ -132,6 +132,10 @@ impl Session {
     /// Whoever maps a page and is not shown to us would be held, and nobody would look whether it
     /// is in flight.
     fn everybody_can_be_seen(&self) -> Result<()> {
+        if let Some(why) = self.census.unlisted.filter(|why| why.is_for_want_of_rights()) {
+            let why = format!("the processes of this machine cannot be listed ({why}); nothing was held");
+            return Err(Fault::new(PERMISSION, why));
+        }
         for (gate, hidden) in self.gates.iter().zip(&self.census.hidden) {
             if let Some(hidden) = hidden {
                 let why = format!("gate {}: {hidden}; nothing was held", gate.name);

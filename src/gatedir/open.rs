@@ -1,9 +1,10 @@
 //! Opens a gate.
 
-use super::dir::{PAGE, check_name, check_owner, names, not_safe, root};
+use super::dir::{PAGE, check_name, check_owner, is_foreign, names, not_safe, root};
 use super::lock::FreezeLock;
 use super::page::{self, MappedPage};
 use crate::linux::marks::Marks;
+use crate::linux::user_namespaces::{IdMap, with_root};
 use crate::outcome::fault::{Fault, NO_PROCESS, PERMISSION, Result};
 use gate::control::SIZE;
 use std::fs::{self, OpenOptions};
@@ -28,6 +29,7 @@ pub struct Gate {
     /// Device and inode of the page's file.
     file: (u64, u64),
     owner: u32,
+    ids: IdMap,
 }
 
 impl Gate {
@@ -72,6 +74,8 @@ impl Gate {
         }
         let page = MappedPage::map(&file, &path, writable)?;
         let page = Arc::new(page);
+        let in_namespace = is_foreign(meta.uid()).then(|| with_root(meta.uid())).flatten();
+        let ids = in_namespace.unwrap_or_default();
         let marks = Arc::new(Marks::of(file, page.get().made_in.load(Relaxed)));
         Ok(Gate {
             name: name.into(),
@@ -81,6 +85,7 @@ impl Gate {
             lock: None,
             file: (meta.dev(), meta.ino()),
             owner: meta.uid(),
+            ids,
         })
     }
 
@@ -110,6 +115,11 @@ impl Gate {
     /// The user that made the page.
     pub fn owner(&self) -> u32 {
         self.owner
+    }
+
+    /// Who is who in the user namespace whose root that is; empty: it is none's.
+    pub fn ids(&self) -> &IdMap {
+        &self.ids
     }
 
     /// Where its control page lies.

@@ -12,6 +12,7 @@
 //! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
 //! | [`library`] | the layout that a process's library speaks |
 //! | [`namespaces`], [`marks`] | which PID namespace a process is in; from which ones a page is mapped |
+//! | [`user_namespaces`] | who is who inside and outside of one |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
 //! | [`standard_streams`] | whether stdout and stderr were there when we were started |
@@ -47,3 +48,4 @@ pub mod procfs;
 pub mod signals;
 pub mod standard_streams;
 pub mod terminal;
+pub mod user_namespaces;

@@ -11,6 +11,11 @@ pub fn innermost_pid(of: &str) -> Option<i32> {
     line_of(of, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()
 }
 
+/// Our own rights, a bit for each capability.
+pub fn effective_capabilities() -> u64 {
+    line_of("self", "CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// Effective user of a process.
 pub fn uid(pid: i32) -> Option<u32> {
     line_of(&pid.to_string(), "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()

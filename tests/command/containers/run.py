@@ -16,10 +16,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import kernels                                                                                          # noqa: E402
+import paths                                                                                            # noqa: E402
 import pid_namespaces                                                                                   # noqa: E402
+import user_namespaces                                                                                  # noqa: E402
 from world import World                                                                                 # noqa: E402
 
-CASES = {case.__name__: case for part in (pid_namespaces,) for case in part.CASES}
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, kernels, paths) for case in part.CASES}
 
 
 def main():

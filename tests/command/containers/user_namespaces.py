@@ -1,7 +1,7 @@
 """User namespaces: a gate whose page the namespace's root has made works from everywhere, or is refused at once."""
 import os
 import time
-from world import BIN, GATE, SUBUID, Container, refused, tell, whole
+from world import BIN, GATE, SUBUID, Container, deepest_child, refused, tell, whole
 
 AT_ONCE_S = 10                  # no time limit of the gate's: a refusal that waits for a drain takes longer
 EVERYTHING = ("user", "pid", "mnt")
@@ -42,9 +42,7 @@ def and_from_a_sidecar_in_it(world):
     c = rootless(world)
     sidecar = Container(world, ("mnt",), outside=c)
     world.member(c)
-    whole(world.freeze(sidecar, ("mnt",), before=[]), procs=1) if False else None
-    whole(world.run(["nsenter", "--target", str(sidecar.pid), "--user", "--mount", "--pid", "--setuid", "0", "--setgid", "0",
-                     str(BIN / "writegate"), "freeze", "-g", GATE, "--", "true"]), procs=1)
+    whole(world.freeze(sidecar, EVERYTHING), procs=1)
 
 
 def a_page_of_somebody_else_is_not_believed(world):
@@ -76,7 +74,6 @@ def a_page_of_the_host_in_a_user_namespace(world):
 
 
 def deepest(member):
-    from world import deepest_child
     return deepest_child(member.pid)
 
 
