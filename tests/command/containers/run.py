@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Containers and pods: whoever is behind the gate is seen, or the freeze is refused at once with its cure.
-Ends with a line "N passed, N failed, N skipped".
+"""Containers and pods, kernels and rights: whoever is behind the gate is seen, or the freeze is refused at once with
+its cure. Ends with a line "N passed, N failed, N skipped".
 
-  run.py [PATTERN...]     only these cases (exit 64 if there is none)
+  run.py [--only PATTERN]     only these cases
+  run.py --table              what each kernel and right came to, for docs/admin/systems.md
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Needs root.
 """
-import fnmatch
 import os
 import shutil
 import subprocess
@@ -15,45 +15,56 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-import kernels                                                                                          # noqa: E402
-import paths                                                                                            # noqa: E402
-import pid_namespaces                                                                                   # noqa: E402
-import user_namespaces                                                                                  # noqa: E402
-from world import World                                                                                 # noqa: E402
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+import kernels                                           # noqa: E402
+import paths                                             # noqa: E402
+import pid_namespaces                                    # noqa: E402
+import user_namespaces                                   # noqa: E402
+from lab import suite                                    # noqa: E402
+from world import World                                  # noqa: E402
 
-CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, kernels, paths) for case in part.CASES}
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels) for case in part.CASES}
+
+
+def run(name, work, program):
+    """Why it failed; none: it did not."""
+    world = World(work, program)
+    try:
+        CASES[name](world)
+        return None
+    except Exception as why:                             # noqa: BLE001: one case must not hide the others
+        return repr(why)
+    finally:
+        world.close()
 
 
 def main():
+    options = suite.parser(__doc__)
+    options.add_argument("--table", action="store_true")
+    options = options.parse_args()
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
+    if options.table:
+        chosen = list(kernels.TABLE)
+    if not chosen:
+        return suite.nothing(options.only, CASES)
     if os.geteuid():
         print("skipped: all: needs root\n0 passed, 0 failed, 1 skipped")
         return 0
-    patterns = sys.argv[1:]
-    chosen = [name for name in CASES if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)]
-    if not chosen:
-        print("no such case; there are: " + " ".join(CASES))
-        return 64
     work = Path(tempfile.mkdtemp(prefix="writegate-containers-", dir="/var/tmp"))
     work.chmod(0o755)
-    passed = failed = 0
+    failed = 0
     try:
         program = work / "member"
         subprocess.run(["gcc", "-O1", "-o", program, HERE.parent / "places" / "member.c"], check=True)
         for name in chosen:
-            world = World(work, program)
-            try:
-                CASES[name](world)
-                passed += 1
-                print(f"ok   {name}", flush=True)
-            except Exception as why:
-                failed += 1
-                print(f"FAIL {name}: {why!r}", flush=True)
-            finally:
-                world.close()
+            why = run(name, work, program)
+            failed += why is not None
+            print(f"ok   {name}" if why is None else f"FAIL {name}: {why}", flush=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed, 0 skipped")
+    if options.table:
+        print(kernels.table())
+    print(f"{len(chosen) - failed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
 
