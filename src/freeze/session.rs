@@ -15,6 +15,7 @@ use crate::linux::helper::protocol::PageId;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::namespaces;
 use crate::linux::priority::Priority;
+use crate::linux::procfs;
 use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
@@ -133,7 +134,8 @@ impl Session {
     /// is in flight.
     fn everybody_can_be_seen(&self) -> Result<()> {
         if let Some(why) = self.census.unlisted.filter(|why| why.is_for_want_of_rights()) {
-            let why = format!("the processes of this machine cannot be listed ({why}); nothing was held");
+            let why =
+                format!("the processes of this machine cannot be listed ({why}); nothing was held");
             return Err(Fault::new(PERMISSION, why));
         }
         for (gate, hidden) in self.gates.iter().zip(&self.census.hidden) {
@@ -203,11 +205,10 @@ impl Session {
                     gate.name
                 );
             }
-            let denied = self.census.unseen.values().filter(|why| why.is_for_want_of_rights());
-            let denied = denied.count();
-            if denied > self.census.seen.len() / 2 {
+            let denied = self.denied(gate.owner());
+            if denied > 0 {
                 why += &format!(
-                    ". {denied} processes could not be looked into: run on the host, or with \
+                    ". {denied} processes could not be looked into: run as root on the host, or with \
                      CAP_SYS_PTRACE"
                 );
                 return Err(Fault::new(PERMISSION, why));
@@ -215,6 +216,14 @@ impl Session {
             return Err(Fault::new(NO_PROCESS, why));
         }
         Ok(())
+    }
+
+    /// How many that could not be looked into, for want of rights, may believe a page of this owner:
+    /// all, or where it is not root's, its own.
+    fn denied(&self, owner: u32) -> usize {
+        let denied = self.census.unseen.iter().filter(|(_, why)| why.is_for_want_of_rights());
+        let may_be = |pid: i32| owner == 0 || procfs::uid(pid).is_none_or(|user| user == owner);
+        denied.filter(|(pid, _)| may_be(**pid)).count()
     }
 
     /// A region that may not be read is in flight for ever: said at once, before anything is held.

@@ -32,11 +32,13 @@ pub fn compare(gate: &Gate) -> Result<Option<String>> {
         Err(fault) => Some(format!("{}; the profile in force stays as it is", fault.message)),
         Ok(text) if !text.is_empty() && text != page.profile_text() => {
             Some(match gate.marks.made_in {
-                elsewhere if elsewhere != mark::UNKNOWN && elsewhere != own_pid_namespace() => format!(
-                    "gate {name}: its page was made in a container, by the profile that lies there, \
+                elsewhere if elsewhere != mark::UNKNOWN && elsewhere != own_pid_namespace() => {
+                    format!(
+                        "gate {name}: its page was made in a container, by the profile that lies there, \
                      and the one here is not in force: mount /etc/writegate into the container; \
                      then {cure}"
-                ),
+                    )
+                }
                 _ => format!("gate {name}: its profile was changed and is not in force: {cure}"),
             })
         }

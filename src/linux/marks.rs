@@ -78,9 +78,10 @@ impl fmt::Display for Hidden {
             Hidden::Known(mark::Hidden::Of(mark::UNKNOWN)) => {
                 ("of a PID namespace that cannot be told".into(), String::new())
             }
-            Hidden::Known(mark::Hidden::Of(number)) => {
-                (format!("of another PID namespace (pid:[{number}]: another container)"), String::new())
-            }
+            Hidden::Known(mark::Hidden::Of(number)) => (
+                format!("of another PID namespace (pid:[{number}]: another container)"),
+                String::new(),
+            ),
             Hidden::NotTold(why) => ("of other PID namespaces".into(), format!(" ({why})")),
         };
         write!(
@@ -99,12 +100,14 @@ mod tests {
 
     #[test]
     fn every_mark_is_found_and_nothing_else() {
-        let path = std::env::temp_dir().join(format!("writegate-test-marks-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("writegate-test-marks-{}", std::process::id()));
         std::fs::write(&path, "page").unwrap();
         let marks = Marks::of(File::open(&path).unwrap(), 7);
         assert_eq!(marks.namespaces(), Ok(vec![]));
         let numbers = [mark::UNKNOWN, 5, 6, mark::FIRST, u32::MAX as u64];
-        let holders: Vec<File> = numbers.iter().chain([&5]).map(|_| File::open(&path).unwrap()).collect();
+        let holders: Vec<File> =
+            numbers.iter().chain([&5]).map(|_| File::open(&path).unwrap()).collect();
         for (file, number) in holders.iter().zip(numbers.iter().chain([&5])) {
             lock_byte_for_reading(file, mark::place(*number)).unwrap();
         }

@@ -13,6 +13,7 @@
 //! | [`library`] | the layout that a process's library speaks |
 //! | [`namespaces`], [`marks`] | which PID namespace a process is in; from which ones a page is mapped |
 //! | [`user_namespaces`] | who is who inside and outside of one |
+//! | [`program_file`] | what a program says of itself: static, word size, where its text lies |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
 //! | [`standard_streams`] | whether stdout and stderr were there when we were started |
@@ -45,6 +46,7 @@ pub mod poll;
 pub mod priority;
 pub mod process;
 pub mod procfs;
+pub mod program_file;
 pub mod signals;
 pub mod standard_streams;
 pub mod terminal;

@@ -1,10 +1,10 @@
 //! What was seen of one process, from the outside. `observe` gathers it, `diagnose` says
 //! what it means.
 
-use super::program_file::ProgramFile;
 use crate::command::servers::{self, Server};
 use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
+use crate::linux::program_file::ProgramFile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

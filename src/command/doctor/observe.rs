@@ -2,12 +2,12 @@
 //! a child that has a time limit.
 
 use super::observation::{Environment, Observation, PreloadFault, named_library};
-use super::program_file;
 use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::linux::clock::wall_ns_of_ticks;
 use crate::linux::library;
 use crate::linux::procfs::{self, environ, maps};
+use crate::linux::program_file;
 use crate::linux::user_namespaces;
 use std::fs;
 use std::os::unix::fs::MetadataExt;

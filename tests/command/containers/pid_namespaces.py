@@ -1,6 +1,5 @@
 """PID namespaces: whoever maps the gate's page is seen, or the freeze is refused by name with nobody held."""
-import sys
-from world import BIN, GATE, Container, refused, tell, whole
+from world import BIN, GATE, PYTHON, Container, refused, tell, whole
 
 # Under a filter that lets everything through: the library makes no call of its own that might be deadly.
 FILTERED = r"""
@@ -117,7 +116,7 @@ def a_child_keeps_its_parents_mark(world):
 def a_filter_hides_nobody(world):
     a, b = Container(world), Container(world)
     world.member(a)
-    world.member(b, sys.executable, "-c", FILTERED)
+    world.member(b, PYTHON, "-c", FILTERED)
     refused(world.freeze(a), 77, "another PID namespace")
 
 

@@ -1,8 +1,8 @@
 """Containers made by hand: a process that is the first of its namespaces, and programs run beside it."""
-import ctypes
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 GATE = "pod"
+# One that every user may run.
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 SUBUID = 231072                 # whose the root of a user namespace is outside
 PATIENCE_S = 120
 
@@ -61,11 +63,12 @@ class Container:
 
     def __init__(self, world, namespaces=("pid", "mnt"), root=0, outside=None):
         self.namespaces, self.root = namespaces, root
-        argv = [sys.executable, "-c", INIT, ",".join(namespaces), str(root)]
+        argv = [PYTHON, "-c", INIT, ",".join(namespaces), str(root)]
         self.top = world.popen(argv, outside, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         said = self.top.stdout.readline()
         assert said == "ready\n", f"no container: {said!r}"
         self.pid = deepest_child(self.top.pid)
+        world.containers.append(self)
 
     def enter(self, which=None):
         """What stands before a command that is to run in it (in these of its namespaces)."""
@@ -75,7 +78,12 @@ class Container:
         return argv + ["--setuid", "0", "--setgid", "0"] * ("user" in which)
 
     def end(self):
-        self.top.kill()
+        # A change of the user lets go of the signal that its parent's death would send.
+        for pid in (self.pid, self.top.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.top.wait()
         gone = time.monotonic() + PATIENCE_S
         while os.path.exists(f"/proc/{self.pid}") and time.monotonic() < gone:
@@ -102,7 +110,7 @@ class World:
             os.chown(folder, owner, owner)
         self.profile = self.root / "profile.conf"
         self.profile.touch()
-        self.procs = []
+        self.procs, self.containers = [], []
 
     def env(self, gated=False, **more):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WRITEGATE", "LD_"))}
@@ -137,6 +145,8 @@ class World:
                          *options, "--", *command], where, which)
 
     def close(self):
+        for container in reversed(self.containers):
+            container.end()
         for p in self.procs:
             if p.poll() is None:
                 p.kill()
