@@ -1,5 +1,6 @@
 """PID namespaces: whoever maps the gate's page is seen, or the freeze is refused by name with nobody held."""
-from world import BIN, GATE, PYTHON, Container, refused, tell, whole
+import os
+from world import BIN, GATE, PYTHON, Container, Skip, refused, tell, whole
 
 # Under a filter that lets everything through: the library makes no call of its own that might be deadly.
 FILTERED = r"""
@@ -10,6 +11,14 @@ filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, ctypes.addressof
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
+
+
+FIRST = 4026531836              # the machine's first PID namespace (PROC_PID_INIT_INO)
+
+
+def on_the_host():
+    if os.stat("/proc/self/ns/pid").st_ino != FIRST:
+        raise Skip("runs in a container itself")
 
 
 def in_a_section(world, member):
@@ -79,6 +88,7 @@ def a_sidecar_in_the_same_namespace_sees_all(world):
 
 
 def a_page_of_the_host(world):
+    on_the_host()
     assert world.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"]).returncode == 0
     a = Container(world)
     world.member(a)
@@ -87,6 +97,7 @@ def a_page_of_the_host(world):
 
 
 def a_process_of_the_host_on_a_page_of_a_container(world):
+    on_the_host()
     a = Container(world)
     world.member(a)
     of_host = world.member()

@@ -58,6 +58,10 @@ os.read(0, 1)
 """
 
 
+class Skip(Exception):
+    """This machine cannot show it."""
+
+
 class Container:
     """Namespaces, and what is run in them. `None` for `outside`: those of this process."""
 
