@@ -15,7 +15,7 @@ use crate::linux::helper::protocol::PageId;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::namespaces;
 use crate::linux::priority::Priority;
-use crate::linux::procfs;
+use crate::linux::procfs::{self, CAP_SYS_PTRACE, effective_capabilities};
 use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
@@ -206,7 +206,8 @@ impl Session {
                 );
             }
             let denied = self.denied(gate.owner());
-            if denied > 0 {
+            // Whom even that right does not let look into is an odd one, and no reason.
+            if denied > 0 && effective_capabilities() & CAP_SYS_PTRACE == 0 {
                 why += &format!(
                     ". {denied} processes could not be looked into: run as root on the host, or with \
                      CAP_SYS_PTRACE"

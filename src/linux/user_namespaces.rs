@@ -56,8 +56,9 @@ pub fn id_map(pid: &str) -> Option<IdMap> {
 /// that we see is in one.
 pub fn with_root(user: u32) -> Option<IdMap> {
     let own = namespace("self");
-    let pids = procfs::pids().unwrap_or_default();
-    let others = pids.into_iter().map(|pid| pid.to_string()).filter(|pid| namespace(pid) != own);
+    let mut alive = procfs::pids().unwrap_or_default();
+    alive.retain(|pid| procfs::stat(*pid).is_some_and(|stat| !stat.is_dead()));
+    let others = alive.into_iter().map(|pid| pid.to_string()).filter(|pid| namespace(pid) != own);
     others.filter_map(|pid| id_map(&pid)).find(|map| map.root() == Some(user))
 }
 

@@ -1,15 +1,13 @@
 //! Does `/proc` hide processes from us (its mount option hidepid)? Then a list of it is not whole.
 
 use super::bounded::{self, Bounds};
-use super::status::effective_capabilities;
+use super::status::{CAP_SYS_PTRACE, effective_capabilities};
 use crate::linux::process;
 use std::path::Path;
 use std::sync::OnceLock;
 
 /// As in `mounts`.
 const BOUNDS: Bounds = Bounds { bytes: 32 << 20, ns: 500_000_000 };
-/// Bit of the capability that everybody is shown to (include/uapi/linux/capability.h).
-const CAP_SYS_PTRACE: u64 = 1 << 19;
 
 /// Are there processes that it does not show us? Asked once.
 pub fn hides_processes() -> bool {
@@ -59,7 +57,8 @@ fn parse(line: &str) -> Option<HidePid> {
     let options = line.split_once(" - ")?.1.split(' ').nth(2)?;
     let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name));
     let to_all = match value("hidepid=")? {
-        "2" | "invisible" => false,
+        // The first shows that they are there, and nothing of them.
+        "1" | "noaccess" | "2" | "invisible" => false,
         "4" | "ptraceable" => true,
         _ => return None,
     };
@@ -75,9 +74,10 @@ mod tests {
     fn what_the_option_says() {
         let of = |options: &str| parse(&format!("22 1 0:21 / /proc rw - proc proc {options}"));
         assert_eq!(of("rw,hidepid=2,gid=4"), Some(HidePid { to_all: false, group: 4 }));
+        assert_eq!(of("rw,hidepid=noaccess"), Some(HidePid { to_all: false, group: 0 }));
         assert_eq!(of("rw,hidepid=invisible"), Some(HidePid { to_all: false, group: 0 }));
         assert_eq!(of("rw,gid=7,hidepid=ptraceable"), Some(HidePid { to_all: true, group: 7 }));
-        for shown in ["rw", "rw,hidepid=1", "rw,hidepid=noaccess", "rw,gid=4"] {
+        for shown in ["rw", "rw,hidepid=0", "rw,hidepid=off", "rw,gid=4"] {
             assert_eq!(of(shown), None, "{shown}");
         }
     }

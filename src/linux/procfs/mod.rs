@@ -19,7 +19,8 @@ pub use hidden::hides_processes;
 pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, threads};
 pub use status::{
-    cgroup, effective_capabilities, exe, innermost_pid, mount_namespace, sees_as_we_do, uid,
+    CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
+    sees_as_we_do, uid,
 };
 pub use task::{
     hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,

@@ -11,6 +11,9 @@ pub fn innermost_pid(of: &str) -> Option<i32> {
     line_of(of, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()
 }
 
+/// To whom everybody is shown (include/uapi/linux/capability.h).
+pub const CAP_SYS_PTRACE: u64 = 1 << 19;
+
 /// Our own rights, a bit for each capability.
 pub fn effective_capabilities() -> u64 {
     line_of("self", "CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
