@@ -40,6 +40,9 @@ const DUPLICATE: u64 = 4;
 /// The argument says it.
 const IN_ARGUMENT: u64 = 5;
 
+/// `note[3]`: device and inode stand in `note[1]` and `note[2]`.
+const KNOWN: u64 = 1;
+
 /// fcntl: locks and duplicates; nothing else of it matters here.
 pub fn fcntl(frame: &mut Frame) -> u64 {
     let (fd, command) = (frame.arg(0) as i32, frame.arg(1) as u32);
@@ -99,6 +102,9 @@ fn note(frame: &mut Frame, fd: i32, kind: LockKind, asked: u64, waits: bool) -> 
             update(region, ProcessWord::waits);
         }
         announce_lock_wait(frame, region, fd, dev, ino);
+        // The kernel has looked the descriptor up when the call began: whatever another thread
+        // puts in its place while this one waits, the lock is on this file.
+        (frame.note[1], frame.note[2], frame.note[3]) = (dev, ino, KNOWN);
     }
     BRACKET
 }
@@ -171,7 +177,8 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
     if what.is_none() && !LOCKS_SEEN.load(Relaxed) {
         return;
     }
-    let Some((dev, ino)) = file_of(fd) else { return };
+    let known = (frame.note[3] == KNOWN).then_some((frame.note[1], frame.note[2]));
+    let Some((dev, ino)) = known.or_else(|| file_of(fd)) else { return };
     ask_for_lost(region);
     let lock = Lock { kind, flags: 0, fd, group: 0, dev, ino, start, end, since: 0 };
     LOCKS_SEEN.store(true, Relaxed);
