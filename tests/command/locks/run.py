@@ -2,7 +2,7 @@
 """Locks that only the kernel knows: a lock that guards writing and that no region accounts for is a section in
 flight. Ends with a line "N passed, N failed".
 
-  run.py [CASE...]      run.py --costs [PROCESSES...]
+  run.py [--only PATTERN]      run.py --costs [PROCESSES...]
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release).
 """
@@ -20,6 +20,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+from lab import suite  # noqa: E402
+
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NOT_DRAINED = 0, 65, 75
 GATE = "locks"
@@ -354,14 +357,19 @@ PROFILES = {**{name: "lifetime-lock = */mail/l\n" for name in ("lock_of_profile"
 
 
 def main():
-    arguments = sys.argv[1:]
+    parser = suite.parser(__doc__)
+    parser.add_argument("--costs", nargs="*", type=int, metavar="PROCESSES", help="print what the drain costs")
+    options = parser.parse_args()
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
+    if not chosen:
+        return suite.nothing(options.only, CASES)
     root = tempfile.mkdtemp(prefix="writegate-locks-")
     os.chmod(root, 0o755)
     try:
-        if arguments[:1] == ["--costs"]:
-            return costs(root, [int(n) for n in arguments[1:]] or [40, 100, 1000])
+        if options.costs is not None:
+            return costs(root, options.costs or [40, 100, 1000])
         failed = 0
-        for name in arguments or CASES:
+        for name in chosen:
             lab = Lab(root, PROFILES.get(name, ""))
             try:
                 CASES[name](lab)
@@ -371,8 +379,8 @@ def main():
                 print(f"FAIL  {name}: {error}", flush=True)
             finally:
                 lab.close()
-        total = len(arguments or CASES)
-        print(f"{total - failed} passed, {failed} failed")
+        total = len(chosen)
+        print(f"{total - failed} passed, {failed} failed, 0 skipped")
         return failed > 0
     finally:
         if Lab.programs:
