@@ -30,8 +30,10 @@ constants! {
     const USED: u32 = 2;
     /// Counts how often a place was filled: a lock is never taken for the one that stood there
     /// before.
-    const FILLED: u32 = 0x3ff << 14;
-    const FILLED_ONCE: u32 = 1 << 14;
+    const FILLED: u32 = 0x1ff << 15;
+    const FILLED_ONCE: u32 = 1 << 15;
+    /// All flags.
+    const FLAGS: u32 = 0x7f << 8;
 
     /// Guards writing: counts for the section (an exclusive lock, or a flock shared
     /// on a descriptor open for writing).
@@ -47,6 +49,8 @@ constants! {
     pub const KERNEL_TOO: u32 = 1 << 12;
     /// A dotlock in a place that is not protected: it lies in no snapshot.
     pub const OUTSIDE: u32 = 1 << 13;
+    /// Its file was so small when it was locked that it may be a pid file.
+    pub const SMALL: u32 = 1 << 14;
 }
 
 shared! {
@@ -74,7 +78,7 @@ const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
 pub struct Lock {
     /// Its kind.
     pub kind: LockKind,
-    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO | OUTSIDE`.
+    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO | OUTSIDE | SMALL`.
     pub flags: u32,
     /// Descriptor it was taken on (-1: none).
     pub fd: i32,
@@ -124,7 +128,7 @@ impl LockEntry {
         };
         Some(Lock {
             kind,
-            flags: state & 0x0000_3f00,
+            flags: state & FLAGS,
             fd: self.fd.load(Ordering::Relaxed),
             group: self.group.load(Ordering::Relaxed),
             dev: self.dev.load(Ordering::Relaxed),

@@ -2,6 +2,7 @@
 
 use super::entry::{
     FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, OUTSIDE,
+    SMALL,
 };
 use crate::abi::shared;
 use core::sync::atomic::AtomicU64;
@@ -121,7 +122,7 @@ impl<'a> Table<'a> {
         let same = |held: &Lock| held.kind == LockKind::Posix && held.dev == dev && held.ino == ino;
         let mut lost = self.cut(same, lock.start, lock.end);
         if let Some(guards) = what {
-            let flags = if guards { GUARDS } else { 0 };
+            let flags = if guards { GUARDS } else { 0 } | lock.flags & SMALL;
             lost |= self.add(&Lock { kind: LockKind::Posix, flags, ..lock }).0;
         }
         TableFull(lost)
@@ -160,7 +161,7 @@ impl<'a> Table<'a> {
                 known = Some(held.group);
             }
         }
-        let flags = if what == Some(true) { GUARDS } else { 0 };
+        let flags = if what == Some(true) { GUARDS } else { 0 } | lock.flags & SMALL;
         let Some(group) = known else {
             // The first lock of this description, or one that was not known.
             let new = Lock { flags, group: highest.wrapping_add(1), ..lock };
@@ -185,7 +186,8 @@ impl<'a> Table<'a> {
 
     /// A lock file was made.
     pub fn dotlock(self, lock: Lock) -> TableFull {
-        let flags = GUARDS | JUDGED | lock.flags & OUTSIDE;
+        // It was just made.
+        let flags = GUARDS | JUDGED | SMALL | lock.flags & OUTSIDE;
         self.add(&Lock { kind: LockKind::Dot, flags, fd: NO_FD, ..lock })
     }
 
