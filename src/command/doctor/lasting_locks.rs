@@ -78,7 +78,7 @@ fn now(census: &Census, profile: &str) -> Vec<LastingLock> {
 fn of_its_section(member: &Member) -> Option<(ForeignText, u64)> {
     let word = member.process_word()?;
     let header = member.view.as_ref()?.header();
-    let lock = header.locks.iter().filter_map(|place| place.get()).find(|lock| lock.counts())?;
+    let lock = header.locks.locks().find(|lock| lock.counts())?;
     let since = header.section_since.load(Acquire);
     word.section_open().then(|| (path_of_lock(member, &lock), since))
 }
