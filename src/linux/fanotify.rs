@@ -153,7 +153,8 @@ impl Group {
     }
 }
 
-fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
+/// The records that one read has brought.
+pub fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
     while bytes.len() >= size_of::<Metadata>() {
         // SAFETY: that many bytes are there, any of them make valid integers, and the place need
         // not be aligned.

@@ -6,6 +6,7 @@
 use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
+use crate::linux::marks::Hidden;
 use crate::outcome::facts::{Coverage, Watched};
 use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,8 @@ pub enum Cause {
     NotHeld,
     /// The kernel shows a lock that guards writing, and no process that holds it.
     NobodysLock,
+    /// Processes may map the gate's page that cannot be seen from here.
+    Hidden(Hidden),
     /// `--sync` failed.
     SyncFailed(String),
     /// Maps the page, and is of none of `--users`.
@@ -216,6 +219,7 @@ impl Cause {
             | Cause::QueueOverflowed
             | Cause::ChangedWithoutPath(..)
             | Cause::NobodysLock
+            | Cause::Hidden(_)
             | Cause::NotSeen(..) => FindingKind::NotSeen,
             Cause::NotOfUsers
             | Cause::Outside
@@ -286,6 +290,7 @@ impl Cause {
         let process = matches!(
             self,
             Cause::NobodysLock
+                | Cause::Hidden(_)
                 | Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
         );
         match self.kind() {
@@ -317,6 +322,7 @@ impl Cause {
             Cause::NotHeld => "not-held",
             Cause::OtherLayout(_) => "other-layout",
             Cause::NobodysLock => "nobodys-lock",
+            Cause::Hidden(_) => "hidden",
             Cause::SyncFailed(_) => "sync-failed",
             Cause::NotOfUsers => "not-of-users",
             Cause::Outside => "outside",
@@ -383,6 +389,7 @@ impl Cause {
                     "pid {pid} changed a file, and where that lies cannot be told ({why})"
                 );
             }
+            Cause::Hidden(hidden) => return hidden.to_string(),
             Cause::NotSeen(subject, why) => {
                 return format!("{} cannot be looked at ({why})", subject.words());
             }

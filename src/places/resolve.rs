@@ -27,7 +27,7 @@ struct View {
 impl Places {
     /// Finds out what gate `at` protects. `by_freezer`: as it was told; `profile`: the one in force.
     pub fn find(
-        census: &Census,
+        census: &mut Census,
         at: usize,
         helper: &mut Helper,
         by_freezer: &[PathBuf],
