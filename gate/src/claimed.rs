@@ -1,7 +1,7 @@
 //! A region as its process claims it to be: what the freezer reads of it, with bounds.
 
 use crate::abi::Foreign;
-use crate::locks::{FileNames, FilePath, Lock, LockEntry};
+use crate::locks::{FileNames, FilePath, Lock};
 use crate::region::{Header, NAMES_OFFSET, SLOTS, SLOTS_OFFSET, Slot};
 use core::sync::atomic::Ordering::Acquire;
 
@@ -35,7 +35,7 @@ impl<'a> ClaimedRegion<'a> {
 
     /// The locks it says it holds.
     pub fn locks(self) -> impl Iterator<Item = Lock> + use<'a> {
-        self.header.locks.iter().filter_map(LockEntry::get)
+        self.header.locks.locks()
     }
 
     /// Where it says that this dotlock lies, if it has kept that.

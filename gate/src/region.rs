@@ -7,14 +7,14 @@
 //! that it reads here about any other process.
 //!
 //! ```text
-//!   page 0    Header (512 bytes), then 64 LockEntry
+//!   page 0    Header (504 bytes), then the lock table
 //!   page 1..  Slot, one for each thread that ever made a hooked call
 //!   last page FileName, where its dotlocks lie
 //! ```
 
 use crate::abi::{constants, shared};
 use crate::control::Rank;
-use crate::locks::{FILE_NAMES, FileName, LOCKS, LockEntry};
+use crate::locks::{FILE_NAMES, FileName, LockTable};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 constants! {
@@ -122,13 +122,13 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
-        _room: [AtomicU64; 42],
+        _room: [AtomicU64; 41],
         /// The locks it holds.
-        pub locks: [LockEntry; LOCKS],
+        pub locks: LockTable,
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Header, locks) == 512);
+const _: () = assert!(core::mem::offset_of!(Header, locks) == 504);
 const _: () = assert!(core::mem::size_of::<Header>() <= SLOTS_OFFSET);
 
 shared! {

@@ -5,10 +5,10 @@
 //! files whose making, or whose writing, begins nothing; sections that last until
 //! the process waits, or ends; a count of changes and syncs for the settled rule.
 
-use crate::linux::files::fstat;
+use crate::linux::files::{Stat, fstat};
 use crate::linux::time::now;
 use crate::protected::descriptor_cache;
-use crate::protected::lifetime_locks::{are_pid_files, is_held_for_life, is_small};
+use crate::protected::lifetime_locks::{are_pid_files, is_held_for_life};
 use crate::protected::operand::{self, Operand};
 use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
@@ -21,7 +21,7 @@ use crate::this_process::state::Region;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicI32, AtomicU64};
 use gate::calls::{Call, Rule};
-use gate::locks::Table;
+use gate::locks::{SMALL, Table};
 use gate::word::ProcessWord;
 
 /// When the last section began that something was handed over in, ns.
@@ -179,9 +179,12 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
 
 /// Is it the only file that is locked, and so small that it may be a pid file?
 fn is_small_lock_file(region: &Region, fd: i32) -> bool {
-    let Some(stat) = fstat(fd).filter(|stat| is_small(stat.size)) else { return false };
-    let mut counting = Table(&region.header.locks).locks().filter(|lock| lock.counts());
-    counting.all(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino))
+    let counting = || Table(&region.header.locks).locks().filter(|lock| lock.counts());
+    if !counting().all(|lock| lock.flags & SMALL != 0) {
+        return false;
+    }
+    let same_file = |stat: Stat| counting().all(|l| (l.dev, l.ino) == (stat.dev, stat.ino));
+    counting().all(|lock| lock.fd == fd) || fstat(fd).is_some_and(same_file)
 }
 
 /// Does a change mean anything for the section of a process that stands so?

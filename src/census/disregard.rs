@@ -143,8 +143,7 @@ pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
     if !word.section_open() || word.until_wait() || word.until_exit() {
         return None;
     }
-    let listed: Vec<Lock> =
-        header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).collect();
+    let listed: Vec<Lock> = header.locks.locks().filter(|l| l.counts()).collect();
     // When its table was full, it has locked something that is not in it.
     let lost = header.flags.load(Acquire) & FLAG_LOCKS_UNKNOWN != 0;
     if listed.is_empty() && !lost || locks::holds_none(member.pid) != Look::Seen(true) {

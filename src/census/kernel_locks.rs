@@ -157,7 +157,7 @@ fn account(listed: impl Iterator<Item = Lock>, held: &HeldLock) -> Account {
 /// region: whatever it holds came with the fork.
 pub fn account_of(member: &Member, held: &HeldLock) -> Account {
     match &member.view {
-        Some(view) => account(view.header().locks.iter().filter_map(|p| p.get()), held),
+        Some(view) => account(view.header().locks.locks(), held),
         None if member.fresh_fork => Account::Inherited,
         None => Account::NotListed,
     }
@@ -205,7 +205,7 @@ fn takers_account(
 /// /proc/locks, which does not say which file it is about.)
 pub fn lists_inode(member: &Member, lock: &KernelLock) -> bool {
     let Some(view) = &member.view else { return false };
-    view.header().locks.iter().filter_map(|place| place.get()).any(|listed| {
+    view.header().locks.locks().any(|listed| {
         same_kind(listed.kind, lock.kind)
             && listed.ino == lock.ino()
             && (listed.flags & FOR_LIFE != 0

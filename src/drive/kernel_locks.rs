@@ -25,12 +25,13 @@ use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::process::has_thread;
+use crate::linux::procfs;
 use crate::linux::procfs::locks::{
     KernelLock, KernelLockKind, all, may_have_some_on_their_way, on_their_way_is_told,
     open_for_writing,
 };
-use crate::linux::procfs::{self, is_first_pid_namespace};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::{Cause, Finding, Subject};
 use gate::profile::{self, Key};

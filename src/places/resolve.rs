@@ -71,6 +71,7 @@ impl Places {
             }
         }
         places.look_below(&seen_by, &mut known, helper);
+        places.look_at_exports(helper);
         places
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The table lies in the region, so that the freezer sees which lock is whose;
 //! only the process itself writes it, without locks, also from signal handlers.
-//! A place is claimed by compare-and-swap and published by its state.
+//! A place is claimed by its bit and published by its state.
 //!
 //! | kind | belongs to | ends at |
 //! |---|---|---|
@@ -19,7 +19,8 @@ mod tests;
 pub(crate) use entry::SHAPE;
 pub use entry::{
     FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, OUTSIDE,
+    SMALL,
 };
 pub(crate) use file_name::SHAPE as FILE_NAME_SHAPE;
 pub use file_name::{FILE_NAME_MAX, FILE_NAMES, FileName, FileNames, FilePath};
-pub use table::{Table, TableFull};
+pub use table::{LockTable, Table, TableFull};

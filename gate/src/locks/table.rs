@@ -2,7 +2,11 @@
 
 use super::entry::{
     FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, OUTSIDE,
+    SMALL,
 };
+use crate::abi::shared;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// What stands for no descriptor.
 const NO_FD: i32 = -1;
@@ -12,31 +16,68 @@ const NO_FD: i32 = -1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableFull(pub bool);
 
-/// The table, wherever it lies.
+shared! {
+    /// The table as it lies in the region.
+    #[repr(C)]
+    pub struct LockTable {
+        /// A bit for each place that is somebody's. It is set before the place is filled, and
+        /// cleared when it is empty again: so nobody else fills it in between, and a place that
+        /// holds a lock always has its bit. Nearly all processes use one or two places, and look
+        /// at no other.
+        taken: AtomicU64,
+        entries: [LockEntry; LOCKS],
+    }
+}
+
+const _: () = assert!(LOCKS == u64::BITS as usize);
+
+impl LockTable {
+    /// The locks that stand in it, whatever its owner says of its places: what a freezer reads.
+    pub fn locks(&self) -> impl Iterator<Item = Lock> + '_ {
+        self.entries.iter().filter_map(LockEntry::get)
+    }
+}
+
+/// The places whose bits are set.
+fn places(table: &LockTable, bits: u64) -> impl Iterator<Item = (u32, &LockEntry)> {
+    let mut left = bits;
+    core::iter::from_fn(move || {
+        let at = left.trailing_zeros();
+        let place = table.entries.get(at as usize)?;
+        left &= left - 1;
+        Some((at, place))
+    })
+}
+
+/// The table, for the process whose it is.
 ///
 /// Operations change entries only; what follows for the section is counted
 /// afresh by [`Table::count`]. Counting up and down instead would drift for ever
 /// once two threads, or a signal handler, had crossed.
 #[derive(Clone, Copy)]
-pub struct Table<'a>(pub &'a [LockEntry; LOCKS]);
+pub struct Table<'a>(pub &'a LockTable);
 
 impl<'a> Table<'a> {
+    fn taken(self) -> impl Iterator<Item = (u32, &'a LockEntry)> + use<'a> {
+        places(self.0, self.0.taken.load(Acquire))
+    }
+
     /// The locks held now.
     pub fn locks(self) -> impl Iterator<Item = Lock> + use<'a> {
-        self.0.iter().filter_map(LockEntry::get)
+        self.taken().filter_map(|(_, place)| place.get())
     }
 
     /// How many locks count for the section: each POSIX range and lock file,
     /// each open file description once, however many descriptors it has.
     pub fn count(self) -> u16 {
-        let first_of_group = |at: usize, lock: &Lock| {
+        let before = |at: u32| self.taken().take_while(move |(other, _)| *other < at);
+        let first_of_group = |at: u32, lock: &Lock| {
             matches!(lock.kind, LockKind::Posix | LockKind::Dot)
-                || !self.0[..at].iter().filter_map(LockEntry::get).any(|other| {
+                || !before(at).filter_map(|(_, place)| place.get()).any(|other| {
                     other.counts() && other.kind == lock.kind && other.group == lock.group
                 })
         };
-        let places = self.0.iter().enumerate();
-        let held = places.filter_map(|(at, place)| place.get().map(|lock| (at, lock)));
+        let held = self.taken().filter_map(|(at, place)| place.get().map(|lock| (at, lock)));
         held.filter(|(at, lock)| lock.counts() && first_of_group(*at, lock)).count() as u16
     }
 
@@ -46,13 +87,31 @@ impl<'a> Table<'a> {
     }
 
     fn add(self, lock: &Lock) -> TableFull {
-        TableFull(!self.0.iter().any(|place| place.claim(lock)))
+        let mut taken = self.0.taken.load(Relaxed);
+        while let Some((at, place)) = places(self.0, !taken).next() {
+            let bit = 1 << at;
+            taken = self.0.taken.fetch_or(bit, Acquire);
+            if taken & bit == 0 {
+                place.fill(lock);
+                return TableFull(false);
+            }
+        }
+        TableFull(true)
+    }
+
+    /// Of two that free the same place only one gives it back.
+    fn free(self, at: u32, place: &LockEntry, filled: u32) {
+        if place.empty(filled) {
+            self.0.taken.fetch_and(!(1 << at), Release);
+        }
     }
 
     fn remove(self, gone: impl Fn(&Lock) -> bool) {
-        for place in self.0 {
-            if place.get().is_some_and(|lock| gone(&lock)) {
-                place.free();
+        for (at, place) in self.taken() {
+            if let Some((lock, filled)) = place.get_filled()
+                && gone(&lock)
+            {
+                self.free(at, place, filled);
             }
         }
     }
@@ -63,7 +122,7 @@ impl<'a> Table<'a> {
         let same = |held: &Lock| held.kind == LockKind::Posix && held.dev == dev && held.ino == ino;
         let mut lost = self.cut(same, lock.start, lock.end);
         if let Some(guards) = what {
-            let flags = if guards { GUARDS } else { 0 };
+            let flags = if guards { GUARDS } else { 0 } | lock.flags & SMALL;
             lost |= self.add(&Lock { kind: LockKind::Posix, flags, ..lock }).0;
         }
         TableFull(lost)
@@ -73,14 +132,14 @@ impl<'a> Table<'a> {
     /// table was full.
     fn cut(self, such: impl Fn(&Lock) -> bool, start: u64, end: u64) -> bool {
         let mut lost = false;
-        for place in self.0 {
-            let Some(held) = place.get() else { continue };
+        for (at, place) in self.taken() {
+            let Some((held, filled)) = place.get_filled() else { continue };
             let apart = held.start > end || start > held.end;
             if apart || !such(&held) {
                 continue;
             }
             // Free first: the piece that is left finds a place in a full table too.
-            place.free();
+            self.free(at, place, filled);
             if held.start < start {
                 lost |= self.add(&Lock { end: start - 1, ..held }).0;
             }
@@ -102,7 +161,7 @@ impl<'a> Table<'a> {
                 known = Some(held.group);
             }
         }
-        let flags = if what == Some(true) { GUARDS } else { 0 };
+        let flags = if what == Some(true) { GUARDS } else { 0 } | lock.flags & SMALL;
         let Some(group) = known else {
             // The first lock of this description, or one that was not known.
             let new = Lock { flags, group: highest.wrapping_add(1), ..lock };
@@ -127,7 +186,8 @@ impl<'a> Table<'a> {
 
     /// A lock file was made.
     pub fn dotlock(self, lock: Lock) -> TableFull {
-        let flags = GUARDS | JUDGED | lock.flags & OUTSIDE;
+        // It was just made.
+        let flags = GUARDS | JUDGED | SMALL | lock.flags & OUTSIDE;
         self.add(&Lock { kind: LockKind::Dot, flags, fd: NO_FD, ..lock })
     }
 
@@ -153,7 +213,7 @@ impl<'a> Table<'a> {
     /// a lock file.
     pub fn locked_by_kernel(self, dev: u64, ino: u64) -> bool {
         let mut some = false;
-        for place in self.0 {
+        for (_, place) in self.taken() {
             let is_it =
                 |lock: Lock| lock.kind == LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
             if place.get().is_some_and(is_it) {
@@ -167,14 +227,12 @@ impl<'a> Table<'a> {
     /// Lock files that were locked through the kernel too, and are not any more: those that are
     /// still there say everything themselves from now on.
     pub fn kernel_let_go(self, mut is_there: impl FnMut(&Lock) -> bool) {
-        for place in self.0 {
-            let Some(lock) = place.get().filter(|lock| lock.flags & KERNEL_TOO != 0) else {
-                continue;
-            };
-            if self.is_kernel_locked(lock.dev, lock.ino) {
+        for (at, place) in self.taken() {
+            let Some((lock, filled)) = place.get_filled() else { continue };
+            if lock.flags & KERNEL_TOO == 0 || self.is_kernel_locked(lock.dev, lock.ino) {
                 continue;
             }
-            if is_there(&lock) { place.unflag(KERNEL_TOO) } else { place.free() }
+            if is_there(&lock) { place.unflag(KERNEL_TOO) } else { self.free(at, place, filled) }
         }
     }
 
@@ -206,7 +264,7 @@ impl<'a> Table<'a> {
 
     /// Compares counting locks with the patterns of locks held for life, once each.
     pub fn judge(self, mut for_life: impl FnMut(&Lock) -> bool) {
-        for place in self.0 {
+        for (_, place) in self.taken() {
             let Some(lock) = place.get() else { continue };
             if lock.counts() && lock.flags & JUDGED == 0 {
                 place.flag(if for_life(&lock) { JUDGED | FOR_LIFE } else { JUDGED });
@@ -217,7 +275,7 @@ impl<'a> Table<'a> {
     /// The locks on this descriptor came with it over fork and exec: another process
     /// took them.
     pub fn inherited(self, fd: i32) {
-        for place in self.0 {
+        for (_, place) in self.taken() {
             let came =
                 |lock: &Lock| lock.fd == fd && matches!(lock.kind, LockKind::Flock | LockKind::Ofd);
             if place.get().is_some_and(|lock| came(&lock)) {

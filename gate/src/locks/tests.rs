@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn table() -> std::boxed::Box<[LockEntry; LOCKS]> {
+fn table() -> std::boxed::Box<LockTable> {
     // SAFETY: entries are integers and atomics; all zero bytes are free places.
     unsafe { std::boxed::Box::new_zeroed().assume_init() }
 }
@@ -197,4 +197,57 @@ fn a_full_table_says_so() {
         assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, n, 0, ALL)), TableFull(false));
     }
     assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, 999, 0, ALL)), TableFull(true));
+}
+
+#[test]
+fn threads_that_cross_lose_no_place_and_no_lock() {
+    let table = table();
+    let own = |who: u64, n: u64| lock(LockKind::Posix, who as i32, 1000 * who + n % 3, 0, ALL);
+    std::thread::scope(|threads| {
+        for who in 1..=8 {
+            let t = Table(&table);
+            threads.spawn(move || {
+                for n in 0..20_000 {
+                    let lock = own(who, n);
+                    assert_eq!(t.posix_lock(Some(true), lock), TableFull(false));
+                    assert_eq!(t.locks().filter(|held| held.ino == lock.ino).count(), 1);
+                    // What all of them end at once: each of their locks ends once.
+                    let _ = t.posix_lock(Some(true), Lock { ino: 7, ..lock });
+                    t.closed(9, Some((1, 7)));
+                    assert_eq!(t.locks().filter(|held| held.ino == lock.ino).count(), 1);
+                    t.closed(lock.fd, Some((1, lock.ino)));
+                    assert!(!t.locks().any(|held| held.ino == lock.ino));
+                }
+            });
+        }
+    });
+    Table(&table).closed(9, Some((1, 7)));
+    assert!(Table(&table).is_empty());
+    for n in 0..LOCKS as u64 {
+        let lock = lock(LockKind::Posix, 3, n, 0, ALL);
+        assert_eq!(
+            Table(&table).posix_lock(Some(true), lock),
+            TableFull(false),
+            "place {n} is lost"
+        );
+    }
+    let one_more = lock(LockKind::Posix, 3, 99, 0, ALL);
+    assert_eq!(Table(&table).posix_lock(Some(true), one_more), TableFull(true));
+}
+
+#[test]
+fn who_saw_the_lock_before_does_not_end_the_one_that_has_its_place_now() {
+    // SAFETY: integers and atomics; all zero bytes are a free place.
+    let place: std::boxed::Box<LockEntry> = unsafe { std::boxed::Box::new_zeroed().assume_init() };
+    place.fill(&lock(LockKind::Posix, 3, 7, 0, ALL));
+    let (_, seen) = place.get_filled().unwrap();
+    assert!(place.empty(seen));
+    assert!(!place.empty(seen), "of two that end it only one does");
+    place.fill(&lock(LockKind::Posix, 3, 8, 0, ALL));
+    assert!(!place.empty(seen));
+    assert_eq!(place.get().map(|lock| lock.ino), Some(8));
+    place.flag(JUDGED);
+    let (held, now) = place.get_filled().unwrap();
+    assert_eq!(held.flags, JUDGED, "how often it was filled is no flag");
+    assert!(place.empty(now), "a flag makes it no other lock");
 }

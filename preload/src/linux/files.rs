@@ -186,6 +186,18 @@ pub fn set_mode(fd: i32, mode: usize) {
     call!(nr::__NR_fchmod, fd, mode);
 }
 
+/// Locks one byte for reading, for as long as the open file lasts; false: that could not be.
+pub fn lock_byte_for_reading(fd: i32, at: u64) -> bool {
+    let lock = nr::flock {
+        l_type: nr::F_RDLCK as i16,
+        l_whence: nr::SEEK_SET as i16,
+        l_start: at as i64,
+        l_len: 1,
+        l_pid: 0,
+    };
+    call!(nr::__NR_fcntl, fd, nr::F_OFD_SETLK, &raw const lock) == 0
+}
+
 /// The current file offset.
 pub fn tell(fd: i32) -> i64 {
     call!(nr::__NR_lseek, fd, 0, nr::SEEK_CUR) as i64

@@ -46,9 +46,15 @@ pub fn lock_name(dir: i32, name: &[u8]) -> Option<LockName> {
     lock_like(name).or_else(|| is_named(dir, name).then_some(LockName::Lock))
 }
 
+/// Does the profile call anything a lock, so that a name must be read? (Whether the program's
+/// memory can be read is a question to the kernel.)
+pub fn are_named() -> bool {
+    settings().has(Key::LockFile)
+}
+
 /// Does the profile say that it is a lock?
 pub fn is_named(dir: i32, name: &[u8]) -> bool {
-    settings().has(Key::LockFile) && is_named_path(dir, name)
+    are_named() && is_named_path(dir, name)
 }
 
 /// The buffer is on the stack here only.

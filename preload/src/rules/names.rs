@@ -4,7 +4,7 @@
 
 use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
 use super::dotlocks::{
-    self, MAKES_LOCK, MAKES_POST, comes_back, gone_unannounced, is_named, lock_name,
+    self, MAKES_LOCK, MAKES_POST, are_named, comes_back, gone_unannounced, is_named, lock_name,
     note_removed_lock,
 };
 use crate::announce::{BRACKET, PASS, announce};
@@ -121,8 +121,7 @@ pub unsafe fn make(frame: &mut Frame, dir: u8, name: u8) -> u64 {
     let (dir, new) = (directory(frame, dir), path(frame, name));
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
-        let Some(text) = program_string(new) else { return PASS };
-        let is_lock = is_named(dir, text);
+        let is_lock = are_named() && program_string(new).is_some_and(|text| is_named(dir, text));
         makes(frame, dir, new, is_lock)
     }
 }
@@ -154,7 +153,7 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
         let Some(text) = program_string(old) else { return PASS };
         let kind = lock_name(from, text);
         note_removed_lock(frame, from, old, kind);
-        let makes_lock = program_string(new).is_some_and(|text| is_named(to, text));
+        let makes_lock = are_named() && program_string(new).is_some_and(|text| is_named(to, text));
         frame.note[3] = makes_lock as u64;
         let target = |_: &Frame| Operand::Entries(from, old, to, new);
         let action = announce(frame, None, SectionEffect::Begins, target);

@@ -10,7 +10,7 @@ use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
-use crate::outcome::fault::{Fault, Result};
+use crate::outcome::fault::{Fault, PERMISSION, Result};
 use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use crate::places::Places;
@@ -115,7 +115,8 @@ impl GateSurvey {
         self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
         self.lasting_locks = lasting_locks::of(&census, &mut helper, &self.profile);
         // A freeze would be refused.
-        self.refusal = places.refusal(name);
+        let hidden = census.hidden[0].map(|hidden| Fault::new(PERMISSION, hidden.to_string()));
+        self.refusal = hidden.or_else(|| places.refusal(name));
         self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`selection`] | which processes are looked at |
 //! | [`observation`], [`observe`] | what is seen of one process; the looking itself, which may hang |
-//! | [`program_file`], [`inline_calls`] | what a program's file says; system calls in its text, past libc |
+//! | [`inline_calls`] | system calls in a program's text, past libc |
 //! | [`gate_survey`] | the gate's page, profile and members |
 //! | [`lasting_locks`] | locks that would keep a freeze from draining |
 //! | [`unit_settings`] | what a unit's settings mean here |
@@ -28,7 +28,6 @@ mod not_loaded;
 mod observation;
 mod observe;
 mod own_rights;
-mod program_file;
 mod report;
 mod selection;
 mod survey;

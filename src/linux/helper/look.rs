@@ -10,8 +10,10 @@ use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
 use crate::linux::procfs::{self, environ, locks, maps};
+use crate::linux::program_file::never_loads_ours;
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// How long, and how often, a process that holds a lock is looked at in the middle of an exec.
 const IN_EXEC_NS: u64 = 400_000_000;
@@ -109,7 +111,9 @@ fn look_once(
         // One with another layout is on its way to nowhere: that library does not take our page. Nor
         // is one that has a page already.
         let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
-        if asks_for.is_some() && !is_lost {
+        if asks_for.is_some() && !is_lost && !looked.library && never_loads_ours(&exe(by)) {
+            looked.decided = true;
+        } else if asks_for.is_some() && !is_lost {
             match locks::holds_a_guarding_lock(pid) {
                 Look::Seen(true) => looked.page = asks_for,
                 Look::Seen(false) | Look::Gone(_) => {}
@@ -125,6 +129,10 @@ fn look_once(
     }
     let fd = find_region(pid, by, &candidates, copied, &mut looked);
     (looked, fd)
+}
+
+fn exe(pid: i32) -> PathBuf {
+    format!("/proc/{pid}/exe").into()
 }
 
 /// What one of its mappings says; and whether a region may lie there.
