@@ -54,7 +54,8 @@ postlog   unix-dgram n - n -  1  postlogd
 MAIN = """\
 compatibility_level = 3.6
 queue_directory = {queue}
-data_directory = /var/lib/postfix
+# On the queue's volume, as on a machine with one disk: what tlsmgr writes there is judged.
+data_directory = {queue}/data
 maillog_file = /var/log/postfix.log
 mail_owner = postfix
 setgid_group = postdrop
@@ -161,7 +162,7 @@ class Postfix(base.Server):
 
     def holds_its_caches(self):
         """Has tlsmgr locked its cache of sessions, as it does for life?"""
-        cache = os.stat(self.root.inside("/var/lib/postfix/smtp_scache.db"))
+        cache = os.stat(os.path.join(self.queue, "data/smtp_scache.db"))
         locks = Path("/proc/locks").read_text().split()
         return any(word.endswith(f":{cache.st_ino}") for word in locks)
 
