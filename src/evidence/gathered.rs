@@ -190,21 +190,21 @@ impl Evidence {
     /// The command runs; no process waits for us.
     pub fn meanwhile(&mut self) {
         if self.wanted.gather {
-            self.take_changes();
+            self.take_changes(false);
         }
     }
 
-    fn take_changes(&mut self) {
+    fn take_changes(&mut self, is_last: bool) {
         let command = self.command;
         let me = std::process::id() as i32;
         let own = |pid| reaches(pid, |at| Some(at) == command || at == me);
-        self.watch.take(own, &self.places);
+        self.watch.take(own, &self.places, is_last);
     }
 
     /// The snapshot is made; the barrier is still up.
     pub fn before_opening(&mut self) {
         if self.wanted.gather {
-            self.take_changes();
+            self.take_changes(true);
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | [`standing`] | what speaks against a snapshot as the processes stand: for freeze, status and doctor |
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
-//! | `watch`, `hard_links` | changes while the gate is closed; of files that have other names |
+//! | `watch`, `whereabouts`, `hard_links` | changes while the gate is closed; where; of files that have other names |
 //! | `mappings` | protected files that a store alone can change |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
@@ -26,4 +26,5 @@ mod mappings;
 pub mod standing;
 pub mod wanted;
 mod watch;
+mod whereabouts;
 pub mod writers;

@@ -119,7 +119,7 @@ pub enum Cause {
     /// The kernel lost events.
     QueueOverflowed,
     /// This process changed a file that has no path.
-    ChangedWithoutPath(i32),
+    ChangedWithoutPath(i32, WhyNot),
     /// So many further changes were seen and are not put down one by one.
     MoreChanges(u64),
     /// This could not be looked at.
@@ -217,7 +217,7 @@ impl Cause {
             | Cause::NotWatched(..) => FindingKind::NotWatched,
             Cause::TooManyChanges
             | Cause::QueueOverflowed
-            | Cause::ChangedWithoutPath(_)
+            | Cause::ChangedWithoutPath(..)
             | Cause::NobodysLock
             | Cause::Hidden(_)
             | Cause::NotSeen(..) => FindingKind::NotSeen,
@@ -279,7 +279,7 @@ impl Cause {
             | Cause::NotWatched(..)
             | Cause::TooManyChanges
             | Cause::QueueOverflowed
-            | Cause::ChangedWithoutPath(_)
+            | Cause::ChangedWithoutPath(..)
             | Cause::NotSeen(Subject::Watch | Subject::OtherNames, _) => Watched::None,
             _ => Watched::Full,
         }
@@ -335,7 +335,7 @@ impl Cause {
             Cause::Exported(..) => "exported",
             Cause::TooManyChanges => "too-many-changes",
             Cause::QueueOverflowed => "queue-overflowed",
-            Cause::ChangedWithoutPath(_) => "changed-without-path",
+            Cause::ChangedWithoutPath(..) => "changed-without-path",
             Cause::MoreChanges(_) => "more-changes",
             Cause::NoDirectory(..) => "no-directory",
             Cause::NotSeen(..) => "not-seen",
@@ -384,8 +384,10 @@ impl Cause {
                     "{dir}: its file system is exported by {by}: what other machines write is not held"
                 );
             }
-            Cause::ChangedWithoutPath(pid) => {
-                return format!("pid {pid} changed a file that has no path");
+            Cause::ChangedWithoutPath(pid, why) => {
+                return format!(
+                    "pid {pid} changed a file, and where that lies cannot be told ({why})"
+                );
             }
             Cause::Hidden(hidden) => return hidden.to_string(),
             Cause::NotSeen(subject, why) => {
