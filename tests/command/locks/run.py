@@ -216,24 +216,22 @@ def rehearse_names_what_never_ends(lab):
     check((code, named) == (0, False), f"exit {code}: {said}")
 
 
+def doctor(lab):
+    """Does it propose the line? And what it says."""
+    run = subprocess.run([str(BIN / "writegate"), "doctor", "-g", GATE], env=lab.env(False), capture_output=True, text=True, timeout=60)
+    return f"\n  lifetime-lock = {lab.mail}/l\n" in run.stdout, run.stdout + run.stderr
+
+
 def doctor_names_what_lasts(lab):
-    """With a region's word, and by the kernel alone; and not once the set is done, or where the profile says it."""
-    def doctor():
-        run = subprocess.run([str(BIN / "writegate"), "doctor", "-g", GATE], env=lab.env(False), capture_output=True, text=True, timeout=60)
-        return f"lifetime-lock = {lab.mail}/l" in run.stdout, run.stdout + run.stderr
-    for case in ("raw_flock", "control"):
+    """One that the kernel alone knows, and one that a region tells; not when the set is done."""
+    for case in ("raw_flock", "conversion"):
         process = lab.holder(case)
-        named, said = doctor()
+        named, said = doctor(lab)
         check(named, f"{case}: {said}")
         process.stdin.write(b"g")
         check(next_line(process) == b"DONE\n", "the set did not end")
-        named, said = doctor()
+        named, said = doctor(lab)
         check(not named, f"{case}, afterwards: {said}")
-    lab.profile.write_text("lifetime-lock = */mail/l\n")
-    subprocess.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"], env=lab.env(False), check=True, capture_output=True)
-    lab.holder("raw_flock")
-    named, said = doctor()
-    check(not named, f"named in the profile: {said}")
 
 
 def file_without_its_line(lab):
@@ -247,6 +245,8 @@ def lock_of_profile(lab):
     lab.holder("raw_flock")
     code, _, said = lab.freeze()
     check(code == CONSISTENT, f"exit {code}: {said}")
+    named, said = doctor(lab)
+    check(not named, said)
 
 
 def mapped_lock_of_profile(lab):
