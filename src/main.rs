@@ -9,6 +9,7 @@
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
 //! | [`drive`] | carries out what the gate's state machines ask for |
 //! | [`census`] | the gated processes, their regions, and those that came since |
+//! | [`hold`] | processes that no preload reaches, held at rest by a tracer |
 //! | [`gatedir`] | a gate's directory: control page, lock, profile, statistics |
 //! | [`outcome`] | exit codes, verdicts, faults, findings, the record and the log line |
 //! | [`duration`] | durations with a unit |
@@ -32,6 +33,8 @@ mod foreign_text;
 mod freeze;
 #[forbid(unsafe_code)]
 mod gatedir;
+#[forbid(unsafe_code)]
+mod hold;
 mod linux;
 #[forbid(unsafe_code)]
 mod outcome;

@@ -17,6 +17,7 @@
 //! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
 //! | [`procfs`] | `/proc` |
+//! | [`ptrace`] | stopping other processes' threads |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
 
 pub mod bounded_child;
@@ -36,5 +37,6 @@ pub mod poll;
 pub mod priority;
 pub mod process;
 pub mod procfs;
+pub mod ptrace;
 pub mod signals;
 pub mod terminal;

@@ -1,6 +1,6 @@
 //! `/proc/PID/task`: what the threads of a process do.
 
-use super::stat::{LOOK_NS, stat_of};
+use super::stat::{LOOK_NS, Stat, stat_of};
 use super::status::innermost_pid;
 use crate::linux::clock;
 use std::fs;
@@ -39,6 +39,11 @@ const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nano
 pub fn threads(pid: i32) -> impl Iterator<Item = i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
+}
+
+/// The `stat` of one thread.
+pub fn thread_stat(pid: i32, tid: i32) -> Option<Stat> {
+    stat_of(&format!("{pid}/task/{tid}"))
 }
 
 /// Do all threads of this process sleep in such calls (or, if `clock`, until some time has

@@ -1,0 +1,121 @@
+//! Which processes are to be held.
+//!
+//! Read again and again while they run: a control group by its list, processes with all that descend
+//! from them. Whoever is our own (the freezer, those that it descends from, all that it has started)
+//! is never among them: a unit may hold the very job that takes the snapshot.
+
+use crate::linux::procfs;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// So far up is climbed at most.
+const GENERATIONS: usize = 64;
+/// Where control groups are mounted: version 2; the hierarchies of version 1 beside it.
+const MOUNTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+
+/// Which processes.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// These, ...
+    pub processes: BTreeSet<i32>,
+    /// ... with all that descend from them.
+    pub descend: bool,
+    /// All in these control groups, and below.
+    pub cgroups: Vec<PathBuf>,
+    /// But for these.
+    pub except: BTreeSet<i32>,
+}
+
+impl Selection {
+    /// All of them that there are now. An error: they cannot be listed.
+    pub fn list(&self, known: impl Fn(i32) -> bool) -> io::Result<BTreeSet<i32>> {
+        let mut found = BTreeSet::new();
+        for group in &self.cgroups {
+            read_group(group, &mut found)?;
+        }
+        let mut todo: Vec<i32> = self.processes.iter().copied().collect();
+        while let Some(pid) = todo.pop() {
+            if found.insert(pid) && self.descend {
+                todo.extend(procfs::children(pid));
+            }
+        }
+        found.retain(|pid| known(*pid) || !self.except.contains(pid) && !is_ours(*pid));
+        Ok(found)
+    }
+}
+
+/// Does this process descend from the freezer, our parent, or we from it?
+fn is_ours(pid: i32) -> bool {
+    let (me, freezer) = (std::process::id() as i32, nix::unistd::getppid().as_raw());
+    ancestors(pid).any(|at| at == freezer || at == me) || ancestors(freezer).any(|at| at == pid)
+}
+
+/// This process, and those that it descends from.
+fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
+    let parent = |pid: &i32| procfs::stat(*pid).map(|stat| stat.ppid).filter(|parent| *parent > 1);
+    std::iter::successors(Some(pid), parent).take(GENERATIONS)
+}
+
+/// A group that is gone has no process.
+fn read_group(group: &Path, found: &mut BTreeSet<i32>) -> io::Result<()> {
+    match fs::read_to_string(group.join("cgroup.procs")) {
+        Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    // 0: a process outside our PID namespace. It cannot be named, and is not held.
+    if found.contains(&0) {
+        return Err(io::Error::other("it has processes outside our PID namespace"));
+    }
+    for below in fs::read_dir(group)?.flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            read_group(&below.path(), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The control group of this unit, wherever it lies; none: no process is in one.
+pub fn group_of_unit(unit: &str) -> Option<PathBuf> {
+    let path = procfs::pids().into_iter().find_map(|pid| {
+        let path = procfs::cgroup(pid)?;
+        let depth = path.split('/').position(|part| part == unit)?;
+        Some(path.split('/').take(depth + 1).collect::<Vec<_>>().join("/"))
+    })?;
+    let beneath = |mount: &&str| PathBuf::from(format!("{mount}{path}"));
+    MOUNTS.iter().map(|mount| beneath(&mount)).find(|group| group.join("cgroup.procs").is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descendants_are_listed_and_our_own_are_not() {
+        let mut child =
+            std::process::Command::new("sh").args(["-c", "sleep 9 & wait"]).spawn().unwrap();
+        let pid = child.id() as i32;
+        while procfs::children(pid).is_empty() {
+            crate::linux::clock::sleep_ns(1_000_000);
+        }
+        let of = |descend| Selection { processes: [pid].into(), descend, ..Selection::default() };
+        assert_eq!(of(true).list(|_| true).unwrap().len(), 2);
+        assert_eq!(of(false).list(|_| true).unwrap().len(), 1);
+        assert!(of(true).list(|_| false).unwrap().is_empty(), "what a freezer has started");
+        let sleeps = procfs::children(pid)[0];
+        crate::linux::process::kill(sleeps, nix::sys::signal::Signal::SIGKILL);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_group_that_is_gone_is_empty() {
+        let gone = Selection {
+            cgroups: vec!["/sys/fs/cgroup/writegate-none".into()],
+            ..Selection::default()
+        };
+        assert!(gone.list(|_| false).unwrap().is_empty());
+    }
+}
