@@ -67,7 +67,7 @@ pub fn of(member: &Member) -> Vec<Blocker> {
     let mut all = of_its_words(member);
     all.extend(member.unaccounted_lock.as_ref().map(|lock| Blocker {
         path: Some(ForeignText::from(lock.path.clone())).filter(|path| !path.is_empty()),
-        ..blank(member, lock.why.words().into())
+        ..blank(member, lock.why.words())
     }));
     all
 }

@@ -9,6 +9,7 @@
 use crate::census::member::{Member, is_calling};
 use crate::linux::clock;
 use crate::linux::file::cached_stat;
+use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks, maps};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
@@ -43,12 +44,13 @@ pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64)
             break;
         }
         let tid = slot.tid.load(Acquire);
-        let Some(thread) = procfs::thread(member.pid, same_namespace, tid) else {
-            // Only a process that still has its threads listed can have lost one.
-            if Path::new(&format!("/proc/{}/task", member.pid)).exists() {
+        let thread = match procfs::thread(member.pid, same_namespace, tid) {
+            Look::Seen(thread) => thread,
+            Look::Gone(_) => {
                 means_nothing.push((at, word.0));
+                continue;
             }
-            continue;
+            Look::NotSeen(_) => continue,
         };
         let fd = match word.fd() {
             Some(fd) => Some(fd),
@@ -115,9 +117,10 @@ pub fn at_work(member: &Member) -> bool {
     let Some(view) = &member.view else { return false };
     let same_namespace = member.numbers_as_we_do();
     let tids = view.slots().iter().map(|slot| slot.tid.load(Acquire)).filter(|tid| *tid > 0);
-    tids.take(THREADS_ASKED)
-        .filter_map(|tid| procfs::thread(member.pid, same_namespace, tid))
-        .any(|thread| procfs::works(member.pid, thread))
+    tids.take(THREADS_ASKED).any(|tid| match procfs::thread(member.pid, same_namespace, tid) {
+        Look::Seen(thread) => procfs::works(member.pid, thread),
+        Look::Gone(_) | Look::NotSeen(_) => false,
+    })
 }
 
 /// Does the kernel know no lock at all of this process, though its table lists
@@ -134,7 +137,7 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     // A dotlock is no kernel lock: it lasts as long as its file.
     if listed.is_empty()
         || listed.iter().any(|lock| lock.kind == LockKind::Dot)
-        || !locks::holds_none(member.pid)
+        || locks::holds_none(member.pid) != Look::Seen(true)
     {
         return None;
     }
@@ -142,7 +145,7 @@ pub fn locks_are_gone(member: &Member) -> Option<u64> {
     // a descriptor. Only what another process that lives has taken is surely not this one's.
     let anothers =
         |pid: i32| pid > 0 && pid != member.pid && procfs::stat(pid).is_some_and(|s| !s.is_dead());
-    let lines = locks::all();
+    let Look::Seen(lines) = locks::all() else { return None };
     let may_be_its = |line: &locks::KernelLock| {
         listed.iter().any(|lock| lock.ino == line.ino()) && !anothers(line.pid)
     };

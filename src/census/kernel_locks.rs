@@ -11,6 +11,8 @@
 
 use crate::census::member::Member;
 use crate::linux::file::cached_stat;
+use crate::linux::look::{Look, WhyNot};
+use crate::linux::procfs;
 use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
 use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
 use std::fs;
@@ -62,38 +64,51 @@ impl LocksLook {
     }
 }
 
-/// The locks on all descriptors of a member. None: they may not be seen.
-pub fn look(member: &Member) -> Option<LocksLook> {
-    let pid = member.pid.to_string();
+/// The locks on all descriptors of a member.
+pub fn look(member: &Member) -> Look<LocksLook> {
     for _ in 0..LOOKS {
+        // Where the first thread has ended, another one has the descriptors.
+        let by = procfs::seen_by(member.pid);
         let before = version(member);
-        if let Some(held) = held_by(&pid)?
-            && before == version(member)
-        {
-            return Some(LocksLook { version: before, held, unstable: false });
+        let held = match held_by(&by.to_string()) {
+            Look::Seen(held) => held,
+            Look::NotSeen(WhyNot::Changing) => continue,
+            Look::Gone(proof) => return Look::Gone(proof),
+            Look::NotSeen(why) => return Look::NotSeen(why),
+        };
+        if before == version(member) && by == procfs::seen_by(member.pid) {
+            return Look::Seen(LocksLook { version: before, held, unstable: false });
         }
     }
-    Some(LocksLook { version: version(member), held: Vec::new(), unstable: true })
+    Look::Seen(LocksLook { version: version(member), held: Vec::new(), unstable: true })
 }
 
-/// The locks on the descriptors of threads that do not share the process's own table.
+/// The locks on the descriptors of threads that do not share the process's own table; of those of
+/// which that can be told.
 pub fn held_by_threads(pid: i32) -> Vec<HeldLock> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of = |task: fs::DirEntry| {
-        held_by(&format!("{pid}/task/{}", task.file_name().to_string_lossy())).flatten()
+    let Look::Seen(tids) = procfs::threads(pid) else { return Vec::new() };
+    let of = |tid: i32| match held_by(&format!("{pid}/task/{tid}")) {
+        Look::Seen(held) => held,
+        Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
     };
-    tasks.filter_map(of).flatten().collect()
+    tids.into_iter().flat_map(of).collect()
 }
 
-/// None: may not be seen. Some(None): a descriptor was closed meanwhile.
-pub fn held_by(of: &str) -> Option<Option<Vec<HeldLock>>> {
-    let found = locks::on_descriptors(of)?.into_iter().map(|on| {
+/// The locks on the descriptors of a process, or of a thread (`PID/task/TID`).
+pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
+    let on_descriptors = match locks::on_descriptors(of) {
+        Look::Seen(found) => found,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
+    };
+    let found = on_descriptors.into_iter().map(|on| {
         let link = format!("/proc/{of}/fd/{}", on.fd);
         let file = cached_stat(Path::new(&link))?;
         let path = fs::read_link(&link).ok()?.to_string_lossy().into_owned();
         Some(HeldLock { lock: on.lock, guards: on.guards, dev: file.dev, ino: file.ino, path })
     });
-    Some(found.collect())
+    // A descriptor was closed meanwhile, or is not to be had.
+    found.collect::<Option<_>>().map_or(Look::NotSeen(WhyNot::Changing), Look::Seen)
 }
 
 /// What a region says of a lock that the kernel shows.

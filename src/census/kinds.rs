@@ -25,9 +25,10 @@ pub enum ProcessKind {
 }
 
 impl ProcessKind {
-    /// Is it held by no gate of ours, as far as is decided?
+    /// Is it held by no gate of ours, as far as is known? One that stays undecided has no C library
+    /// that we know: a static program.
     pub fn is_ungated(self) -> bool {
-        matches!(self, ProcessKind::Other | ProcessKind::Outsider(_))
+        matches!(self, ProcessKind::Other | ProcessKind::Outsider(_) | ProcessKind::Undecided)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::census::region::MappedRegion;
 use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Looked, RegionFound};
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::poll::readable;
 use crate::linux::process::pidfd_open;
 use crate::linux::procfs::{self, Stat};
@@ -23,8 +24,10 @@ pub struct Census {
     pub seen: HashMap<i32, Seen>,
     /// Have the library loaded and map no present page of ours.
     pub detached: HashMap<i32, Detached>,
-    /// Could not be looked into because we may not.
-    pub denied: HashSet<i32>,
+    /// Could not be looked at, and are not proved to be gone: why.
+    pub unseen: BTreeMap<i32, WhyNot>,
+    /// The last list of all processes could not be had, or not whole: why.
+    pub unlisted: Option<WhyNot>,
     /// Newcomers by gate that the drain has not been told of yet.
     pub newcomers: Vec<u32>,
     /// Are gated by, or map a page of, another gate.
@@ -112,13 +115,26 @@ impl Census {
             // The handle and the image first, the look after: what happens in
             // between shows as a change later, never as something missed.
             let handle = pidfd_open(pid).ok();
-            let Some(stat) = procfs::stat(pid) else { continue };
+            let stat = match procfs::look_at(pid) {
+                Look::Seen(stat) => stat,
+                Look::Gone(_) => {
+                    self.unseen.remove(&pid);
+                    continue;
+                }
+                Look::NotSeen(why) => {
+                    self.unseen.insert(pid, why);
+                    continue;
+                }
+            };
             let (start, image) = (stat.start, stat.image);
             if stat.kernel {
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Kernel });
             } else if !stat.is_dead() {
                 before.insert(pid, (stat, handle));
-            } else if self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
+                continue;
+            }
+            self.unseen.remove(&pid);
+            if stat.is_dead() && self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
                 // Where orphans are not reaped there are hundreds.
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
             }
@@ -128,11 +144,16 @@ impl Census {
         let outsiders = self.outsiders(&looked);
         for (looked, fd) in looked {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
-            if procfs::stat(looked.pid).is_none_or(|now| now.start != stat.start) {
-                continue;
-            }
             let outsider = outsiders.contains(&looked.pid);
-            self.take_in(looked, fd, stat, handle, outsider);
+            match procfs::look_at(looked.pid) {
+                Look::Seen(now) if now.start == stat.start => {
+                    self.take_in(looked, fd, stat, handle, outsider);
+                }
+                // Another process has its number now: the next list shows it.
+                Look::Seen(_) => {}
+                Look::Gone(_) => drop(self.unseen.remove(&looked.pid)),
+                Look::NotSeen(why) => drop(self.unseen.insert(looked.pid, why)),
+            }
         }
         self.link_parents();
     }
@@ -146,15 +167,18 @@ impl Census {
         outsider: bool,
     ) {
         let pid = looked.pid;
-        self.denied.remove(&pid);
+        self.unseen.remove(&pid);
         self.detached.remove(&pid);
         self.elsewhere.remove(&pid);
         self.outside.remove(&pid);
         if looked.elsewhere && looked.page.is_none() && !outsider {
             self.elsewhere.insert(pid);
         }
-        if looked.error.is_some_and(|e| e == libc::EACCES || e == libc::EPERM) {
-            self.denied.insert(pid);
+        // One whose threads have all begun to exit loses its memory first, and makes no call again.
+        if let Some(why) = looked.unseen
+            && !(why == WhyNot::Errno(libc::ESRCH) && procfs::is_exiting(pid))
+        {
+            self.unseen.insert(pid, why);
         }
         let old = match self.seen.get(&pid) {
             Some(&Seen { kind: ProcessKind::Member(gate, at), start, .. })
@@ -205,8 +229,8 @@ impl Census {
         }
         if let Some((gate, at)) = old {
             let member = &mut self.gates[gate][at];
-            // One that is not seen any more is what it was, as far as anybody knows.
-            if looked.unseen || member.execs_under_a_lock() {
+            // One that could not be looked at is what it was, as far as anybody knows.
+            if looked.unseen.is_some() || member.execs_under_a_lock() {
                 // Between exec and our constructor it maps nothing of ours, and holds
                 // its lock: its set is half-done until it shows.
                 member.unknown = true;
@@ -339,7 +363,11 @@ impl Census {
             }
             // Without handles (old kernels): pid and start time.
             for m in members.iter_mut().filter(|m| !m.gone && m.pidfd.is_none()) {
-                m.gone = procfs::stat(m.pid).is_none_or(|s| s.start != m.stat.start || s.is_dead());
+                m.gone = match procfs::look_at(m.pid) {
+                    Look::Seen(now) => now.start != m.stat.start || now.is_dead(),
+                    Look::Gone(_) => true,
+                    Look::NotSeen(_) => false,
+                };
                 some |= m.gone;
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::census::region::MappedRegion;
 use crate::census::unaccounted::UnaccountedLock;
+use crate::linux::look::Look;
 use crate::linux::procfs::{Stat, locks};
 use gate::calls::{Rule, TABLE};
 use gate::control::Rank;
@@ -78,7 +79,11 @@ impl Member {
     /// Has it held a lock when it was last seen, and does the kernel still know one?
     pub fn execs_under_a_lock(&self) -> bool {
         self.process_word().is_some_and(|word| word.locks() != 0)
-            && locks::holds_a_guarding_lock(self.pid)
+            && match locks::holds_a_guarding_lock(self.pid) {
+                Look::Seen(holds) => holds,
+                Look::Gone(_) => false,
+                Look::NotSeen(_) => true,
+            }
     }
 
     /// Has a word of this slot been found to mean nothing?

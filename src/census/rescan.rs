@@ -10,6 +10,7 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::linux::helper::owner::Helper;
+use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
 
 /// How often a listing is repeated because a process was born meanwhile.
@@ -33,12 +34,21 @@ impl Census {
             // becomes from then on waits.
             let first = round == 0;
             let born_before = procfs::last_pid();
-            let mut look = procfs::pids();
+            let mut look = match procfs::pids() {
+                Ok(pids) => {
+                    self.unlisted = None;
+                    pids
+                }
+                Err(e) => {
+                    self.unlisted = Some(WhyNot::of(&e));
+                    return;
+                }
+            };
             look.retain(|pid| self.must_look(*pid, first && images, first && seeking));
             self.look(helper, &look);
             // A parent that forked and died while we listed would hide its child. (One
             // that seeks asks again anyway.)
-            if seeking || procfs::last_pid() == born_before {
+            if seeking || born_before.is_some() && procfs::last_pid() == born_before {
                 break;
             }
         }
@@ -49,6 +59,9 @@ impl Census {
             return false;
         }
         let Some(seen) = self.seen.get(&pid) else { return true };
+        if self.unseen.contains_key(&pid) {
+            return images || seeking;
+        }
         match seen.kind {
             ProcessKind::Kernel => false,
             ProcessKind::Sharing => true,
@@ -63,8 +76,11 @@ impl Census {
             }
             _ => {
                 images
-                    && procfs::stat(pid)
-                        .is_some_and(|now| now.start != seen.start || now.image != seen.image)
+                    && match procfs::look_at(pid) {
+                        Look::Seen(now) => now.start != seen.start || now.image != seen.image,
+                        Look::Gone(_) => false,
+                        Look::NotSeen(_) => true,
+                    }
             }
         }
     }
@@ -83,7 +99,12 @@ impl Census {
     pub fn look_for_children(&mut self, helper: &mut Helper, gate: usize, owners: &[usize]) {
         let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();
         for _ in 0..GENERATIONS {
-            let children: Vec<i32> = parents.into_iter().flat_map(procfs::children).collect();
+            // Whom this does not show, the listing at the end does.
+            let of = |pid| match procfs::children(pid) {
+                Look::Seen(children) => children,
+                Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
+            };
+            let children: Vec<i32> = parents.into_iter().flat_map(of).collect();
             let new: Vec<i32> =
                 children.iter().copied().filter(|pid| self.must_look(*pid, false, true)).collect();
             if !new.is_empty() {

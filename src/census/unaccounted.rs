@@ -1,5 +1,7 @@
 //! A lock that the kernel shows and no region accounts for, and why.
 
+use crate::linux::look::WhyNot;
+
 /// A lock that no region accounts for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnaccountedLock {
@@ -20,14 +22,14 @@ pub enum WhyUnaccounted {
     NoDescriptor,
     /// Its locks change while they are looked at.
     Unstable,
-    /// They may not be seen.
-    NotSeen,
+    /// They could not be looked at.
+    NotSeen(WhyNot),
 }
 
 impl WhyUnaccounted {
     /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
+    pub fn words(self) -> String {
+        let plain = match self {
             WhyUnaccounted::NotListed => {
                 "holds a lock that its region does not account for: what it changes under it may \
                  be half-done"
@@ -41,7 +43,13 @@ impl WhyUnaccounted {
                  process): what it changes under it may be half-done"
             }
             WhyUnaccounted::Unstable => "takes and gives up locks all the time",
-            WhyUnaccounted::NotSeen => "its locks may not be seen: run as root on the host",
-        }
+            WhyUnaccounted::NotSeen(why) if why.is_for_want_of_rights() => {
+                return format!("its locks cannot be looked at ({why}): run as root on the host");
+            }
+            WhyUnaccounted::NotSeen(why) => {
+                return format!("its locks cannot be looked at ({why})");
+            }
+        };
+        plain.into()
     }
 }

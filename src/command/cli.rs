@@ -1,8 +1,9 @@
 //! The command line: its definition, the dispatch, and the exit code of each end.
 
-use super::output::say;
+use super::output::{self, say};
 use super::{completions, doctor, exec, freeze, hook, leave_gate, man, rehearse, setup};
 use super::{status, thaw};
+use crate::linux::descriptors;
 use crate::outcome::exit;
 use crate::outcome::fault::{self, Result};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -40,6 +41,7 @@ enum Commands {
 /// Parses, runs, and turns every outcome into an exit code.
 pub fn main() -> ExitCode {
     leave_gate::leave();
+    descriptors::allow_most();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
@@ -48,6 +50,10 @@ pub fn main() -> ExitCode {
         }
     };
     match run(cli.command) {
+        Ok(0) if output::is_lost() => {
+            output::say("what was to be written could not be: closed, full, or not read");
+            ExitCode::from(exit::OUTPUT)
+        }
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
             say(&fault.message);

@@ -2,20 +2,27 @@
 //! freeze's record on both.
 
 use crate::foreign_text::{escape, json};
+use crate::linux::standard_streams;
 use crate::outcome::finding::FindingKind;
 use crate::outcome::record::{GateRecord, Record};
 use crate::outcome::verdict::Verdict;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// A remark on stderr, one line; never an error of its own. What others chose in it acts on
-/// nothing, whichever way it came there.
+/// Something that was to be written is lost: full, closed, or its reader is gone.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// A remark on stderr, one line. What others chose in it acts on nothing, whichever way it came
+/// there.
 pub fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "writegate: {}", escape(message));
+    if writeln!(std::io::stderr(), "writegate: {}", escape(message)).is_err() {
+        LOST.store(true, Relaxed);
+    }
 }
 
-/// A line of the result, on stdout; never an error of its own. The same holds, but for colours.
+/// A line of the result, on stdout. The same holds, but for colours.
 pub fn print(line: &str) {
     write_out(&escape_but_colours(line));
 }
@@ -33,7 +40,14 @@ pub fn print_json(value: &impl Serialize) {
 
 fn write_out(text: &str) {
     let mut out = std::io::stdout();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        LOST.store(true, Relaxed);
+    }
+}
+
+/// Is something lost that was to be written? Then nothing may end well.
+pub fn is_lost() -> bool {
+    LOST.load(Relaxed) || standard_streams::were_closed()
 }
 
 /// Our own colours stay, where there are any.
@@ -97,10 +111,7 @@ fn remarks(record: &Record, gate: &GateRecord) {
     for finding in &gate.findings {
         let trusted = matches!(
             finding.kind,
-            FindingKind::Unchecked
-                | FindingKind::HeldWithLock
-                | FindingKind::Dotlock
-                | FindingKind::Outsider
+            FindingKind::Outsider | FindingKind::HeldWithLock | FindingKind::Dotlock
         );
         if !trusted {
             say(&format!("gate {name}: {finding}"));

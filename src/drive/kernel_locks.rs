@@ -24,10 +24,12 @@ use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
+use crate::linux::look::{Look, WhyNot};
+use crate::linux::process::has_thread;
 use crate::linux::procfs::locks::{KernelLock, KernelLockKind, all, open_for_writing};
 use crate::linux::procfs::{self, is_first_pid_namespace};
 use crate::outcome::blocker::Blocker;
-use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::finding::{Cause, Finding, Subject};
 use gate::profile::{self, Key};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -47,7 +49,7 @@ pub struct KernelLocks {
     /// Locks that the kernel shows and no descriptor explains.
     pub(super) unexplained: Vec<Finding>,
     /// Members whose locks may not be seen.
-    unseen: HashSet<usize>,
+    unseen: HashMap<usize, WhyNot>,
 }
 
 /// Whose a line of /proc/locks is that no member's descriptors explain.
@@ -73,7 +75,7 @@ impl Session {
         self.refresh(at);
         let mut known = KernelLocks::default();
         for (place, member) in asked(&self.census, at) {
-            if let Some(look) = look(member) {
+            if let Look::Seen(look) = look(member) {
                 known.looks.insert(place, look);
             }
         }
@@ -91,7 +93,7 @@ impl Session {
             };
         }
         // It will be read in the last pass.
-        all();
+        let _ = all();
         known
     }
 
@@ -139,7 +141,7 @@ impl Session {
                     let where_ = format!("inode {}", line.file);
                     known
                         .unexplained
-                        .push(Finding::of(Cause::UnlistedLock, line.pid, None).at(where_));
+                        .push(Finding::of(Cause::NobodysLock, line.pid, None).at(where_));
                     known.nobodys.insert(line);
                 }
             }
@@ -177,7 +179,7 @@ impl Session {
             Some(held) if !held.guards || self.is_for_life(at, &held) => None,
             Some(held) => Some(UnaccountedLock { path: held.path, why: WhyUnaccounted::NotListed }),
             // Given up since it was listed.
-            None if !line.write || !all().contains(line) => None,
+            None if !line.write || !is_still_shown(line) => None,
             None if self.is_mapped_for_life(at, line) => None,
             None => {
                 let mapped = self.helper.mapped_as(pid, &line.file);
@@ -206,7 +208,7 @@ impl Session {
     /// Who is behind a line that no member's descriptors explain?
     fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
         if !is_nobody(line.pid) {
-            let Some(held) = held_by(&line.pid.to_string()).flatten() else {
+            let Look::Seen(held) = held_by(&line.pid.to_string()) else {
                 // Gone meanwhile, or not to be seen: the next reading tells.
                 return self.judge_stranger(at, line.pid, line, None);
             };
@@ -214,17 +216,18 @@ impl Session {
             let held = held.into_iter().find(|held| held.lock == *line).or_else(threads);
             return self.judge_stranger(at, line.pid, line, held.as_ref());
         }
-        for pid in procfs::pids() {
+        // Who is not listed, or cannot be looked at, explains nothing.
+        for pid in procfs::pids().unwrap_or_default() {
             if place_of(&self.census, at, pid).is_some() {
                 continue;
             }
-            let held = held_by(&pid.to_string()).flatten().unwrap_or_default();
+            let Look::Seen(held) = held_by(&pid.to_string()) else { continue };
             if let Some(held) = held.iter().find(|held| held.lock == *line) {
                 return self.judge_stranger(at, pid, line, Some(held));
             }
         }
         // Only for a moment: a lock of a description may have been given up meanwhile.
-        if all().contains(line) { Whose::Nobodys } else { Whose::Others }
+        if is_still_shown(line) { Whose::Nobodys } else { Whose::Others }
     }
 
     fn judge_stranger(
@@ -241,7 +244,11 @@ impl Session {
         if !guards || held.is_some_and(|held| self.is_for_life(at, held)) {
             return Whose::Others;
         }
-        let Some(stat) = procfs::stat(pid) else { return Whose::Others };
+        let stat = match procfs::look_at(pid) {
+            Look::Seen(stat) => stat,
+            Look::Gone(_) => return Whose::Others,
+            Look::NotSeen(_) => return Whose::Nobodys,
+        };
         let seen = self.census.seen.get(&pid).filter(|seen| seen.start == stat.start);
         let undecided =
             seen.is_none_or(|seen| seen.image != stat.image || seen.kind == ProcessKind::Undecided);
@@ -277,24 +284,30 @@ impl Session {
 impl KernelLocks {
     fn look_at(&mut self, place: usize, member: &Member) {
         match look(member) {
-            Some(look) => {
-                self.looks.insert(place, look);
-            }
-            None => {
+            Look::Seen(look) => drop(self.looks.insert(place, look)),
+            Look::Gone(_) => drop(self.looks.remove(&place)),
+            Look::NotSeen(why) => {
                 self.looks.remove(&place);
                 // One that has just died needs none.
-                if procfs::stat(member.pid).is_some_and(|stat| !stat.is_dead()) {
-                    self.unseen.insert(place);
+                if !procfs::is_exiting(member.pid) {
+                    self.unseen.insert(place, why);
                 }
             }
         }
     }
 
     /// The lines of /proc/locks that no member's descriptors explain.
-    fn unexplained_lines(&self) -> Vec<KernelLock> {
+    fn unexplained_lines(&mut self) -> Vec<KernelLock> {
+        let mut lines = match all() {
+            Look::Seen(lines) => lines,
+            Look::Gone(_) => Vec::new(),
+            Look::NotSeen(why) => {
+                self.unexplained.push(Cause::NotSeen(Subject::AllLocks, why).into());
+                return Vec::new();
+            }
+        };
         let explained: HashSet<&KernelLock> =
             self.looks.values().flat_map(|look| look.held.iter().map(|held| &held.lock)).collect();
-        let mut lines = all();
         lines.retain(|line| {
             may_guard(line) && !explained.contains(line) && !self.others.contains(line)
         });
@@ -306,8 +319,8 @@ impl KernelLocks {
         let mut found = HashMap::new();
         for (place, member) in asked(&session.census, at) {
             let unknown = |why| UnaccountedLock { path: String::new(), why };
-            if self.unseen.contains(&place) {
-                found.insert(place, unknown(WhyUnaccounted::NotSeen));
+            if let Some(why) = self.unseen.get(&place) {
+                found.insert(place, unknown(WhyUnaccounted::NotSeen(*why)));
             }
             let Some(look) = self.looks.get(&place) else { continue };
             if look.unstable {
@@ -344,6 +357,14 @@ impl KernelLocks {
     }
 }
 
+/// Does the kernel show this lock now? Also if that cannot be told.
+fn is_still_shown(line: &KernelLock) -> bool {
+    match all() {
+        Look::Seen(lines) => lines.contains(line),
+        Look::Gone(_) | Look::NotSeen(_) => true,
+    }
+}
+
 /// The members that are waited for, with their places.
 fn asked(census: &Census, at: usize) -> impl Iterator<Item = (usize, &Member)> {
     census.gates[at].iter().enumerate().filter(|(_, member)| !member.gone)
@@ -364,12 +385,27 @@ fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
     let has_one = |thread: i32| {
         // A thread's id stands for its process in /proc too, but for the descriptors: those are
         // its own.
-        let mut fds = fs::read_dir(format!("/proc/{thread}/fd")).into_iter().flatten().flatten();
-        fds.any(|fd| {
+        let fds = match fs::read_dir(format!("/proc/{thread}/fd")) {
+            Ok(fds) => fds,
+            // A user who may look at nobody's files is not stopped by everybody's locks.
+            Err(e) => {
+                return has_thread(pid, thread) && !WhyNot::of(&e).is_for_want_of_rights();
+            }
+        };
+        fds.flatten().any(|fd| {
             fs::read_link(fd.path()).is_ok_and(|path| below(&path))
-                && open_for_writing(thread, &fd.file_name())
+                && match open_for_writing(&thread.to_string(), &fd.file_name()) {
+                    Look::Seen(writes) => writes,
+                    Look::Gone(_) => false,
+                    Look::NotSeen(_) => true,
+                }
         })
     };
     // The first thread may have ended, and its descriptors with it.
-    !dirs.is_empty() && procfs::threads(pid).any(has_one)
+    !dirs.is_empty()
+        && match procfs::threads(pid) {
+            Look::Seen(tids) => tids.into_iter().any(has_one),
+            Look::Gone(_) => false,
+            Look::NotSeen(_) => true,
+        }
 }

@@ -12,6 +12,7 @@ use crate::census::blockers;
 use crate::census::disregard;
 use crate::census::member::Member;
 use crate::drive::progress::GateDrain;
+use crate::linux::look::Look;
 use crate::linux::procfs;
 use crate::outcome::blocker::Blocker;
 use gate::control::Rank;
@@ -102,7 +103,12 @@ fn is_not_seen_to_work(member: &Member, drain: &GateDrain, at: usize) -> bool {
 /// The children outside the gate first: what one of them tells as it ends has woken its
 /// parent before that is looked at.
 fn waits_with_all(pid: i32, inside: &HashSet<i32>, below: usize, clock: bool) -> bool {
-    let mut between = procfs::children(pid).into_iter().filter(|child| !inside.contains(child));
+    let children = match procfs::children(pid) {
+        Look::Seen(children) => children,
+        Look::Gone(_) => Vec::new(),
+        Look::NotSeen(_) => return false,
+    };
+    let mut between = children.into_iter().filter(|child| !inside.contains(child));
     if below == 0 {
         return between.next().is_none() && procfs::waits_for_others(pid, clock);
     }

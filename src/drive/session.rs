@@ -34,13 +34,13 @@ pub struct Session {
 impl Session {
     /// Brings copies up to date; what cannot be read is unknown.
     pub fn refresh(&mut self, at: usize) {
-        let members = &mut self.census.gates[at];
         let copied = |m: &Member| !m.gone && m.view.as_ref().is_some_and(|v| v.copied);
-        if !members.iter().any(copied) {
+        if !self.census.gates[at].iter().any(copied) {
             return;
         }
         let failed = self.helper.refresh();
-        for member in members.iter_mut().filter(|m| copied(m)) {
+        // Of whichever gate: all copies are made at once.
+        for member in self.census.gates.iter_mut().flatten().filter(|m| copied(m)) {
             if failed.as_ref().is_none_or(|failed| failed.contains(&member.pid)) {
                 // Dead, in another image, or the helper is gone: look anew.
                 member.unknown = true;

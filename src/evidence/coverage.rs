@@ -39,6 +39,7 @@ pub struct Service {
     members: HashSet<i32>,
     units: HashSet<String>,
     programs: HashSet<PathBuf>,
+    users: HashSet<u32>,
 }
 
 impl Service {
@@ -49,9 +50,20 @@ impl Service {
             service.members.insert(member.pid);
             let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
             service.units.extend(unit);
-            service.programs.extend(procfs::exe(member.pid).filter(|exe| !is_common(exe)));
+            service.users.extend(procfs::uid(member.pid).filter(|uid| *uid != 0));
+            service.programs.extend(procfs::exe(member.stat.by).filter(|exe| !is_common(exe)));
         }
         service
+    }
+
+    /// Does it run as a user (other than root) of the members? Also if that cannot be told.
+    pub fn has_user_of(&self, pid: i32) -> bool {
+        procfs::uid(pid).is_none_or(|uid| self.users.contains(&uid))
+    }
+
+    /// Does it belong to the service? Also if that cannot be told.
+    pub fn may_be_of(&self, census: &Census, pid: i32) -> bool {
+        census.belongs(self.gate, pid) || procfs::origin(pid).is_none()
     }
 
     /// Why this process, which is not gated, ought to be; None: it ought not.
@@ -77,7 +89,8 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
     let service = Service::of(census, at);
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
-        if !seen.kind.is_ungated() || census.elsewhere.contains(&pid) {
+        let elsewhere = census.elsewhere.contains(&pid);
+        if !seen.kind.is_ungated() || elsewhere || census.unseen.contains_key(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };

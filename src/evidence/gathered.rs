@@ -5,19 +5,26 @@
 //! | [`Evidence::gather`] | list what is not gated and should be, what has protected files open | none: before the barrier |
 //! | [`Evidence::before_closing`] | flush while writers still run | none |
 //! | [`Evidence::drained`] | ask what holds a lock and is not gated, begin to watch for changes; flush the rest | some µs; `--sync` |
-//! | [`Evidence::meanwhile`] | compare kernel locks with the regions, take what was seen | none: the command runs |
+//! | [`Evidence::meanwhile`] | take what was seen so far | none: the command runs |
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
 use super::ancestry::reaches;
-use super::coverage::{self, Service, Ungated};
+use super::concern;
+use super::coverage::{self, Service};
 use super::places::Places;
-use super::wanted::{Require, Wanted};
+use super::wanted::Wanted;
 use super::watch::Watch;
-use super::{flush, holders, locks, writers};
+use super::{flush, holders, writers};
+use crate::census::kinds::ProcessKind;
 use crate::drive::session::Session;
 use crate::linux::clock;
-use crate::outcome::finding::{Cause, Finding, FindingKind};
+use crate::linux::look::{Look, WhyNot};
+use crate::linux::process::is_there;
+use crate::linux::procfs::locks;
+use crate::outcome::finding::{Cause, Finding, FindingKind, Subject};
+use crate::outcome::ledger::Ledger;
+use crate::outcome::verdict::Verdict;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -26,7 +33,12 @@ use std::time::Duration;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
 const SUSPECT_LOOKS: usize = 10;
+/// The same of one that may still be starting.
+const UNDECIDED_LOOKS: usize = 30;
 const BETWEEN_LOOKS_NS: u64 = 10_000_000;
+/// How often, and how far apart, one that could not be looked at is looked at again.
+const UNSEEN_LOOKS: usize = 5;
+const BETWEEN_UNSEEN_NS: u64 = 1_000_000;
 /// Longest flush before the barrier goes up: only we wait for it.
 const PRE_FLUSH: Duration = Duration::from_secs(30);
 
@@ -35,14 +47,10 @@ const PRE_FLUSH: Duration = Duration::from_secs(30);
 pub struct Evidence {
     pub(super) wanted: Wanted,
     /// What was found, by gate.
-    pub(super) findings: Vec<Vec<Finding>>,
+    pub(super) ledgers: Vec<Ledger>,
     pub(super) places: Vec<Places>,
-    /// What looked ungated before anything was held, by gate.
-    pub(super) ungated: Vec<Vec<Ungated>>,
-    services: Vec<Service>,
+    pub(super) services: Vec<Service>,
     pub(super) watch: Watch,
-    /// Next member to be asked for its locks, by gate.
-    pub(super) locks_asked: Vec<usize>,
     command: Option<i32>,
 }
 
@@ -52,8 +60,7 @@ impl Evidence {
         let gates = session.gates.len();
         let mut evidence = Evidence {
             wanted: wanted.clone(),
-            findings: vec![Vec::new(); gates],
-            locks_asked: vec![0; gates],
+            ledgers: vec![Ledger::default(); gates],
             ..Evidence::default()
         };
         if !wanted.gather {
@@ -61,15 +68,21 @@ impl Evidence {
         }
         for at in 0..gates {
             let Session { gates, census, helper, .. } = session;
-            evidence.places.push(Places::of(&gates[at], census, at, helper, &wanted.paths));
+            let ledger = &mut evidence.ledgers[at];
+            let places = Places::of(&gates[at], census, at, helper, &wanted.paths, ledger);
+            evidence.places.push(places);
+            evidence.services.push(Service::of(census, at));
             evidence.look_for_writers(session, at);
-            evidence.ungated.push(coverage::ungated(&session.census, at));
-            evidence.services.push(Service::of(&session.census, at));
+            evidence.look_for_gaps(session, at);
             if evidence.places[at].dirs.is_empty() {
-                evidence.findings[at].push(Cause::NoDirectories.into());
+                evidence.ledgers[at].note(Cause::NoDirectories);
             }
-            let missing = evidence.places[at].missing.iter().cloned().map(Finding::from);
-            evidence.findings[at].extend(missing);
+        }
+        // While nothing is held: what cannot be read then could not be read in the last pass.
+        if let Look::NotSeen(why) = locks::all() {
+            for ledger in &mut evidence.ledgers {
+                ledger.not_seen(Subject::AllLocks, None, why);
+            }
         }
         evidence.watch = Watch::prepare(&evidence.places);
         evidence
@@ -78,15 +91,49 @@ impl Evidence {
     /// Time has passed since it was gathered, and nothing is held yet: what looks
     /// ungated now.
     pub fn refresh(&mut self, session: &Session) {
-        for (at, ungated) in self.ungated.iter_mut().enumerate() {
-            *ungated = coverage::ungated(&session.census, at);
-            self.services[at] = Service::of(&session.census, at);
+        for (at, service) in self.services.iter_mut().enumerate() {
+            *service = Service::of(&session.census, at);
         }
     }
 
-    /// Writers that were known before anything was held, of any gate.
-    pub fn known_writers(&self) -> bool {
-        self.findings.iter().flatten().any(|f| f.kind == FindingKind::UngatedWriter)
+    /// What is known already speaks against the snapshot: nothing need be held to learn that.
+    pub fn objection(&self) -> Option<Verdict> {
+        let terms = self.wanted.terms();
+        Verdict::worst(self.ledgers.iter().filter_map(|ledger| ledger.objection(&terms)))
+    }
+
+    /// What could not be looked at so far, as far as it concerns this gate.
+    pub(super) fn note_unseen(&mut self, session: &mut Session, at: usize) {
+        // What fails in the middle of an exec does not a moment later.
+        for _ in 0..UNSEEN_LOOKS {
+            let passing = |why: &WhyNot| !why.is_for_want_of_rights() && *why != WhyNot::Hangs;
+            let unseen = session.census.unseen.iter().filter(|(_, why)| passing(why));
+            let pids: Vec<i32> = unseen.map(|(pid, _)| *pid).collect();
+            if pids.is_empty() {
+                break;
+            }
+            clock::sleep_ns(BETWEEN_UNSEEN_NS);
+            session.census.look(&mut session.helper, &pids);
+        }
+        let (census, ledger) = (&session.census, &mut self.ledgers[at]);
+        if let Some(why) = census.unlisted {
+            ledger.not_seen(Subject::Listing, None, why);
+        }
+        for (&pid, &why) in census.unseen.iter().filter(|(pid, _)| is_there(**pid)) {
+            let service = &self.services[at];
+            ledger.note_all(concern::not_seen(census, service, pid, Subject::Process, why));
+        }
+    }
+
+    /// What of the service is not gated, and what a gated process can do past the gate: after
+    /// [`Evidence::look_for_writers`], which gives those time that are only starting.
+    pub(super) fn look_for_gaps(&mut self, session: &mut Session, at: usize) {
+        for ungated in coverage::ungated(&session.census, at) {
+            let cause = Cause::Ungated(ungated.why);
+            self.ledgers[at].note(Finding::of(cause, ungated.pid, Some(ungated.program)));
+        }
+        self.ledgers[at].note_all(coverage::ways_past(&session.census, at));
+        self.note_unseen(session, at);
     }
 
     /// A process on its way from exec to our constructor has its files open already
@@ -94,18 +141,25 @@ impl Evidence {
     /// One that looks ungated is therefore looked at again until it does not, or still
     /// does after a time that no start takes.
     pub(super) fn look_for_writers(&mut self, session: &mut Session, at: usize) {
-        for _ in 0..SUSPECT_LOOKS {
-            let suspects = writers::ungated_writers(&session.census, &self.places[at]);
+        let service = Service::of(&session.census, at);
+        for look in 0..UNDECIDED_LOOKS {
+            let suspects = writers::ungated_writers(&session.census, &service, &self.places[at]);
             let writers = suspects.iter().filter(|f| f.kind == FindingKind::UngatedWriter);
             let mut pids: Vec<i32> = writers.filter_map(|f| f.pid).collect();
             pids.extend(coverage::ungated(&session.census, at).iter().map(|u| u.pid));
-            if pids.is_empty() || session.signals.received().is_some() {
+            // One of which no C library shows yet may be slow to start.
+            let undecided = |pid: &i32| {
+                let seen = session.census.seen.get(pid);
+                seen.is_some_and(|seen| seen.kind == ProcessKind::Undecided)
+            };
+            let done = look >= SUSPECT_LOOKS && !pids.iter().any(undecided);
+            if pids.is_empty() || done || session.signals.received().is_some() {
                 break;
             }
             clock::sleep_ns(BETWEEN_LOOKS_NS);
             session.census.look(&mut session.helper, &pids);
         }
-        let mut new = writers::ungated_writers(&session.census, &self.places[at]);
+        let mut new = writers::ungated_writers(&session.census, &service, &self.places[at]);
         for detached in session.census.detached.values().filter(|d| d.old_page == Some(at)) {
             new.push(Finding::of(Cause::OldPage, detached.pid, Some(detached.comm.clone())));
         }
@@ -114,11 +168,7 @@ impl Evidence {
             let program = Some(other.comm.clone());
             new.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
         }
-        for found in new {
-            if !self.findings[at].contains(&found) {
-                self.findings[at].push(found);
-            }
-        }
+        self.ledgers[at].note_all(new);
     }
 
     /// The protected directories, by gate.
@@ -139,24 +189,36 @@ impl Evidence {
         }
     }
 
-    /// Every writer is held: from now on every change is an escape.
-    pub fn drained(&mut self, session: &mut Session, deadline: u64) {
+    /// Every writer is held: from now on every change is an escape. `unexplained`: what the drain
+    /// itself could not explain, by gate.
+    pub fn drained(&mut self, session: &mut Session, unexplained: &[Vec<Finding>], deadline: u64) {
         if !self.wanted.gather {
             return;
         }
+        for (ledger, unexplained) in self.ledgers.iter_mut().zip(unexplained) {
+            ledger.note_all(unexplained.iter().cloned());
+        }
         for (at, service) in self.services.iter().enumerate() {
             let Session { census, helper, .. } = session;
-            self.findings[at].extend(holders::unlisted(census, helper, service));
+            self.ledgers[at].note_all(holders::unlisted(census, helper, service));
+        }
+        for at in 0..self.ledgers.len() {
+            self.note_unseen(session, at);
         }
         if self.places.iter().any(|p| !p.dirs.is_empty()) {
             self.watch.arm(&self.places);
+            for (ledger, places) in self.ledgers.iter_mut().zip(&self.places) {
+                if self.watch.is_armed() && !places.dirs.is_empty() {
+                    ledger.watch_stands();
+                }
+            }
         }
         if self.wanted.sync {
             let left = deadline.saturating_sub(clock::now_ns());
             let stop = || session.signals.received().is_some();
             if let Err(why) = flush::flush(&self.dirs(), Duration::from_nanos(left), &stop) {
-                for findings in &mut self.findings {
-                    findings.push(Cause::SyncFailed(why.clone()).into());
+                for ledger in &mut self.ledgers {
+                    ledger.note(Cause::SyncFailed(why.clone()));
                 }
             }
         }
@@ -172,13 +234,11 @@ impl Evidence {
         self.watch.fds()
     }
 
-    /// The command runs; no process waits for us. True: there is more to do at once.
-    pub fn meanwhile(&mut self, session: &Session) -> bool {
-        if !self.wanted.gather {
-            return false;
+    /// The command runs; no process waits for us.
+    pub fn meanwhile(&mut self) {
+        if self.wanted.gather {
+            self.take_changes();
         }
-        self.take_changes();
-        self.ask_for_locks(session)
     }
 
     fn take_changes(&mut self) {
@@ -187,32 +247,14 @@ impl Evidence {
         let places = &self.places;
         self.watch.take(
             |pid| reaches(pid, |at| Some(at) == command || at == me),
-            |path| places.iter().any(|p| p.holds(path)),
+            |pid, path| places.iter().any(|places| places.judges(pid, path)),
         );
     }
 
-    /// Compares the locks of one more member. False: all are done.
-    fn ask_for_locks(&mut self, session: &Session) -> bool {
-        for (at, members) in session.census.gates.iter().enumerate() {
-            let next = self.locks_asked[at];
-            let Some(member) = members.get(next) else { continue };
-            self.locks_asked[at] += 1;
-            if !member.gone && member.nonce != 0 {
-                self.findings[at].extend(locks::unknown_locks(member).unwrap_or_default());
-            }
-            return true;
-        }
-        false
-    }
-
     /// The snapshot is made; the barrier is still up.
-    pub fn before_opening(&mut self, session: &Session) {
-        if !self.wanted.gather {
-            return;
+    pub fn before_opening(&mut self) {
+        if self.wanted.gather {
+            self.take_changes();
         }
-        if self.wanted.requires(Require::Locks) {
-            while self.ask_for_locks(session) {}
-        }
-        self.take_changes();
     }
 }

@@ -14,16 +14,21 @@ use crate::census::region::MappedRegion;
 use crate::linux::clock;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::RegionFound;
+use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks};
-use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::finding::{Cause, Finding, Subject};
 use gate::word::ProcessWord;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Asks the kernel for all locks at once.
 pub fn unlisted(census: &Census, helper: &mut Helper, service: &Service) -> Vec<Finding> {
-    let suspects = locks::write_lock_owners().into_iter();
+    let suspects = match locks::write_lock_owners() {
+        Look::Seen(owners) => owners,
+        Look::Gone(_) => Vec::new(),
+        Look::NotSeen(why) => return vec![Cause::NotSeen(Subject::AllLocks, why).into()],
+    };
     let mut found: Vec<Finding> =
-        suspects.filter_map(|(pid, file)| judge(census, service, pid, file)).collect();
+        suspects.into_iter().filter_map(|(pid, file)| judge(census, service, pid, file)).collect();
     found.retain(|finding| !finding.pid.is_some_and(|pid| is_gated_and_idle(helper, pid)));
     found
 }

@@ -8,18 +8,18 @@
 //! | [`places`] | which files are protected |
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
-//! | `locks` | kernel locks that a region does not list |
 //! | `watch` | changes while the gate is closed |
 //! | `flush` | `--sync` |
+//! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
 
 pub mod ancestry;
+pub mod concern;
 pub mod coverage;
 mod flush;
 pub mod gathered;
 mod holders;
 pub mod judged;
-mod locks;
 pub mod places;
 pub mod wanted;
 mod watch;

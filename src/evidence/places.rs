@@ -5,19 +5,18 @@
 //! the machine is no evidence against a snapshot: then nothing can be watched.
 
 use crate::census::list::Census;
+use crate::census::member::Member;
 use crate::foreign_text::ForeignText;
 use crate::gatedir::Gate;
 use crate::linux::helper::owner::Helper;
-use crate::outcome::finding::Cause;
+use crate::outcome::finding::{Cause, Subject};
+use crate::outcome::ledger::Ledger;
 use gate::profile::{self, Key};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// How many processes are asked for their environment.
-const ASKED: usize = 64;
 
 /// The protected places of one gate.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +25,6 @@ pub struct Places {
     pub dirs: Vec<PathBuf>,
     /// The same, opened.
     pub files: Vec<Arc<File>>,
-    /// Named, and not to be looked at.
-    pub missing: Vec<Cause>,
     profile: String,
     /// What single processes exclude: of their own changes, and no others'.
     own_exclude: HashMap<i32, Vec<String>>,
@@ -35,6 +32,8 @@ pub struct Places {
 
 impl Places {
     /// Finds them out. `named`: as the freezer was told.
+    ///
+    /// What could not be looked at goes to the ledger.
     ///
     /// The environment of a process is its owner's to choose. So of those that belong to the
     /// service only the most trusted are asked that name any: processes that no ordinary user
@@ -45,22 +44,27 @@ impl Places {
         at: usize,
         helper: &mut Helper,
         named: &[PathBuf],
+        ledger: &mut Ledger,
     ) -> Places {
         let profile = gate.page.get().profile_text().to_owned();
         let mut dirs: BTreeSet<PathBuf> = named.iter().cloned().collect();
         dirs.extend(profile::values(&profile, Key::Path).map(PathBuf::from));
         let mut places = Places { profile, ..Places::default() };
         let trusted = |pid: i32| census.services[at].is_trusted(pid);
-        let (first, then): (Vec<i32>, Vec<i32>) =
-            census.alive(at).map(|member| member.pid).partition(|pid| trusted(*pid));
-        for pids in [first, then] {
+        let (first, then): (Vec<&Member>, Vec<&Member>) =
+            census.alive(at).partition(|member| trusted(member.pid));
+        for members in [first, then] {
             let mut of_these = BTreeSet::new();
-            for pid in pids.into_iter().take(ASKED) {
-                let environ = helper.describe(pid).map(|of| of.environ).unwrap_or_default();
+            for member in members {
+                let about = Some((member.pid, &member.stat.comm));
+                let look = helper.environment(member.pid);
+                let Some(environ) = ledger.take(Subject::Environment, about, look) else {
+                    continue;
+                };
                 of_these.extend(parts(&environ, "WRITEGATE_PATHS").map(PathBuf::from));
                 let exclude: Vec<String> = parts(&environ, "WRITEGATE_EXCLUDE").collect();
                 if !exclude.is_empty() {
-                    places.own_exclude.insert(pid, exclude);
+                    places.own_exclude.insert(member.pid, exclude);
                 }
             }
             if !of_these.is_empty() {
@@ -68,18 +72,16 @@ impl Places {
                 break;
             }
         }
-        places.open(&dirs, helper);
+        places.open(&dirs, helper, ledger);
         places
     }
 
-    fn open(&mut self, dirs: &BTreeSet<PathBuf>, helper: &mut Helper) {
+    fn open(&mut self, dirs: &BTreeSet<PathBuf>, helper: &mut Helper, ledger: &mut Ledger) {
         let mut opened = BTreeMap::new();
         for dir in dirs {
             match helper.open(dir) {
                 Ok((place, fd)) => drop(opened.insert(place, Arc::new(File::from(fd)))),
-                Err(why) => {
-                    self.missing.push(Cause::NoDirectory(ForeignText::of_path(dir), why));
-                }
+                Err(why) => ledger.note(Cause::NoDirectory(ForeignText::of_path(dir), why)),
             }
         }
         (self.dirs, self.files) = opened.into_iter().unzip();

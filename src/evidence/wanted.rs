@@ -1,5 +1,6 @@
 //! What is asked of the evidence.
 
+use crate::outcome::ledger::Terms;
 use std::path::PathBuf;
 
 /// What is asked of the evidence.
@@ -13,13 +14,16 @@ pub struct Wanted {
     pub sync: bool,
     /// What must have been checked, or have been.
     pub require: Vec<Require>,
+    /// What is accepted though it is known against the snapshot.
+    pub accept: Vec<Accept>,
 }
 
 /// What may be required of the evidence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Require {
-    /// Changes during the window were watched for.
-    Fanotify,
+    /// Changes during the window were watched for, names and contents (once called `fanotify`).
+    #[value(alias = "fanotify")]
+    Watched,
     /// Kernel locks were compared with what the regions say.
     Locks,
     /// Coverage is full.
@@ -28,7 +32,25 @@ pub enum Require {
     Quiet,
 }
 
+/// What may be accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Accept {
+    /// Coverage is partial: an ungated process of the service, a shared writable mapping, aio,
+    /// io_uring.
+    Partial,
+}
+
 impl Wanted {
+    /// The same, as the verdict is judged by.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            watched: self.requires(Require::Watched),
+            coverage: self.requires(Require::Coverage),
+            locks: self.requires(Require::Locks),
+            accept_partial: self.accept.contains(&Accept::Partial),
+        }
+    }
+
     /// Is this required?
     pub fn requires(&self, what: Require) -> bool {
         self.require.contains(&what)

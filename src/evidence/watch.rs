@@ -6,9 +6,11 @@
 
 use super::places::Places;
 use crate::foreign_text::ForeignText;
+use crate::linux::clock;
 use crate::linux::fanotify::{self, Event, FsId, Group, NoDirectory, Place, Scope};
+use crate::linux::look::WhyNot;
 use crate::linux::procfs;
-use crate::outcome::finding::Cause;
+use crate::outcome::finding::{Cause, Subject};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
@@ -23,10 +25,11 @@ use std::sync::Arc;
 const STALE_ROUNDS: usize = 8;
 /// How much is read at a time, ...
 const BUFFER: usize = 256 * 1024;
-/// ... and how often: a flood must not hold the thaw up.
-const READS: usize = 64;
-/// So many changes are kept.
-const CHANGES: usize = 1000;
+/// ... and how long at once: a flood must not hold the thaw up. What is left is not seen, and that
+/// is said.
+const READS_NS: u64 = 500_000_000;
+/// So many changes of protected files by others are put down; the rest is counted.
+const CHANGES: usize = 100;
 /// The inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID).
 const FIRST_INODE_OF_A_SUBVOLUME: u64 = 256;
 
@@ -37,8 +40,6 @@ pub struct FileChange {
     pub pid: i32,
     /// Its name, if it still lived when it was asked.
     pub program: Option<ForeignText>,
-    /// Belongs to the snapshot command.
-    pub own: bool,
     /// What was changed.
     pub path: PathBuf,
     new_dir: bool,
@@ -59,8 +60,12 @@ pub struct Watch {
     groups: Vec<Group>,
     /// A directory of each file system, by its id.
     roots: HashMap<FsId, Arc<File>>,
-    /// What was seen so far.
+    /// Changes of protected files by others, so far.
     pub changes: Vec<FileChange>,
+    /// So many more of them.
+    pub more: u64,
+    /// Directories whose file system cannot be asked for names, and why.
+    nameless: HashMap<PathBuf, String>,
     /// What could not be seen, and why.
     pub blind: Vec<Cause>,
 }
@@ -79,9 +84,14 @@ impl Watch {
     /// Opens what is needed, before anything is held.
     pub fn prepare(places: &[Places]) -> Watch {
         let mut watch = Watch::default();
-        for file in places.iter().flat_map(|p| &p.files) {
-            if let Some(id) = fanotify::fsid(file) {
-                watch.roots.entry(id).or_insert_with(|| file.clone());
+        for (dir, file) in places.iter().flat_map(|p| p.dirs.iter().zip(&p.files)) {
+            // What a directory's handle means must be found out, or a change has no place: that
+            // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
+            let resolved =
+                fanotify::fsid(file).and_then(|id| fanotify::resolves_handles(file).map(|()| id));
+            match resolved {
+                Ok(id) => drop(watch.roots.entry(id).or_insert_with(|| file.clone())),
+                Err(e) => drop(watch.nameless.insert(dir.clone(), e.to_string())),
             }
         }
         watch
@@ -93,10 +103,16 @@ impl Watch {
         let dirs: BTreeMap<&PathBuf, &Arc<File>> = dirs.collect();
         let (mut names, mut contents) = (None, None);
         for (dir, file) in dirs {
-            let Err(why) = add(&mut names, Scope::FileSystem, file) else { continue };
+            let why = match self.nameless.get(dir) {
+                Some(why) => why.clone(),
+                None => match add(&mut names, Scope::FileSystem, file) {
+                    Ok(()) => continue,
+                    Err(e) => e.to_string(),
+                },
+            };
             let shown = ForeignText::of_path(dir);
             self.blind.push(match add(&mut contents, Scope::Mount, file) {
-                Ok(()) => Cause::OnlyMountWatched(shown, why.to_string()),
+                Ok(()) => Cause::OnlyMountWatched(shown, why),
                 Err(e) => Cause::NotWatched(shown, e.to_string()),
             });
         }
@@ -115,59 +131,78 @@ impl Watch {
     }
 
     /// Takes what was seen so far of protected files. `own`: is this a process of the command?
-    /// `judged`: is this file protected? What is changed elsewhere on the disk, by whatever user,
-    /// takes no place from it.
-    pub fn take(&mut self, own: impl Fn(i32) -> bool, judged: impl Fn(&Path) -> bool) {
+    /// `judged`: is this file protected from this process? What is changed elsewhere on the disk, by
+    /// whatever user, takes no place from it.
+    pub fn take(&mut self, own: impl Fn(i32) -> bool, judged: impl Fn(i32, &Path) -> bool) {
+        let until = clock::now_ns() + READS_NS;
         // A directory that is gone has left an event where it was, in the queue already:
         // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
-            if !self.take_once(&own, &judged) {
+            if !self.take_once(&own, &judged, until) {
                 break;
             }
         }
     }
 
     /// True: some directory had been removed before its event was read.
-    fn take_once(&mut self, own: &impl Fn(i32) -> bool, judged: &impl Fn(&Path) -> bool) -> bool {
+    fn take_once(
+        &mut self,
+        own: &impl Fn(i32) -> bool,
+        judged: &impl Fn(i32, &Path) -> bool,
+        until: u64,
+    ) -> bool {
         let mut stale = false;
-        for event in self.read() {
-            let (pid, place, new_dir, content) = match event {
-                Event::Overflow => {
-                    self.unseen(Cause::QueueOverflowed);
-                    continue;
+        let mut buffer = vec![0u8; BUFFER];
+        for at in 0..self.groups.len() {
+            loop {
+                let mut events = Vec::new();
+                match self.groups[at].read(&mut buffer, &mut events) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(e) => {
+                        self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::of(&e)));
+                        break;
+                    }
                 }
-                Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
-            };
-            match self.path(place) {
-                Ok(path) if !judged(&path) || content && is_special(&path) => {}
-                Ok(path) => self.add(pid, path, new_dir, own),
-                Err(NoPath::DirectoryRemoved) => stale = true,
-                Err(NoPath::Unknown) => self.unseen(Cause::ChangedWithoutPath(pid)),
+                for event in events {
+                    stale |= self.take_event(event, own, judged);
+                }
+                if clock::now_ns() >= until {
+                    self.unseen(Cause::TooManyChanges);
+                    return false;
+                }
             }
         }
         stale
     }
 
-    /// Everything that was told, or so much that what is left is unknown.
-    fn read(&mut self) -> Vec<Event> {
-        let mut buffer = vec![0u8; BUFFER];
-        let mut events = Vec::new();
-        let mut flood = false;
-        for group in &self.groups {
-            let mut reads = 0;
-            let mut beyond = Vec::new();
-            while group.read(&mut buffer, if reads < READS { &mut events } else { &mut beyond }) {
-                if reads == READS {
-                    flood = true;
-                    break;
-                }
-                reads += 1;
+    /// True: its directory had been removed.
+    fn take_event(
+        &mut self,
+        event: Event,
+        own: &impl Fn(i32) -> bool,
+        judged: &impl Fn(i32, &Path) -> bool,
+    ) -> bool {
+        let (pid, place, new_dir, content) = match event {
+            Event::Overflow => {
+                self.unseen(Cause::QueueOverflowed);
+                return false;
             }
+            Event::Malformed => {
+                self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::Malformed));
+                return false;
+            }
+            Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
+        };
+        match self.path(place) {
+            Ok(path) if !judged(pid, &path) || content && is_special(&path) => {}
+            Ok(path) if !own(pid) => self.add(pid, path, new_dir),
+            Ok(_) => {}
+            Err(NoPath::DirectoryRemoved) => return true,
+            Err(NoPath::Unknown) if !own(pid) => self.unseen(Cause::ChangedWithoutPath(pid)),
+            Err(NoPath::Unknown) => {}
         }
-        if flood {
-            self.unseen(Cause::TooManyChanges);
-        }
-        events
+        false
     }
 
     fn path(&self, place: Place) -> Result<PathBuf, NoPath> {
@@ -190,16 +225,17 @@ impl Watch {
         }
     }
 
-    fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool, own: &impl Fn(i32) -> bool) {
+    fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool) {
         let known = |c: &FileChange| c.pid == pid && c.path == path;
         if self.changes.iter().any(known) {
             return;
         }
-        if self.changes.len() == CHANGES {
-            self.unseen(Cause::TooManyChanges);
-        } else {
-            let program = procfs::stat(pid).map(|s| s.comm);
-            self.changes.push(FileChange { pid, program, own: own(pid), path, new_dir });
+        let program = procfs::stat(pid).map(|s| s.comm);
+        let change = FileChange { pid, program, path, new_dir };
+        if self.changes.len() < CHANGES {
+            self.changes.push(change);
+        } else if !change.is_snapshot() {
+            self.more += 1;
         }
     }
 }

@@ -1,55 +1,91 @@
 //! Processes that are not gated and hold a protected file open for writing.
 
 use super::ancestry::is_kin;
+use super::concern;
+use super::coverage::Service;
 use super::places::Places;
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::helper::patience::Patience;
+use crate::linux::look::{Look, WhyNot};
+use crate::linux::process;
 use crate::linux::procfs::{self, locks};
-use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::finding::{Cause, Finding, Subject};
+use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 
 /// A process may have a million descriptors: what this time does not suffice for is not looked at.
 const LOOK_NS: u64 = 300_000_000;
 
-/// Finds them; each process and file once. Also those that could not be looked through.
-pub fn ungated_writers(census: &Census, places: &Places) -> Vec<Finding> {
+/// Finds them; each process and file once. Also those that could not be looked through. A process of
+/// another gate is one of them: this gate does not hold it.
+pub fn ungated_writers(census: &Census, service: &Service, places: &Places) -> Vec<Finding> {
     if places.dirs.is_empty() {
         return Vec::new();
     }
     let mut found: Vec<Finding> = Vec::new();
     let mut patience = Patience::default();
     for (&pid, seen) in &census.seen {
-        if !seen.kind.is_ungated() || census.elsewhere.contains(&pid) {
+        if !seen.kind.is_ungated() {
             continue;
         }
         let begun = clock::now_ns();
-        let mut cut_off = patience.is_spent(pid);
-        let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        for fd in fds {
-            cut_off |= clock::now_ns() >= begun + LOOK_NS;
-            if cut_off {
-                break;
-            }
-            let Ok(path) = fs::read_link(fd.path()) else { continue };
-            if !places.holds(&path) || !locks::open_for_writing(pid, &fd.file_name()) {
-                continue;
-            }
-            let path = ForeignText::of_path(&path);
-            let known = |f: &Finding| f.pid == Some(pid) && f.path.as_ref() == Some(&path);
-            // One that exits has lost its memory, so nothing says any more that it was gated,
-            // and still has its files; it makes no call again.
-            if found.iter().any(known) || is_kin(pid, census) || procfs::is_exiting(pid) {
-                continue;
-            }
+        let until = begun + LOOK_NS;
+        let look = match patience.is_spent(pid) {
+            true => Err(WhyNot::TooMuch),
+            false => look_through(pid, places, until, &mut found),
+        };
+        patience.spend(pid, clock::now_ns() - begun);
+        if let Err(why) = look
+            && process::is_there(pid)
+            && !is_kin(pid, census)
+            && !procfs::is_exiting(pid)
+        {
+            found.extend(concern::not_seen(census, service, pid, Subject::Descriptors, why));
+        }
+    }
+    // One that exits has lost its memory, so nothing says any more that it was gated, and still has
+    // its files; it makes no call again.
+    let counts = |pid: i32| !is_kin(pid, census) && !procfs::is_exiting(pid);
+    found.retain(|finding| finding.path.is_none() || finding.pid.is_some_and(counts));
+    found
+}
+
+/// Notes which protected files this process has open for writing; or why that cannot be told.
+fn look_through(
+    pid: i32,
+    places: &Places,
+    until: u64,
+    found: &mut Vec<Finding>,
+) -> Result<(), WhyNot> {
+    let by = procfs::seen_by(pid).to_string();
+    for fd in fs::read_dir(format!("/proc/{by}/fd")).map_err(|e| WhyNot::of(&e))? {
+        if clock::now_ns() >= until {
+            return Err(WhyNot::TooMuch);
+        }
+        let fd = fd.map_err(|e| WhyNot::of(&e))?;
+        let (fd, path): (OsString, PathBuf) = match fs::read_link(fd.path()) {
+            Ok(path) => (fd.file_name(), path),
+            // Closed meanwhile.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(WhyNot::of(&e)),
+        };
+        if !places.holds(&path) {
+            continue;
+        }
+        match locks::open_for_writing(&by, &fd) {
+            Look::Seen(true) => {}
+            Look::Seen(false) | Look::Gone(_) => continue,
+            Look::NotSeen(why) => return Err(why),
+        }
+        let path = ForeignText::of_path(&path);
+        let known = |f: &Finding| f.pid == Some(pid) && f.path.as_ref() == Some(&path);
+        if !found.iter().any(known) {
             let program = procfs::stat(pid).map(|s| s.comm);
             found.push(Finding::of(Cause::OpenForWriting, pid, program).at(path));
         }
-        patience.spend(pid, clock::now_ns() - begun);
-        if cut_off {
-            found.push(Finding::of(Cause::Unseen, pid, procfs::stat(pid).map(|s| s.comm)));
-        }
     }
-    found
+    Ok(())
 }

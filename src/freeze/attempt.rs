@@ -79,7 +79,9 @@ impl Freeze {
             self.drains = drains;
             if ended == DrainEnd::Drained {
                 let deadline = self.deadline();
-                self.evidence.drained(&mut self.session, deadline);
+                let unexplained: Vec<_> =
+                    self.drains.iter().map(|drain| drain.unexplained.clone()).collect();
+                self.evidence.drained(&mut self.session, &unexplained, deadline);
                 return ended;
             }
             if ended != DrainEnd::NotDrained || self.attempts > retries {
@@ -143,7 +145,7 @@ impl Freeze {
     /// Lowers the barriers and judges.
     pub fn thaw(&mut self) -> Vec<Thawed> {
         if !self.is_interrupted() {
-            self.evidence.before_opening(&self.session);
+            self.evidence.before_opening();
         }
         if self.is_interrupted() {
             let opened = self.session.open_unjudged();

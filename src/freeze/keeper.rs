@@ -16,7 +16,7 @@ use crate::linux::fork;
 use crate::linux::poll::wait_readable;
 use crate::linux::signals;
 use crate::outcome::exit;
-use crate::outcome::fault::{CONFIG, Fault, NOT_DRAINED, Result};
+use crate::outcome::fault::{CONFIG, Fault, Result};
 use crate::outcome::record::Record;
 use crate::outcome::syslog;
 use crate::outcome::verdict::Verdict;
@@ -151,6 +151,12 @@ fn prepare(options: Options, link: &UnixStream) -> Option<(Freeze, UnixListener)
             return None;
         }
     };
+    if let Some(verdict) = freeze.evidence.objection() {
+        let record = freeze.record_all(verdict, None);
+        syslog::freeze(&record);
+        tell(link, &Started::Not(Box::new(record)));
+        return None;
+    }
     // The socket is there before anything is held: its directory may lie on the
     // disk whose writers will be.
     match listen(&freeze.session.gates[0].dir) {
@@ -207,8 +213,8 @@ fn wait_for_thaw(
         if now >= deadline || freeze.session.signals.received().is_some() {
             return None;
         }
-        let more = freeze.evidence.meanwhile(&freeze.session);
-        let ms = if more { 0 } else { ((deadline - now) / 1_000_000).min(NAP_MS) + 1 };
+        freeze.evidence.meanwhile();
+        let ms = ((deadline - now) / 1_000_000).min(NAP_MS) + 1;
         let mut fds = vec![listener.as_fd(), freeze.session.signals.fd()];
         fds.extend(freeze.evidence.fds());
         wait_readable(&fds, ms);
@@ -252,7 +258,7 @@ pub fn code(answer: &Started) -> u8 {
         Started::Not(record) if record.verdict == Verdict::Interrupted => {
             exit::by_signal(libc::SIGTERM)
         }
-        Started::Not(_) => NOT_DRAINED,
+        Started::Not(record) => record.verdict.code(),
         Started::Failed { code, .. } => *code,
     }
 }

@@ -9,8 +9,9 @@ use crate::gatedir::stats;
 use crate::linux::procfs;
 use crate::outcome::fault::Fault;
 use crate::outcome::finding::FindingKind;
+use crate::outcome::ledger::Barrier;
 use crate::outcome::record::{
-    CommandRecord, Coverage, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
+    CommandRecord, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
 };
 use crate::outcome::verdict::Verdict;
 use gate::region;
@@ -23,10 +24,10 @@ impl Freeze {
         let interrupted = self.is_interrupted();
         let verdict = |at: usize| match thawed.get(at).map(|t| t.held) {
             _ if interrupted => Verdict::Interrupted,
-            Some(Ok(())) => self.evidence.verdict(at),
-            Some(Err(Broken::Moved)) => Verdict::Escaped,
-            Some(Err(Broken::Expired)) => Verdict::Expired,
-            None => Verdict::Unproven,
+            Some(Ok(())) => self.evidence.verdict(at, Barrier::Held),
+            Some(Err(Broken::Moved)) => self.evidence.verdict(at, Barrier::Moved),
+            Some(Err(Broken::Expired)) => self.evidence.verdict(at, Barrier::Expired),
+            None => self.evidence.verdict(at, Barrier::Unknown),
         };
         self.make_record(verdict, |at| thawed.get(at).map_or(0, |t| t.opened_at), command)
     }
@@ -79,14 +80,17 @@ impl Freeze {
         let closed_at = drain.map_or(0, |drain| drain.closed_at);
         let ended_at = drain.map_or(0, |drain| drain.ended_at);
         let opened_at = if opened_at == 0 { ended_at } else { opened_at };
-        let mut findings = self.evidence.findings(at);
+        let mut ledger = self.evidence.ledger(at);
         if verdict == Verdict::Escaped {
-            let seen = findings.iter().any(|f| f.kind == FindingKind::Escape);
-            findings.extend(self.passed(at, seen));
+            let seen = ledger.findings().iter().any(|f| f.kind == FindingKind::Escape);
+            ledger.note_all(self.passed(at, seen));
         }
-        findings.extend(drain.map(|drain| self.held_with_locks(at, drain)).unwrap_or_default());
-        findings.extend(drain.map(|drain| drain.dotlocks.clone()).unwrap_or_default());
-        findings.extend(drain.map(|drain| drain.unexplained.clone()).unwrap_or_default());
+        if let Some(drain) = drain {
+            ledger.note_all(self.held_with_locks(at, drain));
+            ledger.note_all(drain.dotlocks.iter().cloned());
+            ledger.note_all(drain.unexplained.iter().cloned());
+        }
+        let findings = ledger.findings().to_vec();
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
         let escapes = findings.iter().filter(|f| f.kind == FindingKind::Escape).count();
         let members = || self.session.census.alive(at);
@@ -94,7 +98,9 @@ impl Freeze {
             line: VerdictLine {
                 gate: gate.name.clone(),
                 verdict,
-                coverage: Coverage::of(&findings),
+                coverage: ledger.coverage(),
+                watched: ledger.watched(),
+                against: ledger.against(),
                 generation: gate.page.get().freezes.load(Relaxed),
                 drain_ns: ended_at.saturating_sub(closed_at),
                 held_ns: opened_at.saturating_sub(closed_at),

@@ -113,6 +113,7 @@ impl Session {
             protected: Vec::new(),
         };
         session.require_members()?;
+        session.regions_may_be_read()?;
         session.fence_reaches_all()?;
         Ok(session)
     }
@@ -167,15 +168,38 @@ impl Session {
                     others.join(", ")
                 );
             }
-            if self.census.denied.len() > self.census.seen.len() / 2 {
+            let denied = self.census.unseen.values().filter(|why| why.is_for_want_of_rights());
+            let denied = denied.count();
+            if denied > self.census.seen.len() / 2 {
                 why += &format!(
-                    ". {} processes could not be looked into: run on the host, or with \
-                     CAP_SYS_PTRACE",
-                    self.census.denied.len()
+                    ". {denied} processes could not be looked into: run on the host, or with \
+                     CAP_SYS_PTRACE"
                 );
                 return Err(Fault::new(PERMISSION, why));
             }
             return Err(Fault::new(NO_PROCESS, why));
+        }
+        Ok(())
+    }
+
+    /// A region that may not be read is in flight for ever: said at once, before anything is held.
+    fn regions_may_be_read(&self) -> Result<()> {
+        for at in 0..self.gates.len() {
+            let refused = self.census.alive(at).find_map(|member| match member.denied {
+                Some(error @ (libc::EACCES | libc::EPERM)) => Some((member, error)),
+                _ => None,
+            });
+            if let Some((member, error)) = refused {
+                let error = std::io::Error::from_raw_os_error(error);
+                return Err(Fault::new(
+                    PERMISSION,
+                    format!(
+                        "pid {} ({}): its region may not be read ({error}): run as root on the \
+                         host, with CAP_SYS_PTRACE; nothing was held",
+                        member.pid, member.stat.comm
+                    ),
+                ));
+            }
         }
         Ok(())
     }

@@ -123,12 +123,12 @@ pub fn wait(
             }
         }
         let left_ms = if late { LATE_LOOK_MS } else { (deadline - now) / 1_000_000 + 1 };
-        let more = evidence.meanwhile(session);
+        evidence.meanwhile();
         let mut fds = vec![session.signals.fd()];
         fds.extend(evidence.fds());
         fds.extend(handle.as_ref().map(|fd| fd.as_fd()));
         let most = if handle.is_some() { LOOK_MS } else { BLIND_LOOK_MS };
-        wait_readable(&fds, if more { 0 } else { left_ms.min(most) });
+        wait_readable(&fds, left_ms.min(most));
     }
 }
 

@@ -50,7 +50,7 @@ impl OtherLayout {
 fn mapped_by(page: PageId) -> Vec<(i32, ForeignText)> {
     let Ok(mut helper) = Helper::new(vec![page], Vec::new()) else { return Vec::new() };
     let me = std::process::id() as i32;
-    let mut pids = procfs::pids();
+    let mut pids = procfs::pids().unwrap_or_default();
     pids.retain(|pid| *pid != me && *pid != helper.pid());
     let looked = helper.look(&pids);
     let mapping = looked.iter().filter(|(looked, _)| looked.maps_page);

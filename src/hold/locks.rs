@@ -2,6 +2,7 @@
 //! life, on every table of descriptors that it has.
 
 use crate::foreign_text::ForeignText;
+use crate::linux::look::Look;
 use crate::linux::procfs::locks;
 use crate::linux::ptrace::calls;
 use gate::profile::{self, Key};
@@ -31,7 +32,11 @@ pub fn of(pid: i32, threads: impl Iterator<Item = i32>, profile: &str) -> Locks 
     }
     for tid in tables {
         let of = format!("{pid}/task/{tid}");
-        let Some(found) = locks::on_descriptors(&of) else { return Locks::NotSeen };
+        let found = match locks::on_descriptors(&of) {
+            Look::Seen(found) => found,
+            Look::Gone(_) => continue,
+            Look::NotSeen(_) => return Locks::NotSeen,
+        };
         for on in found.iter().filter(|on| on.guards) {
             let Ok(path) = fs::read_link(format!("/proc/{of}/fd/{}", on.fd)) else {
                 return Locks::NotSeen;
@@ -59,6 +64,6 @@ mod tests {
         assert!(matches!(look(""), Locks::Guarding(_)));
         drop(lock);
         fs::remove_file(path).unwrap();
-        assert_eq!(of(-1, [-1].into_iter(), ""), Locks::NotSeen);
+        assert_eq!(of(me, [-1].into_iter(), ""), Locks::None, "a thread that is gone has none");
     }
 }

@@ -4,6 +4,7 @@
 //! from them. Whoever is our own (the freezer, those that it descends from, all that it has started)
 //! is never among them: a unit may hold the very job that takes the snapshot.
 
+use crate::linux::look::Look;
 use crate::linux::procfs;
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +39,11 @@ impl Selection {
         let mut todo: Vec<i32> = self.processes.iter().copied().collect();
         while let Some(pid) = todo.pop() {
             if found.insert(pid) && self.descend {
-                todo.extend(procfs::children(pid));
+                match procfs::children(pid) {
+                    Look::Seen(children) => todo.extend(children),
+                    Look::Gone(_) => {}
+                    Look::NotSeen(why) => return Err(io::Error::other(why.to_string())),
+                }
             }
         }
         found.retain(|pid| known(*pid) || !self.except.contains(pid) && !is_ours(*pid));
@@ -80,7 +85,7 @@ fn read_group(group: &Path, found: &mut BTreeSet<i32>) -> io::Result<()> {
 
 /// The control group of this unit, wherever it lies; none: no process is in one.
 pub fn group_of_unit(unit: &str) -> Option<PathBuf> {
-    let path = procfs::pids().into_iter().find_map(|pid| {
+    let path = procfs::pids().ok()?.into_iter().find_map(|pid| {
         let path = procfs::cgroup(pid)?;
         let depth = path.split('/').position(|part| part == unit)?;
         Some(path.split('/').take(depth + 1).collect::<Vec<_>>().join("/"))
@@ -98,14 +103,16 @@ mod tests {
         let mut child =
             std::process::Command::new("sh").args(["-c", "sleep 9 & wait"]).spawn().unwrap();
         let pid = child.id() as i32;
-        while procfs::children(pid).is_empty() {
-            crate::linux::clock::sleep_ns(1_000_000);
-        }
+        let sleeps = loop {
+            match procfs::children(pid) {
+                Look::Seen(children) if !children.is_empty() => break children[0],
+                _ => crate::linux::clock::sleep_ns(1_000_000),
+            }
+        };
         let of = |descend| Selection { processes: [pid].into(), descend, ..Selection::default() };
         assert_eq!(of(true).list(|_| true).unwrap().len(), 2);
         assert_eq!(of(false).list(|_| true).unwrap().len(), 1);
         assert!(of(true).list(|_| false).unwrap().is_empty(), "what a freezer has started");
-        let sleeps = procfs::children(pid)[0];
         crate::linux::process::kill(sleeps, nix::sys::signal::Signal::SIGKILL);
         child.wait().unwrap();
     }

@@ -3,6 +3,7 @@
 use crate::hold::report::Obstacle;
 use crate::hold::selection::Selection;
 use crate::hold::table::{State, Table};
+use crate::linux::look::Look;
 use crate::linux::process::share_memory;
 use crate::linux::procfs;
 use crate::linux::ptrace::calls;
@@ -60,7 +61,12 @@ impl Threads {
 
     fn find_of(&mut self, pid: i32) -> u32 {
         let mut new = 0;
-        for tid in procfs::threads(pid) {
+        let tids = match procfs::threads(pid) {
+            Look::Seen(tids) => tids,
+            Look::Gone(_) => return 0,
+            Look::NotSeen(_) => return self.refuse(pid, Obstacle::NotAllowed),
+        };
+        for tid in tids {
             if self.table.threads.contains_key(&tid) {
                 continue;
             }

@@ -18,6 +18,8 @@ const NAMES: u64 = libc::FAN_MODIFY
     | libc::FAN_MOVED_FROM
     | libc::FAN_MOVED_TO
     | libc::FAN_ONDIR;
+/// The version of the records (FANOTIFY_METADATA_VERSION).
+const VERSION: u8 = 3;
 /// What is told of a mount.
 const CONTENTS: u64 = libc::FAN_MODIFY;
 
@@ -43,6 +45,8 @@ pub struct Group {
 pub enum Event {
     /// The kernel's queue was full: events are lost.
     Overflow,
+    /// It cannot be read: what it and those behind it tell is lost.
+    Malformed,
     /// A file was changed.
     Changed {
         /// The process, as the kernel numbers it for us.
@@ -117,13 +121,15 @@ impl Group {
     }
 
     /// Takes what fits into `buffer`. False: there is nothing.
-    pub fn read(&self, buffer: &mut [u8], events: &mut Vec<Event>) -> bool {
+    pub fn read(&self, buffer: &mut [u8], events: &mut Vec<Event>) -> io::Result<bool> {
         match (&self.file).read(buffer) {
-            Ok(got) if got > 0 => {
+            Ok(got) => {
                 parse(&buffer[..got], self.scope, events);
-                true
+                Ok(got > 0)
             }
-            _ => false,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(e) => Err(e),
         }
     }
 }
@@ -134,7 +140,8 @@ fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
         // not be aligned.
         let meta: Metadata = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
         let len = meta.event_len as usize;
-        if len < size_of::<Metadata>() || len > bytes.len() {
+        if len < size_of::<Metadata>() || len > bytes.len() || meta.vers != VERSION {
+            events.push(Event::Malformed);
             return;
         }
         let info = &bytes[size_of::<Metadata>()..len];
@@ -215,11 +222,39 @@ pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
     path_of(&unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).ok_or(NoDirectory::Unknown)
 }
 
+/// Can a directory be found by its handle, here and by us? Tried with this one.
+pub fn resolves_handles(dir: &File) -> io::Result<()> {
+    // A struct file_handle: bytes (4), type (4), handle.
+    const ROOM: usize = 128;
+    let mut handle = [0u8; 8 + ROOM];
+    handle[..4].copy_from_slice(&(ROOM as u32).to_ne_bytes());
+    let mut mount = 0i32;
+    // SAFETY: the path is empty and ends with a NUL; `handle` has room for as many bytes as its first
+    // number says, and `mount` is one int for the kernel to fill.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            dir.as_raw_fd(),
+            c"".as_ptr(),
+            handle.as_mut_ptr(),
+            &mut mount,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    match directory(dir, &handle) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(io::ErrorKind::PermissionDenied.into()),
+    }
+}
+
 /// The id of the file system of an open file.
-pub fn fsid(file: &File) -> Option<FsId> {
-    let found = nix::sys::statfs::fstatfs(file).ok()?.filesystem_id();
+pub fn fsid(file: &File) -> io::Result<FsId> {
+    let found = nix::sys::statfs::fstatfs(file)?.filesystem_id();
     // SAFETY: fsid_t is two ints, whose names libc keeps private.
-    Some(unsafe { std::mem::transmute::<libc::fsid_t, FsId>(found) })
+    Ok(unsafe { std::mem::transmute::<libc::fsid_t, FsId>(found) })
 }
 
 #[cfg(test)]

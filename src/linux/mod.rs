@@ -5,12 +5,15 @@
 //! |---|---|
 //! | [`clock`] | time, and sleep |
 //! | [`mapping`] | shared memory, to be read where another process writes |
+//! | [`look`] | what may come of a look: a look that failed is no absence |
+//! | [`descriptors`] | how many files may be open |
 //! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
 //! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
 //! | [`library`] | the layout that a process's library speaks |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
+//! | [`standard_streams`] | whether stdout and stderr were there when we were started |
 //! | [`terminal`] | the window's size |
 //! | [`signals`], [`ending`] | the thread that takes the signals that end a freeze; which these are |
 //! | [`fork`] | children of our own |
@@ -22,6 +25,7 @@
 
 pub mod bounded_child;
 pub mod clock;
+pub mod descriptors;
 pub mod directory;
 pub mod ending;
 pub mod fanotify;
@@ -31,6 +35,7 @@ pub mod fork;
 pub mod futex;
 pub mod helper;
 pub mod library;
+pub mod look;
 pub mod mapping;
 pub mod membarrier;
 pub mod poll;
@@ -39,4 +44,5 @@ pub mod process;
 pub mod procfs;
 pub mod ptrace;
 pub mod signals;
+pub mod standard_streams;
 pub mod terminal;

@@ -4,7 +4,7 @@
 //! sleeping once ([`REAL_TIME_US`]) is an ordinary process again, and others run.
 #![allow(unsafe_code)]
 
-use crate::linux::ending;
+use crate::linux::{descriptors, ending};
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use std::io;
@@ -74,6 +74,7 @@ impl Priority {
         unsafe {
             command.pre_exec(move || {
                 self.restore();
+                descriptors::restore();
                 ending::unblock_in_child()
             })
         };

@@ -1,6 +1,7 @@
 //! Handles on processes, signals to them, and what two of them share.
 #![allow(unsafe_code)]
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -19,6 +20,19 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     }
     // SAFETY: the call has just made this descriptor, and nothing else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Does the kernel know a process of this number? Not by `/proc`, which hides some.
+pub fn is_there(pid: i32) -> bool {
+    nix::sys::signal::kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+/// Does the kernel know this thread of this process?
+pub fn has_thread(pid: i32, tid: i32) -> bool {
+    // SAFETY: takes numbers only; signal 0 is sent to nobody.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) };
+    // EINVAL: no process has such a number.
+    sent == 0 || !matches!(Errno::last(), Errno::ESRCH | Errno::EINVAL)
 }
 
 /// Do these two processes share their memory (vfork, clone with CLONE_VM)?

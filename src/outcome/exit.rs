@@ -7,6 +7,8 @@ pub const USAGE: u8 = 64;
 pub const ESCAPE: u8 = 65;
 /// No gated process.
 pub const NO_PROCESS: u8 = 69;
+/// Something that was to be written is lost (stdout, stderr).
+pub const OUTPUT: u8 = 74;
 /// Not drained; nothing is held any longer.
 pub const NOT_DRAINED: u8 = 75;
 /// A stale or foreign token.
@@ -25,10 +27,11 @@ pub const NOT_FOUND: u8 = 127;
 pub const BY_SIGNAL: u8 = 128;
 
 /// Our own failures, in few words.
-const FAILURES: [(u8, &str); 8] = [
+const FAILURES: [(u8, &str); 9] = [
     (USAGE, "usage"),
-    (ESCAPE, "escape or ungated writer"),
+    (ESCAPE, "known against the snapshot"),
     (NO_PROCESS, "no gated process"),
+    (OUTPUT, "output lost"),
     (NOT_DRAINED, "not drained"),
     (TOKEN, "stale token"),
     (PERMISSION, "permission"),

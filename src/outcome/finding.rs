@@ -5,6 +5,8 @@
 
 use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
+use crate::linux::look::WhyNot;
+use crate::outcome::facts::{Coverage, Watched};
 use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
 
@@ -18,16 +20,36 @@ pub enum FindingKind {
     UngatedWriter,
     /// A process or a way to write that the gate does not cover.
     Uncovered,
-    /// Could not be checked.
-    Unchecked,
+    /// Something that concerns the snapshot could not be looked at.
+    NotSeen,
+    /// Changes cannot be watched for here, or not all: for lack of kernel or rights.
+    NotWatched,
     /// A process was held while it owned a lock: other programs could see that.
     HeldWithLock,
     /// A process owned a dotlock while the snapshot was taken.
     Dotlock,
     /// A process died inside a section, before or during the freeze.
     DiedInSection,
-    /// A process maps the gate's page and does not belong to its service: it counts for nothing.
+    /// A process that maps the gate's page, or could not be looked at, and does not belong to its
+    /// service: it counts for nothing.
     Outsider,
+}
+
+impl FindingKind {
+    /// Does it speak against the snapshot?
+    pub fn is_against(self) -> bool {
+        match self {
+            FindingKind::Escape
+            | FindingKind::UngatedWriter
+            | FindingKind::Uncovered
+            | FindingKind::NotSeen => true,
+            FindingKind::NotWatched
+            | FindingKind::Outsider
+            | FindingKind::HeldWithLock
+            | FindingKind::Dotlock
+            | FindingKind::DiedInSection => false,
+        }
+    }
 }
 
 /// What was found.
@@ -57,8 +79,8 @@ pub enum Cause {
     IoUring,
     /// A gated process's table of locks was full once.
     LocksOverflowed,
-    /// The kernel knows a lock that the region does not.
-    UnlistedLock,
+    /// The kernel shows a lock that guards writing, and no process that holds it.
+    NobodysLock,
     /// `--sync` failed.
     SyncFailed(String),
     /// Maps the page, and is of none of `--users`.
@@ -67,9 +89,9 @@ pub enum Cause {
     Outside,
     /// So many more of these.
     MoreOutside(usize),
-    /// Has more mappings than are looked at, or its user has too many such processes.
-    Unseen,
-    /// A directory that is named as protected and is not used, for this reason.
+    /// This of a process that does not belong to the service could not be looked at.
+    OutsideNotSeen(Subject, WhyNot),
+    /// A directory that is named as protected and could not be looked at, for this reason.
     NoDirectory(ForeignText, String),
     /// No protected directory is known.
     NoDirectories,
@@ -83,18 +105,46 @@ pub enum Cause {
     QueueOverflowed,
     /// This process changed a file that has no path.
     ChangedWithoutPath(i32),
-    /// The locks of so many processes were not compared.
-    LocksNotCompared(usize),
-    /// A look at a process hangs.
-    Hangs,
-    /// So many processes may not be looked into.
-    Denied(usize),
+    /// So many further changes were seen and are not put down one by one.
+    MoreChanges(u64),
+    /// This could not be looked at.
+    NotSeen(Subject, WhyNot),
     /// A process was held while it owned so many locks.
     HeldWithLocks(usize),
     /// A dotlock lies in the snapshot.
     Dotlock,
     /// A process died inside a section.
     DiedInSection,
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Subject {
+    /// The list of all processes.
+    Listing,
+    /// A process, its mappings and its region.
+    Process,
+    /// What a process was told (its environment).
+    Environment,
+    /// The kernel's list of locks.
+    AllLocks,
+    /// The descriptors of a process.
+    Descriptors,
+    /// What was told of changes.
+    Watch,
+}
+
+impl Subject {
+    fn words(self) -> &'static str {
+        match self {
+            Subject::Listing => "the processes of this machine",
+            Subject::Process => "its mappings",
+            Subject::Environment => "its environment",
+            Subject::AllLocks => "the kernel's list of locks",
+            Subject::Descriptors => "its open files",
+            Subject::Watch => "what the kernel tells of changes",
+        }
+    }
 }
 
 /// How a call came past the closed barrier.
@@ -125,7 +175,7 @@ impl Cause {
     /// What it means.
     pub fn kind(&self) -> FindingKind {
         match self {
-            Cause::Changed | Cause::Passed(_) => FindingKind::Escape,
+            Cause::Changed | Cause::Passed(_) | Cause::MoreChanges(_) => FindingKind::Escape,
             Cause::OpenForWriting
             | Cause::OldPage
             | Cause::OtherLayout(_)
@@ -136,21 +186,20 @@ impl Cause {
             | Cause::Aio
             | Cause::IoUring
             | Cause::LocksOverflowed
-            | Cause::UnlistedLock
-            | Cause::SyncFailed(_)
-            | Cause::NotOfUsers => FindingKind::Uncovered,
+            | Cause::SyncFailed(_) => FindingKind::Uncovered,
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
-            | Cause::NotWatched(..)
-            | Cause::TooManyChanges
+            | Cause::NoDirectory(..)
+            | Cause::NotWatched(..) => FindingKind::NotWatched,
+            Cause::TooManyChanges
             | Cause::QueueOverflowed
             | Cause::ChangedWithoutPath(_)
-            | Cause::LocksNotCompared(_)
-            | Cause::Hangs
-            | Cause::Unseen
-            | Cause::NoDirectory(..)
-            | Cause::Denied(_) => FindingKind::Unchecked,
-            Cause::Outside | Cause::MoreOutside(_) => FindingKind::Outsider,
+            | Cause::NobodysLock
+            | Cause::NotSeen(..) => FindingKind::NotSeen,
+            Cause::NotOfUsers
+            | Cause::Outside
+            | Cause::MoreOutside(_)
+            | Cause::OutsideNotSeen(..) => FindingKind::Outsider,
             Cause::HeldWithLocks(_) => FindingKind::HeldWithLock,
             Cause::Dotlock => FindingKind::Dotlock,
             Cause::DiedInSection => FindingKind::DiedInSection,
@@ -161,11 +210,89 @@ impl Cause {
     pub fn is_about_locks(&self) -> bool {
         matches!(
             self,
-            Cause::UnlistedLock
+            Cause::NobodysLock
                 | Cause::LocksOverflowed
-                | Cause::LocksNotCompared(_)
                 | Cause::LockedUngated(_)
+                | Cause::NotSeen(Subject::AllLocks, _)
         )
+    }
+
+    /// Is it a gap that `--accept partial` accepts?
+    pub fn is_gap(&self) -> bool {
+        matches!(
+            self,
+            Cause::Ungated(_)
+                | Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NobodysLock
+        )
+    }
+
+    /// How much is still watched of this gate's places, as far as this goes.
+    pub fn leaves_watched(&self) -> Watched {
+        match self {
+            Cause::OnlyMountWatched(..) => Watched::Contents,
+            Cause::NoDirectories
+            | Cause::NoDirectory(..)
+            | Cause::NotWatched(..)
+            | Cause::TooManyChanges
+            | Cause::QueueOverflowed
+            | Cause::ChangedWithoutPath(_)
+            | Cause::NotSeen(Subject::Watch, _) => Watched::None,
+            _ => Watched::Full,
+        }
+    }
+
+    /// How much is still covered, as far as this goes.
+    pub fn leaves_covered(&self) -> Coverage {
+        let process = matches!(
+            self,
+            Cause::NobodysLock
+                | Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
+        );
+        match self.kind() {
+            FindingKind::Uncovered | FindingKind::UngatedWriter => Coverage::Partial,
+            _ if process => Coverage::Partial,
+            _ => Coverage::Full,
+        }
+    }
+
+    /// Its name for machines: never changes.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Cause::Changed => "changed",
+            Cause::Passed(_) => "passed",
+            Cause::OpenForWriting => "open-for-writing",
+            Cause::OldPage => "old-page",
+            Cause::PageReplaced => "page-replaced",
+            Cause::LockedUngated(_) => "locked-ungated",
+            Cause::Ungated(_) => "ungated",
+            Cause::MapsShared => "shared-mapping",
+            Cause::Aio => "aio",
+            Cause::IoUring => "io_uring",
+            Cause::LocksOverflowed => "locks-unknown",
+            Cause::OtherLayout(_) => "other-layout",
+            Cause::NobodysLock => "nobodys-lock",
+            Cause::SyncFailed(_) => "sync-failed",
+            Cause::NotOfUsers => "not-of-users",
+            Cause::Outside => "outside",
+            Cause::MoreOutside(_) => "more-outside",
+            Cause::OutsideNotSeen(..) => "outside-not-seen",
+            Cause::NoDirectories => "no-directories",
+            Cause::OnlyMountWatched(..) => "contents-only",
+            Cause::NotWatched(..) => "not-watched",
+            Cause::TooManyChanges => "too-many-changes",
+            Cause::QueueOverflowed => "queue-overflowed",
+            Cause::ChangedWithoutPath(_) => "changed-without-path",
+            Cause::MoreChanges(_) => "more-changes",
+            Cause::NoDirectory(..) => "no-directory",
+            Cause::NotSeen(..) => "not-seen",
+            Cause::HeldWithLocks(_) => "held-with-locks",
+            Cause::Dotlock => "dotlock",
+            Cause::DiedInSection => "died-in-section",
+        }
     }
 
     fn sentence(&self) -> String {
@@ -200,11 +327,11 @@ impl Cause {
             Cause::ChangedWithoutPath(pid) => {
                 return format!("pid {pid} changed a file that has no path");
             }
-            Cause::LocksNotCompared(count) => {
-                return format!("locks of {count} processes: the command was too quick");
+            Cause::NotSeen(subject, why) => {
+                return format!("{} cannot be looked at ({why})", subject.words());
             }
-            Cause::Denied(count) => {
-                return format!("{count} processes may not be looked into by this user");
+            Cause::MoreChanges(count) => {
+                return format!("{count} further changes of protected files were seen");
             }
             Cause::HeldWithLocks(count) => {
                 return format!("was held while it owned {count} locks");
@@ -215,9 +342,11 @@ impl Cause {
             Cause::NoDirectory(dir, why) => {
                 return format!("{dir}: is named as protected and cannot be looked at ({why})");
             }
-            Cause::Unseen => {
-                "cannot be looked into: it has too many mappings or descriptors, or its user too many \
-                 such processes"
+            Cause::OutsideNotSeen(subject, why) => {
+                return format!(
+                    "{} cannot be looked at ({why}); it does not belong to the service",
+                    subject.words()
+                );
             }
             Cause::Outside => {
                 "maps the control page and does not belong to the service: not waited for"
@@ -238,7 +367,9 @@ impl Cause {
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",
             Cause::LocksOverflowed => "has held more locks at once than its region can show",
-            Cause::UnlistedLock => "holds a lock that its region does not know of",
+            Cause::NobodysLock => {
+                "a lock that guards writing is held, and by which process cannot be seen"
+            }
             Cause::NotOfUsers => "maps the control page and is of none of --users: not waited for",
             Cause::NoDirectories => {
                 "no protected directory is named (--paths, the profile's `path`, WRITEGATE_PATHS): \
@@ -246,9 +377,6 @@ impl Cause {
             }
             Cause::TooManyChanges => "too many changes to look at",
             Cause::QueueOverflowed => "the kernel's queue of changes overflowed",
-            Cause::Hangs => {
-                "cannot be looked into: it hangs in the kernel (a dead disk or network mount?)"
-            }
             Cause::Dotlock => "its lock file lies in the snapshot; a restore deletes it",
             Cause::DiedInSection => {
                 "died inside a section: what it left is for the server's own recovery"
@@ -290,11 +418,13 @@ pub struct Finding {
     pub program: Option<ForeignText>,
     /// The file.
     pub path: Option<ForeignText>,
+    /// The cause's name for machines ([`Cause::id`]).
+    pub cause: String,
     /// In words.
     pub what: String,
     /// Not known of a finding that was read from a record: nothing is decided by it any more.
     #[serde(skip)]
-    cause: Option<Cause>,
+    known: Option<Cause>,
 }
 
 impl From<Cause> for Finding {
@@ -304,8 +434,9 @@ impl From<Cause> for Finding {
             pid: None,
             program: None,
             path: None,
+            cause: cause.id().into(),
             what: cause.sentence(),
-            cause: Some(cause),
+            known: Some(cause),
         }
     }
 }
@@ -321,9 +452,14 @@ impl Finding {
         Finding { path: Some(path.into()), ..self }
     }
 
+    /// Its cause; none of a finding that was read from a record.
+    pub fn known(&self) -> Option<&Cause> {
+        self.known.as_ref()
+    }
+
     /// See [`Cause::is_about_locks`].
     pub fn is_about_locks(&self) -> bool {
-        self.cause.as_ref().is_some_and(Cause::is_about_locks)
+        self.known().is_some_and(Cause::is_about_locks)
     }
 }
 
@@ -387,15 +523,15 @@ mod tests {
     fn a_sentence_about_a_lock_decides_nothing() {
         let clock = Finding::from(Cause::NotWatched("/srv/lock".into(), "Block device".into()));
         assert!(clock.what.contains("lock") && !clock.is_about_locks());
-        let unlisted = Finding::of(Cause::UnlistedLock, 7, Some("imap".into())).at("/srv/index");
-        assert!(unlisted.is_about_locks());
+        let overflow = Finding::of(Cause::LocksOverflowed, 7, Some("imap".into())).at("/srv/index");
+        assert!(overflow.is_about_locks());
         assert_eq!(
-            unlisted.to_string(),
-            "pid 7 (imap): holds a lock that its region does not know of: /srv/index"
+            overflow.to_string(),
+            "pid 7 (imap): has held more locks at once than its region can show: /srv/index"
         );
         let read: Finding =
-            serde_json::from_str(&serde_json::to_string(&unlisted).unwrap()).unwrap();
-        assert_eq!((read.kind, read.what.as_str()), (FindingKind::Uncovered, &*unlisted.what));
+            serde_json::from_str(&serde_json::to_string(&overflow).unwrap()).unwrap();
+        assert_eq!((read.kind, read.what.as_str()), (FindingKind::Uncovered, &*overflow.what));
         assert!(!read.is_about_locks());
     }
 }

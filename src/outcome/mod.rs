@@ -5,15 +5,19 @@
 //! | [`exit`] | the table of exit codes |
 //! | [`verdict`] | the table of verdicts |
 //! | [`fault`] | an error with its exit code |
+//! | [`facts`] | what stands beside a verdict: coverage, watched |
 //! | [`finding`] | the table of causes: what may be found for or against a snapshot |
+//! | [`ledger`] | what was noted of one gate, and the verdict that follows |
 //! | [`blocker`] | a process that keeps a gate from draining, or waits |
 //! | [`record`] | everything about one freeze, and the verdict line |
 //! | [`syslog`] | a line for the system's log |
 
 pub mod blocker;
 pub mod exit;
+pub mod facts;
 pub mod fault;
 pub mod finding;
+pub mod ledger;
 pub mod record;
 pub mod syslog;
 pub mod verdict;

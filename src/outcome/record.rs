@@ -1,21 +1,22 @@
 //! The record of one freeze: what `--report` writes, what the keeper hands to
 //! `thaw`, and what the verdict lines are printed from.
 //!
-//! Schema version 1. Fields are added, never changed in meaning; a change of
+//! Schema version 2. Fields are added, never changed in meaning; a change of
 //! meaning is another number.
 
 use crate::duration::show_ms;
 use crate::foreign_text::{ForeignText, json};
 use crate::linux::clock;
 use crate::outcome::blocker::Blocker;
+use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::fault::{Fault, Result};
-use crate::outcome::finding::{Finding, FindingKind};
+use crate::outcome::finding::Finding;
 use crate::outcome::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Version of what is written.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,36 +51,6 @@ pub struct Process {
     pub cannot_hold: Vec<String>,
 }
 
-/// How much of the service the gate covers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Coverage {
-    /// Everything that could be seen of the service is gated.
-    Full,
-    /// Some process, or some way to write, is not.
-    Partial,
-    /// Nothing is.
-    None,
-}
-
-impl Coverage {
-    /// What these findings leave.
-    pub fn of(findings: &[Finding]) -> Coverage {
-        let covered =
-            |f: &Finding| !matches!(f.kind, FindingKind::Uncovered | FindingKind::UngatedWriter);
-        if findings.iter().all(covered) { Coverage::Full } else { Coverage::Partial }
-    }
-
-    /// As it is printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Coverage::Full => "full",
-            Coverage::Partial => "partial",
-            Coverage::None => "none",
-        }
-    }
-}
-
 /// The line for one gate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VerdictLine {
@@ -89,6 +60,10 @@ pub struct VerdictLine {
     pub verdict: Verdict,
     /// How much is covered.
     pub coverage: Coverage,
+    /// How far changes were watched for.
+    pub watched: Watched,
+    /// How many things are known against the snapshot.
+    pub against: usize,
     /// Number of this freeze on this gate.
     pub generation: u64,
     /// Raising the barrier to nothing in flight, ns.
@@ -117,6 +92,8 @@ impl VerdictLine {
             gate,
             verdict,
             coverage: Coverage::None,
+            watched: Watched::None,
+            against: 0,
             generation: 0,
             drain_ns: 0,
             held_ns: 0,
@@ -134,11 +111,13 @@ impl std::fmt::Display for VerdictLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "writegate: gate={} verdict={} coverage={} gen={} drain={} held={} procs={} waiters={} \
-             admitted={} escaped={}",
+            "writegate: gate={} verdict={} coverage={} watched={} against={} gen={} drain={} \
+             held={} procs={} waiters={} admitted={} escaped={}",
             self.gate,
             self.verdict.name(),
             self.coverage.name(),
+            self.watched.name(),
+            self.against,
             self.generation,
             show_ms(self.drain_ns),
             show_ms(self.held_ns),

@@ -46,6 +46,7 @@ fn severity(verdict: Verdict) -> i32 {
         }
         Verdict::Interrupted
         | Verdict::Unproven
+        | Verdict::Unseen
         | Verdict::Ungated
         | Verdict::Escaped
         | Verdict::Expired => libc::LOG_ERR,

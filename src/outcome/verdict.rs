@@ -22,7 +22,9 @@ pub enum Verdict {
     Interrupted,
     /// The keeper is gone, and what it knew with it.
     Unproven,
-    /// A process that should be gated is not, and has protected files open.
+    /// Something that concerns the snapshot could not be looked at.
+    Unseen,
+    /// A process that should be gated is not, or can write past the gate.
     Ungated,
     /// Something changed while the gate was closed.
     Escaped,
@@ -56,7 +58,7 @@ struct Entry {
 }
 
 /// In the order of [`Verdict`].
-const ALL: [Entry; 10] = [
+const ALL: [Entry; 11] = [
     Entry {
         verdict: Verdict::Consistent,
         name: "CONSISTENT",
@@ -128,14 +130,27 @@ const ALL: [Entry; 10] = [
         ],
     },
     Entry {
+        verdict: Verdict::Unseen,
+        name: "UNSEEN",
+        exit: Exit::Code(exit::ESCAPE),
+        limit: None,
+        cells: [
+            "cannot be trusted: something that concerns it could not be looked at, or what \
+             `--require` asks for could not",
+            "what and why is named; mostly rights, or limits that are too small",
+        ],
+    },
+    Entry {
         verdict: Verdict::Ungated,
         name: "UNGATED",
         exit: Exit::Code(exit::ESCAPE),
         limit: None,
         cells: [
-            "cannot be trusted: a process without the library has a protected file open for \
-             writing, or holds one of the service's write locks",
-            "as above",
+            "cannot be trusted: a process of the service is not gated or has a way past the gate, \
+             or one without the library has a protected file open for writing, or holds one of \
+             the service's write locks",
+            "the process is named; see `writegate doctor`; `--accept partial` accepts a gap that \
+             you know of",
         ],
     },
     Entry {

@@ -28,7 +28,7 @@ class Lab(unittest.TestCase):
         self.assertEqual(stats.spread([1, 3, 2, 4])["median"], 2.5)
 
     def test_verdict_line_is_parsed(self):
-        out = ("Create a snapshot\nwritegate: gate=mail verdict=CONSISTENT coverage=full gen=812 "
+        out = ("Create a snapshot\nwritegate: gate=mail verdict=CONSISTENT coverage=full watched=full against=0 gen=812 "
                "drain=3.1ms held=1.2s procs=37 waiters=12 admitted=0 escaped=0\n")
         o = gate.Outcome(0, out, "", 0.0, gate.parse(out))
         self.assertTrue(o.consistent)

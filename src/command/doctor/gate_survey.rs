@@ -5,13 +5,15 @@ use super::selection;
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
-use crate::evidence::{coverage, places::Places, writers};
+use crate::evidence::{concern, coverage, coverage::Service, places::Places, writers};
 use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
+use crate::linux::look::WhyNot;
 use crate::outcome::fault::{Fault, Result};
+use crate::outcome::ledger::Ledger;
 use gate::region::FLAG_MORE_CALLS_MISSING;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -95,8 +97,12 @@ impl GateSurvey {
         self.members(&census);
         self.outsiders(&census, name);
         let paths = arguments::protected_paths(None)?;
-        let places = Places::of(&gates[0], &census, 0, &mut helper, &paths);
-        for finding in writers::ungated_writers(&census, &places) {
+        let (mut ledger, service) = (Ledger::default(), Service::of(&census, 0));
+        let places = Places::of(&gates[0], &census, 0, &mut helper, &paths, &mut ledger);
+        // What a freeze could not look at must not be green here.
+        let unseen = ledger.findings().iter().filter(|finding| finding.kind.is_against());
+        self.outside.extend(unseen.filter_map(|finding| finding.pid));
+        for finding in writers::ungated_writers(&census, &service, &places) {
             if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
                 self.outside.push(pid);
                 self.writers.entry(pid).or_insert(path);
@@ -140,5 +146,9 @@ impl GateSurvey {
         self.outside.extend(others.iter().map(|(detached, _)| detached.pid));
         // What a freeze would hold against its snapshot must not be green here.
         self.outside.extend(coverage::ungated(census, 0).iter().map(|outsider| outsider.pid));
+        let service = Service::of(census, 0);
+        let concerned =
+            |(pid, why): &(&i32, &WhyNot)| concern::is_concerned(census, &service, **pid, **why);
+        self.outside.extend(census.unseen.iter().filter(concerned).map(|(pid, _)| *pid));
     }
 }

@@ -53,7 +53,8 @@ fn look(pid: i32, control: &Path) -> Observation {
         program_file: program_file::read(&proc.join("exe")),
         ..Observation::default()
     };
-    match maps::read(pid) {
+    // Where the first thread has ended, another one shows what the process maps.
+    match maps::read(stat.as_ref().map_or(pid, |s| s.by)) {
         Ok(text) => mapped(&mut seen, &text),
         Err(e) => seen.maps_error = e.raw_os_error().or(Some(0)),
     }

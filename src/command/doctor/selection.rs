@@ -51,7 +51,7 @@ fn of_unit(unit: &str) -> BTreeSet<i32> {
     let is_in = |pid: &i32| {
         procfs::cgroup(*pid).is_some_and(|path| path.split('/').any(|part| part == unit))
     };
-    procfs::pids().into_iter().filter(is_in).collect()
+    procfs::pids().into_iter().flatten().filter(is_in).collect()
 }
 
 /// By their programs, for machines without systemd. `exim4` is Exim too.
@@ -60,13 +60,16 @@ fn of_server(name: &str) -> BTreeSet<i32> {
         return BTreeSet::new();
     };
     let runs = |pid: &i32| procfs::exe(*pid).is_some_and(|exe| server.runs(&exe));
-    with_descendants(procfs::pids().into_iter().filter(runs).collect())
+    with_descendants(procfs::pids().into_iter().flatten().filter(runs).collect())
 }
 
 /// These and all below them, but for ourselves.
 fn with_descendants(mut set: BTreeSet<i32>) -> BTreeSet<i32> {
-    let parents: BTreeMap<i32, i32> =
-        procfs::pids().into_iter().filter_map(|pid| Some((pid, procfs::stat(pid)?.ppid))).collect();
+    let parents: BTreeMap<i32, i32> = procfs::pids()
+        .into_iter()
+        .flatten()
+        .filter_map(|pid| Some((pid, procfs::stat(pid)?.ppid)))
+        .collect();
     loop {
         let more: Vec<i32> = parents
             .iter()
@@ -91,7 +94,7 @@ pub fn around(pids: impl Iterator<Item = i32>) -> BTreeSet<i32> {
         .filter(|path| path.ends_with(".service"))
         .collect();
     let mut set = with_descendants(set);
-    let others = procfs::pids().into_iter().filter(|pid| {
+    let others = procfs::pids().into_iter().flatten().filter(|pid| {
         procfs::stat(*pid).is_some_and(|stat| !stat.kernel && stat.state != 'Z')
             && procfs::cgroup(*pid).is_some_and(|path| units.contains(&path))
     });

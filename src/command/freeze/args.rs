@@ -1,7 +1,7 @@
 //! The arguments of `writegate freeze`.
 
 use crate::duration;
-use crate::evidence::wanted::Require;
+use crate::evidence::wanted::{Accept, Require};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,6 +63,10 @@ pub struct Args {
     /// Fail unless this could be checked (quiet: unless it became quiet within --wait-quiet)
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) require: Vec<Require>,
+    /// Exit 0 also where this is known against the snapshot (partial: a gap in the coverage, which is
+    /// named); for a gap that you know of and can live with
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(super) accept: Vec<Accept>,
     /// Write the full record (JSON) here, after the thaw
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,

@@ -58,6 +58,7 @@ fn options(args: &Args) -> Result<Options> {
             paths: protected_paths(args.paths.as_deref())?,
             sync: args.sync,
             require: args.require.clone(),
+            accept: args.accept.clone(),
         },
     })
 }

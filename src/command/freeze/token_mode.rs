@@ -2,9 +2,12 @@
 //! `thaw` comes or the limit passes.
 
 use super::args::{Args, Policy};
-use crate::command::output::{print, say, show};
+use crate::command::output::{is_lost, print, say, show};
 use crate::freeze::keeper::{self, Started};
 use crate::freeze::options::Options;
+use crate::freeze::token::Token;
+use crate::gatedir;
+use crate::outcome::exit::OUTPUT;
 use crate::outcome::fault::{Fault, Result, USAGE};
 
 /// Freezes and returns; the exit code.
@@ -23,6 +26,14 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             print(token);
             for note in notes {
                 say(note);
+            }
+            if is_lost() {
+                // Without its token no command can thaw: held writers must not wait for that.
+                let token = Token::parse(token)?;
+                let dir = gatedir::root().join(&token.gates[0]);
+                let thawed = keeper::ask(&dir, &token).is_some();
+                let now = if thawed { "the gate is open again" } else { "it opens at the limit" };
+                return Err(Fault::new(OUTPUT, format!("the token could not be written: {now}")));
             }
         }
         Started::Not(record) => show(record, args.report.as_deref()),

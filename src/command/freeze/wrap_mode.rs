@@ -27,9 +27,11 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             return record.map_or(Err(fault), |record| Ok(finish(args, record, None)));
         }
     };
-    if args.policy == Policy::Abort && freeze.evidence.known_writers() {
-        say("there are writers that the gate does not hold; nothing was held, no command was run");
-        return Ok(finish(args, freeze.record_all(Verdict::Ungated, None), None));
+    if args.policy == Policy::Abort
+        && let Some(verdict) = freeze.evidence.objection()
+    {
+        say("this speaks against any snapshot already; nothing was held, no command was run");
+        return Ok(finish(args, freeze.record_all(verdict, None), None));
     }
     match freeze.begin() {
         DrainEnd::Drained => frozen(args, freeze),

@@ -142,7 +142,7 @@ impl GateStatus {
             outsiders: (census.outside.iter())
                 .map(|(pid, (_, program))| ProcessName { pid: *pid, program: program.clone() })
                 .collect(),
-            unseen: census.denied.len(),
+            unseen: census.unseen.len(),
         })
     }
 }

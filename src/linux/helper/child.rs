@@ -9,7 +9,8 @@ use super::region::Copied;
 use crate::linux::clock;
 use crate::linux::directory;
 use crate::linux::fork;
-use crate::linux::procfs::{environ, maps};
+use crate::linux::look::WhyNot;
+use crate::linux::procfs::{environ, maps, seen_by};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::ffi::OsString;
@@ -17,6 +18,9 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+
+/// [`Reply::TooLong`], as it is sent.
+const TOO_LONG: &str = "\"TooLong\"";
 
 /// Serves until the owner is gone.
 pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
@@ -37,7 +41,7 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 for pid in pids {
                     let begun = clock::now_ns();
                     let (looked, fd) = match patience.is_spent(pid) {
-                        true => (Looked { pid, unseen: true, ..Looked::default() }, None),
+                        true => (Looked::not_seen(pid, WhyNot::TooMuch), None),
                         false => look(pid, &pages, &mut copied),
                     };
                     patience.spend(pid, clock::now_ns() - begun);
@@ -69,7 +73,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
 }
 
 fn reply(link: &OwnedFd, reply: &Reply, fd: Option<&OwnedFd>) {
-    let bytes = serde_json::to_vec(reply).unwrap_or_default();
+    // An environment may be longer than a message.
+    let whole = serde_json::to_vec(reply).ok().filter(|bytes| bytes.len() <= MESSAGE_MAX);
+    let bytes = whole.unwrap_or_else(|| TOO_LONG.as_bytes().to_vec());
     let fds: Vec<_> = fd.iter().map(|fd| fd.as_raw_fd()).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
@@ -82,7 +88,7 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
     let (dev, ino) = file.rsplit_once(':')?;
     let ino: u64 = ino.parse().ok()?;
     let mut found = None;
-    maps::each(pid, |line| {
+    maps::each(seen_by(pid), |line| {
         if found.is_none() && line.ino == ino && line.dev == dev {
             found = Some(line.path_once().to_owned());
         }
@@ -92,5 +98,5 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
 }
 
 fn describe(pid: i32) -> Described {
-    Described { pid, cmdline: environ::arguments(pid), environ: environ::read(pid) }
+    environ::read(seen_by(pid)).map_err(|e| WhyNot::of(&e))
 }

@@ -5,7 +5,8 @@ use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
 use crate::linux::library::{self, LibraryLayout};
-use crate::linux::process::share_memory;
+use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
 use crate::linux::procfs::{self, environ, locks, maps};
@@ -18,6 +19,8 @@ const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
 /// A process has one region; it may have inherited another, and have made some mapping of the
 /// same size. One with more than so many is not looked through.
 const CANDIDATES: usize = 16;
+/// What the files of a C library are called: glibc's, also an old one's, and musl's.
+const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -32,15 +35,21 @@ pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Optio
     let until = clock::now_ns() + IN_EXEC_NS;
     while clock::now_ns() < until {
         let before = stat();
-        let (looked, fd) = look_once(pid, pages, copied);
+        let by = before.as_ref().map_or(pid, |stat| stat.by);
+        let (looked, fd) = look_once(pid, by, pages, copied);
         // Where that may not be seen, its mappings may not either.
-        if looked.page.is_some() || looked.error.is_some() || looked.unseen {
+        if looked.page.is_some() || looked.unseen.is_some() {
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
         let whole = before.in_place && after.in_place && before.image == after.image;
-        if whole || !locks::holds_a_guarding_lock(pid) {
+        if whole {
             return (looked, fd);
+        }
+        match locks::holds_a_guarding_lock(pid) {
+            Look::Seen(false) | Look::Gone(_) => return (looked, fd),
+            Look::NotSeen(why) => return (Looked { unseen: Some(why), ..looked }, fd),
+            Look::Seen(true) => {}
         }
         clock::sleep_ns(IN_EXEC_PAUSE_NS);
     }
@@ -48,25 +57,31 @@ pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Optio
     (Looked { pid, page: Some(0), ..Looked::default() }, None)
 }
 
-fn look_once(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+/// `by`: the thread by which it is looked at.
+fn look_once(
+    pid: i32,
+    by: i32,
+    pages: &Pages,
+    copied: &mut Vec<Copied>,
+) -> (Looked, Option<OwnedFd>) {
     copied.retain(|c| c.pid != pid);
     let mut looked = Looked { pid, ..Looked::default() };
     let mut candidates = Vec::new();
     let mut libc = false;
     let mut library = None;
-    let read = maps::each(pid, |line| {
+    let read = maps::each(by, |line| {
         if library.is_none() && library::is_ours(&line) {
             library = Some((line.start, line.end, line.path_once().to_owned()));
         }
         take_line(&line, pages, &mut looked, &mut candidates);
         // Preloaded libraries are mapped before those that a program needs.
-        libc |= line.path.contains("/libc.so") || line.path.contains("/libc-2.");
+        libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
     });
     match read {
         Ok(Extent::Whole) => {}
-        Ok(Extent::CutOff) => looked.unseen = true,
+        Ok(Extent::CutOff) => looked.unseen = Some(WhyNot::TooMuch),
         Err(e) => {
-            looked.error = e.raw_os_error();
+            looked.unseen = Some(WhyNot::of(&e));
             return (looked, None);
         }
     }
@@ -75,23 +90,36 @@ fn look_once(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Opti
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
     if looked.page.is_none() && looked.other_page.is_none() {
-        let asks_for = asked_gate(pid, &pages.own);
+        let asks_for = match asked_gate(by, &pages.own) {
+            Look::Seen(gate) => gate,
+            Look::Gone(_) => None,
+            Look::NotSeen(why) => {
+                looked.unseen = Some(why);
+                None
+            }
+        };
         if !looked.elsewhere {
             looked.layout =
-                library.map(|(start, end, path)| library::layout_of(pid, start, end, &path));
+                library.map(|(start, end, path)| library::layout_of(by, start, end, &path));
         }
         if looked.layout.is_some_and(LibraryLayout::is_other) {
             // On its way to nowhere: that library does not take our page.
             looked.asks_for = asks_for;
-        } else {
-            looked.page = asks_for.filter(|_| locks::holds_a_guarding_lock(pid));
+        } else if asks_for.is_some() {
+            match locks::holds_a_guarding_lock(pid) {
+                Look::Seen(true) => looked.page = asks_for,
+                Look::Seen(false) | Look::Gone(_) => {}
+                Look::NotSeen(why) => looked.unseen = Some(why),
+            }
         }
     }
     if looked.page.is_none() || candidates.len() > CANDIDATES {
-        looked.unseen |= looked.page.is_some();
+        if looked.page.is_some() {
+            looked.unseen = Some(WhyNot::TooMuch);
+        }
         return (looked, None);
     }
-    let fd = find_region(pid, &candidates, copied, &mut looked);
+    let fd = find_region(pid, by, &candidates, copied, &mut looked);
     (looked, fd)
 }
 
@@ -128,17 +156,18 @@ fn take_line(
 /// not matter for truth.
 fn find_region(
     pid: i32,
+    by: i32,
     candidates: &[(u64, u64)],
     copied: &mut Vec<Copied>,
     looked: &mut Looked,
 ) -> Option<OwnedFd> {
     let Some(own) = procfs::innermost_pid(&pid.to_string()) else {
-        looked.error = Some(libc::ESRCH);
+        looked.unseen = Some(WhyNot::Errno(libc::ESRCH));
         return None;
     };
     let mut inherited = false;
     for &(start, end) in candidates {
-        match open_region(pid, start, end, own, copied) {
+        match open_region((pid, by), start, end, own, copied) {
             Ok(Candidate::Own(found, fd)) => {
                 looked.region = found;
                 return Some(fd);
@@ -165,13 +194,17 @@ fn find_region(
 ///
 /// Asked of everything on the machine: what costs least first. Its locks are looked for
 /// with its descriptors, for to read `/proc/locks` is to wait some 10 ms for the kernel.
-fn asked_gate(pid: i32, pages: &[PageId]) -> Option<usize> {
-    let environ = environ::read(pid);
+fn asked_gate(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
+    let environ = match environ::read(pid) {
+        Ok(environ) => environ,
+        Err(_) if !is_there(pid) => return Look::Gone(Proof::NoProcess),
+        Err(e) => return Look::NotSeen(WhyNot::of(&e)),
+    };
     let value = |name: &str| environ.get(name).map(String::as_str);
-    if !value("LD_PRELOAD")?.contains("libwritegate") {
-        return None;
+    if !value("LD_PRELOAD").is_some_and(|preload| preload.contains("libwritegate")) {
+        return Look::Seen(None);
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    pages.iter().position(|known| known.path == page)
+    Look::Seen(pages.iter().position(|known| known.path == page))
 }

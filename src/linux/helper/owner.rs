@@ -3,14 +3,15 @@
 
 use super::child;
 use super::patience::Patience;
-use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
 use crate::linux::fork;
+use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
-use crate::linux::process::abandon_child;
+use crate::linux::process::{abandon_child, is_there};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// How long a look at one process may take.
 const PATIENCE_MS: u64 = 500;
-/// How often in a row a helper is started that does not take a question.
+/// How often in a row a helper is started that takes no question, or dies before it answers any:
+/// not the fault of those that it is asked about.
 const STARTS_MAX: usize = 4;
 /// How many processes are asked about in one message.
 const BATCH: usize = 256;
@@ -30,10 +32,32 @@ pub struct Helper {
     others: Vec<PageId>,
     patience: Patience,
     link: Option<(OwnedFd, i32)>,
-    /// Processes on which a look has hung.
-    pub hung: Vec<i32>,
-    /// Processes that have more mappings than are looked at, or whose user's time was spent.
-    pub unseen: BTreeSet<i32>,
+    /// A helper was lost, and what it had copied with it: until those are looked at anew, nothing
+    /// that was copied is to be believed.
+    copies_lost: bool,
+    /// Processes on which a look has hung: they are not asked about again.
+    hung: Vec<i32>,
+}
+
+/// What became of a helper that does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lost {
+    /// It hangs.
+    Hangs,
+    /// It has died, or what it says cannot be read.
+    Died,
+    /// None can be had, and why.
+    NotHad(WhyNot),
+}
+
+impl Lost {
+    /// What is known of a process that could not be asked about.
+    fn nothing_of(self, pid: i32) -> Looked {
+        match self {
+            Lost::NotHad(why) => Looked::not_seen(pid, why),
+            Lost::Hangs | Lost::Died => Looked::not_seen(pid, WhyNot::Hangs),
+        }
+    }
 }
 
 impl Helper {
@@ -44,8 +68,8 @@ impl Helper {
             others,
             patience: Patience::default(),
             link: None,
+            copies_lost: false,
             hung: Vec::new(),
-            unseen: BTreeSet::new(),
         };
         helper.start()?;
         Ok(helper)
@@ -69,82 +93,98 @@ impl Helper {
         self.link.as_ref().map_or(0, |(_, pid)| *pid)
     }
 
-    fn ask(&mut self, request: &Request) -> Option<()> {
+    fn ask(&mut self, request: &Request) -> Result<(), Lost> {
         if self.link.is_none() {
-            self.start().ok()?;
+            self.start().map_err(|e| Lost::NotHad(WhyNot::of(&e)))?;
         }
-        let (fd, _) = self.link.as_ref()?;
-        let bytes = serde_json::to_vec(request).ok()?;
-        send(fd.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).ok().map(|_| ())
+        let (fd, _) = self.link.as_ref().ok_or(Lost::Died)?;
+        let bytes = serde_json::to_vec(request).map_err(|_| Lost::Died)?;
+        let sent = send(fd.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL);
+        sent.map(drop).map_err(|e| Lost::NotHad(WhyNot::of(&e.into())))
     }
 
-    /// One answer; None if it hangs or has died.
-    fn answer(&mut self) -> Option<(Reply, Option<OwnedFd>)> {
-        let (fd, _) = self.link.as_ref()?;
+    /// One answer.
+    fn answer(&mut self) -> Result<(Reply, Option<OwnedFd>), Lost> {
+        let (fd, _) = self.link.as_ref().ok_or(Lost::Died)?;
         if !wait_readable(&[fd.as_fd()], PATIENCE_MS) {
-            return None;
+            return Err(Lost::Hangs);
         }
         let mut bytes = vec![0u8; MESSAGE_MAX];
         let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
+        let message = recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut space), flags)
+            .map_err(|_| Lost::Died)?;
         let len = message.bytes;
-        let passed = message.cmsgs().ok()?.find_map(|m| match m {
-            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-            _ => None,
+        // A descriptor for which we had no place is left out.
+        let passed = message.cmsgs().ok().and_then(|mut all| {
+            all.find_map(|m| match m {
+                ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+                _ => None,
+            })
         });
         // SAFETY: the message has just brought this descriptor, and nothing else knows it.
         let passed = passed.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-        Some((serde_json::from_slice(&bytes[..len]).ok()?, passed))
+        let reply = serde_json::from_slice(&bytes[..len]).map_err(|_| Lost::Died)?;
+        Ok((reply, passed))
     }
 
     /// Gives this helper up; the next question starts another.
     fn abandon(&mut self) {
         if let Some((_, pid)) = self.link.take() {
             abandon_child(pid);
+            self.copies_lost = true;
         }
     }
 
-    /// Looks at these processes. One that hangs the helper goes to [`Helper::hung`], and costs its
-    /// user's other processes some of their time.
+    /// Looks at these processes; an answer for each. One that hangs the helper is not asked about
+    /// again, and costs its user's other processes some of their time.
     pub fn look(&mut self, pids: &[i32]) -> Vec<(Looked, Option<OwnedFd>)> {
-        let mut todo: VecDeque<i32> =
-            pids.iter().copied().filter(|pid| !self.hung.contains(pid)).collect();
-        let mut found = Vec::with_capacity(todo.len());
-        let mut failures = 0;
+        let (hung, todo): (Vec<i32>, Vec<i32>) =
+            pids.iter().partition(|pid| self.hung.contains(pid));
+        let mut todo = VecDeque::from(todo);
+        let mut found = Vec::with_capacity(pids.len());
+        found.extend(hung.into_iter().map(|pid| (Looked::not_seen(pid, WhyNot::Hangs), None)));
+        let (mut failures, mut suspect) = (0, None);
         while !todo.is_empty() {
             todo.retain(|pid| {
                 let spent = self.patience.is_spent(*pid);
                 if spent {
-                    self.unseen.insert(*pid);
+                    found.push((Looked::not_seen(*pid, WhyNot::TooMuch), None));
                 }
                 !spent
             });
             let batch: Vec<i32> = todo.iter().copied().take(BATCH).collect();
             let mut asked = batch.len();
-            if self.ask(&Request::Look(batch)).is_none() {
+            if let Err(lost) = self.ask(&Request::Look(batch)) {
                 self.abandon();
                 failures += 1;
-                if failures == STARTS_MAX {
-                    // Not these processes' fault: no helper can be had.
-                    self.hung.extend(todo.drain(..));
+                if failures >= STARTS_MAX {
+                    found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
                 }
                 continue;
             }
             while asked > 0 {
                 match self.answer() {
-                    Some((Reply::Looked(looked), fd)) => {
+                    Ok((Reply::Looked(looked), fd)) => {
                         todo.pop_front();
                         asked -= 1;
-                        self.note(&looked);
+                        failures = 0;
                         found.push((looked, fd));
                     }
-                    Some(_) => {}
-                    None => {
+                    Ok(_) => {}
+                    Err(lost) => {
                         self.abandon();
                         // What the head of the queue is cannot be told.
-                        if let Some(pid) = todo.pop_front() {
+                        let head = todo.front().copied();
+                        failures += usize::from(lost == Lost::Died);
+                        if failures >= STARTS_MAX {
+                            found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
+                        } else if lost == Lost::Died && head != suspect {
+                            // Its fault, or the helper's own? Asked once more.
+                            suspect = head;
+                        } else if let Some(pid) = todo.pop_front() {
+                            found.push((Looked::not_seen(pid, WhyNot::Hangs), None));
                             self.hung.push(pid);
                             self.patience.spend(pid, PATIENCE_MS * 1_000_000);
                         }
@@ -156,20 +196,15 @@ impl Helper {
         found
     }
 
-    fn note(&mut self, looked: &Looked) {
-        if looked.unseen {
-            self.unseen.insert(looked.pid);
-        } else {
-            self.unseen.remove(&looked.pid);
-        }
-    }
-
     /// Copies all copied regions afresh; the processes that could not be read.
     /// None: the helper hung, and nothing that was copied is to be believed.
     pub fn refresh(&mut self) -> Option<Vec<i32>> {
         let answer = self.ask(&Request::Refresh).and_then(|()| self.answer());
+        if std::mem::take(&mut self.copies_lost) {
+            return None;
+        }
         match answer {
-            Some((Reply::Refreshed(failed), _)) => Some(failed),
+            Ok((Reply::Refreshed(failed), _)) => Some(failed),
             _ => {
                 self.abandon();
                 None
@@ -181,10 +216,9 @@ impl Helper {
     pub fn open(&mut self, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
         let path = path.as_os_str().as_bytes().to_vec();
         match self.ask(&Request::Open(path)).and_then(|()| self.answer()) {
-            Some((Reply::Opened(Ok(place)), Some(fd))) => {
-                Ok((OsString::from_vec(place).into(), fd))
-            }
-            Some((Reply::Opened(Err(why)), _)) => Err(why),
+            Ok((Reply::Opened(Ok(place)), Some(fd))) => Ok((OsString::from_vec(place).into(), fd)),
+            Ok((Reply::Opened(Err(why)), _)) => Err(why),
+            Ok((Reply::Opened(Ok(_)), None)) => Err("no descriptor is left for it".into()),
             _ => {
                 self.abandon();
                 Err("its file system does not answer".into())
@@ -200,7 +234,7 @@ impl Helper {
         }
         let asked = self.ask(&Request::MappedFile(pid, file.to_owned()));
         match asked.and_then(|()| self.answer()) {
-            Some((Reply::MappedAs(path), _)) => path,
+            Ok((Reply::MappedAs(path), _)) => path,
             _ => {
                 self.abandon();
                 self.hung.push(pid);
@@ -209,17 +243,20 @@ impl Helper {
         }
     }
 
-    /// Command line and environment of a process.
-    pub fn describe(&mut self, pid: i32) -> Option<Described> {
+    /// What matters of a process's environment.
+    pub fn environment(&mut self, pid: i32) -> Look<BTreeMap<String, String>> {
         if self.hung.contains(&pid) {
-            return None;
+            return Look::NotSeen(WhyNot::Hangs);
         }
         match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
-            Some((Reply::Described(described), _)) => Some(described),
+            Ok((Reply::Described(Ok(environ)), _)) => Look::Seen(environ),
+            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            Ok((Reply::Described(Err(why)), _)) => Look::NotSeen(why),
+            Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
             _ => {
                 self.abandon();
                 self.hung.push(pid);
-                None
+                Look::NotSeen(WhyNot::Hangs)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the helper is asked, and what it answers.
 
 use crate::linux::library::LibraryLayout;
+use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub enum Request {
     Look(Vec<i32>),
     /// Copy all regions afresh that are copied and not mapped.
     Refresh,
-    /// Command line and environment of a process.
+    /// What matters of a process's environment.
     Describe(i32),
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
@@ -47,6 +48,8 @@ pub enum Reply {
     MappedAs(Option<String>),
     /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
     Opened(Result<Vec<u8>, String>),
+    /// The answer is longer than a message may be.
+    TooLong,
 }
 
 /// What a process turned out to be.
@@ -71,14 +74,18 @@ pub struct Looked {
     pub other_page: Option<usize>,
     /// It maps the present control page of another gate.
     pub elsewhere: bool,
-    /// It has more mappings than are looked at, or its user's processes have taken all the time
-    /// that they are given.
-    pub unseen: bool,
     /// Its C library is loaded and ours is not, or it has a control page already:
     /// the loader will not bring it to us any more, in this image.
     pub decided: bool,
-    /// Its maps could not be read: the error.
-    pub error: Option<i32>,
+    /// It could not be looked at, or not all of it: why.
+    pub unseen: Option<WhyNot>,
+}
+
+impl Looked {
+    /// Nothing was seen of it.
+    pub fn not_seen(pid: i32, why: WhyNot) -> Looked {
+        Looked { pid, unseen: Some(why), ..Looked::default() }
+    }
 }
 
 /// The region of a process that maps a control page.
@@ -99,13 +106,6 @@ pub enum RegionFound {
     Denied(i32),
 }
 
-/// Command line and what matters of the environment.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Described {
-    /// Process.
-    pub pid: i32,
-    /// Its arguments.
-    pub cmdline: Vec<String>,
-    /// Variables that begin with `WRITEGATE_` or `LD_PRELOAD`.
-    pub environ: BTreeMap<String, String>,
-}
+/// What matters of a process's environment (variables that begin with `WRITEGATE_`, or
+/// `LD_PRELOAD`); or why it cannot be told.
+pub type Described = Result<BTreeMap<String, String>, WhyNot>;

@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 pub struct Copied {
     /// Whose it is.
     pub pid: i32,
+    by: i32,
     start: u64,
     to: Mapping,
 }
@@ -34,7 +35,7 @@ impl Copied {
     fn copy(&mut self, offset: usize, len: usize) -> io::Result<()> {
         let from = self.start + offset as u64;
         let to = self.to.bytes_mut().and_then(|bytes| bytes.get_mut(offset..offset + len));
-        read_memory(self.pid, from, to.ok_or(io::ErrorKind::InvalidInput)?)
+        read_memory(self.by, from, to.ok_or(io::ErrorKind::InvalidInput)?)
     }
 }
 
@@ -48,16 +49,17 @@ pub enum Candidate {
     None,
 }
 
-/// Opens one candidate of process `pid`, which calls itself `own`.
+/// Opens one candidate of process `pid`, which is looked at by its thread `by` and calls itself
+/// `own`.
 pub fn open_region(
-    pid: i32,
+    (pid, by): (i32, i32),
     start: u64,
     end: u64,
     own: i32,
     copied: &mut Vec<Copied>,
 ) -> io::Result<Candidate> {
     // Only what is proved to be anonymous shared memory is mapped: that cannot be cut off under us.
-    let link = format!("/proc/{pid}/map_files/{start:x}-{end:x}");
+    let link = format!("/proc/{by}/map_files/{start:x}-{end:x}");
     if fs::read_link(&link).is_ok_and(|to| is_anonymous_link(&to))
         && let Ok(file) = File::open(&link)
         && file.metadata()?.len() == SIZE as u64
@@ -70,7 +72,7 @@ pub fn open_region(
         });
     }
     let fd = anonymous_file(SIZE)?;
-    let mut copy = Copied { pid, start, to: Mapping::new(&fd, SIZE, true)? };
+    let mut copy = Copied { pid, by, start, to: Mapping::new(&fd, SIZE, true)? };
     copy.refresh()?;
     match check(&copy.to, own) {
         Ok(()) => {}

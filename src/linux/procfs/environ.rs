@@ -1,7 +1,8 @@
-//! `/proc/PID/environ` and `cmdline`. Reading them may hang.
+//! `/proc/PID/environ`. Reading it may hang.
 
 use super::bounded;
 use std::collections::BTreeMap;
+use std::io;
 
 /// So much of them is read: an exec takes 2 MiB (a quarter of the usual stack limit), and a process
 /// may tell the kernel of more.
@@ -12,9 +13,8 @@ const OURS: &str = "WRITEGATE_";
 const PRELOAD: &str = "LD_PRELOAD";
 
 /// What matters of a process's environment: its `WRITEGATE_` variables, and LD_PRELOAD.
-pub fn read(pid: i32) -> BTreeMap<String, String> {
-    let bytes = bounded::bytes(&format!("/proc/{pid}/environ"), MOST);
-    bytes.map(|bytes| variables(&bytes)).unwrap_or_default()
+pub fn read(pid: i32) -> io::Result<BTreeMap<String, String>> {
+    bounded::bytes(&format!("/proc/{pid}/environ"), MOST).map(|bytes| variables(&bytes))
 }
 
 /// The same, from the bytes.
@@ -23,11 +23,6 @@ pub fn variables(bytes: &[u8]) -> BTreeMap<String, String> {
     let pairs = strings.iter().filter_map(|text| text.split_once('='));
     let ours = pairs.filter(|(name, _)| name.starts_with(OURS) || *name == PRELOAD);
     ours.map(|(name, value)| (name.into(), value.into())).collect()
-}
-
-/// A process's arguments.
-pub fn arguments(pid: i32) -> Vec<String> {
-    strings(&bounded::bytes(&format!("/proc/{pid}/cmdline"), MOST).unwrap_or_default())
 }
 
 /// What lies between the NULs.

@@ -1,9 +1,13 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
 use crate::linux::clock;
+use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::process;
+use crate::linux::procfs::seen_by;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 
 /// The kinds of locks that the kernel tells apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -71,22 +75,18 @@ fn parse(line: &str) -> Option<KernelLock> {
 }
 
 /// Every lock that the kernel shows us (`/proc/locks`).
-pub fn all() -> Vec<KernelLock> {
-    fs::read_to_string("/proc/locks").unwrap_or_default().lines().filter_map(parse).collect()
+pub fn all() -> Look<Vec<KernelLock>> {
+    match fs::read("/proc/locks") {
+        Ok(bytes) => {
+            Look::Seen(String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect())
+        }
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+    }
 }
 
-/// The locks on all descriptors of a process, or of a thread (`PID/task/TID`). None: they may not
-/// be seen, or there are more than can be looked at in time.
-pub fn on_descriptors(of: &str) -> Option<Vec<DescriptorLock>> {
-    let until = clock::now_ns() + LOOK_NS;
-    let mut found = Vec::new();
-    for info in fdinfos(of)? {
-        if clock::now_ns() >= until {
-            return None;
-        }
-        found.extend(info.locks_on());
-    }
-    Some(found)
+/// The locks on all descriptors of a process, or of a thread (`PID/task/TID`).
+pub fn on_descriptors(of: &str) -> Look<Vec<DescriptorLock>> {
+    fdinfos_of(of, |info| Some(info.locks_on())).map(|found| found.into_iter().flatten().collect())
 }
 
 /// One descriptor of a process, as `fdinfo` shows it.
@@ -99,10 +99,6 @@ struct FdInfo {
 impl FdInfo {
     fn locks(&self) -> impl Iterator<Item = &str> {
         self.text.lines().filter(|line| line.starts_with("lock:"))
-    }
-
-    fn has_write_lock(&self) -> bool {
-        self.locks().any(|line| line.contains(" WRITE "))
     }
 
     /// The locks on it.
@@ -118,86 +114,115 @@ impl FdInfo {
 
     /// A directory, or O_PATH, never is.
     fn is_open_for_writing(&self) -> bool {
-        let digits = self.text.lines().find_map(|line| line.strip_prefix("flags:"));
-        digits
-            .and_then(|digits| i32::from_str_radix(digits.trim(), 8).ok())
-            .is_some_and(|f| f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY)
+        self.flags().is_some_and(|f| f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY)
+    }
+
+    fn flags(&self) -> Option<i32> {
+        let digits = self.text.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        i32::from_str_radix(digits.trim(), 8).ok()
     }
 }
 
 /// A process may have a million descriptors, and no server has as many thousands: what this time does
 /// not suffice for is not looked at.
 const LOOK_NS: u64 = 50_000_000;
+/// How often it is looked until the thread by which that is done stays the same.
+const LOOKS: usize = 5;
 
-/// None: they may not be seen. A descriptor that cannot be read is left out.
-fn fdinfos(of: &str) -> Option<impl Iterator<Item = FdInfo> + use<>> {
-    let infos = fs::read_dir(format!("/proc/{of}/fdinfo")).ok()?.flatten();
-    Some(infos.filter_map(|info| {
-        let text = fs::read_to_string(info.path()).ok()?;
-        Some(FdInfo { fd: info.file_name(), text })
-    }))
+/// What `keep` makes of each descriptor of a process. One that is closed meanwhile is none. A main
+/// thread that exits loses them, and the process keeps them as long as another thread lives.
+fn fdinfos<T>(pid: i32, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
+    let mut by = seen_by(pid);
+    for _ in 0..LOOKS {
+        let look = fdinfos_of(&by.to_string(), &keep);
+        let now = seen_by(pid);
+        if now == by {
+            return look;
+        }
+        by = now;
+    }
+    Look::NotSeen(WhyNot::Changing)
+}
+
+/// The same of a process as its directory in /proc shows it, or of a thread (`PID/task/TID`).
+fn fdinfos_of<T>(of: &str, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
+    let until = clock::now_ns() + LOOK_NS;
+    let read = || -> Result<Vec<T>, WhyNot> {
+        let mut infos = Vec::new();
+        let dir = fs::read_dir(format!("/proc/{of}/fdinfo")).map_err(|e| WhyNot::of(&e))?;
+        for info in dir {
+            if clock::now_ns() >= until {
+                return Err(WhyNot::TooMuch);
+            }
+            let info = info.map_err(|e| WhyNot::of(&e))?;
+            match fs::read(info.path()) {
+                Ok(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    infos.extend(keep(FdInfo { fd: info.file_name(), text }));
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(WhyNot::of(&e)),
+            }
+        }
+        Ok(infos)
+    };
+    match read() {
+        Ok(infos) => Look::Seen(infos),
+        Err(_) if !is_there(of) => Look::Gone(Proof::NoProcess),
+        Err(why) => Look::NotSeen(why),
+    }
+}
+
+/// Is this process, or this thread of one, there?
+fn is_there(of: &str) -> bool {
+    let number = |text: &str| text.parse().ok();
+    match of.split_once("/task/") {
+        None => number(of).is_none_or(process::is_there),
+        Some((pid, tid)) => {
+            number(pid).zip(number(tid)).is_none_or(|(pid, tid)| process::has_thread(pid, tid))
+        }
+    }
 }
 
 /// Does the kernel know a lock of this process that guards writing, on a file that it has open?
-pub fn holds_a_guarding_lock(pid: i32) -> bool {
-    let until = clock::now_ns() + LOOK_NS;
-    // What could not be looked at in time may hold one.
-    let found =
-        |info: FdInfo| info.locks_on().iter().any(|lock| lock.guards) || clock::now_ns() >= until;
-    fdinfos(&pid.to_string()).is_some_and(|mut infos| infos.any(found))
+pub fn holds_a_guarding_lock(pid: i32) -> Look<bool> {
+    let guarding = |info: FdInfo| info.locks_on().iter().any(|lock| lock.guards).then_some(());
+    fdinfos(pid, guarding).map(|found| !found.is_empty())
 }
 
-/// The descriptors on which this process holds a write lock. None: they may not be seen.
-pub fn write_locked_fds(pid: i32) -> Option<Vec<OsString>> {
-    let until = clock::now_ns() + LOOK_NS;
-    let infos = fdinfos(&pid.to_string())?.take_while(|_| clock::now_ns() < until);
-    Some(infos.filter(FdInfo::has_write_lock).map(|info| info.fd).collect())
+/// Does the kernel know no lock at all of this process, on a file that it has open?
+pub fn holds_none(pid: i32) -> Look<bool> {
+    fdinfos(pid, |info| info.locks().next().map(drop)).map(|found| found.is_empty())
 }
 
-/// Does the kernel know no lock at all of this process? False if that cannot be told.
-pub fn holds_none(pid: i32) -> bool {
-    let Ok(infos) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
-    let until = clock::now_ns() + LOOK_NS;
-    for info in infos {
-        if clock::now_ns() >= until {
-            return false;
+/// Is this descriptor (as the directory `fd` names it) of a process, or of a thread, open for
+/// writing? Not if it was closed meanwhile.
+pub fn open_for_writing(of: &str, fd: &std::ffi::OsStr) -> Look<bool> {
+    let path = format!("/proc/{of}/fdinfo/{}", fd.to_string_lossy());
+    match fs::read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let info = FdInfo { fd: fd.to_owned(), text };
+            info.flags().map_or(Look::NotSeen(WhyNot::Malformed), |_| {
+                Look::Seen(info.is_open_for_writing())
+            })
         }
-        let Ok(text) = info.and_then(|info| fs::read_to_string(info.path())) else { return false };
-        if text.lines().any(|line| line.starts_with("lock:")) {
-            return false;
-        }
+        Err(_) if !is_there(of) => Look::Gone(Proof::NoProcess),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Look::Seen(false),
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
     }
-    true
-}
-
-/// Is this descriptor (as the directory `fd` names it) open for writing?
-pub fn open_for_writing(pid: i32, fd: &std::ffi::OsStr) -> bool {
-    let path = format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy());
-    let text = fs::read_to_string(path).unwrap_or_default();
-    FdInfo { fd: fd.to_owned(), text }.is_open_for_writing()
 }
 
 /// Process and file (`MAJOR:MINOR:INODE`) of every write lock that the kernel knows; each
 /// process once.
-pub fn write_lock_owners() -> Vec<(i32, String)> {
-    owners(&fs::read_to_string("/proc/locks").unwrap_or_default())
+pub fn write_lock_owners() -> Look<Vec<(i32, String)>> {
+    all().map(owners)
 }
 
-fn owners(text: &str) -> Vec<(i32, String)> {
+fn owners(locks: Vec<KernelLock>) -> Vec<(i32, String)> {
     let mut seen = HashSet::new();
-    text.lines().filter_map(owner).filter(|(pid, _)| seen.insert(*pid)).collect()
-}
-
-/// `1: POSIX  ADVISORY  WRITE 1234 08:02:5678 0 EOF`; with `->` it only waits.
-fn owner(line: &str) -> Option<(i32, String)> {
-    let mut fields = line.split_ascii_whitespace();
-    let _number = fields.next()?;
-    let kind = fields.next()?;
-    let _advisory = fields.next()?;
-    let write = fields.next()? == "WRITE";
-    let pid = fields.next()?.parse().ok()?;
-    let file = fields.next()?;
-    (write && kind != "->" && pid > 0).then(|| (pid, file.into()))
+    let mine = locks.into_iter().filter(|lock| lock.write && lock.pid > 0);
+    mine.filter(|lock| seen.insert(lock.pid)).map(|lock| (lock.pid, lock.file)).collect()
 }
 
 #[cfg(test)]
@@ -213,7 +238,8 @@ mod tests {
                     4: OFDLCK ADVISORY  WRITE -1 08:02:58 0 EOF\n\
                     5: POSIX  ADVISORY  WRITE 1234 08:02:59 0 EOF\n\
                     6: LEASE  ACTIVE    READ 12 08:02:60 0 EOF\n";
-        assert_eq!(owners(text), [(1234, "08:02:56".into()), (9, "00:1b:3".into())]);
+        let locks = text.lines().filter_map(parse).collect();
+        assert_eq!(owners(locks), [(1234, "08:02:56".into()), (9, "00:1b:3".into())]);
     }
 
     #[test]
@@ -251,11 +277,12 @@ mod tests {
         }
         let guards_on = |file: &fs::File| {
             let fd = std::os::fd::AsRawFd::as_raw_fd(file);
-            let locks = on_descriptors(&me.to_string()).unwrap();
+            let Look::Seen(locks) = on_descriptors(&me.to_string()) else { panic!("not seen") };
             locks.iter().find(|lock| lock.fd == fd).unwrap().guards
         };
         assert!(guards_on(&writer) && !guards_on(&reader));
-        assert!(all().iter().any(|lock| lock.pid == me as i32 && !lock.write));
+        let Look::Seen(all) = all() else { panic!("not seen") };
+        assert!(all.iter().any(|lock| lock.pid == me as i32 && !lock.write));
         fs::remove_file(&path).unwrap();
     }
 
@@ -265,12 +292,16 @@ mod tests {
         let path = std::env::temp_dir().join(format!("writegate-test-lock-{pid}"));
         let file = fs::File::create(&path).unwrap();
         let lock = crate::linux::file::try_lock(file).unwrap().unwrap();
-        assert!(holds_a_guarding_lock(pid) && !holds_none(pid));
-        assert!(write_lock_owners().iter().any(|(owner, _)| *owner == pid));
-        let fds = write_locked_fds(pid).unwrap();
-        assert!(fds.iter().any(|fd| open_for_writing(pid, fd)));
+        assert!(holds_a_guarding_lock(pid) == Look::Seen(true));
+        assert_eq!(holds_none(pid), Look::Seen(false));
+        let Look::Seen(owners) = write_lock_owners() else { panic!("no /proc/locks") };
+        assert!(owners.iter().any(|(owner, _)| *owner == pid));
+        let me = pid.to_string();
+        let Look::Seen(locks) = on_descriptors(&me) else { panic!("no descriptors") };
+        let is_writers = |fd: i32| open_for_writing(&me, fd.to_string().as_ref());
+        assert!(locks.iter().any(|lock| is_writers(lock.fd) == Look::Seen(true)));
         drop(lock);
         let _ = fs::remove_file(&path);
-        assert!(!holds_none(-1));
+        assert_eq!(holds_a_guarding_lock(i32::MAX), Look::Gone(Proof::NoProcess));
     }
 }

@@ -14,8 +14,9 @@ mod status;
 mod task;
 
 pub use origin::{Origin, origin};
-pub use stat::{Stat, children, last_pid, pids, stat};
+pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat};
 pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, process_of, tracer, uid};
 pub use task::{
-    is_exiting, stack_pointer, syscall_fd, thread, thread_stat, threads, waits_for_others, works,
+    hangs, is_exiting, stack_pointer, syscall_fd, thread, thread_stat, threads, waits_for_others,
+    works,
 };

@@ -1,9 +1,13 @@
 //! `/proc/PID/stat`: a process's identity; and which processes there are.
 
 use super::bounded;
+use super::task::threads;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
+use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::process;
 use std::fs;
+use std::io;
 
 /// The kernel's flag of a kernel thread (PF_KTHREAD, include/linux/sched.h).
 const PF_KTHREAD: u64 = 0x0020_0000;
@@ -32,6 +36,9 @@ pub struct Stat {
     pub kernel: bool,
     /// Has begun to exit.
     pub exiting: bool,
+    /// The thread by which the process is looked at: the first, or where that has ended another
+    /// one that lives (`/proc/TID` shows the memory and the files that the first has lost).
+    pub by: i32,
     /// Its arguments and its environment are in place: no exec is under way (false also
     /// where we may not see it).
     pub in_place: bool,
@@ -49,19 +56,72 @@ impl Stat {
     }
 }
 
-/// `/proc/PID/stat`.
+/// Looks at `/proc/PID/stat`. Of a process whose first thread has ended while others live, what
+/// one of them shows.
+pub fn look_at(pid: i32) -> Look<Stat> {
+    let failed = match stat_of(&pid.to_string()) {
+        Ok(stat) if stat.is_dead() => return look_at_threads(pid, stat),
+        Ok(stat) => return Look::Seen(stat),
+        Err(e) => WhyNot::of(&e),
+    };
+    match process::is_there(pid) {
+        true => Look::NotSeen(failed),
+        false => Look::Gone(Proof::NoProcess),
+    }
+}
+
+/// The first thread is dead: the whole process, if all are.
+fn look_at_threads(pid: i32, leader: Stat) -> Look<Stat> {
+    let tids = match threads(pid) {
+        Look::Seen(tids) => tids,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
+    };
+    let until = clock::now_ns() + LOOK_NS;
+    for tid in tids {
+        if clock::now_ns() >= until {
+            return Look::NotSeen(WhyNot::TooMuch);
+        }
+        match stat_of(&format!("{pid}/task/{tid}")) {
+            Ok(thread) if !thread.is_dead() => {
+                let start = leader.start;
+                return Look::Seen(Stat { start, ppid: leader.ppid, comm: leader.comm, ..thread });
+            }
+            Err(e) if !is_gone(&e) => return Look::NotSeen(WhyNot::of(&e)),
+            _ => {}
+        }
+    }
+    Look::Seen(leader)
+}
+
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// The thread by which a process is looked at now ([`Stat::by`]).
+pub fn seen_by(pid: i32) -> i32 {
+    stat(pid).map_or(pid, |stat| stat.by)
+}
+
+/// What a process is, for what shows it: none if it is gone or cannot be looked at. Nothing may
+/// be decided by the difference.
 pub fn stat(pid: i32) -> Option<Stat> {
-    stat_of(&pid.to_string())
+    match look_at(pid) {
+        Look::Seen(stat) => Some(stat),
+        Look::Gone(_) | Look::NotSeen(_) => None,
+    }
 }
 
 /// The same of a process or of a thread (`PID/task/TID`).
-pub(super) fn stat_of(of: &str) -> Option<Stat> {
+pub(super) fn stat_of(of: &str) -> io::Result<Stat> {
     // The kernel cuts the name after 15 bytes, perhaps inside a character.
-    parse(&bounded::page(&format!("/proc/{of}/stat")).ok()?)
+    parse(&bounded::page(&format!("/proc/{of}/stat"))?)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn parse(text: &str) -> Option<Stat> {
     let open = text.find('(')?;
+    let by = text[..open].trim().parse().ok()?;
     // The name may hold anything, `)` too.
     let close = text.rfind(')')?;
     let mut fields = text.get(close + 2..)?.split_ascii_whitespace();
@@ -80,31 +140,47 @@ fn parse(text: &str) -> Option<Stat> {
         kernel: flags & PF_KTHREAD != 0,
         exiting: flags & PF_EXITING != 0,
         in_place: arguments != 0,
+        by,
     })
 }
 
 /// Every process there is.
-pub fn pids() -> Vec<i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+pub fn pids() -> io::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(pids)
 }
 
 /// The children of a process's threads that are alive, as the kernel lists them; none
 /// where it does not (it is an option of the kernel's).
-pub fn children(pid: i32) -> Vec<i32> {
+pub fn children(pid: i32) -> Look<Vec<i32>> {
     let until = clock::now_ns() + LOOK_NS;
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let tasks = tasks.take_while(|_| clock::now_ns() < until);
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
-        .collect()
+    let mut all = Vec::new();
+    let tids = match threads(pid) {
+        Look::Seen(tids) => tids,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
+    };
+    for tid in tids {
+        if clock::now_ns() >= until {
+            return Look::NotSeen(WhyNot::TooMuch);
+        }
+        match fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")) {
+            Ok(list) => all.extend(list.split(' ').filter_map(|id| id.parse::<i32>().ok())),
+            Err(e) if is_gone(&e) => {}
+            Err(e) => return Look::NotSeen(WhyNot::of(&e)),
+        }
+    }
+    Look::Seen(all)
 }
 
-/// The last process id that was given out: unchanged means that no process was born.
-pub fn last_pid() -> u64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_ascii_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(0)
+/// The last process id that was given out: unchanged means that no process was born. None: it cannot
+/// be told.
+pub fn last_pid() -> Option<u64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_ascii_whitespace().last()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -126,12 +202,28 @@ mod tests {
     #[test]
     fn we_see_ourselves_and_our_child() {
         let me = std::process::id() as i32;
-        assert!(pids().contains(&me));
+        assert!(pids().unwrap().contains(&me));
         let stat = stat(me).unwrap();
+        assert_eq!(stat.by, me);
         assert!(stat.start > 0 && stat.image > 0 && !stat.kernel && stat.in_place);
         let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        assert!(children(me).contains(&(child.id() as i32)));
+        let Look::Seen(children) = children(me) else { panic!("not seen") };
+        assert!(children.contains(&(child.id() as i32)));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_look_at_what_never_was_is_a_proof() {
+        assert_eq!(look_at(i32::MAX), Look::Gone(Proof::NoProcess));
+    }
+
+    #[test]
+    fn a_name_in_another_alphabet_and_cut_is_a_name() {
+        let mut bytes =
+            b"12 (\xc3) S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1 2 3 4 5 6666 0 "
+                .to_vec();
+        bytes.extend(b"0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 2 3 48 49 50 51 0");
+        assert_eq!(parse(&String::from_utf8_lossy(&bytes)).unwrap().start, 999);
     }
 }

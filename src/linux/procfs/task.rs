@@ -1,10 +1,12 @@
 //! `/proc/PID/task`: what the threads of a process do.
 
-use super::stat::{LOOK_NS, Stat, stat_of};
+use super::stat::{LOOK_NS, Stat, is_gone, stat_of};
 use super::status::innermost_pid;
 use crate::linux::clock;
+use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::process;
 use std::fs;
-use std::path::PathBuf;
+use std::io;
 
 /// Calls in which a thread sleeps until another process or thread tells it something.
 const WAITS_FOR_OTHERS: [i64; 23] = [
@@ -36,46 +38,74 @@ const WAITS_FOR_OTHERS: [i64; 23] = [
 const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
 
 /// The threads of a process.
-pub fn threads(pid: i32) -> impl Iterator<Item = i32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
+pub fn threads(pid: i32) -> Look<Vec<i32>> {
+    let list = || -> io::Result<Vec<i32>> {
+        let mut tids = Vec::new();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            tids.extend(task?.file_name().to_str().and_then(|tid| tid.parse::<i32>().ok()));
+        }
+        Ok(tids)
+    };
+    match list() {
+        Ok(tids) => Look::Seen(tids),
+        Err(_) if !process::is_there(pid) => Look::Gone(Proof::NoProcess),
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+    }
 }
 
-/// The `stat` of one thread.
+/// The `stat` of one thread, for what shows it or asks again: none if it is gone or cannot be looked at.
 pub fn thread_stat(pid: i32, tid: i32) -> Option<Stat> {
-    stat_of(&format!("{pid}/task/{tid}"))
+    stat_of(&format!("{pid}/task/{tid}")).ok()
 }
 
 /// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
-/// passed)? Also if it is dead.
+/// passed)? Also if it is dead; not if that cannot be told.
 pub fn waits_for_others(pid: i32, clock: bool) -> bool {
-    let until = clock::now_ns() + LOOK_NS;
-    threads(pid).all(|tid| {
-        if clock::now_ns() >= until {
-            return false;
-        }
-        match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
-            Some('S') => {}
-            // On a processor, at the disk, stopped.
-            Some(state) => return matches!(state, 'Z' | 'X'),
-            None => return true,
-        }
-        syscall_fd(pid, tid).is_some_and(|(call, _)| {
+    let sleeps = |tid| match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
+        Ok('S') => syscall_fd(pid, tid).is_some_and(|(call, _)| {
             WAITS_FOR_OTHERS.contains(&call) || clock && WAITS_FOR_THE_CLOCK.contains(&call)
-        })
+        }),
+        // Dead: the others tell.
+        Ok('Z' | 'X') => true,
+        // On a processor, at the disk, stopped.
+        Ok(_) => false,
+        Err(e) => is_gone(&e),
+    };
+    all_threads(pid, sleeps)
+}
+
+/// Has every thread begun to exit? Also if the process is there no more; not if that cannot be
+/// told.
+pub fn is_exiting(pid: i32) -> bool {
+    all_threads(pid, |tid| match stat_of(&format!("{pid}/task/{tid}")) {
+        Ok(stat) => stat.exiting,
+        Err(e) => is_gone(&e),
     })
 }
 
-/// Has every thread begun to exit? Also if the process is there no more.
-pub fn is_exiting(pid: i32) -> bool {
+/// Does that hold of all threads, as far as they can be asked in time? Also if there are none.
+fn all_threads(pid: i32, holds: impl Fn(i32) -> bool) -> bool {
     let until = clock::now_ns() + LOOK_NS;
-    let exits = |tid| stat_of(&format!("{pid}/task/{tid}")).is_none_or(|stat| stat.exiting);
-    threads(pid).all(|tid| clock::now_ns() < until && exits(tid))
+    match threads(pid) {
+        Look::Seen(tids) => tids.into_iter().all(|tid| clock::now_ns() < until && holds(tid)),
+        Look::Gone(_) => true,
+        Look::NotSeen(_) => false,
+    }
+}
+
+/// Is a thread of this process seen in the kernel at a disk?
+pub fn hangs(pid: i32) -> bool {
+    let until = clock::now_ns() + LOOK_NS;
+    let at_a_disk = |tid| stat_of(&format!("{pid}/task/{tid}")).is_ok_and(|stat| stat.state == 'D');
+    match threads(pid) {
+        Look::Seen(tids) => tids.into_iter().any(|tid| clock::now_ns() < until && at_a_disk(tid)),
+        Look::Gone(_) | Look::NotSeen(_) => false,
+    }
 }
 
 /// Is this thread on a processor, or in the kernel at a disk?
 pub fn works(pid: i32, tid: i32) -> bool {
-    stat_of(&format!("{pid}/task/{tid}")).is_some_and(|stat| matches!(stat.state, 'D' | 'R'))
+    stat_of(&format!("{pid}/task/{tid}")).is_ok_and(|stat| matches!(stat.state, 'D' | 'R'))
 }
 
 fn syscall_of(pid: i32, tid: i32) -> Option<String> {
@@ -103,12 +133,32 @@ fn stack_pointer_in(text: &str) -> Option<u64> {
     u64::from_str_radix(hex, 16).ok()
 }
 
-/// The thread of `pid` (as we number it) that calls itself `tid` in its namespace.
-pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Option<i32> {
+/// The thread of `pid` (as we number it) that calls itself `tid` in its namespace. Gone: the process
+/// has no such thread.
+pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Look<i32> {
     if same_namespace {
-        return PathBuf::from(format!("/proc/{pid}/task/{tid}")).exists().then_some(tid);
+        return match process::has_thread(pid, tid) {
+            true => Look::Seen(tid),
+            false => Look::Gone(Proof::NoProcess),
+        };
     }
-    threads(pid).find(|outer| innermost_pid(&format!("{pid}/task/{outer}")) == Some(tid))
+    let tids = match threads(pid) {
+        Look::Seen(tids) => tids,
+        Look::Gone(proof) => return Look::Gone(proof),
+        Look::NotSeen(why) => return Look::NotSeen(why),
+    };
+    let mut unknown = false;
+    for outer in tids {
+        match innermost_pid(&format!("{pid}/task/{outer}")) {
+            Some(inner) if inner == tid => return Look::Seen(outer),
+            Some(_) => {}
+            None => unknown |= process::has_thread(pid, outer),
+        }
+    }
+    match unknown {
+        true => Look::NotSeen(WhyNot::Changing),
+        false => Look::Gone(Proof::NoProcess),
+    }
 }
 
 #[cfg(test)]

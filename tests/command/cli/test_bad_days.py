@@ -183,14 +183,16 @@ class Freezers(unittest.TestCase):
         for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
             done = subprocess.run(["sh", "-c", f"exec {WRITEGATE} freeze -g t -- true {closing}"],
                                   env=self.rig.env(), timeout=20, capture_output=True)
-            self.assertEqual(done.returncode, 0, (closing, done))
+            # What it says is lost: the snapshot may be good, and nobody could know.
+            code = 0 if closing == "<&-" else 74
+            self.assertEqual(done.returncode, code, (closing, done))
 
     def test_a_reader_that_went_away(self):
         self.rig.worker("idle")
         done = subprocess.run(["bash", "-c", f"{WRITEGATE} freeze -g t -- true | true; "
                                              "exit ${PIPESTATUS[0]}"],
                               env=self.rig.env(), timeout=20, capture_output=True)
-        self.assertEqual(done.returncode, 0, done)
+        self.assertEqual(done.returncode, 74, done)
 
     @unittest.skipUnless(LIBRARY.exists(), f"no {LIBRARY}")
     def test_a_freezer_started_from_a_gated_shell(self):
@@ -246,8 +248,9 @@ class Freezers(unittest.TestCase):
         self.assertEqual(said.code, 75, said)
         said = self.rig.freeze("--retries", "0", "--drain", "1s", "--users", "root")
         self.assertEqual((said.code, said.verdict, said.fields["coverage"]),
-                         (0, "CONSISTENT", "partial"), said)
-        self.assertIn(str(hog.pid), said.err)
+                         (0, "CONSISTENT", "full"), said)
+        self.assertIn("outsider", said.kinds())
+        self.assertIn(hog.pid, [f["pid"] for f in said.record["gates"][0]["findings"]])
 
 
 def comm(pid):
@@ -301,4 +304,4 @@ class Disks(unittest.TestCase):
                                   stderr=stream, timeout=20)
         self.assertEqual(done.returncode, 0)
         self.assertIn("verdict=CONSISTENT", (self.at / "out").read_text())
-        self.assertIn('"schema": 1', (self.at / "r.json").read_text())
+        self.assertIn('"schema": 2', (self.at / "r.json").read_text())

@@ -101,9 +101,12 @@ class Evidence(unittest.TestCase):
     def test_an_ungated_child_of_a_gated_process_makes_coverage_partial(self):
         worker = self.rig.worker("ungated-child", paths=self.rig.data)
         said = self.rig.freeze(command=["sleep", "0.1"])
-        self.assertEqual((said.code, said.fields["coverage"]), (0, "partial"), said)
+        self.assertEqual((said.code, said.verdict, said.fields["coverage"]), (65, "UNGATED", "partial"), said)
         self.assertIn("started by a gated process", said.err)
-        said = self.rig.freeze("--require", "coverage", command=["sleep", "0.1"])
+        self.assertIsNone(said.record["command"], "known before: nothing is held")
+        said = self.rig.freeze("--accept", "partial", command=["sleep", "0.1"])
+        self.assertEqual((said.code, said.fields["coverage"], said.fields["against"]), (0, "partial", "1"), said)
+        said = self.rig.freeze("--accept", "partial", "--require", "coverage", command=["sleep", "0.1"])
         self.assertEqual(said.code, 65, said)
         self.assertIsNone(worker.poll())
 
@@ -116,8 +119,10 @@ class Evidence(unittest.TestCase):
     def test_ways_past_the_gate_make_coverage_partial(self):
         self.rig.worker("maps-shared", paths=self.rig.data)
         said = self.rig.freeze()
-        self.assertEqual((said.code, said.fields["coverage"]), (0, "partial"), said)
+        self.assertEqual((said.code, said.verdict, said.fields["coverage"]), (65, "UNGATED", "partial"), said)
         self.assertIn("shared and writable", said.err)
+        said = self.rig.freeze("--accept", "partial")
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
 
     def test_without_named_directories_it_says_what_it_cannot_see(self):
         rig = Rig()
@@ -125,7 +130,9 @@ class Evidence(unittest.TestCase):
         rig.worker("idle")
         said = rig.freeze(command=["sleep", "0.05"])
         self.assertEqual(said.code, 0, said)
-        self.assertIn("unchecked", said.kinds())
+        self.assertIn("not-watched", said.kinds())
+        self.assertIn("no protected directory", said.err)
+        self.assertEqual((said.fields["watched"], said.fields["against"]), ("none", "0"), said)
         self.assertEqual(rig.freeze("--require", "fanotify").code, 65)
 
     def test_held_with_a_lock_is_recorded(self):

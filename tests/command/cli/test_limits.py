@@ -62,14 +62,15 @@ class Quiet(Base):
     """--wait-quiet."""
 
     def test_it_is_quiet_already(self):
-        self.rig.worker("idle")
+        self.rig.worker("idle", paths=self.rig.data)
         said = self.rig.freeze("--wait-quiet", "20s")
         self.assertEqual((said.code, said.verdict, said.fields["quiet"]),
                          (0, "CONSISTENT", "yes"), said)
         self.assertEqual((said.record["quiet"]["reached"], said.record["quiet"]["sections"]),
                          (True, 0))
         self.assertLess(said.record["quiet"]["waited_ms"], 2000)
-        self.assertEqual(said.err, "")
+        if said.fields["watched"] == "full":
+            self.assertEqual(said.err, "")
 
     def test_others_may_be_born_meanwhile_as_many_as_they_like(self):
         self.rig.worker("idle")

@@ -79,8 +79,8 @@ class Prometheus(unittest.TestCase):
         self.rig.make_gate("u-2.x@y")
         self.rig.worker("idle", gate="u-2.x@y")
         for _ in range(2):
-            self.rig.freeze("-g", "u-2.x@y", command=["sleep", "0.05"])
-        self.rig.freeze("-t", "100ms", command=["sleep", "0.3"])
+            self.rig.freeze("--accept", "partial", "-g", "u-2.x@y", command=["sleep", "0.05"])
+        self.rig.freeze("--accept", "partial", "-t", "100ms", command=["sleep", "0.3"])
         self.text = self.rig.run("status", "--prom").out
         self.dashboard = json.loads(DASHBOARD.read_text())
 

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""A look that fails is no absence: what the freezer could not look at, or could not say, is never exit 0.
+
+Each case is one kind of failed look, made on purpose with the real library: few descriptors, a main
+thread that has exited, a name that is no text, a watch that is flooded, output that is lost.
+`tests/command/honest/run.py [NAME ...]`; needs root and a built command ($WRITEGATE_BIN_DIR, else
+target/release).
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+BIN = Path(os.environ.get("WRITEGATE_BIN_DIR") or CHECKOUT / "target" / "release")
+COMMAND, LIBRARY = BIN / "writegate", BIN / "libwritegate.so"
+PATIENCE_S = 90
+
+# A gated worker: prepares itself as told, then does as told until its standard input ends.
+WORKER = r"""
+import ctypes, fcntl, os, sys, threading, time
+how, data = sys.argv[1], sys.argv[2]
+libc = ctypes.CDLL(None)
+def work():
+    if "section" in how:
+        file = open(data + "/a", "w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("half"); file.flush()
+    else:
+        open(data + "/idle%d" % os.getpid(), "w").close()
+    os.write(1, b"ready\n")
+    os.read(0, 1)
+    os._exit(0)
+if "named" in how:
+    libc.prctl(15, b"\xc3\x28\xff) S 1 \xe2\x82", 0, 0, 0)      # PR_SET_NAME
+if "leaderless" in how:
+    threading.Thread(target=work).start()
+    time.sleep(0.1)
+    libc.syscall(60, 0)                                         # SYS_exit: this thread alone
+work()
+"""
+
+
+class Honest(unittest.TestCase):
+    def setUp(self):
+        self.work = Path(tempfile.mkdtemp(prefix="writegate-honest-", dir="/var/tmp"))
+        self.addCleanup(subprocess.run, ["rm", "-rf", str(self.work)])
+        self.data = self.work / "data"
+        self.data.mkdir()
+        self.script = self.work / "worker.py"
+        self.script.write_text(WORKER)
+
+    def env(self, gated=False):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("WRITEGATE_")}
+        env |= {"WRITEGATE_DIR": str(self.work / "gates"), "WRITEGATE_TEST_LOG_SOCKET": ""}
+        if gated:
+            env |= {"LD_PRELOAD": str(LIBRARY), "WRITEGATE_GATE": "t", "WRITEGATE_PATHS": str(self.data)}
+        return env
+
+    def start(self, argv, gated=False, wait=True, **kw):
+        child = subprocess.Popen(argv, env=self.env(gated), stdin=subprocess.PIPE, stdout=subprocess.PIPE, **kw)
+        self.addCleanup(self.end, child)
+        if wait:
+            self.assertEqual(child.stdout.readline(), b"ready\n")
+        return child
+
+    @staticmethod
+    def end(child):
+        child.stdin.close()
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+    def worker(self, how="idle", **kw):
+        return self.start([sys.executable, "-S", str(self.script), how, str(self.data)], gated=True, **kw)
+
+    def run_it(self, *args, before="", **kw):
+        """The command, started by a shell that does `before` first."""
+        argv = ["sh", "-c", f'{before} exec "$0" "$@"', str(COMMAND), *map(str, args)]
+        kw.setdefault("stdout", subprocess.PIPE)
+        kw.setdefault("stderr", subprocess.PIPE)
+        return subprocess.run(argv, env=self.env(), stdin=subprocess.DEVNULL, text=True, timeout=PATIENCE_S, **kw)
+
+    def freeze(self, *args, command=("true",), **kw):
+        limit = () if "-t" in args else ("-t", "3s")
+        return self.run_it("freeze", "-g", "t", *limit, "--drain", "400ms", "--retries", "0", *args, "--",
+                           *command, **kw)
+
+    def not_believed(self, said):
+        self.assertNotEqual(said.returncode, 0, said)
+        self.assertNotIn("verdict=CONSISTENT", said.stdout or "", said)
+
+    # what must be seen all the same
+
+    def test_nothing_wrong(self):
+        self.worker()
+        said = self.freeze()
+        self.assertEqual(said.returncode, 0, said)
+        self.assertRegex(said.stdout, "coverage=full watched=(full|contents) against=0 ")
+
+    def test_few_descriptors(self):
+        for _ in range(40):
+            self.worker(wait=False)
+        workers = 41
+        self.worker()
+        time.sleep(2)
+        said = self.freeze(before="ulimit -Sn 32;")
+        self.assertEqual(said.returncode, 0, said)
+        self.assertIn(f" procs={workers} ", said.stdout)
+        said = self.freeze(before="ulimit -Sn 32;", command=["sh", "-c", "test $(ulimit -Sn) = 32"])
+        self.assertEqual(said.returncode, 0, "the command has the limit of whoever called")
+        self.worker("section")
+        said = self.freeze(before="ulimit -Sn 32;")
+        self.assertEqual(said.returncode, 75, said)
+
+    def test_descriptors_that_cannot_be_had(self):
+        """Without CAP_SYS_RESOURCE the hard limit stands: whatever cannot be opened is not exit 0."""
+        for _ in range(20):
+            self.worker(wait=False)
+        self.worker("section")
+        time.sleep(1)
+        without = "--bounding-set=-sys_resource --inh-caps=-sys_resource"
+        for limit in (8, 10, 12, 14, 16, 20, 24, 28, 32):
+            argv = f'ulimit -n {limit}; exec setpriv {without} "$0" "$@"; '
+            self.not_believed(self.freeze(before=argv))
+
+    def test_the_main_thread_has_exited(self):
+        self.worker()
+        self.worker("leaderless section")
+        said = self.freeze()
+        self.assertEqual(said.returncode, 75, said)
+        self.assertIn("procs=2 ", said.stdout)
+
+    def test_a_name_that_is_no_text(self):
+        self.worker()
+        self.worker("named section")
+        said = self.freeze()
+        self.assertEqual(said.returncode, 75, said)
+        self.assertIn("procs=2 ", said.stdout)
+
+    def change_in_the_window(self, meanwhile, last):
+        """A freeze that lasts until somebody else has made the file `last`."""
+        flag = self.work / "frozen"
+        other = self.start(["sh", "-c", f"while [ ! -e {flag} ]; do sleep 0.01; done; {meanwhile}; sleep 5"],
+                           wait=False)
+        said = self.freeze("-t", "30s", command=[
+            "sh", "-c", f"touch {flag}; while [ ! -e {last} ]; do sleep 0.01; done; sleep 0.05"])
+        other.kill()
+        return said
+
+    def test_a_change_behind_thousands_elsewhere(self):
+        self.worker()
+        noise = self.work / "noise"
+        noise.mkdir()
+        said = self.change_in_the_window(f"cd {noise}; seq 3000 | xargs touch; echo x > {self.data}/evil",
+                                         self.data / "evil")
+        self.assertEqual(said.returncode, 65, said)
+        self.assertRegex(said.stdout, "against=[1-9]")
+
+    def test_many_changes_are_counted(self):
+        self.worker()
+        said = self.change_in_the_window(f"cd {self.data}; seq 400 | xargs touch", self.data / "400")
+        self.assertEqual(said.returncode, 65, said)
+        self.assertIn("further changes", said.stderr)
+
+    # whom nobody looked at, and who can write
+
+    def test_a_member_of_another_gate_with_a_file_open(self):
+        self.worker()
+        env = self.env(gated=True) | {"WRITEGATE_GATE": "other"}
+        other = subprocess.Popen(["sh", "-c", f"exec 3>{self.data}/x; echo ready; read _"], env=env,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(self.end, other)
+        other.stdout.readline()
+        said = self.freeze()
+        self.assertEqual(said.returncode, 65, said)
+        self.assertIn("open for writing", said.stderr)
+
+    # output
+
+    def test_output_that_is_lost_is_no_success(self):
+        self.worker()
+        for args in (["freeze", "-g", "t", "--", "true"], ["status"], ["status", "--prom"], ["status", "--json"]):
+            for before in ("exec >/dev/full;", "exec >&-;", "exec >&- 2>&-;"):
+                said = self.run_it(*args, before=before)
+                self.assertEqual(said.returncode, 74, (args, before, said))
+
+    def test_a_token_that_is_lost_holds_no_writer(self):
+        writer = self.worker()
+        for before in ("exec >/dev/full;", "exec >&-;"):
+            begun = time.monotonic()
+            said = self.run_it("freeze", "-g", "t", "-t", "20s", before=before)
+            self.assertEqual(said.returncode, 74, said)
+            # Frozen still: this one would have to wait for the limit.
+            again = self.freeze("--queue", "5s")
+            self.assertEqual(again.returncode, 0, again)
+            self.assertLess(time.monotonic() - begun, 10)
+        self.assertIsNone(writer.poll())
+
+
+def main():
+    if os.geteuid() != 0:
+        print("skipped: needs root\n0 passed, 0 failed, 1 skipped")
+        return 77
+    names = sys.argv[1:] or unittest.defaultTestLoader.getTestCaseNames(Honest)
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
+        unittest.TestSuite(Honest(name) for name in names))
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed, {len(result.skipped)} skipped")
+    return 1 if failed or not result.testsRun else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
