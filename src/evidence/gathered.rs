@@ -5,7 +5,7 @@
 //! | [`Evidence::gather`] | list what is not gated and should be, what has protected files open | none: before the barrier |
 //! | [`Evidence::before_closing`] | flush while writers still run | none |
 //! | [`Evidence::drained`] | ask what holds a lock and is not gated, begin to watch for changes; flush the rest | some µs; `--sync` |
-//! | [`Evidence::meanwhile`] | take what was seen so far | none: the command runs |
+//! | [`Watching::meanwhile`] | take what was seen so far | none: the command runs |
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
@@ -15,6 +15,7 @@ use super::coverage::{self, Service};
 use super::places::Places;
 use super::wanted::Wanted;
 use super::watch::Watch;
+use super::watching::Watching;
 use super::{flush, holders, writers};
 use crate::census::kinds::ProcessKind;
 use crate::drive::session::Session;
@@ -229,18 +230,6 @@ impl Evidence {
         self.command = Some(pid);
     }
 
-    /// Readable when something was changed.
-    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.watch.fds()
-    }
-
-    /// The command runs; no process waits for us.
-    pub fn meanwhile(&mut self) {
-        if self.wanted.gather {
-            self.take_changes();
-        }
-    }
-
     fn take_changes(&mut self) {
         let command = self.command;
         let me = std::process::id() as i32;
@@ -256,5 +245,17 @@ impl Evidence {
         if self.wanted.gather {
             self.take_changes();
         }
+    }
+}
+
+impl Watching for Evidence {
+    fn meanwhile(&mut self) {
+        if self.wanted.gather {
+            self.take_changes();
+        }
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.watch.fds()
     }
 }

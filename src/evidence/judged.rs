@@ -2,6 +2,8 @@
 
 use super::coverage::Service;
 use super::gathered::Evidence;
+use super::places::Places;
+use super::watch::Watch;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
 use crate::outcome::finding::{Cause, Finding};
@@ -33,20 +35,7 @@ impl Evidence {
     }
 
     fn judge_changes(&mut self, at: usize) {
-        let (places, ledger) = (&self.places[at], &mut self.ledgers[at]);
-        for change in &self.watch.changes {
-            if places.judges(change.pid, &change.path) && !change.is_snapshot() {
-                let program = change.program.clone().or(Some(GONE.into()));
-                let found = Finding::of(Cause::Changed, change.pid, program);
-                ledger.note(found.at(ForeignText::of_path(&change.path)));
-            }
-        }
-        if self.watch.more > 0 {
-            ledger.note(Cause::MoreChanges(self.watch.more));
-        }
-        for cause in &self.watch.blind {
-            ledger.note(cause.clone());
-        }
+        judge_changes(&self.watch, &self.places[at], &mut self.ledgers[at]);
     }
 
     fn note_gaps(&mut self, session: &Session, at: usize) {
@@ -75,5 +64,22 @@ impl Evidence {
     /// The verdict that a gate's ledger allows.
     pub fn verdict(&self, gate: usize, barrier: Barrier) -> Verdict {
         self.ledger(gate).verdict(barrier, &self.wanted.terms())
+    }
+}
+
+/// Notes what the watch has seen of these places, and what it could not see.
+pub(super) fn judge_changes(watch: &Watch, places: &Places, ledger: &mut Ledger) {
+    for change in &watch.changes {
+        if places.judges(change.pid, &change.path) && !change.is_snapshot() {
+            let program = change.program.clone().or(Some(GONE.into()));
+            let found = Finding::of(Cause::Changed, change.pid, program);
+            ledger.note(found.at(ForeignText::of_path(&change.path)));
+        }
+    }
+    if watch.more > 0 {
+        ledger.note(Cause::MoreChanges(watch.more));
+    }
+    for cause in &watch.blind {
+        ledger.note(cause.clone());
     }
 }

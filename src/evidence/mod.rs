@@ -9,6 +9,8 @@
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch` | changes while the gate is closed |
+//! | [`watching`] | what is done while the command runs |
+//! | [`without_gate`] | the evidence of a freeze without a gate |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
@@ -23,4 +25,6 @@ pub mod judged;
 pub mod places;
 pub mod wanted;
 mod watch;
+pub mod watching;
+pub mod without_gate;
 pub mod writers;

@@ -76,6 +76,20 @@ impl Places {
         places
     }
 
+    /// Those that the freezer was told of, where no process is asked.
+    pub fn named(
+        named: &[PathBuf],
+        profile: &str,
+        helper: &mut Helper,
+        ledger: &mut Ledger,
+    ) -> Places {
+        let mut dirs: BTreeSet<PathBuf> = named.iter().cloned().collect();
+        dirs.extend(profile::values(profile, Key::Path).map(PathBuf::from));
+        let mut places = Places { profile: profile.to_owned(), ..Places::default() };
+        places.open(&dirs, helper, ledger);
+        places
+    }
+
     fn open(&mut self, dirs: &BTreeSet<PathBuf>, helper: &mut Helper, ledger: &mut Ledger) {
         let mut opened = BTreeMap::new();
         for dir in dirs {

@@ -7,6 +7,7 @@
 
 use crate::drive::drain::DrainEnd;
 use crate::drive::progress::GateDrain;
+use crate::evidence::watching::Watching;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::last::{self, Last};
 use crate::freeze::options::Options;

@@ -6,6 +6,7 @@
 //! | [`options`] | what is asked for |
 //! | [`session`] | opens what a freeze needs |
 //! | [`attempt`] | prepares, drains again and again if it must, thaws |
+//! | [`without_gate`] | the same without a gate: processes held by the tracer alone |
 //! | [`record`], `passed` | makes the record; which process passed the closed barrier |
 //! | [`wrapped`], [`preload`] | the snapshot command; what it must not be preloaded with |
 //! | [`token`], [`keeper`], [`last`] | a freeze that another command thaws; what it leaves for a thaw that comes late |
@@ -19,4 +20,5 @@ pub mod preload;
 pub mod record;
 pub mod session;
 pub mod token;
+pub mod without_gate;
 pub mod wrapped;

@@ -110,12 +110,14 @@ impl Freeze {
                 escaped: escapes as u32,
                 openings: drain.map_or(0, |drain| drain.openings),
                 quiet: self.quiet.map(|quiet| quiet.reached),
+                at_rest: None,
             },
             deadline: drain.map_or(0, GateDrain::deadline),
             closed: Moment::at(closed_at),
             drained: Moment::at(ended_at),
             opened: Moment::at(opened_at),
             processes: members().map(process).collect(),
+            held_at_rest: Vec::new(),
             blockers: match drain {
                 Some(drain) if not_drained => drain.blockers.clone(),
                 _ => Vec::new(),
@@ -126,7 +128,7 @@ impl Freeze {
 }
 
 /// A record of what was asked for, and of nothing that came of it.
-fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
+pub(super) fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
     let ms = |ns: u64| ns as f64 / 1e6;
     Record {
         schema: SCHEMA,
@@ -150,7 +152,7 @@ fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
     }
 }
 
-fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
+pub(super) fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
     GateRecord {
         line: VerdictLine::unmeasured(gate.into(), verdict),
         deadline: 0,
@@ -158,6 +160,7 @@ fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
         drained: Moment::default(),
         opened: Moment::default(),
         processes: Vec::new(),
+        held_at_rest: Vec::new(),
         blockers: Vec::new(),
         findings: Vec::new(),
     }

@@ -9,7 +9,7 @@ use crate::linux::process::{abandon_child, kill, reap_child};
 use crate::linux::{clock, fork};
 use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 /// The tracer is given so long to begin.
@@ -77,11 +77,6 @@ impl Tracer {
             Tell::Released(released) => Ok(released),
             _ => Err(NoAnswer::Gone),
         }
-    }
-
-    /// Readable when it is gone: nothing is held any more.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
     }
 
     fn ask(&mut self, what: &Ask) -> Result<(), NoAnswer> {

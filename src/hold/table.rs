@@ -1,6 +1,6 @@
 //! What is known of the threads that are to be held. No system call is made here.
 
-use crate::hold::report::Obstacle;
+use crate::outcome::held::Obstacle;
 use std::collections::BTreeMap;
 
 /// What a thread does, as far as we know.

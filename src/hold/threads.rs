@@ -1,6 +1,5 @@
 //! Makes threads ours, asks them to stop, lets them run, and keeps the table true to what they do.
 
-use crate::hold::report::Obstacle;
 use crate::hold::selection::Selection;
 use crate::hold::table::{State, Table};
 use crate::linux::look::Look;
@@ -9,6 +8,7 @@ use crate::linux::procfs;
 use crate::linux::ptrace::calls;
 use crate::linux::ptrace::rescue::Rescue;
 use crate::linux::ptrace::wait::{self, Stop};
+use crate::outcome::held::Obstacle;
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -4,11 +4,12 @@
 use crate::foreign_text::ForeignText;
 use crate::hold::locks::{self, Locks};
 use crate::hold::protocol::{Ask, Plan, Tell};
-use crate::hold::report::{End, HeldProcess, NotHeld, Obstacle, Released, Report};
+use crate::hold::report::{End, Released, Report};
 use crate::hold::table::State;
 use crate::hold::threads::Threads;
 use crate::linux::ptrace::lease;
 use crate::linux::{clock, fork, poll, procfs};
+use crate::outcome::held::{HeldProcess, NotHeld, Obstacle};
 use gate::hold::{Action, Answer, Hold, Limits, Outcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};

@@ -7,6 +7,7 @@ use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use crate::outcome::facts::{Coverage, Watched};
+use crate::outcome::held::Obstacle;
 use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,8 @@ pub enum Cause {
     Dotlock,
     /// A process died inside a section.
     DiedInSection,
+    /// A process that was to be held at rest is not.
+    NotHeld(Obstacle),
 }
 
 /// What was looked at.
@@ -180,7 +183,8 @@ impl Cause {
             | Cause::OldPage
             | Cause::OtherLayout(_)
             | Cause::PageReplaced
-            | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
+            | Cause::LockedUngated(_)
+            | Cause::NotHeld(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
             | Cause::MapsShared
             | Cause::Aio
@@ -292,6 +296,7 @@ impl Cause {
             Cause::HeldWithLocks(_) => "held-with-locks",
             Cause::Dotlock => "dotlock",
             Cause::DiedInSection => "died-in-section",
+            Cause::NotHeld(_) => "not-held",
         }
     }
 
@@ -300,6 +305,7 @@ impl Cause {
             Cause::Passed(passage) => {
                 return format!("a call passed the closed barrier: {}", passage.words());
             }
+            Cause::NotHeld(why) => return why.sentence(),
             Cause::LockedUngated(file) => {
                 return format!(
                     "belongs to the service, is not gated, and holds a write lock (file {file}): \

@@ -154,6 +154,7 @@ mod tests {
     use crate::linux::library::LibraryLayout;
     use crate::linux::look::Proof;
     use crate::outcome::finding::{Claim, Passage};
+    use crate::outcome::held::Obstacle;
 
     /// One of each cause.
     fn causes() -> Vec<Cause> {
@@ -188,6 +189,7 @@ mod tests {
             Cause::HeldWithLocks(1),
             Cause::Dotlock,
             Cause::DiedInSection,
+            Cause::NotHeld(Obstacle::NotAllowed),
         ];
         let subjects = [
             Subject::Listing,

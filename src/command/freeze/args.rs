@@ -24,6 +24,23 @@ pub struct Args {
     /// Gate to freeze; several are frozen all or none
     #[arg(short, long = "gate", value_name = "GATE")]
     pub(super) gate: Vec<String>,
+    /// No gate: stop all processes of this systemd unit at rest, where they hold no lock that guards
+    /// writing
+    #[arg(long, value_name = "UNIT", conflicts_with_all = ["gate", "cgroup", "pid"])]
+    pub(super) unit: Option<String>,
+    /// The same, of this control group and those below
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["gate", "pid"])]
+    pub(super) cgroup: Option<PathBuf>,
+    /// The same, of this process and all that descend from it; may be given several times
+    #[arg(long, value_name = "PID", conflicts_with = "gate")]
+    pub(super) pid: Vec<i32>,
+    /// With --unit, --cgroup, --pid: a profile whose `lifetime-lock`, `path` and `exclude` lines count
+    /// (a file, or a name in /etc/writegate)
+    #[arg(long, value_name = "FILE", conflicts_with = "gate")]
+    pub(super) profile: Option<PathBuf>,
+    /// The same for one pattern: a lock on such a file is held for life and is no set of writes
+    #[arg(long, value_name = "PATTERN", conflicts_with = "gate")]
+    pub(super) lifetime_lock: Vec<String>,
     /// No writer waits longer than this, whatever happens
     #[arg(short = 't', long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) limit: Duration,

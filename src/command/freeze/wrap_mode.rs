@@ -58,7 +58,7 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     freeze.evidence.command_is(child.id() as i32);
     let deadline = freeze.deadline();
     let Freeze { evidence, session, .. } = &mut freeze;
-    let end = wrapped::wait(child, deadline, args.kill_late, session, evidence);
+    let end = wrapped::wait(child, deadline, args.kill_late, &session.signals, evidence);
     let ended = clock::now_ns();
     let thawed = freeze.thaw();
     let (exit, signal) = match end? {
@@ -100,7 +100,7 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
     Ok(finish(args, record, Some(exit)))
 }
 
-fn command_record(args: &Args, exit: u8, started: u64, ended: u64) -> CommandRecord {
+pub(super) fn command_record(args: &Args, exit: u8, started: u64, ended: u64) -> CommandRecord {
     CommandRecord {
         argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
         exit: Some(exit),
@@ -117,7 +117,7 @@ fn interrupted(record: &mut Record) {
 }
 
 /// Prints and writes what there is to say.
-fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
+pub(super) fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
     record.exit = code.unwrap_or(record.exit);
     show(&record, args.report.as_deref());
     syslog::freeze(&record);
@@ -136,7 +136,7 @@ fn about(freeze: &Freeze) -> About {
 
 /// Only for what a command says that it has made: where it failed, what lies at that place
 /// may be the last good snapshot, and the usual thing to run here is one that deletes.
-fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
+pub(super) fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
     let Some(command) = &args.on_untrusted else { return };
     if exit != 0 {
         say(&format!(
