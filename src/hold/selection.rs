@@ -25,8 +25,8 @@ pub struct Selection {
     pub descend: bool,
     /// All in these control groups, and below.
     pub cgroups: Vec<PathBuf>,
-    /// But for these.
-    pub except: BTreeSet<i32>,
+    /// But for this process, the freezer, those that it descends from, and all that descends from it.
+    pub freezer: i32,
 }
 
 impl Selection {
@@ -46,15 +46,13 @@ impl Selection {
                 }
             }
         }
-        found.retain(|pid| known(*pid) || !self.except.contains(pid) && !is_ours(*pid));
+        found.retain(|pid| known(*pid) || !self.is_ours(*pid));
         Ok(found)
     }
-}
 
-/// Does this process descend from the freezer, our parent, or we from it?
-fn is_ours(pid: i32) -> bool {
-    let (me, freezer) = (std::process::id() as i32, nix::unistd::getppid().as_raw());
-    ancestors(pid).any(|at| at == freezer || at == me) || ancestors(freezer).any(|at| at == pid)
+    fn is_ours(&self, pid: i32) -> bool {
+        ancestors(pid).any(|at| at == self.freezer) || ancestors(self.freezer).any(|at| at == pid)
+    }
 }
 
 /// This process, and those that it descends from.

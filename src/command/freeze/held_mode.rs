@@ -43,7 +43,8 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
     wrapped::check(&args.command)?;
     let (name, selection) = select(args)?;
     let options = Options { gates: vec![name], ..options };
-    let plan = Plan { selection, profile: profile(args)? };
+    let freezer = std::process::id() as i32;
+    let plan = Plan { selection: Selection { freezer, ..selection }, profile: profile(args)? };
     let mut held = Held::prepare(options, plan)?;
     match held.begin()? {
         HoldEnd::AtRest => at_rest(args, held),
@@ -169,7 +170,8 @@ fn profile(args: &Args) -> Result<String> {
     for pattern in &args.lifetime_lock {
         text += &format!("\nlifetime-lock = {pattern}");
     }
-    gate::profile::check(&text)
-        .map_err(|wrong| Fault::new(CONFIG, format!("--profile, --lifetime-lock: {}", wrong.what)))?;
+    gate::profile::check(&text).map_err(|wrong| {
+        Fault::new(CONFIG, format!("--profile, --lifetime-lock: {}", wrong.what))
+    })?;
     Ok(text)
 }
