@@ -32,11 +32,13 @@ pub enum Action {
     List,
     /// Read the kernel's locks of all.
     Locks,
-    /// Let those run that hold a guarding lock, and those that they are seen to wait for.
+    /// Let those run that hold a guarding lock, until they have given up their last, and those that they
+    /// are seen to wait for.
     LetGo,
-    /// Let all run: those that hold a lock wait for something that is not seen.
+    /// Let all run, each until it has given up its last lock: those that hold one wait for something that
+    /// is not seen.
     LetAll,
-    /// Wait so long, ns.
+    /// Wait so long, ns, or until all of those have.
     Pause(u64),
     /// It is over.
     Done(Outcome),
@@ -71,7 +73,7 @@ pub enum Outcome {
 /// After so many rounds that have not helped, all are let go instead of the holders alone.
 const ALONE: u32 = 4;
 /// The pause doubles so often at most.
-const DOUBLED: u32 = 5;
+const DOUBLED: u32 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum Phase {
@@ -113,7 +115,8 @@ impl Hold {
             (Phase::Stopping, _) => (Phase::Awaiting, Action::Await),
             (Phase::Awaiting, Answer::Running(0, _)) => (Phase::Listing, Action::List),
             (Phase::Awaiting, Answer::Running(_, now)) if now >= self.limits.until => {
-                over(Outcome::NotStopped)
+                // Who was let go again and again for a lock is late because of that.
+                over(if self.rounds > 0 { Outcome::UnderLock } else { Outcome::NotStopped })
             }
             (Phase::Awaiting, _) => (Phase::Awaiting, Action::Await),
             (Phase::Listing, Answer::New(0, _)) => (Phase::Reading, Action::Locks),

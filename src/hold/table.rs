@@ -41,6 +41,10 @@ pub struct Thread {
 pub struct Process {
     /// It may run for now: since when, ns.
     pub free_since: Option<u64>,
+    /// It stops by itself where it gives its last lock up.
+    pub until_unlocked: bool,
+    /// It was seen under a lock since it was let run, or when it was.
+    pub under_lock: bool,
     /// How often it was let run.
     pub let_go: u32,
     /// For how long in all, ns.
@@ -53,6 +57,16 @@ pub struct Process {
     pub seen_unlocked: bool,
     /// What it was last in the way by.
     pub obstacle: Option<Obstacle>,
+}
+
+impl Process {
+    /// From now on it may not run.
+    pub fn hold(&mut self, now: u64) {
+        self.until_unlocked = false;
+        if let Some(since) = self.free_since.take() {
+            self.free_ns += now.saturating_sub(since);
+        }
+    }
 }
 
 /// All of them.
@@ -93,6 +107,11 @@ impl Table {
         self.processes.entry(pid).or_default().seen_unlocked = false;
     }
 
+    /// Does some process run that was seen under a lock?
+    pub fn some_work(&self) -> bool {
+        self.processes.values().any(|process| process.free_since.is_some() && process.under_lock)
+    }
+
     /// The threads of a process.
     pub fn of(&self, pid: i32) -> impl Iterator<Item = (i32, State)> {
         let of_it = move |(tid, thread): (&i32, &Thread)| {
@@ -114,8 +133,10 @@ impl Table {
     }
 
     /// From now on this process may run.
-    pub fn let_go(&mut self, pid: i32, now: u64) {
+    pub fn let_go(&mut self, pid: i32, until_unlocked: bool, now: u64) {
         if let Some(process) = self.processes.get_mut(&pid) {
+            process.until_unlocked = until_unlocked;
+            process.under_lock = process.obstacle.is_some();
             process.let_go += 1;
             process.free_since = Some(now);
             process.seen_unlocked = false;
@@ -124,11 +145,7 @@ impl Table {
 
     /// From now on none may run.
     pub fn hold_all(&mut self, now: u64) {
-        for process in self.processes.values_mut() {
-            if let Some(since) = process.free_since.take() {
-                process.free_ns += now.saturating_sub(since);
-            }
-        }
+        self.processes.values_mut().for_each(|process| process.hold(now));
     }
 }
 
@@ -164,7 +181,7 @@ mod tests {
         let mut table = Table::default();
         table.add(7, 7, State::Stopped);
         for begun in [10, 20] {
-            table.let_go(7, begun);
+            table.let_go(7, false, begun);
             assert!(table.is_free(7));
             table.hold_all(begun + 3);
         }

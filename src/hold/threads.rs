@@ -1,7 +1,9 @@
 //! Makes threads ours, asks them to stop, lets them run, and keeps the table true to what they do.
 
+use crate::hold::locks::{self, Locks};
 use crate::hold::selection::Selection;
 use crate::hold::table::{State, Table};
+use crate::linux::clock;
 use crate::linux::look::Look;
 use crate::linux::process::share_memory;
 use crate::linux::procfs;
@@ -17,6 +19,16 @@ use std::sync::Arc;
 /// Transfers that return early with a short count where a stop comes in between, and whose third
 /// argument is the length that was asked for.
 const TRANSFERS: [i64; 3] = [libc::SYS_write, libc::SYS_sendto, libc::SYS_pwrite64];
+/// Calls at whose end a lock may be gone.
+const UNLOCKS: [i64; 7] = [
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_dup2,
+    libc::SYS_dup3,
+    libc::SYS_execve,
+];
 /// Calls by which a process waits for its children.
 const WAITS: [i64; 2] = [libc::SYS_wait4, libc::SYS_waitid];
 /// Calls in which the maker of a child with its own memory sleeps until that has let go of it.
@@ -29,14 +41,16 @@ pub struct Threads {
     pub(super) refused: BTreeMap<i32, Obstacle>,
     /// Dead, and not taken by their parents yet.
     pub(super) zombies: BTreeSet<i32>,
+    profile: String,
     rescue: Arc<Rescue>,
 }
 
 impl Threads {
     /// None yet.
-    pub fn new() -> io::Result<Threads> {
+    pub fn new(profile: &str) -> io::Result<Threads> {
         let (table, refused, zombies) = Default::default();
-        Ok(Threads { table, refused, zombies, rescue: Rescue::start()? })
+        let (profile, rescue) = (profile.to_owned(), Rescue::start()?);
+        Ok(Threads { table, refused, zombies, profile, rescue })
     }
 
     /// Finds all threads of all selected processes and makes those ours that are not; how many were
@@ -113,13 +127,8 @@ impl Threads {
 
     /// Asks all to stop that run.
     pub fn stop(&mut self) {
-        for (tid, thread) in &mut self.table.threads {
-            if matches!(thread.state, State::Runs | State::Listens)
-                && calls::interrupt(*tid).is_ok()
-            {
-                thread.state = State::Asked;
-            }
-        }
+        let tids: Vec<i32> = self.table.threads.keys().copied().collect();
+        tids.into_iter().for_each(|tid| self.ask(tid));
     }
 
     /// Hears everything that they have done since.
@@ -143,7 +152,7 @@ impl Threads {
         match stop {
             Stop::Signal(signal) => {
                 // Handed on at once; if it was asked to stop, it does that next.
-                let _ = calls::run(tid, signal);
+                let _ = self.resume(tid, signal);
                 return;
             }
             Stop::Ended => {
@@ -166,6 +175,10 @@ impl Threads {
                 self.table.set(tid, State::Stopped);
             }
             Stop::Exec => self.table.exec(tid),
+            Stop::Call => {
+                self.table.set(tid, State::Stopped);
+                self.hold_if_unlocked(tid);
+            }
         }
         let pid = self.table.threads.get(&tid).map_or(tid, |thread| thread.pid);
         if self.table.is_free(pid) {
@@ -187,7 +200,48 @@ impl Threads {
         let (Some(pid), Some(maker)) = (pid_of(born), pid_of(maker)) else { return };
         let since = self.table.processes.get(&maker).and_then(|process| process.free_since);
         if let Some(since) = since {
-            self.let_go(pid, since);
+            self.let_go(pid, false, since);
+        }
+    }
+
+    /// One that was let run because of its locks has given the last one up: it is at rest, if its other
+    /// threads come to be before one of them takes another.
+    fn hold_if_unlocked(&mut self, tid: i32) {
+        let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
+        let of_it = || self.table.of(pid).map(|(tid, _)| tid);
+        let ends = calls::stopped_in(tid).is_some_and(|(call, _, result)| {
+            UNLOCKS.contains(&call) && result != -i64::from(libc::ENOSYS)
+        });
+        if !ends || !self.table.is_free(pid) {
+            return;
+        }
+        let looked = locks::of(pid, of_it(), &self.profile);
+        let Some(process) = self.table.processes.get_mut(&pid) else { return };
+        // Who has not had one yet may be the very one that such a one waits for.
+        if looked != Locks::None || !process.under_lock {
+            process.under_lock |= looked != Locks::None;
+            return;
+        }
+        process.hold(clock::now_ns());
+        let others: Vec<i32> = self.table.of(pid).map(|(tid, _)| tid).collect();
+        others.into_iter().for_each(|tid| self.ask(tid));
+    }
+
+    /// Asks a thread to stop, if it runs.
+    fn ask(&mut self, tid: i32) {
+        if let Some(thread) = self.table.threads.get_mut(&tid)
+            && matches!(thread.state, State::Runs | State::Listens)
+            && calls::interrupt(tid).is_ok()
+        {
+            thread.state = State::Asked;
+        }
+    }
+
+    fn resume(&self, tid: i32, signal: i32) -> nix::Result<()> {
+        let pid = self.table.threads.get(&tid).map_or(tid, |thread| thread.pid);
+        match self.table.processes.get(&pid) {
+            Some(process) if process.until_unlocked => calls::run_to_call(tid, signal),
+            _ => calls::run(tid, signal),
         }
     }
 
@@ -195,7 +249,7 @@ impl Threads {
     fn run(&mut self, tid: i32) {
         let Some(state) = self.table.threads.get(&tid).map(|thread| thread.state) else { return };
         let (done, state) = match state {
-            State::Stopped => (calls::run(tid, 0), State::Runs),
+            State::Stopped => (self.resume(tid, 0), State::Runs),
             State::JobControl => (calls::listen(tid), State::Listens),
             State::ThroughChild => (Ok(()), State::Asked),
             State::Runs | State::Asked | State::Listens => return,
@@ -205,12 +259,12 @@ impl Threads {
         }
     }
 
-    /// Lets a process run.
-    pub fn let_go(&mut self, pid: i32, now: u64) {
+    /// Lets a process run; `until_unlocked`: until it has given its last lock up.
+    pub fn let_go(&mut self, pid: i32, until_unlocked: bool, now: u64) {
         if self.table.is_free(pid) {
             return;
         }
-        self.table.let_go(pid, now);
+        self.table.let_go(pid, until_unlocked, now);
         let tids: Vec<i32> = self.table.of(pid).map(|(tid, _)| tid).collect();
         for tid in tids {
             self.run(tid);

@@ -17,8 +17,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// First pause after some were let go; it grows with each round that has not helped.
-const PAUSE_NS: u64 = 300_000;
+/// Who is let go for its locks is given so long at first to give them up; longer with each round that has
+/// not helped.
+const PAUSE_NS: u64 = 2_000_000;
 /// So long it is waited for a thread to stop before it is looked why it does not.
 const SLOW_NS: u64 = 3_000_000;
 /// Longest sleep at a time while something is awaited, ms.
@@ -74,8 +75,8 @@ impl Tracer {
         Ok(Tracer {
             link: BufReader::new(link),
             news: SignalFd::with_flags(&signals, flags)?,
+            threads: Threads::new(&plan.profile)?,
             plan,
-            threads: Threads::new()?,
             some_ran: false,
             openings: 0,
             waiting_since: 0,
@@ -129,25 +130,18 @@ impl Tracer {
                 },
                 Action::Locks => Answer::Holding(self.read_locks(), clock::now_ns()),
                 Action::LetGo => {
-                    let mut free = self.holders();
-                    free.extend(
-                        free.clone().iter().flat_map(|pid| self.threads.waited_for_by(*pid)),
-                    );
-                    self.let_go(&free)
+                    let holders = self.holders();
+                    let waited_for: Vec<i32> =
+                        holders.iter().flat_map(|pid| self.threads.waited_for_by(*pid)).collect();
+                    self.let_go(&holders, true);
+                    self.let_go(&waited_for, false)
                 }
                 Action::LetAll => {
                     self.openings += 1;
                     let all: Vec<i32> = self.threads.table.processes.keys().copied().collect();
-                    self.let_go(&all)
+                    self.let_go(&all, true)
                 }
-                Action::Pause(ns) => {
-                    let end = clock::now_ns() + ns;
-                    while clock::now_ns() < end {
-                        clock::sleep_ns(PAUSE_NS.min(ns));
-                        self.threads.hear();
-                    }
-                    Answer::Done(clock::now_ns())
-                }
+                Action::Pause(ns) => self.let_work(ns),
                 Action::Done(outcome) => {
                     self.note_what_runs(outcome);
                     return self.report(outcome.into(), None, begun_at);
@@ -168,11 +162,22 @@ impl Tracer {
         Answer::Running(self.threads.table.running(), clock::now_ns())
     }
 
-    fn let_go(&mut self, pids: &[i32]) -> Answer {
+    /// Those that hold locks work, until each has given its last one up.
+    fn let_work(&mut self, ns: u64) -> Answer {
+        let end = clock::now_ns() + ns;
+        while clock::now_ns() < end && self.threads.table.some_work() {
+            poll::wait_readable(&[self.news.as_fd()], AWAIT_MS);
+            let _ = self.news.read_signal();
+            self.threads.hear();
+        }
+        Answer::Done(clock::now_ns())
+    }
+
+    fn let_go(&mut self, pids: &[i32], until_unlocked: bool) -> Answer {
         self.some_ran = true;
         let now = clock::now_ns();
         for pid in pids {
-            self.threads.let_go(*pid, now);
+            self.threads.let_go(*pid, until_unlocked, now);
         }
         Answer::Done(clock::now_ns())
     }

@@ -9,7 +9,8 @@ use nix::errno::Errno;
 const OPTIONS: libc::c_int = libc::PTRACE_O_TRACEFORK
     | libc::PTRACE_O_TRACEVFORK
     | libc::PTRACE_O_TRACECLONE
-    | libc::PTRACE_O_TRACEEXEC;
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACESYSGOOD;
 
 /// `kcmp`'s question whether two threads share their table of descriptors (linux/kcmp.h).
 const KCMP_FILES: libc::c_int = 2;
@@ -35,6 +36,11 @@ pub fn interrupt(tid: i32) -> nix::Result<()> {
 /// Lets one of ours run on that has stopped; `signal` is delivered to it, if it is not 0.
 pub fn run(tid: i32, signal: i32) -> nix::Result<()> {
     request(libc::PTRACE_CONT as _, tid, signal as usize)
+}
+
+/// The same, to the beginning or the end of its next system call.
+pub fn run_to_call(tid: i32, signal: i32) -> nix::Result<()> {
+    request(libc::PTRACE_SYSCALL as _, tid, signal as usize)
 }
 
 /// Leaves one as it is that job control has stopped, and lets it hear SIGCONT.

@@ -7,6 +7,9 @@
 
 use nix::errno::Errno;
 
+/// Tells the stop at a system call from a signal (PTRACE_O_TRACESYSGOOD).
+const OF_A_CALL: i32 = 0x80;
+
 /// What one thread has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -19,6 +22,8 @@ pub enum Stop {
     /// It has become another program. It has this process's id now, and all others of its threads are
     /// gone.
     Exec,
+    /// It is at the beginning or the end of a system call, as it was let run to.
+    Call,
     /// It is about to get this signal, which must be handed on at once.
     Signal(i32),
     /// It is no more, and was taken.
@@ -63,6 +68,7 @@ fn what(status: i32) -> Stop {
         libc::PTRACE_EVENT_STOP => Stop::JobControl,
         libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => Stop::Born,
         libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        0 if signal == libc::SIGTRAP | OF_A_CALL => Stop::Call,
         0 => Stop::Signal(signal),
         _ => Stop::Asked,
     }
@@ -98,6 +104,7 @@ mod tests {
         assert_eq!(what(stop | libc::SIGTRAP), Stop::Asked);
         assert_eq!(what(stop | libc::SIGTSTP), Stop::JobControl);
         assert_eq!(what(libc::SIGTRAP), Stop::Signal(libc::SIGTRAP));
+        assert_eq!(what(libc::SIGTRAP | OF_A_CALL), Stop::Call);
         assert_eq!(what(64), Stop::Signal(64), "a real-time signal");
         assert_eq!(what(libc::PTRACE_EVENT_VFORK << 8 | libc::SIGTRAP), Stop::Born);
         assert_eq!(what(libc::PTRACE_EVENT_EXEC << 8 | libc::SIGTRAP), Stop::Exec);
