@@ -33,6 +33,17 @@ pub fn show_ms(ns: u64) -> String {
     if ms < 100.0 { format!("{ms:.1}ms") } else { format!("{ms:.0}ms") }
 }
 
+/// As people say how long ago something was: `3 days`, `5 h 12 min`, `40 s`.
+pub fn rough(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 86_400, seconds / 3600, seconds / 60) {
+        (days, ..) if days > 2 => format!("{days} days"),
+        (_, hours, minutes) if hours > 0 => format!("{hours} h {} min", minutes % 60),
+        (_, _, minutes) if minutes > 0 => format!("{minutes} min"),
+        _ => format!("{seconds} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

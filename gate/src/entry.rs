@@ -55,16 +55,46 @@ impl Patience {
     }
 }
 
-/// How long one call has waited, by what it has slept: where no clock can be read.
+/// How long one call has waited where no clock can be read.
 ///
-/// The deadline itself means nothing then, but the page says how long the barrier may be
-/// closed, and the call has met it after it was closed.
+/// The page says when the barrier was raised, and a sleep *until* some moment after that ends when
+/// that moment has come: so the time is known that has passed for certain. Where there are only
+/// sleeps that last for some time, they are added up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct BlindPatience {
+    /// The bound, as of [`Patience`].
+    until: u64,
+    /// The latest moment that has passed for certain, CLOCK_MONOTONIC ns.
+    passed: u64,
+    /// What was slept beside, ns.
     slept: u64,
 }
 
+/// A sleep of a call that has no clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlindSleep {
+    /// Until then, CLOCK_MONOTONIC ns, ...
+    pub until: u64,
+    /// ... or so long, ns, where one can only be asked for that.
+    pub lasts: u64,
+}
+
 impl BlindPatience {
+    /// How to sleep next at a barrier that was raised at `closed_at`, at most for `slice`.
+    pub fn next(&self, closed_at: u64, slice: u64) -> BlindSleep {
+        let begun = self.passed.max(closed_at);
+        let bound = self.until.saturating_sub(closed_at);
+        BlindSleep {
+            until: begun.saturating_add(slice).min(self.until),
+            lasts: bound.saturating_sub(self.slept).min(slice),
+        }
+    }
+
+    /// The moment of a sleep has come.
+    pub fn came_to(&mut self, moment: u64) {
+        self.passed = self.passed.max(moment);
+    }
+
     /// So long, ns, a sleep was meant to be. One that was interrupted counts too: the call
     /// then goes on early, which the freezer sees, and never late.
     pub fn slept(&mut self, ns: u64) {
@@ -77,12 +107,21 @@ impl BlindPatience {
     }
 
     /// Judges a barrier word that was raised at `closed_at`.
-    pub fn look(&self, barrier: u64, closed_at: u64) -> Look {
+    pub fn look(&mut self, barrier: u64, closed_at: u64) -> Look {
         if barrier == 0 {
             return Look::Open;
         }
+        if self.passed >= barrier {
+            return Look::LeaseOver;
+        }
         let limit = barrier.saturating_sub(closed_at).min(BOUND_MAX_NS);
-        if self.slept >= limit { Look::Overdue } else { Look::Closed }
+        if self.until == 0 {
+            self.until = closed_at.saturating_add(limit);
+        }
+        if self.passed >= self.until || self.slept >= limit {
+            return Look::Overdue;
+        }
+        Look::Closed
     }
 }
 
@@ -142,23 +181,48 @@ mod tests {
     }
 
     #[test]
-    fn without_a_clock_a_call_waits_as_long_as_the_barrier_may_be_closed() {
+    fn without_a_clock_a_call_waits_until_moments_and_no_longer_than_to_the_deadline() {
         let mut patience = BlindPatience::default();
         assert_eq!(patience.look(0, 0), Look::Open);
         assert_eq!(patience.look(1_000, 400), Look::Closed);
+        assert_eq!(patience.next(400, 350), BlindSleep { until: 750, lasts: 350 });
+        // Woken before: nothing has passed, and the same moment is waited for.
+        assert_eq!(patience.look(1_000, 400), Look::Closed);
+        patience.came_to(750);
+        assert_eq!(patience.look(1_000, 400), Look::Closed);
+        assert_eq!(patience.next(400, 350).until, 1_000, "not beyond the deadline");
+        patience.came_to(1_000);
+        assert_eq!(patience.look(1_000, 400), Look::LeaseOver);
+        // A freeze that follows: the first deadline that was met is the bound.
+        let mut patience = BlindPatience::default();
+        assert_eq!(patience.look(1_000, 400), Look::Closed);
+        patience.came_to(900);
+        assert_eq!(patience.look(2_000, 950), Look::Closed);
+        assert_eq!(patience.next(950, 350).until, 1_000);
+        patience.came_to(1_000);
+        assert_eq!(patience.look(2_000, 950), Look::Overdue);
+    }
+
+    #[test]
+    fn where_sleeps_can_only_be_counted_they_add_up_to_the_limit() {
+        let mut patience = BlindPatience::default();
+        assert_eq!(patience.look(1_000, 400), Look::Closed);
         patience.slept(599);
         assert_eq!(patience.look(1_000, 400), Look::Closed);
+        assert_eq!(patience.next(400, 350).lasts, 1, "the last one is short");
         patience.slept(1);
         assert_eq!(patience.look(1_000, 400), Look::Overdue);
-        let fresh = BlindPatience::default();
+        let mut fresh = BlindPatience::default();
         assert_eq!(fresh.look(1_000, 1_001), Look::Overdue, "a page with nonsense holds nobody");
         let mut patience = BlindPatience::default();
         patience.slept(BOUND_MAX_NS);
         assert_eq!(patience.look(u64::MAX, 0), Look::Overdue, "nor longer than a minute");
         let mut patience = BlindPatience::default();
+        assert_eq!(patience.look(u64::MAX, 5), Look::Closed);
+        assert_eq!(patience.next(5, u64::MAX).until, 5 + BOUND_MAX_NS);
         patience.give_up();
         patience.slept(1);
-        assert_eq!(patience.look(u64::MAX, 0), Look::Overdue);
+        assert_eq!(patience.look(u64::MAX, 5), Look::Overdue);
     }
 
     #[test]

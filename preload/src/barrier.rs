@@ -1,7 +1,7 @@
 //! The barrier as this process sees it, the right to pass it, and waiting at it.
 
 use crate::clock;
-use crate::linux::time::{against_deadline, wait_on};
+use crate::linux::time::{Rest, SLICE, against_deadline, wait_on};
 use crate::this_process::lock_table::process_word;
 use crate::this_process::state::{
     BARRIER_AT_START, EXPIRED_BARRIER, Region, control, set_region_flag,
@@ -49,14 +49,21 @@ pub const ALL_WAITERS: u32 = 1 << 31;
 
 /// One sleep at the barrier, if there is a way to sleep.
 pub fn rest(word: &AtomicU64, seen: u64, bits: u32, waiting: &mut Waiting) {
-    match wait_on(word, seen, bits) {
-        Some(ns) => waiting.blind.slept(ns),
-        None => {
+    let sleep = waiting.blind.next(closed_at(), SLICE);
+    match wait_on(word, seen, bits, sleep) {
+        Rest::Awake => {}
+        Rest::CameTo(moment) => waiting.blind.came_to(moment),
+        Rest::Slept(ns) => waiting.blind.slept(ns),
+        Rest::Impossible => {
             // No clock, and nothing to wait by: a deadline means nothing to this process.
             waiting.blind.give_up();
             set_region_flag(FLAG_FOREIGN_CLOCK);
         }
     }
+}
+
+fn closed_at() -> u64 {
+    control().map_or(0, |page| page.closed_at.load(Relaxed))
 }
 
 /// The barrier as this process sees it: a deadline that has passed once is over
@@ -71,8 +78,7 @@ pub fn look(waiting: &mut Waiting, barrier: u64) -> Look {
     let look = match against_deadline() {
         Some(now) => waiting.patience.look(barrier, || now),
         None => {
-            let closed_at = control().map_or(0, |page| page.closed_at.load(Relaxed));
-            let look = waiting.blind.look(barrier, closed_at);
+            let look = waiting.blind.look(barrier, closed_at());
             if look == Look::Overdue {
                 // Its next call does not wait for this one anew.
                 EXPIRED_BARRIER.store(barrier, Relaxed);

@@ -1,8 +1,10 @@
 //! Is the control page's clock this process's: the same boot, the same time namespace?
 
 use crate::linux::files::read_file;
+use crate::linux::time::now;
 use crate::text;
 use crate::this_process::state::{control, set_region_flag};
+use core::sync::atomic::Ordering::Relaxed;
 use gate::control::ControlPage;
 use gate::region::FLAG_FOREIGN_CLOCK;
 use once_cell::race::OnceBool;
@@ -35,11 +37,18 @@ pub fn is_foreign() -> bool {
     })
 }
 
+/// A barrier was raised in the past; the clock that this is read by may lie some ms behind.
+const TOLERANCE_NS: u64 = 1_000_000_000;
+
+/// The boot's id proves that the clock is the same. Another one proves nothing: a container may be
+/// shown an id of its own, and ProcSubset=pid hides it. Then what the clock itself says counts: a
+/// barrier that was raised in the future is another boot's. (One of another boot that seems to have
+/// been raised a moment ago holds until its deadline, once.)
 #[cold]
 fn is_foreign_to(control: &ControlPage) -> bool {
-    let id = boot_id();
+    let of_the_future = || control.closed_at.load(Relaxed) > now().saturating_add(TOLERANCE_NS);
     // In a chroot without /proc there is no answer, and no namespace was entered.
-    id != [0; 16] && id != control.boot_id || time_namespace_has_offset()
+    time_namespace_has_offset() || control.boot_id != boot_id() && of_the_future()
 }
 
 /// Deadlines are absolute: under another clock they mean nothing.

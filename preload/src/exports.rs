@@ -1,7 +1,7 @@
 //! The exported names, made from the table in `gate::calls`.
 
 use crate::arch::straight::straight_bracket;
-use crate::arch::trampoline::{bracket, with_va_list};
+use crate::arch::trampoline::{bracket, with_argv, with_va_list};
 use gate::calls::Call;
 
 macro_rules! export {
@@ -43,6 +43,17 @@ macro_rules! one {
         #[unsafe(naked)]
         pub unsafe extern "C" fn $export() {
             with_va_list!(Call::$target, $named)
+        }
+    };
+    (listed $export:ident $name:ident ($target:ident)) => {
+        /// Forwards to its sibling that takes an array; see `gate::calls`.
+        ///
+        /// # Safety
+        /// As the libc function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $export() {
+            with_argv!($target)
         }
     };
 }

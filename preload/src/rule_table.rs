@@ -14,6 +14,9 @@ macro_rules! one {
     (variadic $target:tt) => {
         None
     };
+    (listed $target:tt) => {
+        None
+    };
     (call ($rule:ident $($arg:tt)*)) => {
         Some(Rule::$rule $($arg)*)
     };

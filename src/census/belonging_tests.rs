@@ -150,6 +150,24 @@ fn a_login_ends_a_lineage() {
 }
 
 #[test]
+fn a_child_in_another_unit_is_another_ones() {
+    let session = "/user.slice/user-1000.slice/session-3.scope";
+    let mail = Machine::default()
+        .with(10, 1, 0, MAIL, "master")
+        .with(11, 10, ALICE, MAIL, "local")
+        .with(12, 11, ALICE, session, "sh");
+    let reasons = mail.reasons();
+    assert_eq!((reasons[&11], reasons[&12]), (Some(Reason::Lineage), None));
+}
+
+#[test]
+fn ancestors_in_a_circle_are_none() {
+    // Two looks at different moments: the numbers were given to others meanwhile.
+    let odd = Machine::default().with(20, 21, ALICE, "/", "a").with(21, 20, ALICE, "/", "b");
+    assert_eq!(odd.reasons()[&20], None);
+}
+
+#[test]
 fn where_the_profile_names_programs_a_users_own_is_outside() {
     let mail = Machine::default()
         .with(10, 1, 0, MAIL, "/usr/sbin/master")

@@ -1,6 +1,6 @@
-//! Words that mean nothing: a call on a socket, pipe or terminal, a thread that
-//! no longer exists, a call that was left by siglongjmp; and sections whose locks the kernel
-//! says are gone.
+//! Words that mean nothing: a call on a socket, pipe or terminal, the opening of a FIFO that nobody
+//! else opens, a thread that no longer exists, a call that was left by siglongjmp; and sections
+//! whose locks the kernel says are gone.
 //!
 //! While the gate is open the library does not classify descriptors (it would cost 180 ns a
 //! call), so a daemon asleep in `write(socket)` shows a call in flight. Each is
@@ -9,8 +9,9 @@
 use crate::census::member::{Member, is_calling};
 use crate::linux::clock;
 use crate::linux::file::cached_stat;
+use crate::linux::helper::owner::Helper;
 use crate::linux::look::Look;
-use crate::linux::procfs::{self, locks, maps};
+use crate::linux::procfs::{self, locks};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
 use gate::word::ThreadWord;
@@ -32,7 +33,12 @@ pub fn stuck_slots(member: &Member, was: &[gate::view::ThreadView]) -> Vec<(usiz
 }
 
 /// Judges those slots, as far as that can be done `until` then; what means nothing goes to `member.disregarded`.
-pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64) {
+pub fn disregard(
+    member: &mut Member,
+    helper: &mut Helper,
+    stuck: &[(usize, ThreadWord)],
+    until: u64,
+) {
     let Some(view) = &member.view else { return };
     let same_namespace = member.numbers_as_we_do();
     let slots = view.slots();
@@ -56,8 +62,10 @@ pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64)
             Some(fd) => Some(fd),
             None => stream_fd(member.pid, thread, word),
         };
-        let left = || was_left(member.pid, thread, slot.stack.load(Acquire));
-        if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd)) || left() {
+        if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd))
+            || procfs::opens_a_fifo(member.pid, thread)
+            || was_left(member.pid, helper, thread, slot.stack.load(Acquire))
+        {
             // The word must still be the one that was judged.
             if slot.word.load(Acquire) == word.0 {
                 means_nothing.push((at, word.0));
@@ -74,9 +82,9 @@ pub fn disregard(member: &mut Member, stuck: &[(usize, ThreadWord)], until: u64)
 ///
 /// A handler on an alternate stack that lies above the frame in the same mapping
 /// would look alike; no program is known to put one there.
-fn was_left(pid: i32, thread: i32, frame: u64) -> bool {
+fn was_left(pid: i32, helper: &mut Helper, thread: i32, frame: u64) -> bool {
     let Some(top) = procfs::stack_pointer(pid, thread) else { return false };
-    frame != 0 && top > frame && maps::one_mapping(pid, frame, top)
+    frame != 0 && top > frame && helper.one_mapping(pid, frame, top) == Some(true)
 }
 
 /// The descriptor under a stream, from the system call the thread sleeps in.

@@ -8,11 +8,10 @@ use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Looked, RegionFound};
 use crate::linux::look::{Look, WhyNot};
-use crate::linux::poll::readable;
 use crate::linux::process::pidfd_open;
 use crate::linux::procfs::{self, Stat};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// All members of all gates.
 #[derive(Default)]
@@ -33,7 +32,7 @@ pub struct Census {
     /// Are gated by, or map a page of, another gate.
     pub elsewhere: HashSet<i32>,
     /// Those that died inside a section: gate, process, program.
-    died: Vec<(usize, i32, ForeignText)>,
+    pub(super) died: Vec<(usize, i32, ForeignText)>,
     /// What belongs to the service of each gate.
     pub services: Vec<Service>,
     /// The same of all other gates together.
@@ -332,45 +331,5 @@ impl Census {
                 member.parent = parent.filter(|parent| *parent != at);
             }
         }
-    }
-
-    /// Those that died inside a section while we looked.
-    pub fn died_in_section(&self, gate: usize) -> Vec<(i32, ForeignText)> {
-        let of_gate = self.died.iter().filter(|(at, ..)| *at == gate);
-        of_gate.map(|(_, pid, program)| (*pid, program.clone())).collect()
-    }
-
-    /// Notes which have died. True if one has.
-    pub fn remove_dead(&mut self) -> bool {
-        let mut some = false;
-        for (gate, members) in self.gates.iter_mut().enumerate() {
-            let watched: Vec<(usize, BorrowedFd<'_>)> = members
-                .iter()
-                .enumerate()
-                .filter(|(_, m)| !m.gone)
-                .filter_map(|(at, m)| m.pidfd.as_ref().map(|fd| (at, fd.as_fd())))
-                .collect();
-            let fds: Vec<BorrowedFd<'_>> = watched.iter().map(|(_, fd)| *fd).collect();
-            let states = watched.iter().map(|(at, _)| *at).zip(readable(&fds));
-            let dead: Vec<usize> = states.filter(|(_, dead)| *dead).map(|(at, _)| at).collect();
-            some |= !dead.is_empty();
-            for at in dead {
-                let member = &mut members[at];
-                member.gone = true;
-                if member.is_cut_by_death() {
-                    self.died.push((gate, member.pid, member.stat.comm.clone()));
-                }
-            }
-            // Without handles (old kernels): pid and start time.
-            for m in members.iter_mut().filter(|m| !m.gone && m.pidfd.is_none()) {
-                m.gone = match procfs::look_at(m.pid) {
-                    Look::Seen(now) => now.start != m.stat.start || now.is_dead(),
-                    Look::Gone(_) => true,
-                    Look::NotSeen(_) => false,
-                };
-                some |= m.gone;
-            }
-        }
-        some
     }
 }

@@ -111,5 +111,5 @@ pub fn is_calling(word: ThreadWord) -> bool {
 /// Is this the word of a thread that becomes another program?
 pub fn announces_exec(word: ThreadWord) -> bool {
     let rule = TABLE.get(word.call() as usize).and_then(|info| info.rule);
-    is_calling(word) && matches!(rule, Some(Rule::Exec | Rule::ExecList))
+    is_calling(word) && matches!(rule, Some(Rule::Exec))
 }

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | [`list`] | all members, and everything else that was looked at |
 //! | [`rescan`] | those that came since |
+//! | `deaths` | those that died |
 //! | [`member`], [`region`] | one gated process; its region |
+//! | [`belonging`] | what belongs to a service |
 //! | [`kinds`] | what a process turned out to be |
 //! | [`disregard`] | words that mean nothing |
 //! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
@@ -18,6 +20,7 @@
 
 pub mod belonging;
 pub mod blockers;
+mod deaths;
 pub mod disregard;
 pub mod dotlocks;
 mod files;

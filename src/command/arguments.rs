@@ -1,17 +1,24 @@
 //! Values that several subcommands take from their arguments or the environment.
 
+use super::users;
+use crate::gatedir;
 use crate::outcome::fault::{Fault, Result, USAGE};
 use std::path::PathBuf;
 
-/// The gates named on the command line, else `$WRITEGATE_GATE`, else `default`.
+/// The gates named on the command line, else `$WRITEGATE_GATE`, else the only one there is.
 pub fn gates(given: &[String]) -> Vec<String> {
     if given.is_empty() { vec![default_gate()] } else { given.to_vec() }
 }
 
-/// The gate meant where none is named.
+/// The gate meant where none is named: the only one there is, else `default`.
 pub fn default_gate() -> String {
-    let named = std::env::var("WRITEGATE_GATE").ok().filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| "default".into())
+    if let Some(named) = std::env::var("WRITEGATE_GATE").ok().filter(|name| !name.is_empty()) {
+        return named;
+    }
+    match gatedir::names().as_slice() {
+        [only] => only.clone(),
+        _ => "default".into(),
+    }
 }
 
 /// Protected directories from the command line or the environment.
@@ -31,10 +38,9 @@ pub fn protected_paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
 /// Users by name or number; None where none is named.
 pub fn users(given: &[String]) -> Result<Option<Vec<u32>>> {
     let known = |name: &String| {
-        let by_name = || nix::unistd::User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
         name.parse()
             .ok()
-            .or_else(by_name)
+            .or_else(|| users::number(name))
             .ok_or_else(|| Fault::new(USAGE, format!("--users: there is no user `{name}`")))
     };
     let ids: Result<Vec<u32>> = given.iter().map(known).collect();

@@ -21,7 +21,7 @@ pub struct Args {
     /// Profile to publish when the gate is made (default: /etc/writegate/GATE.conf)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The library (default: found beside this program)
+    /// The library (default: the one that is installed with this command)
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
     /// The program and its arguments
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let gate = args.gate.clone().unwrap_or_else(arguments::default_gate);
     let profile = gatedir::profile(&gate, args.config.as_deref())?;
     Gate::open_or_create(&gate, &profile)?;
-    let library = library::find(args.library.clone())?;
+    let library = library::find(args.library.as_deref())?;
     let mut preload = library.into_os_string();
     if let Some(others) =
         std::env::var("LD_PRELOAD").ok().and_then(|value| preload::without_us(&value))

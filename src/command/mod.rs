@@ -8,7 +8,8 @@
 //! | [`arguments`] | values that several subcommands take |
 //! | [`output`] | lines on stdout and stderr, a freeze's record, colours |
 //! | [`unit_files`] | a systemd unit's files and settings |
-//! | [`library`] | where the library lies |
+//! | [`library`] | where the library lies, and whether it may be used |
+//! | [`users`] | users by name and number |
 //! | [`leave_gate`] | this command itself never runs gated |
 
 mod arguments;
@@ -28,5 +29,6 @@ mod setup;
 mod status;
 mod thaw;
 mod unit_files;
+mod users;
 
 pub use cli::main;

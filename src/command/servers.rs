@@ -25,8 +25,8 @@ pub struct Server {
     pub name: &'static str,
     /// As documents call it.
     pub title: &'static str,
-    /// Its systemd unit. Of several names, the last is the usual one; another that is
-    /// there goes before it.
+    /// Its systemd unit. Of several names the first one counts that is there and starts
+    /// something; the last is the usual one.
     pub units: &'static [&'static str],
     /// One of these files is there if it is installed.
     pub signs: &'static [&'static str],
@@ -114,7 +114,8 @@ pub const SERVERS: [Server; 7] = [
     Server {
         name: "postfix",
         title: "Postfix",
-        units: &["postfix.service"],
+        // Debian 11's and 12's postfix.service runs /bin/true; the server is an instance.
+        units: &["postfix.service", "postfix@-.service"],
         signs: &["/etc/postfix/main.cf"],
         programs: &["/postfix/"],
         packages: &["postfix"],
@@ -177,7 +178,10 @@ impl Server {
 
     /// Its unit, among those below this root directory.
     pub fn unit(&self, root: &Path) -> &'static str {
-        let there = |unit: &&&str| !unit_files::files(root, unit).is_empty();
+        let there = |unit: &&&str| {
+            let files = unit_files::files(root, unit);
+            !files.is_empty() && !unit_files::starts_nothing(&unit_files::settings(&files))
+        };
         self.units.iter().find(there).or(self.units.last()).copied().unwrap_or_default()
     }
 

@@ -196,3 +196,35 @@ pub fn clear_admissions(page: &ControlPage) {
     }
     fence(SeqCst);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::bounded_child;
+    use crate::linux::mapping::Mapping;
+    use gate::control::SIZE;
+    use std::time::Duration;
+
+    #[test]
+    fn once_given_up_it_is_not_raised_again() {
+        let raised = || {
+            let map = Mapping::anonymous(SIZE).unwrap();
+            let page: &ControlPage = map.foreign().at(0).unwrap();
+            let now = clock::now_ns();
+            let words = |page: &ControlPage| page.words().map(|word| word.load(SeqCst));
+            let mut seen = Vec::new();
+            for given_up in [false, true] {
+                if given_up {
+                    give_up(page);
+                }
+                raise_first(page, Rank::First, now + 1, now, true);
+                raise(page, now + 2, now, true);
+                seen.push(words(page).iter().all(|word| *word == 0));
+            }
+            seen
+        };
+        // In a process of its own: it is given up for good.
+        let seen = bounded_child::run(Duration::from_secs(20), raised);
+        assert_eq!(seen, Some(vec![false, true]));
+    }
+}

@@ -80,7 +80,7 @@ impl Session {
             }
             let stuck = disregard::stuck_slots(member, drain.reading.threads_of(place));
             if !stuck.is_empty() {
-                disregard::disregard(member, &stuck, until);
+                disregard::disregard(member, &mut self.helper, &stuck, until);
             }
         }
     }

@@ -18,6 +18,7 @@ use super::watch::Watch;
 use super::watching::Watching;
 use super::{flush, holders, writers};
 use crate::census::kinds::ProcessKind;
+use crate::census::list::Census;
 use crate::drive::session::Session;
 use crate::linux::clock;
 use crate::linux::look::{Look, WhyNot};
@@ -105,25 +106,31 @@ impl Evidence {
 
     /// What could not be looked at so far, as far as it concerns this gate.
     pub(super) fn note_unseen(&mut self, session: &mut Session, at: usize) {
-        // What fails in the middle of an exec does not a moment later.
+        let service = &self.services[at];
+        let unseen = |census: &Census| -> Vec<Finding> {
+            let there = census.unseen.iter().filter(|(pid, _)| is_there(**pid));
+            let unseen = |(pid, why): (&i32, &WhyNot)| {
+                concern::not_seen(census, service, *pid, Subject::Process, *why)
+            };
+            there.filter_map(unseen).collect()
+        };
+        let mut found = unseen(&session.census);
+        // What fails in the middle of an exec, or as a process ends, does not a moment later.
         for _ in 0..UNSEEN_LOOKS {
-            let passing = |why: &WhyNot| !why.is_for_want_of_rights() && *why != WhyNot::Hangs;
-            let unseen = session.census.unseen.iter().filter(|(_, why)| passing(why));
-            let pids: Vec<i32> = unseen.map(|(pid, _)| *pid).collect();
-            if pids.is_empty() {
+            let against = found.iter().filter(|finding| finding.kind.is_against());
+            let again: Vec<i32> = against.filter_map(|finding| finding.pid).collect();
+            if again.is_empty() || session.signals.received().is_some() {
                 break;
             }
             clock::sleep_ns(BETWEEN_UNSEEN_NS);
-            session.census.look(&mut session.helper, &pids);
+            session.census.look(&mut session.helper, &again);
+            found = unseen(&session.census);
         }
-        let (census, ledger) = (&session.census, &mut self.ledgers[at]);
-        if let Some(why) = census.unlisted {
+        let ledger = &mut self.ledgers[at];
+        if let Some(why) = session.census.unlisted {
             ledger.not_seen(Subject::Listing, None, why);
         }
-        for (&pid, &why) in census.unseen.iter().filter(|(pid, _)| is_there(**pid)) {
-            let service = &self.services[at];
-            ledger.note_all(concern::not_seen(census, service, pid, Subject::Process, why));
-        }
+        ledger.note_all(found);
     }
 
     /// What of the service is not gated, and what a gated process can do past the gate: after

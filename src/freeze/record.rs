@@ -5,7 +5,7 @@ use crate::drive::progress::GateDrain;
 use crate::drive::thaw::Thawed;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::options::Options;
-use crate::gatedir::stats;
+use crate::gatedir::{history, stats};
 use crate::linux::procfs;
 use crate::outcome::fault::Fault;
 use crate::outcome::finding::FindingKind;
@@ -59,6 +59,7 @@ impl Freeze {
             .collect();
         for (gate, record) in self.session.gates.iter().zip(&gates) {
             stats::add(&gate.dir, &record.line);
+            history::add(&gate.dir, &record.line);
         }
         let worst = Verdict::worst(gates.iter().map(|gate| gate.line.verdict));
         let verdict = worst.unwrap_or(Verdict::NotDrained);

@@ -14,9 +14,11 @@
 //! | [`boot`] | this boot's id |
 //! | [`profile`], [`in_force`] | the profile's file; whether that is what the page says |
 //! | [`stats`] | what its freezes have come to so far |
+//! | [`history`] | what became of each, over restarts of the machine |
 
 mod boot;
 mod dir;
+pub mod history;
 pub mod in_force;
 mod lock;
 mod open;
@@ -25,6 +27,6 @@ mod page;
 mod profile;
 pub mod stats;
 
-pub use dir::{check_name, names, root};
+pub use dir::{PAGE, check_name, names, root};
 pub use open::Gate;
 pub use profile::text as profile;

@@ -25,16 +25,25 @@ impl MappedPage {
             false => Mapping::to_look_at(file, SIZE),
         };
         let page = MappedPage(mapping.map_err(|e| Fault::io(path.display(), &e))?);
-        page.get().check(&boot::id()?).map_err(|bad| match bad {
-            BadPage::Magic => not_safe(path, "is not a control page", "Remove it."),
-            BadPage::Layout(layout) => other_layout::fault(path, layout),
-            BadPage::Boot => not_safe(
+        let made_by = page.get().boot_id;
+        match page.get().check(&boot::id()?) {
+            Ok(()) => Ok(page),
+            Err(BadPage::Magic) => Err(not_safe(path, "is not a control page", "Remove it.")),
+            Err(BadPage::Layout(layout)) => Err(other_layout::fault(path, layout)),
+            Err(BadPage::Boot) if boot::made_this_page(file, &made_by) => Ok(page),
+            Err(BadPage::Boot) if made_by == boot::NOT_SEEN => Err(not_safe(
+                path,
+                "was made by a process that could not read /proc/sys/kernel/random/boot_id \
+                 (ProcSubset=pid in its unit, a chroot without /proc): nothing tells whether it is \
+                 of this boot of the machine",
+                "Its directory should be on a tmpfs. Remove it and restart the service.",
+            )),
+            Err(BadPage::Boot) => Err(not_safe(
                 path,
                 "was made in another boot of this machine",
                 "Its directory should be on a tmpfs. Remove it and restart the service.",
-            ),
-        })?;
-        Ok(page)
+            )),
+        }
     }
 
     /// The page.

@@ -101,4 +101,19 @@ mod tests {
         assert!(at("loop").is_err() && at("nothing").is_err());
         std::fs::remove_dir_all(base).unwrap();
     }
+
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let base = std::env::temp_dir().join(format!("writegate-test-link-{}", std::process::id()));
+        std::fs::create_dir_all(base.join("a")).unwrap();
+        symlink("a", base.join("link")).unwrap();
+        let is_root = nix::unistd::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::lchown(base.join("link"), Some(65_534), Some(65_534)).unwrap();
+        }
+        let opened = open(&base.join("link"));
+        std::fs::remove_dir_all(base).unwrap();
+        // Only root can make a link another user's.
+        assert_eq!(opened.is_err(), is_root);
+    }
 }

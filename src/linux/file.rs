@@ -3,6 +3,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -16,6 +17,14 @@ pub fn try_lock(file: File) -> io::Result<Result<Flock<File>, File>> {
         Err((file, Errno::EWOULDBLOCK)) => Ok(Err(file)),
         Err((_, e)) => Err(e.into()),
     }
+}
+
+/// ramfs has no constant in libc (linux/magic.h).
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+/// Does it lie in a file system that is gone with the machine's boot?
+pub fn lives_in_memory(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|fs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&fs.filesystem_type()))
 }
 
 /// A path for the kernel.

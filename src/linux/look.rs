@@ -33,6 +33,8 @@ impl<T> Look<T> {
 pub enum Proof {
     /// The kernel knows no process of this number (ESRCH to a signal).
     NoProcess,
+    /// Every thread of it has begun to exit: it makes no call again.
+    Exiting,
 }
 
 /// Why something could not be looked at.

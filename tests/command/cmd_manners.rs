@@ -45,8 +45,10 @@ fn every_subcommand_has_a_page_and_is_completed() {
         assert!(bash.contains(&format!("writegate,{name})")), "{name} is not completed");
     }
     assert!(dir.join("writegate.1").exists());
+    let profile = std::fs::read_to_string(dir.join("writegate.conf.5")).unwrap();
+    assert!(profile.starts_with(".TH writegate.conf 5"), "{profile:.40}");
     let pages = std::fs::read_dir(&dir).unwrap().count();
-    assert_eq!(pages, names.len() + 1, "a page of nothing");
+    assert_eq!(pages, names.len() + 2, "a page of nothing");
     std::fs::remove_dir_all(&dir).unwrap();
 }
 

@@ -10,6 +10,7 @@ The binaries are those of $WRITEGATE_BIN_DIR, else target/release of this checko
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -32,6 +33,21 @@ def binaries():
             raise FileNotFoundError(f"{file} is missing: run `cargo build --release`, "
                                     "or set WRITEGATE_BIN_DIR")
     return pair
+
+
+def reachable(files, work):
+    """The same files where every user can read them (a service's own user cannot look below a home of mode 0700),
+    and the loader finds them (it splits LD_PRELOAD at blanks and colons): copied into the work folder if need be."""
+    def open_to_all(path):
+        splits = " " in str(path) or ":" in str(path)
+        return not splits and all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
+    copies = []
+    for file in files:
+        if not open_to_all(file) and open_to_all(work / file.name):
+            shutil.copy(file, work / file.name)         # (and its mode)
+            file = work / file.name
+        copies.append(file)
+    return copies
 
 
 def milliseconds(text):
@@ -98,9 +114,9 @@ def parse(stdout):
 class Gate:
     def __init__(self, work, name="default", paths=(), exclude=(), profile=None):
         """profile: lines of a configuration file ({key: value or values}), written into the work folder."""
-        self.library, self.command = binaries()
-        self.name, self.paths, self.exclude = name, [str(p) for p in paths], list(exclude)
         self.work = Path(work)
+        self.library, self.command = reachable(binaries(), self.work)
+        self.name, self.paths, self.exclude = name, [str(p) for p in paths], list(exclude)
         self.directory = self.work / "gate"
         self.directory.mkdir(mode=0o755, exist_ok=True)
         self.profile = None

@@ -8,7 +8,8 @@
 //! A line reads `call NAME [ALIASES] (RULE) "what it changes"`. Aliases are the same
 //! function under other names (64-bit off_t makes `pwrite64` one of them): each is
 //! an export of its own that does the same. `variadic NAME [ALIASES] (TARGET, N)`
-//! forwards a call with N named arguments to its `va_list` sibling.
+//! forwards a call with N named arguments to its `va_list` sibling; `listed NAME [ALIASES] (TARGET)`
+//! one of exec's kind to the sibling that takes an array.
 //!
 //! Adding a call is adding a line; only a new *rule* needs a function
 //! (`preload/src/rules/`).

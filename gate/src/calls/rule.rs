@@ -88,10 +88,8 @@ pub enum Rule {
     Spawn(u8),
     /// Starts or waits for a child inside libc.
     Waits,
-    /// exec with fixed arguments.
+    /// exec.
     Exec,
-    /// exec with arguments on the stack.
-    ExecList,
     /// A file in /etc.
     FixedEtc,
     /// aio_write.

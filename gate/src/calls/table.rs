@@ -137,9 +137,9 @@ macro_rules! for_each_call {
             call execvpe [] (Exec) "another program";
             call fexecve [] (Exec) "another program";
             call execveat [] (Exec) "another program";
-            call execl [] (ExecList) "another program";
-            call execlp [] (ExecList) "another program";
-            call execle [] (ExecList) "another program";
+            listed execl [] (execv) "another program";
+            listed execlp [] (execvp) "another program";
+            listed execle [] (execve) "another program";
             // stdio: output
             call fwrite [_IO_fwrite fwrite_unlocked] (Stream(3)) "data";
             call fputs [_IO_fputs fputs_unlocked] (Stream(1)) "data";
@@ -384,6 +384,7 @@ macro_rules! define {
 
 macro_rules! rule {
     (variadic $target:tt) => { None };
+    (listed $target:tt) => { None };
     (call ($rule:ident $($arg:tt)*)) => { Some(Rule::$rule $($arg)*) };
 }
 
@@ -394,7 +395,7 @@ pub struct Info {
     pub name: &'static str,
     /// Other names of the same function.
     pub aliases: &'static [&'static str],
-    /// What to do; none for calls that forward to their `va_list` sibling.
+    /// What to do; none for calls that forward to a sibling.
     pub rule: Option<Rule>,
     /// What it changes.
     pub what: &'static str,

@@ -117,6 +117,11 @@ pub fn fs_type(fd: i32) -> Option<u32> {
     (call!(nr::__NR_fstatfs, fd, &raw mut fs) == 0).then_some(fs.kind as u32)
 }
 
+/// Does it lie in a file system that is gone with the machine's boot?
+pub fn lives_in_memory(fd: i32) -> bool {
+    matches!(fs_type(fd), Some(nr::TMPFS_MAGIC | nr::RAMFS_MAGIC))
+}
+
 /// Opens for reading, close-on-exec; negative errno on failure.
 ///
 /// # Safety

@@ -57,15 +57,18 @@ pub fn may_write(size: u64) -> bool {
 }
 
 /// Lets a child of its own do this, in a copy of the memory, and waits for its end, whatever
-/// that is. The program never sees that child: its end sends no signal, and no wait of the
-/// program's finds it.
-pub fn in_a_child(work: impl FnOnce()) {
+/// that is: false too if it is a filter's doing. The program never sees that child: its end sends
+/// no signal, and no wait of the program's finds it.
+pub fn in_a_child(work: impl FnOnce() -> bool) -> bool {
     let child = call!(nr::__NR_clone, 0, 0, 0, 0, 0);
     if child == 0 {
-        work();
-        exit(0);
+        exit(if work() { 0 } else { 1 });
     }
-    while child > 0 && call!(nr::__NR_wait4, child, 0, __WALL, 0) == -(EINTR as isize) {}
+    let mut status = -1i32;
+    while child > 0 && call!(nr::__NR_wait4, child, &raw mut status, __WALL, 0) == -(EINTR as isize)
+    {
+    }
+    child > 0 && status == 0
 }
 
 /// By a fault, where a filter refuses even that.

@@ -4,17 +4,17 @@ use super::call::call;
 use super::confined;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
+use gate::entry::BlindSleep;
 use linux_raw_sys::errno::{EAGAIN, EINTR, ETIMEDOUT};
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, FUTEX_WAIT,
-    FUTEX_WAIT_BITSET,
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, FUTEX_WAIT_BITSET,
 };
 
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 /// The longest sleep in one piece: any reader of the page could move waiters to another futex.
-const SLICE: u64 = 50 * MILLISECOND;
+pub const SLICE: u64 = 50 * MILLISECOND;
 /// Where futex is refused.
 const NAP: u64 = 10 * MILLISECOND;
 /// The coarse clock may lie so far behind: a sleeper wakes up so late, and need not look twice.
@@ -85,50 +85,80 @@ pub fn boot_time() -> i64 {
     real[0] as i64 - boot[0] as i64
 }
 
-/// Waits on the low half of the barrier while it is `seen`, for a slice at most, and not long
-/// beyond its deadline. How long that was at least meant to be, ns; none: there is nothing to
-/// wait by, neither a clock nor a sleep.
-pub fn wait_on(barrier: &AtomicU64, seen: u64, bits: u32) -> Option<u64> {
-    if confined::by_itself() {
-        return coarse().map(|_| spin(barrier, seen));
-    }
-    let word = barrier.as_ptr();
-    let now = against_deadline();
-    let result = match now {
-        // An absolute time of CLOCK_MONOTONIC; the low half is the first on little-endian machines.
-        Some(now) => {
-            let until = timespec((now + SLICE).min(seen.max(now).saturating_add(COARSE_STEP)));
-            let until = &raw const until;
-            call!(nr::__NR_futex, word, FUTEX_WAIT_BITSET, seen as u32, until, 0, bits)
-        }
-        None => {
-            let slice = timespec(SLICE);
-            call!(nr::__NR_futex, word, FUTEX_WAIT, seen as u32, &raw const slice, 0, 0)
-        }
-    };
-    if is_rest(result) {
-        return Some(SLICE);
-    }
-    // Without a clock the sleeps are what is counted, and each lasts a little too long.
-    let nap = if now.is_some() { NAP } else { SLICE };
-    let time = timespec(nap);
-    if is_rest(call!(nr::__NR_nanosleep, &raw const time, 0)) {
-        return Some(nap);
-    }
-    now.map(|_| spin(barrier, seen))
+/// What came of a wait.
+pub enum Rest {
+    /// It is over, for whatever reason.
+    Awake,
+    /// That of a process without a clock: this moment has come.
+    CameTo(u64),
+    /// So long it was at least meant to be, ns.
+    Slept(u64),
+    /// There is nothing to wait by, neither a clock nor a sleep.
+    Impossible,
 }
 
-/// Is this what futex or nanosleep return that did their work? A filter returns others.
+/// Waits on the low half of the barrier while it is `seen`, for a slice at most, and not long
+/// beyond its deadline. Without a clock as `blind` says.
+pub fn wait_on(barrier: &AtomicU64, seen: u64, bits: u32, blind: BlindSleep) -> Rest {
+    if confined::by_itself() {
+        return match coarse() {
+            Some(_) => spin(barrier, seen),
+            None => Rest::Impossible,
+        };
+    }
+    let now = against_deadline();
+    // Absolute times of CLOCK_MONOTONIC.
+    let moment = match now {
+        Some(now) => (now + SLICE).min(seen.max(now).saturating_add(COARSE_STEP)),
+        None => blind.until,
+    };
+    let until = timespec(moment);
+    let until = &raw const until;
+    // The low half is the first on little-endian machines.
+    let word = barrier.as_ptr();
+    let by_futex = call!(nr::__NR_futex, word, FUTEX_WAIT_BITSET, seen as u32, until, 0, bits);
+    if is_rest(by_futex) {
+        return came_to(by_futex == -(ETIMEDOUT as isize), now, moment);
+    }
+    let nap = timespec(NAP);
+    let nap = &raw const nap;
+    match now {
+        Some(_) if is_rest(call!(nr::__NR_nanosleep, nap, 0)) => Rest::Awake,
+        Some(_) => spin(barrier, seen),
+        None => sleep_blindly(blind),
+    }
+}
+
+/// Without clock and futex: by the call that modern libcs sleep with, or by the old one.
+fn sleep_blindly(blind: BlindSleep) -> Rest {
+    let until = timespec(blind.until);
+    let until = &raw const until;
+    let by_moment = call!(nr::__NR_clock_nanosleep, CLOCK_MONOTONIC, nr::TIMER_ABSTIME, until, 0);
+    if is_rest(by_moment) {
+        return came_to(by_moment == 0, None, blind.until);
+    }
+    let time = timespec(blind.lasts);
+    match is_rest(call!(nr::__NR_nanosleep, &raw const time, 0)) {
+        true => Rest::Slept(blind.lasts),
+        false => Rest::Impossible,
+    }
+}
+
+fn came_to(has_come: bool, now: Option<u64>, moment: u64) -> Rest {
+    if has_come && now.is_none() { Rest::CameTo(moment) } else { Rest::Awake }
+}
+
+/// Is this what a wait returns that did its work? A filter returns others.
 fn is_rest(result: isize) -> bool {
     result == 0 || [EAGAIN, EINTR, ETIMEDOUT].iter().any(|errno| result == -(*errno as isize))
 }
 
-fn spin(word: &AtomicU64, seen: u64) -> u64 {
+fn spin(word: &AtomicU64, seen: u64) -> Rest {
     for _ in 0..SPINS {
         if word.load(Acquire) != seen {
             break;
         }
         core::hint::spin_loop();
     }
-    0
+    Rest::Awake
 }

@@ -126,7 +126,7 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
 /// changes things that are counted nowhere.
 pub fn leaves_family(call: u16) {
     let rule = rule(call);
-    if matches!(rule, Some(Rule::Exec | Rule::ExecList | Rule::Vfork | Rule::Clone | Rule::Waits)) {
+    if matches!(rule, Some(Rule::Exec | Rule::Vfork | Rule::Clone | Rule::Waits)) {
         family::changed();
     }
 }
@@ -168,12 +168,4 @@ pub fn exec(frame: &mut Frame) -> u64 {
         }
     }
     BRACKET
-}
-
-/// execl and its kind: their arguments lie on the stack, so the call is jumped to.
-/// If it fails, the word stays until the thread's next entry finds it left behind.
-pub fn exec_list(frame: &mut Frame) -> u64 {
-    exec(frame);
-    frame.leave = Leave::Nothing;
-    PASS
 }

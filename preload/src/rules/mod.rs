@@ -52,7 +52,6 @@ pub fn needs_region(call: u16) -> bool {
         rule,
         None | Some(
             Rule::Exec
-                | Rule::ExecList
                 | Rule::Fork
                 | Rule::Vfork
                 | Rule::Clone
@@ -186,7 +185,6 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Vfork | Rule::Clone | Rule::Waits => children::child_without_return(frame),
             Rule::Spawn(actions) => children::spawn(frame, actions),
             Rule::Exec => children::exec(frame),
-            Rule::ExecList => children::exec_list(frame),
             Rule::Confine => confine::prctl(frame),
             Rule::Syscall => by_number(frame),
         }

@@ -96,14 +96,26 @@ fn has_a_head(fd: i32, changed: i64) -> bool {
     // made after this boot needs no look; should the clock have been stepped, the
     // first closed barrier looks (`clock::is_foreign`).
     let doubtful = confined::at_all() || changed < time::boot_time() + DOUBTFUL_S;
-    is_a_page && (!doubtful || head.get(BOOT..) == Some(&boot_id()))
+    is_a_page && (!doubtful || head.get(BOOT..) == Some(&boot_id()) || lives_in_memory(fd))
+}
+
+/// Then it is of this boot, whatever its id says: a process may see none (ProcSubset=pid), and a
+/// container may be shown one of its own. In a child where a filter might kill for the question.
+fn lives_in_memory(fd: i32) -> bool {
+    match confined::at_all() {
+        true => process::in_a_child(|| files::lives_in_memory(fd)),
+        false => files::lives_in_memory(fd),
+    }
 }
 
 /// As [`make`], in a child where a filter might kill for it.
 fn make_safely(env: &Environment, status: &Status, path: &Path) {
     let maker = status.pid.unwrap_or_else(process::pid);
     if confined::at_all() {
-        process::in_a_child(|| make(env, maker, path));
+        process::in_a_child(|| {
+            make(env, maker, path);
+            true
+        });
     } else {
         make(env, maker, path);
     }

@@ -3,6 +3,7 @@
 
 use super::observation::{Environment, Observation, PreloadFault, named_library};
 use super::program_file;
+use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::linux::clock::wall_ns_of_ticks;
 use crate::linux::library;
@@ -33,6 +34,20 @@ pub fn environment(pid: i32) -> Option<Environment> {
     let of_pid = move || {
         let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
         variables(&bytes)
+    };
+    bounded_child::run(Duration::from_millis(500), of_pid)?
+}
+
+/// The gate whose page a process maps; None: of none, or not to be seen.
+pub fn mapped_gate(pid: i32) -> Option<String> {
+    let gates = gatedir::root();
+    let of_pid = move || {
+        let text = maps::read(pid).ok()?;
+        maps::lines(&text).find_map(|line| {
+            let inside = Path::new(line.path_once()).strip_prefix(&gates).ok()?;
+            let name = inside.parent()?.to_str()?.to_owned();
+            (inside.file_name()? == gatedir::PAGE).then_some(name)
+        })
     };
     bounded_child::run(Duration::from_millis(500), of_pid)?
 }

@@ -5,6 +5,7 @@ use super::own_rights::MissingRight;
 use super::survey::Survey;
 use super::unit_settings::SettingEffect;
 use crate::command::output::{Paint, print, print_json};
+use crate::command::{library, users};
 use crate::foreign_text::ForeignText;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,9 @@ struct SurveyJson<'a> {
     schema: u32,
     gate: &'a str,
     directory: &'a str,
+    /// Of this machine, for `exec` and `setup`; none: `library_fault` says why.
+    library: Option<String>,
+    library_fault: Option<String>,
     gate_fault: Option<&'a str>,
     trusted: bool,
     exit: u8,
@@ -47,10 +51,13 @@ pub fn json(survey: &Survey) {
         library: process.library.as_deref(),
         diagnosis,
     });
+    let library = library::find(None);
     let all = SurveyJson {
         schema: 1,
         gate: &survey.gate,
         directory: &survey.directory,
+        library: library.as_ref().ok().map(|path| path.display().to_string()),
+        library_fault: library.as_ref().err().map(|fault| fault.message.clone()),
         gate_fault: survey.page_fault.as_ref().map(|fault| fault.message.as_str()),
         trusted: survey.code() == 0,
         exit: survey.code(),
@@ -79,6 +86,10 @@ pub fn table(survey: &Survey) {
     if let Some(fault) = &survey.page_fault {
         print(&format!("  {}", paint.red(&fault.message)));
     }
+    match library::find(None) {
+        Ok(path) => print(&format!("library {}", path.display())),
+        Err(fault) => print(&format!("library: {}", paint.yellow(&fault.message))),
+    }
     processes(survey, paint);
     cures(survey);
     gaps(survey);
@@ -96,7 +107,7 @@ fn processes(survey: &Survey, paint: Paint) {
     if !survey.processes.is_empty() {
         print(&format!("  {:>8} {:<16} {:<10} {:<9} REASON", "PID", "PROGRAM", "USER", "GATED"));
     }
-    let users = users();
+    let users = users::names();
     for (process, diagnosis) in &survey.processes {
         let gated = match diagnosis.membership {
             Membership::Gated => paint.green("yes      "),
@@ -162,15 +173,4 @@ fn notes(survey: &Survey) {
     for right in &survey.missing_rights {
         print(&format!("your rights: {}; {}", right.what, right.cure));
     }
-}
-
-/// Users by number, from the file alone: a directory service may be down.
-fn users() -> BTreeMap<u32, String> {
-    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?.to_owned();
-        Some((fields.nth(1)?.parse().ok()?, name))
-    };
-    text.lines().filter_map(user).collect()
 }

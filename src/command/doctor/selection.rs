@@ -108,10 +108,12 @@ fn named_gate(pid: i32) -> Option<String> {
     observe::environment(pid)?.remove("WRITEGATE_GATE")
 }
 
-/// The gate that most of these name in their environment.
+/// The gate whose page most of these map, or that they name in their environment: a program that
+/// sets its title (Dovecot) has overwritten what it was started with.
 pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
     let mut votes: BTreeMap<String, usize> = BTreeMap::new();
-    for gate in pids.iter().filter_map(|pid| named_gate(*pid)) {
+    let gate_of_one = |pid: &i32| observe::mapped_gate(*pid).or_else(|| named_gate(*pid));
+    for gate in pids.iter().filter_map(gate_of_one) {
         *votes.entry(gate).or_default() += 1;
     }
     votes.into_iter().max_by_key(|(_, count)| *count).map(|(gate, _)| gate)

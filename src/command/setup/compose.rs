@@ -2,7 +2,7 @@
 
 use super::plan::{Inputs, Plan};
 use super::site::Site;
-use super::{dovecot, exim, gate_files, postfix};
+use super::{dovecot, exim, gate_files, hook_conf, init_script, postfix};
 use crate::command::servers::{self, Loading, Server};
 use crate::command::unit_files;
 use crate::outcome::fault::{CONFIG, Fault, Result};
@@ -26,18 +26,23 @@ pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
     }
     let mut plan = Plan::default();
     gate_files::add(site, &mut plan, server.name, server.profile, inputs)?;
+    hook_conf::add(site, &mut plan, server.name, inputs)?;
     let unit = server.unit(site.root());
+    let start = |plan: &mut Plan| match init_script::of_unit(site, unit) {
+        Some(script) => init_script::add(site, plan, &script, server.name, inputs),
+        None => gate_files::add_dropin(site, plan, unit, server.name, inputs, true),
+    };
     match server.loading {
-        Loading::Unit => gate_files::add_dropin(site, &mut plan, unit, server.name, inputs)?,
+        Loading::Unit => start(&mut plan)?,
         Loading::Dovecot => {
-            gate_files::add_dropin(site, &mut plan, unit, server.name, inputs)?;
+            start(&mut plan)?;
             dovecot::add(site, &mut plan, inputs)?;
         }
         Loading::Exim => {
-            gate_files::add_dropin(site, &mut plan, unit, server.name, inputs)?;
+            start(&mut plan)?;
             exim::add(site, &mut plan, inputs)?;
         }
-        Loading::Postfix => postfix::add(site, &mut plan, inputs)?,
+        Loading::Postfix => postfix::add(site, &mut plan, unit, inputs)?,
         Loading::SystemWide => {
             return Err(Fault::new(CONFIG, format!("{} is set up by hand", server.name)));
         }
@@ -45,7 +50,10 @@ pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
     let said = |paths: &[&str]| paths.is_empty() || site.has_any(paths);
     let notes = server.notes.iter().filter(|note| said(note.if_there));
     plan.notes.extend(notes.map(|note| note.text.replace("GATE", &inputs.gate)));
-    restart_and_check(&mut plan, unit, inputs);
+    // Instances are restarted with the unit that holds them together.
+    let whole = if server.loading == Loading::Postfix { "postfix.service" } else { unit };
+    let asked = if server.loading == Loading::Postfix { server.name } else { unit };
+    restart_and_check(site, &mut plan, whole, asked, inputs);
     Ok(plan)
 }
 
@@ -61,19 +69,27 @@ pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
     let name = unit.trim_end_matches(".service");
     let mut plan = Plan::default();
     gate_files::add(site, &mut plan, name, EMPTY_PROFILE, inputs)?;
-    gate_files::add_dropin(site, &mut plan, unit, name, inputs)?;
+    hook_conf::add(site, &mut plan, name, inputs)?;
+    gate_files::add_dropin(site, &mut plan, unit, name, inputs, true)?;
     plan.notes.push(
         "nothing is known about this service: `writegate rehearse` shows whether it drains, \
          `writegate doctor` whether all its processes are gated"
             .into(),
     );
-    restart_and_check(&mut plan, unit, inputs);
+    restart_and_check(site, &mut plan, unit, unit, inputs);
     Ok(plan)
 }
 
-fn restart_and_check(plan: &mut Plan, unit: &str, inputs: &Inputs) {
-    plan.then.push(format!("systemctl restart {unit}"));
-    plan.then.push(format!("writegate doctor {unit} -g {}", inputs.gate));
+fn restart_and_check(site: &Site, plan: &mut Plan, unit: &str, asked: &str, inputs: &Inputs) {
+    let restart = if site.has_systemd() {
+        format!("systemctl restart {unit}")
+    } else {
+        let script = init_script::of_unit(site, unit);
+        format!("/etc/init.d/{} restart", script.as_deref().unwrap_or(asked))
+    };
+    plan.then_undo.push(restart.clone());
+    plan.then.push(restart);
+    plan.check = ["doctor", asked, "-g", &inputs.gate].map(str::to_owned).to_vec();
 }
 
 #[cfg(test)]

@@ -15,20 +15,24 @@ const NAMES: &str = "LD_PRELOAD WRITEGATE_GATE WRITEGATE_DIR WRITEGATE_PATHS WRI
 /// Adds the file.
 pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     let main = site.read(MAIN)?.unwrap_or_default();
-    refuse_new_form(&main)?;
     if let Some(note) = set_already(site, &main)? {
         plan.notes.push(note);
         return Ok(());
     }
     refuse_without_include(&main)?;
-    let default = if site.is_this_machine() { ask() } else { None };
-    let default = default.unwrap_or_else(|| DEFAULT.into());
+    let setting = if is_new_form(&main) {
+        new_form()
+    } else {
+        let default = if site.is_this_machine() { ask() } else { None };
+        let default = default.unwrap_or_else(|| DEFAULT.into());
+        format!("import_environment = {default} {NAMES}\n")
+    };
     plan.changes.push(Change {
         path: OURS.into(),
         after: format!(
             "# Made by `writegate setup dovecot`; --remove takes it away.\n\
              # Hands the library on from the master (the unit's environment) to every process.\n\
-             import_environment = {default} {NAMES}\n"
+             {setting}"
         ),
         whole: true,
     });
@@ -40,18 +44,16 @@ pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     Ok(())
 }
 
-fn refuse_new_form(main: &str) -> Result<()> {
-    if uncommented(main).any(|(_, line)| line.starts_with("dovecot_config_version")) {
-        return Err(Fault::new(
-            CONFIG,
-            format!(
-                "{MAIN} is a configuration of Dovecot 2.4, whose import_environment is written in \
-                 another form: add LD_PRELOAD and WRITEGATE_GATE to it yourself (from the unit's \
-                 environment), then `writegate setup dovecot.service` does the rest"
-            ),
-        ));
-    }
-    Ok(())
+/// Dovecot 2.4 writes maps in braces, and adds to its default what stands there.
+fn is_new_form(main: &str) -> bool {
+    uncommented(main).any(|(_, line)| line.starts_with("dovecot_config_version"))
+}
+
+fn new_form() -> String {
+    // A name that the master does not have would be handed on empty, and mean something else.
+    let names = ["LD_PRELOAD", "WRITEGATE_GATE"];
+    let lines = names.map(|name| format!("  {name} = %{{env:{name}}}\n"));
+    format!("import_environment {{\n{}}}\n", lines.concat())
 }
 
 /// Does another file set import_environment? A note if it hands the library on already,
@@ -68,9 +70,13 @@ fn set_already(site: &Site, main: &str) -> Result<Option<String>> {
     }
     files.sort();
     let sets = |(path, text): &(String, String)| {
-        let (number, line) =
-            uncommented(text).find(|(_, line)| line.starts_with("import_environment"))?;
-        Some((format!("{path}:{number}"), line.to_owned()))
+        let mut lines = uncommented(text);
+        let (number, line) = lines.find(|(_, line)| line.starts_with("import_environment"))?;
+        let mut theirs = line.to_owned();
+        if line.ends_with('{') {
+            lines.take_while(|(_, line)| *line != "}").for_each(|(_, line)| theirs += line);
+        }
+        Some((format!("{path}:{number}"), theirs))
     };
     let Some((place, theirs)) = files.iter().find_map(sets) else { return Ok(None) };
     if theirs.contains("LD_PRELOAD") && theirs.contains("WRITEGATE_GATE") {

@@ -5,6 +5,9 @@ use super::block;
 use super::plan::{Change, Inputs, Plan};
 use super::site::Site;
 use crate::outcome::fault::{CONFIG, Fault, Result};
+use std::os::unix::fs::MetadataExt;
+
+const SET_USER_ID: u32 = 0o4000;
 
 /// Adds the setting.
 pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
@@ -25,15 +28,36 @@ pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     } else {
         debian(site, plan)?;
     }
-    let name = inputs.library.rsplit('/').next().unwrap_or("libwritegate.so");
-    plan.notes.push(format!(
-        "deliveries are gated only if {name} lies in a standard library directory with the \
-         set-user-ID bit: `chmod 4755 {}`, or the package writegate-setuid. What the bit \
-         allows: the loader takes the library into every set-user-ID program whose LD_PRELOAD \
-         names it. Without it they run outside the gate, and `writegate doctor` says so",
-        inputs.library
-    ));
+    set_user_id(site, plan, inputs);
     Ok(())
+}
+
+/// The bit without which the loader takes no library into a set-user-ID program.
+fn set_user_id(site: &Site, plan: &mut Plan, inputs: &Inputs) {
+    let library = &inputs.library;
+    let mode = site.at(library).metadata().map_or(0, |meta| meta.mode());
+    if mode & SET_USER_ID != 0 {
+        return;
+    }
+    // A package's file would lose its bit at the next upgrade; dpkg remembers an override.
+    let packaged = site.has_any(&["/usr/share/doc/writegate/copyright"])
+        && site.has_any(&["/usr/bin/dpkg-statoverride"]);
+    let (set, take_back) = if packaged && library.starts_with("/usr/lib/") {
+        (
+            format!("dpkg-statoverride --update --add root root 4755 {library}"),
+            format!("dpkg-statoverride --remove {library} && chmod 644 {library}"),
+        )
+    } else {
+        (format!("chmod 4755 {library}"), format!("chmod 644 {library}"))
+    };
+    plan.then.push(set);
+    plan.then_undo.push(take_back);
+    plan.notes.push(format!(
+        "deliveries are gated only if {library} lies in a standard library directory and has the \
+         set-user-ID bit (the package writegate-setuid sets it too). What the bit allows: the \
+         loader takes the library into every set-user-ID program whose LD_PRELOAD names it. \
+         Without it deliveries run outside the gate, and `writegate doctor` says so"
+    ));
 }
 
 fn debian(site: &Site, plan: &mut Plan) -> Result<()> {
@@ -59,6 +83,7 @@ fn debian(site: &Site, plan: &mut Plan) -> Result<()> {
     }
     let after = block::append(&text, "exim", "MAIN_ADD_ENVIRONMENT = LD_PRELOAD=libwritegate.so");
     plan.changes.push(Change { path: path.into(), after, whole: false });
+    plan.then_undo.push("update-exim4.conf".into());
     plan.then.push("update-exim4.conf".into());
     Ok(())
 }

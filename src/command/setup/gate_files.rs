@@ -19,7 +19,9 @@ pub fn add(site: &Site, plan: &mut Plan, name: &str, profile: &str, inputs: &Inp
     };
     plan.changes.push(Change { path: conf, after, whole: false });
     let path = format!("/etc/tmpfiles.d/writegate-{name}.conf");
-    plan.then.push(format!("systemd-tmpfiles --create {path}"));
+    if site.has_systemd() {
+        plan.then.push(format!("systemd-tmpfiles --create {path}"));
+    }
     let after = format!(
         "# Made by `writegate setup {name}`; --remove takes it away.\n\
          d /run/writegate 0755 root root -\n\
@@ -36,30 +38,52 @@ pub fn add_dropin(
     unit: &str,
     name: &str,
     inputs: &Inputs,
+    carries: bool,
 ) -> Result<()> {
     let path = format!("/etc/systemd/system/{unit}.d/writegate.conf");
-    refuse_preload(site, unit, &path, inputs)?;
+    if carries {
+        refuse_preload(site, unit, &path, inputs)?;
+    }
     let Inputs { gate, library, command } = inputs;
-    let after = format!(
+    let mut after = format!(
         "# Made by `writegate setup {name}`; --remove takes it away.\n\
-         [Service]\n\
-         Environment=LD_PRELOAD={library}\n\
-         Environment=WRITEGATE_GATE={gate}\n\
-         # Makes the gate's page where the service itself may not; a failure stops nothing.\n\
+         [Service]\n"
+    );
+    if carries {
+        after += &format!(
+            "Environment=LD_PRELOAD={library}\n\
+             Environment=WRITEGATE_GATE={gate}\n"
+        );
+    }
+    if others(site, unit, &path).get("ProcSubset").is_some_and(|value| value.concat() == "pid") {
+        after += "# Without /proc/sys no process knows which start of the machine a page is of.\n\
+                  ProcSubset=all\n";
+    }
+    after += &format!(
+        "# Makes the gate's page where the service itself may not; a failure stops nothing.\n\
          ExecStartPre=+-{command} exec -g {gate} -- /bin/true\n"
     );
     plan.changes.push(Change { path, after, whole: true });
-    plan.then.push("systemctl daemon-reload".into());
+    let reload = "systemctl daemon-reload".to_owned();
+    if !plan.then.contains(&reload) {
+        plan.then_undo.push(reload.clone());
+        plan.then.push(reload);
+    }
     Ok(())
+}
+
+/// What the unit's other files set.
+fn others(site: &Site, unit: &str, ours: &str) -> unit_files::Settings {
+    let files: Vec<_> = unit_files::files(site.root(), unit)
+        .into_iter()
+        .filter(|file| !file.ends_with(ours.trim_start_matches('/')))
+        .collect();
+    unit_files::settings(&files)
 }
 
 /// Does another of the unit's files set LD_PRELOAD?
 fn refuse_preload(site: &Site, unit: &str, ours: &str, inputs: &Inputs) -> Result<()> {
-    let others: Vec<_> = unit_files::files(site.root(), unit)
-        .into_iter()
-        .filter(|file| !file.ends_with(ours.trim_start_matches('/')))
-        .collect();
-    let settings = unit_files::settings(&others);
+    let settings = others(site, unit, ours);
     let mut environment = settings.get("Environment").into_iter().flatten();
     let Some(theirs) = environment.find(|value| value.contains("LD_PRELOAD=")) else {
         return Ok(());

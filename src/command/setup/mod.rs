@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`compose`] | the plan for a server or a unit, out of the following |
 //! | [`gate_files`] | what every set-up has: configuration, directory, drop-in |
+//! | [`hook_conf`] | the gates that backup tools freeze |
+//! | [`init_script`] | where there is no systemd |
+//! | [`apply`] | what must be run afterwards, and whether it has worked |
 //! | [`postfix`], [`dovecot`], [`exim`] | the server's own setting |
 //! | [`plan`] | what a plan is |
 //! | [`site`] | the root directory that is set up: files read and written |
@@ -11,12 +14,15 @@
 //! | [`block`], [`diff`] | a marked block in another's file; a unified diff |
 //! | [`list`] | the table of servers |
 
+mod apply;
 mod block;
 mod compose;
 mod diff;
 mod dovecot;
 mod exim;
 mod gate_files;
+mod hook_conf;
+mod init_script;
 mod list;
 mod plan;
 mod postfix;
@@ -27,7 +33,7 @@ use super::library;
 use super::output::{print, print_lines, say};
 use super::servers::{Server, names, with_setup};
 use crate::gatedir;
-use crate::outcome::fault::{CONFIG, Fault, Result, USAGE};
+use crate::outcome::fault::{CONFIG, Fault, PERMISSION, Result, USAGE};
 use plan::{Inputs, Plan};
 use record::Record;
 use site::Site;
@@ -37,12 +43,12 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   writegate setup dovecot               shows what would be changed, changes nothing
-  writegate setup dovecot --install
+  writegate setup dovecot --install --apply   restarts it, and ends with a freeze
   writegate setup --all --install
   writegate setup dovecot --remove      every file is then as it was, byte for byte
   writegate setup --list
 
-Nothing is restarted: what must be is said. A setting that somebody else has made is never \
+Without --apply nothing is restarted: what must be is said. A setting that somebody else has made is never \
 overwritten; the line to add is said instead.")]
 pub struct Args {
     #[arg(
@@ -70,6 +76,9 @@ pub struct Args {
     /// Undo it
     #[arg(long, group = "action")]
     remove: bool,
+    /// Run what must be run afterwards, too: reload, restart, and a look whether it works
+    #[arg(long, conflicts_with_all = ["print", "list"])]
+    apply: bool,
     /// Gate to put it under (default: the server's name; Exim's must be `default`)
     #[arg(short, long, value_name = "GATE")]
     gate: Option<String>,
@@ -88,6 +97,7 @@ pub fn run(args: &Args) -> Result<u8> {
         return Ok(0);
     }
     let site = Site::new(&args.root);
+    may_change(args, &site)?;
     let names: Vec<String> = match &args.server {
         Some(name) => vec![name.clone()],
         None => with_setup()
@@ -113,6 +123,28 @@ pub fn run(args: &Args) -> Result<u8> {
     Ok(worst)
 }
 
+/// Says before anything else what cannot be done here.
+fn may_change(args: &Args, site: &Site) -> Result<()> {
+    if args.apply && !(args.install || args.remove) {
+        return Err(Fault::new(USAGE, "--apply goes with --install or --remove"));
+    }
+    if args.apply && !site.is_this_machine() {
+        return Err(Fault::new(
+            USAGE,
+            "--apply restarts services of this machine: not with --root",
+        ));
+    }
+    let changes = args.install || args.remove;
+    if changes && site.is_this_machine() && !nix::unistd::geteuid().is_root() {
+        return Err(Fault::new(
+            PERMISSION,
+            "you are not root: `setup` changes files below /etc and restarts services. Run it with \
+             sudo; without --install it only shows what it would do",
+        ));
+    }
+    Ok(())
+}
+
 /// One server or unit.
 fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
     let server = with_setup().find(|server| server.name == name);
@@ -123,40 +155,53 @@ fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
     }
     let record = Record::new(site, server.map_or(short, |server| server.name));
     if args.remove {
-        return remove(site, &record, name);
+        return remove(args, site, &record, name);
     }
     let inputs = inputs(args, site, server, short)?;
     let plan = match server {
         Some(server) => compose::server(site, server, &inputs)?,
         None => compose::unit(site, &unit, &inputs)?,
     };
-    install(&record, name, plan, args.install)
+    install(args, &record, name, &inputs.gate, plan)
 }
 
 /// Shows the plan's changes and makes them, if that is wanted.
-fn install(record: &Record<'_>, name: &str, plan: Plan, wanted: bool) -> Result<()> {
+fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan) -> Result<()> {
     let missing = record.missing(plan.changes)?;
     if missing.is_empty() {
         print(&format!("{name}: set up already, nothing to change"));
-        return Ok(());
+        if !args.apply {
+            return Ok(());
+        }
+        // The files may be there and the service not restarted since.
+        if !apply::is_done(&plan.check) {
+            apply::run(&plan.then)?;
+        }
+        return apply::check(&plan.check, gate);
     }
     print_lines(record.diff(&missing)?.trim_end());
-    if wanted {
-        record.install(&missing)?;
-        print(&format!("{name}: done. Now run:"));
-    } else {
-        print(&format!("{name}: nothing was changed. With --install, run afterwards:"));
+    if args.install {
+        record.install(&missing, &plan.then_undo)?;
     }
-    for command in plan.then {
-        print(&format!("  {command}"));
-    }
-    for note in plan.notes {
+    for note in &plan.notes {
         print(&format!("note: {note}"));
     }
+    if args.apply {
+        apply::run(&plan.then)?;
+        return apply::check(&plan.check, gate);
+    }
+    print(&match args.install {
+        true => format!("{name}: the files are changed. Now run (--apply does it):"),
+        false => format!("{name}: nothing was changed. With --install, run afterwards:"),
+    });
+    for command in &plan.then {
+        print(&format!("  {command}"));
+    }
+    print(&format!("  writegate {}", plan.check.join(" ")));
     Ok(())
 }
 
-fn remove(site: &Site, record: &Record<'_>, name: &str) -> Result<()> {
+fn remove(args: &Args, site: &Site, record: &Record<'_>, name: &str) -> Result<()> {
     let Some(files) = record.restored()? else {
         print(&format!("{name}: nothing was set up by this command"));
         return Ok(());
@@ -168,12 +213,21 @@ fn remove(site: &Site, record: &Record<'_>, name: &str) -> Result<()> {
             print_lines(diff.trim_end());
         }
     }
+    let then = record.commands_of_undoing()?;
     for path in record.remove()? {
         say(&format!(
             "{path} was edited since and is kept: remove it yourself if it is not needed"
         ));
     }
-    print(&format!("{name}: undone. Now run: systemctl daemon-reload, and restart the service"));
+    if args.apply {
+        apply::run(&then)?;
+        print(&format!("{name}: undone"));
+        return Ok(());
+    }
+    print(&format!("{name}: the files are as they were. Now run (--apply does it):"));
+    for command in &then {
+        print(&format!("  {command}"));
+    }
     Ok(())
 }
 
@@ -182,26 +236,20 @@ fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Resu
     let default = || server.and_then(Server::only_gate).unwrap_or(unit).to_owned();
     let gate = args.gate.clone().unwrap_or_else(default);
     gatedir::check_name(&gate)?;
-    let own = site.is_this_machine().then(|| std::env::current_exe().ok()).flatten();
-    let command = own.map(|exe| exe.to_string_lossy().into_owned());
-    Ok(Inputs {
-        gate,
-        library: library_for(args, site)?,
-        command: command.unwrap_or_else(|| "/usr/bin/writegate".into()),
-    })
+    let library = library_for(args, site)?;
+    let mut command = "/usr/bin/writegate".to_owned();
+    if let Some(own) = site.is_this_machine().then(library::command).flatten() {
+        // Root's unit runs it.
+        library::trust::check(site.root(), &own)?;
+        command = own.to_string_lossy().into_owned();
+    }
+    Ok(Inputs { gate, library, command })
 }
 
 /// Where the library lies for the service.
 fn library_for(args: &Args, site: &Site) -> Result<String> {
-    if let Some(library) = &args.library {
-        if !library.starts_with('/') {
-            return Err(Fault::new(USAGE, "--library must be an absolute path"));
-        }
-        return Ok(library.clone());
+    if args.library.as_ref().is_some_and(|library| !library.starts_with('/')) {
+        return Err(Fault::new(USAGE, "--library must be an absolute path"));
     }
-    if site.is_this_machine() {
-        return Ok(library::find(None)?.to_string_lossy().into_owned());
-    }
-    let dir = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    Ok(format!("{dir}/libwritegate.so"))
+    library::find_below(site.root(), args.library.as_deref())
 }

@@ -16,8 +16,12 @@ pub struct Change {
 pub struct Plan {
     /// Files.
     pub changes: Vec<Change>,
-    /// What must be run afterwards.
+    /// Commands that must be run afterwards, for a shell.
     pub then: Vec<String>,
+    /// Those of them that must be run when it is undone, too.
+    pub then_undo: Vec<String>,
+    /// What shows, after them, that it has worked: the doctor's arguments.
+    pub check: Vec<String>,
     /// What the admin must know.
     pub notes: Vec<String>,
 }

@@ -1,18 +1,66 @@
 //! Postfix: `import_environment` in main.cf. The unit's environment reaches nothing.
 
-use super::block;
 use super::plan::{Change, Inputs, Plan};
 use super::site::Site;
+use super::{block, gate_files};
+use crate::command::{library, unit_files};
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
-const MAIN: &str = "/etc/postfix/main.cf";
+/// Where the default instance has its configuration.
+const DIRECTORY: &str = "/etc/postfix";
 /// `postconf -d import_environment` of 3.7, where it cannot be asked.
 const DEFAULT: &str = "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C \
                        POSTLOG_SERVICE POSTLOG_HOSTNAME";
+/// The unit of a further instance.
+const TEMPLATE: &str = "postfix@.service";
 
-/// Adds main.cf's block.
-pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
-    let main = site.read(MAIN)?.unwrap_or_default();
+/// Adds a block to the main.cf of every instance, and what their units need.
+pub fn add(site: &Site, plan: &mut Plan, unit: &str, inputs: &Inputs) -> Result<()> {
+    let instances = instances(site)?;
+    for directory in &instances {
+        add_main(site, plan, &format!("{directory}/main.cf"), inputs)?;
+    }
+    // The page is made on the host, before whichever instance starts first.
+    let own = unit_files::template(unit).unwrap_or_else(|| unit.into());
+    let mut units = vec![own.as_str()];
+    if instances.len() > 1 && own != TEMPLATE {
+        units.push(TEMPLATE);
+    }
+    for unit in units {
+        if !unit_files::files(site.root(), unit).is_empty() {
+            gate_files::add_dropin(site, plan, unit, "postfix", inputs, false)?;
+        }
+    }
+    plan.notes.push(
+        "postdrop (mail submitted on this host by sendmail) is set-group-ID: it stays outside the \
+         gate unless the library stands in /etc/ld.so.preload"
+            .into(),
+    );
+    Ok(())
+}
+
+/// The configuration directory of every instance, the default one first.
+fn instances(site: &Site) -> Result<Vec<String>> {
+    let mut found = vec![DIRECTORY.to_owned()];
+    let main = site.read(&format!("{DIRECTORY}/main.cf"))?.unwrap_or_default();
+    if let Some((_, value)) = setting(&main, "multi_instance_directories") {
+        let named = value.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+        found.extend(named.map(str::to_owned));
+    }
+    Ok(found)
+}
+
+fn add_main(site: &Site, plan: &mut Plan, path: &str, inputs: &Inputs) -> Result<()> {
+    let Some(main) = site.read(path)? else {
+        return Err(Fault::new(
+            CONFIG,
+            format!(
+                "{} is not there, and multi_instance_directories in {DIRECTORY}/main.cf names its \
+                 directory",
+                site.at(path).display()
+            ),
+        ));
+    };
     let theirs = block::cut(&main, "postfix");
     // Values are split at commas and blanks; neither may lie in ours.
     if [&inputs.library, &inputs.gate].iter().any(|v| v.contains([',', ' ', '\t'])) {
@@ -23,30 +71,22 @@ pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     }
     let ours = format!("LD_PRELOAD={}, WRITEGATE_GATE={}", inputs.library, inputs.gate);
     if let Some((line, value)) = setting(&theirs, "import_environment") {
-        if value.contains("libwritegate.so") {
-            plan.notes.push(format!("{MAIN}:{line} has the library already; left as it is"));
+        if value.contains(library::NAME) {
+            plan.notes.push(format!("{path}:{line} has the library already; left as it is"));
             return Ok(());
         }
         return Err(Fault::new(
             CONFIG,
             format!(
-                "{MAIN}:{line} sets import_environment already: not overwritten. Add to it: {ours}"
+                "{path}:{line} sets import_environment already: not overwritten. Add to it: {ours}"
             ),
         ));
     }
     let default = if site.is_this_machine() { ask() } else { None };
     let default = default.unwrap_or_else(|| DEFAULT.into());
     let text = format!("import_environment = {default}\n    {ours}");
-    plan.changes.push(Change {
-        path: MAIN.into(),
-        after: block::append(&main, "postfix", &text),
-        whole: false,
-    });
-    plan.notes.push(
-        "postdrop (mail submitted on this host by sendmail) is set-group-ID: it stays outside the \
-         gate unless the library stands in /etc/ld.so.preload"
-            .into(),
-    );
+    let after = block::append(&main, "postfix", &text);
+    plan.changes.push(Change { path: path.into(), after, whole: false });
     Ok(())
 }
 

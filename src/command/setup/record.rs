@@ -33,6 +33,9 @@ struct Manifest {
     files: Vec<ChangedFile>,
     /// Directories that were made, outermost first.
     directories: Vec<String>,
+    /// What must be run after it has been undone.
+    #[serde(default)]
+    then: Vec<String>,
 }
 
 /// One server's record at a site.
@@ -100,9 +103,10 @@ impl<'a> Record<'a> {
 
     /// Makes the changes. The record is written first: whatever happens in between
     /// can be undone.
-    pub fn install(&self, changes: &[Change]) -> Result<()> {
+    pub fn install(&self, changes: &[Change], then_undo: &[String]) -> Result<()> {
         let mut manifest = self.manifest()?.unwrap_or_default();
         manifest.schema = 1;
+        manifest.then = then_undo.to_vec();
         let record = self.path();
         for path in changes.iter().map(|c| c.path.as_str()).chain([record.as_str()]) {
             let made = self.site.directories_to_make(path);
@@ -132,6 +136,11 @@ impl<'a> Record<'a> {
     fn save(&self, manifest: &Manifest) -> Result<()> {
         let text = serde_json::to_string_pretty(manifest).unwrap_or_default() + "\n";
         self.site.write(&self.path(), &text, 0o600)
+    }
+
+    /// What must be run after it has been undone.
+    pub fn commands_of_undoing(&self) -> Result<Vec<String>> {
+        Ok(self.manifest()?.unwrap_or_default().then)
     }
 
     /// What undoing means: each file with the text it will have; None: removed.

@@ -47,6 +47,12 @@ impl Site {
         paths.iter().any(|path| self.at(path).exists())
     }
 
+    /// Is it started by systemd? Where nothing says so, yes: almost every system is.
+    pub fn has_systemd(&self) -> bool {
+        let systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+        self.has_any(&systemd) || !self.has_any(&["/etc/init.d"])
+    }
+
     /// Removes a file.
     pub fn delete(&self, path: &str) -> Result<()> {
         fs::remove_file(self.at(path))

@@ -6,7 +6,7 @@ use crate::census::member::Member;
 use crate::evidence::coverage;
 use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
-use crate::gatedir::{self, Gate};
+use crate::gatedir::{self, Gate, history};
 use crate::linux::{clock, procfs};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
@@ -30,6 +30,12 @@ pub struct GateStatus {
     pub freezer: Option<bool>,
     /// Freezes so far.
     pub freezes: u64,
+    /// When the last freeze ended, seconds since 1970; null: none is known.
+    pub last_freeze: Option<u64>,
+    /// When the last CONSISTENT one ended; null: none is known.
+    pub last_consistent: Option<u64>,
+    /// The verdict line of the last freeze.
+    pub last_line: Option<String>,
     /// Of the page, the gated processes and this command.
     pub layout: String,
     /// The gated processes.
@@ -113,7 +119,11 @@ impl GateStatus {
         let ungated = coverage::ungated(&census, 0).into_iter();
         let others = coverage::other_layouts(&census, 0, page.profile_text()).into_iter();
         let old_page = census.detached.values().filter(|process| process.old_page.is_some());
+        let past = history::read(&gate.dir);
         Ok(GateStatus {
+            last_freeze: past.last.as_ref().map(|entry| entry.at),
+            last_consistent: past.last_good.map(|entry| entry.at),
+            last_line: past.last.map(|entry| entry.line),
             gate: name.into(),
             directory: gate.dir.display().to_string(),
             barrier: match barrier {

@@ -101,6 +101,11 @@ fn figures(status: &GateStatus) -> Figures<'_> {
             ),
             ("writegate_deaf_processes", status.old_page.len() as f64),
             ("writegate_unseen_processes", status.unseen as f64),
+            ("writegate_last_freeze_timestamp_seconds", status.last_freeze.unwrap_or(0) as f64),
+            (
+                "writegate_last_consistent_timestamp_seconds",
+                status.last_consistent.unwrap_or(0) as f64,
+            ),
         ],
         stats: stats::read(Path::new(&status.directory)),
     }

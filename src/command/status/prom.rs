@@ -24,6 +24,10 @@ fn help(name: &str) -> &'static str {
         "writegate_ungated_processes" => "Processes of the service that are not gated.",
         "writegate_deaf_processes" => "Processes that map a control page that was replaced.",
         "writegate_unseen_processes" => "Processes that could not be looked into.",
+        "writegate_last_freeze_timestamp_seconds" => "When the last freeze ended; 0: never.",
+        "writegate_last_consistent_timestamp_seconds" => {
+            "When the last CONSISTENT freeze ended; 0: never."
+        }
         _ => "",
     }
 }

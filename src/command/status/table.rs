@@ -2,7 +2,11 @@
 
 use super::gate_status::GateStatus;
 use crate::command::output::Paint;
+use crate::command::users;
+use crate::duration;
+use crate::linux::clock;
 use crate::outcome::blocker::Blocker;
+use std::time::Duration;
 
 /// So many processes are shown that map the page from outside.
 const OUTSIDERS: usize = 20;
@@ -31,20 +35,43 @@ pub fn head(status: &GateStatus, paint: Paint) -> String {
     )
 }
 
+/// When the last good one was.
+fn past(status: &GateStatus) -> String {
+    let now = clock::wall_ns() / 1_000_000_000;
+    let ago = |at: u64| duration::rough(Duration::from_secs(now.saturating_sub(at)));
+    match (status.last_consistent, status.last_freeze) {
+        (Some(good), Some(last)) if good == last => {
+            format!("  last CONSISTENT freeze: {} ago", ago(good))
+        }
+        (Some(good), last) => format!(
+            "  last CONSISTENT freeze: {} ago; the last freeze, {} ago, was not",
+            ago(good),
+            ago(last.unwrap_or(good))
+        ),
+        (None, Some(last)) => {
+            format!("  no CONSISTENT freeze is known; the last freeze, {} ago, was not", ago(last))
+        }
+        (None, None) => "  no freeze of it is known".into(),
+    }
+}
+
 /// All of it: the gate, its processes, and those that do not hear it.
 pub fn lines(status: &GateStatus, paint: Paint) -> Vec<String> {
-    let mut lines = vec![head(status, paint)];
+    let mut lines = vec![head(status, paint), past(status)];
     if !status.processes.is_empty() {
         lines.push(format!(
-            "  {:>8} {:<16} {:>6} {:<15} {:>5} {:>5}  DETAILS",
+            "  {:>8} {:<16} {:<10} {:<15} {:>5} {:>5}  DETAILS",
             "PID", "PROGRAM", "USER", "STATE", "THRDS", "LOCKS"
         ));
     }
+    let users = users::names();
     for p in &status.processes {
-        let uid = p.uid.map_or("?".into(), |uid| uid.to_string());
+        let user = p
+            .uid
+            .map_or("?".into(), |uid| users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()));
         let details: Vec<String> = p.details.iter().map(detail).collect();
         lines.push(format!(
-            "  {:>8} {:<16} {uid:>6} {} {:>5} {:>5}  {}",
+            "  {:>8} {:<16} {user:<10} {} {:>5} {:>5}  {}",
             p.pid,
             p.program,
             painted(paint, &p.state, &format!("{:<15}", p.state)),

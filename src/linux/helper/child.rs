@@ -61,6 +61,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
             }
+            Request::OneMapping(pid, low, high) => {
+                reply(&link, &Reply::OneMapping(maps::one_mapping(pid, low, high)), None);
+            }
             Request::Open(path) => {
                 let (opened, fd) = match directory::open(Path::new(&OsString::from_vec(path))) {
                     Ok((place, fd)) => (Ok(place.into_os_string().into_vec()), Some(fd)),

@@ -8,6 +8,7 @@ use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
 use crate::linux::process::{abandon_child, is_there};
+use crate::linux::procfs;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
@@ -180,7 +181,7 @@ impl Helper {
                         failures += usize::from(lost == Lost::Died);
                         if failures >= STARTS_MAX {
                             found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
-                        } else if lost == Lost::Died && head != suspect {
+                        } else if head != suspect && !head.is_some_and(procfs::hangs) {
                             // Its fault, or the helper's own? Asked once more.
                             suspect = head;
                         } else if let Some(pid) = todo.pop_front() {
@@ -243,6 +244,23 @@ impl Helper {
         }
     }
 
+    /// Do both addresses lie in one mapping of this process? None: that cannot be told.
+    pub fn one_mapping(&mut self, pid: i32, low: u64, high: u64) -> Option<bool> {
+        if self.hung.contains(&pid) || self.patience.is_spent(pid) {
+            return None;
+        }
+        let asked = self.ask(&Request::OneMapping(pid, low, high));
+        match asked.and_then(|()| self.answer()) {
+            Ok((Reply::OneMapping(one), _)) => Some(one),
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                self.patience.spend(pid, PATIENCE_MS * 1_000_000);
+                None
+            }
+        }
+    }
+
     /// What matters of a process's environment.
     pub fn environment(&mut self, pid: i32) -> Look<BTreeMap<String, String>> {
         if self.hung.contains(&pid) {
@@ -251,6 +269,8 @@ impl Helper {
         match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
             Ok((Reply::Described(Ok(environ)), _)) => Look::Seen(environ),
             _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
+            // It has lost its memory already.
+            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
             Ok((Reply::Described(Err(why)), _)) => Look::NotSeen(why),
             Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
             _ => {

@@ -74,6 +74,14 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, (true, false));
+        // A file of that name on a disk, or in a file system of somebody's own.
+        let own = pages.anonymous.clone().unwrap();
+        for (dev, is) in [(own.as_str(), true), ("fe:01", false)] {
+            let text =
+                format!("7f0000000000-7f0000021000 rw-s 00000000 {dev} 7 /dev/zero (deleted)");
+            let line = maps::lines(&text).next().unwrap();
+            assert_eq!(pages.may_be_anonymous(&line), is, "{dev}");
+        }
         assert!(is_anonymous_link(Path::new("/dev/zero (deleted)")));
         for other in ["/dev/zero", "/memfd:/dev/zero (deleted)", "/x/dev/zero (deleted)"] {
             assert!(!is_anonymous_link(Path::new(other)), "{other}");

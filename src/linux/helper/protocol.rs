@@ -31,6 +31,8 @@ pub enum Request {
     Describe(i32),
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
+    /// Do both addresses lie in one mapping of this process?
+    OneMapping(i32, u64, u64),
     /// Open this directory: the file system may answer no more.
     Open(Vec<u8>),
 }
@@ -46,6 +48,8 @@ pub enum Reply {
     Described(Described),
     /// To [`Request::MappedFile`]; none: it maps no such file.
     MappedAs(Option<String>),
+    /// To [`Request::OneMapping`].
+    OneMapping(bool),
     /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
     Opened(Result<Vec<u8>, String>),
     /// The answer is longer than a message may be.

@@ -87,3 +87,40 @@ fn check(map: &Mapping, own: i32) -> Result<(), BadRegion> {
     let region = ClaimedRegion::of(map.foreign()).ok_or(BadRegion::NotARegion)?;
     region.header().check(own)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gate::region::{Header, MAGIC, SLOTS};
+    use std::mem::offset_of;
+
+    fn make_region(map: &mut Mapping, pid: i32) {
+        let bytes = map.bytes_mut().unwrap();
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(offset_of!(Header, magic), &MAGIC.to_ne_bytes());
+        put(offset_of!(Header, layout), &gate::layout::LAYOUT.to_ne_bytes());
+        put(offset_of!(Header, slots), &(SLOTS as u32).to_ne_bytes());
+        put(offset_of!(Header, nonce), &7u64.to_ne_bytes());
+        put(offset_of!(Header, pid), &pid.to_ne_bytes());
+    }
+
+    #[test]
+    fn only_what_is_anonymous_is_mapped() {
+        let me = std::process::id() as i32;
+        let memfd = anonymous_file(SIZE).unwrap();
+        let open = |mut map: Mapping| {
+            make_region(&mut map, me);
+            let (from, mut copied) = (map.address(), Vec::new());
+            match open_region((me, me), from, from + SIZE as u64, me, &mut copied).unwrap() {
+                Candidate::Own(found, _) => found,
+                _ => panic!("no region"),
+            }
+        };
+        // Whoever has a file can cut it off, and to look at what is mapped of it is SIGBUS.
+        assert_eq!(open(Mapping::new(&memfd, SIZE, true).unwrap()), RegionFound::Copied);
+        let anonymous = open(Mapping::anonymous(SIZE).unwrap());
+        // Without rights, map_files is not to be had, and it is copied too.
+        let may = nix::unistd::geteuid().is_root();
+        assert_eq!(anonymous == RegionFound::Mapped, may);
+    }
+}

@@ -112,4 +112,30 @@ mod tests {
         let at = &raw const on_stack as u64;
         assert!(one_mapping(pid, at, at + 1) && !one_mapping(pid, at, pid as u64));
     }
+
+    #[test]
+    fn so_much_of_maps_is_read_and_no_more() {
+        use crate::linux::{bounded_child, mapping::Mapping};
+        // A name of 3,000 bytes, 3,500 times: ten megabytes.
+        let part = "n".repeat(250);
+        let base = std::env::temp_dir().join(format!("writegate-test-maps-{}", std::process::id()));
+        let mut name = base.clone();
+        (0..12).for_each(|_| name.push(&part));
+        std::fs::create_dir_all(name.parent().unwrap()).unwrap();
+        std::fs::write(&name, [0; 4096]).unwrap();
+        let read = || {
+            let file = std::fs::File::options().read(true).write(true).open(&name).unwrap();
+            // Neighbours that differ are not joined.
+            let maps: Vec<Mapping> =
+                (0..3500).map(|at| Mapping::new(&file, 4096, at % 2 == 0).unwrap()).collect();
+            let mut bytes = 0;
+            let read = each(std::process::id() as i32, |line| bytes += line.path.len());
+            (maps.len(), read.unwrap() == Extent::CutOff, bytes)
+        };
+        // In a process of its own: other tests look at this one's mappings.
+        let read = bounded_child::run(std::time::Duration::from_secs(20), read);
+        std::fs::remove_dir_all(base).unwrap();
+        let (count, cut_off, bytes) = read.unwrap();
+        assert!(count == 3500 && cut_off && bytes < BOUNDS.bytes + 64 * 1024, "{bytes}");
+    }
 }

@@ -14,9 +14,8 @@ mod status;
 mod task;
 
 pub use origin::{Origin, origin};
-pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat};
+pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
 pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, process_of, tracer, uid};
 pub use task::{
-    hangs, is_exiting, stack_pointer, syscall_fd, thread, thread_stat, threads, waits_for_others,
-    works,
+    hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
 };

@@ -1,7 +1,6 @@
-//! `/proc/PID/stat`: a process's identity; and which processes there are.
+//! `/proc/PID/stat`: a process's identity; and which processes and threads there are.
 
 use super::bounded;
-use super::task::threads;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
@@ -112,6 +111,12 @@ pub fn stat(pid: i32) -> Option<Stat> {
     }
 }
 
+/// The `stat` of one thread, for what shows it or asks again: none if it is gone or cannot
+/// be looked at.
+pub fn thread_stat(pid: i32, tid: i32) -> Option<Stat> {
+    stat_of(&format!("{pid}/task/{tid}")).ok()
+}
+
 /// The same of a process or of a thread (`PID/task/TID`).
 pub(super) fn stat_of(of: &str) -> io::Result<Stat> {
     // The kernel cuts the name after 15 bytes, perhaps inside a character.
@@ -151,6 +156,22 @@ pub fn pids() -> io::Result<Vec<i32>> {
         pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
     }
     Ok(pids)
+}
+
+/// The threads of a process.
+pub fn threads(pid: i32) -> Look<Vec<i32>> {
+    let list = || -> io::Result<Vec<i32>> {
+        let mut tids = Vec::new();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            tids.extend(task?.file_name().to_str().and_then(|tid| tid.parse::<i32>().ok()));
+        }
+        Ok(tids)
+    };
+    match list() {
+        Ok(tids) => Look::Seen(tids),
+        Err(_) if !process::is_there(pid) => Look::Gone(Proof::NoProcess),
+        Err(e) => Look::NotSeen(WhyNot::of(&e)),
+    }
 }
 
 /// The children of a process's threads that are alive, as the kernel lists them; none

@@ -1,12 +1,11 @@
 //! `/proc/PID/task`: what the threads of a process do.
 
-use super::stat::{LOOK_NS, Stat, is_gone, stat_of};
+use super::stat::{LOOK_NS, is_gone, stat_of, threads};
 use super::status::innermost_pid;
 use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process;
 use std::fs;
-use std::io;
 
 /// Calls in which a thread sleeps until another process or thread tells it something.
 const WAITS_FOR_OTHERS: [i64; 23] = [
@@ -36,27 +35,8 @@ const WAITS_FOR_OTHERS: [i64; 23] = [
 ];
 /// Calls in which a thread sleeps until some time has passed.
 const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
-
-/// The threads of a process.
-pub fn threads(pid: i32) -> Look<Vec<i32>> {
-    let list = || -> io::Result<Vec<i32>> {
-        let mut tids = Vec::new();
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            tids.extend(task?.file_name().to_str().and_then(|tid| tid.parse::<i32>().ok()));
-        }
-        Ok(tids)
-    };
-    match list() {
-        Ok(tids) => Look::Seen(tids),
-        Err(_) if !process::is_there(pid) => Look::Gone(Proof::NoProcess),
-        Err(e) => Look::NotSeen(WhyNot::of(&e)),
-    }
-}
-
-/// The `stat` of one thread, for what shows it or asks again: none if it is gone or cannot be looked at.
-pub fn thread_stat(pid: i32, tid: i32) -> Option<Stat> {
-    stat_of(&format!("{pid}/task/{tid}")).ok()
-}
+/// Where in the kernel one sleeps that opens a FIFO (fs/pipe.c: the one may be part of the other).
+const OPENS_A_FIFO: [&[u8]; 2] = [b"wait_for_partner", b"fifo_open"];
 
 /// Do all threads of this process sleep in such calls (or, if `clock`, until some time has
 /// passed)? Also if it is dead; not if that cannot be told.
@@ -119,6 +99,13 @@ pub fn syscall_fd(pid: i32, tid: i32) -> Option<(i64, i32)> {
     let number = fields.next()?.parse().ok()?;
     let first = fields.next()?.strip_prefix("0x")?;
     Some((number, u64::from_str_radix(first, 16).ok()? as i32))
+}
+
+/// Does this thread sleep in the opening of a FIFO, until somebody opens its other end? It has changed
+/// nothing so far, and will not by that. False also where the kernel does not tell.
+pub fn opens_a_fifo(pid: i32, tid: i32) -> bool {
+    let place = fs::read(format!("/proc/{pid}/task/{tid}/wchan")).unwrap_or_default();
+    OPENS_A_FIFO.iter().any(|name| place.starts_with(name))
 }
 
 /// Where the stack of a thread ends that sleeps in the kernel; none while it runs.

@@ -5,10 +5,18 @@ import shutil
 import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from rig import LIBRARY, Rig, SIGKILL, SIGSTOP, WRITEGATE, children_of, fake_worker, wait_for
 
 ROOT = os.geteuid() == 0
+OTHER_BOOT = bytes(range(16))
+
+
+def file_system(path):
+    """What kind of file system it lies in."""
+    said = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
 
 
 class Page(unittest.TestCase):
@@ -41,10 +49,41 @@ class Page(unittest.TestCase):
         self.refused(78, "another version", "restart the service")
 
     def test_another_boot(self):
-        content = bytearray(self.page.read_bytes())
-        content[16] ^= 1
-        self.page.write_bytes(content)
+        if file_system(self.page) in ("tmpfs", "ramfs"):
+            self.skipTest("on a tmpfs no page is of another boot")
+        self.put_boot_id(OTHER_BOOT)
         self.refused(78, "another boot", "tmpfs")
+
+    def put_boot_id(self, new):
+        own = bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
+        content = self.page.read_bytes()
+        self.assertEqual(content.count(own), 1)
+        self.page.write_bytes(content.replace(own, new))
+
+    def test_made_by_a_process_that_sees_no_boot_id(self):
+        """A unit with ProcSubset=pid made it: just now, so in this boot."""
+        if time.clock_gettime(time.CLOCK_BOOTTIME) < 300:
+            self.skipTest("the machine has just been booted")
+        self.put_boot_id(bytes(16))
+        self.rig.worker("idle")
+        said = self.rig.freeze()
+        self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+
+    @unittest.skipUnless(ROOT, "needs root to mount")
+    def test_made_in_a_container_with_a_boot_id_of_its_own(self):
+        """What lies on a tmpfs is of this boot."""
+        content = self.page.read_bytes()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=1m", "tmpfs", self.page.parent], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", self.page.parent], check=True)
+        self.page.write_bytes(content)
+        for boot_id in (OTHER_BOOT, bytes(16)):
+            self.page.write_bytes(content)
+            self.put_boot_id(boot_id)
+            worker = self.rig.worker("idle")
+            said = self.rig.freeze()
+            self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+            worker.kill()
+            worker.wait()
 
     def test_truncated(self):
         os.truncate(self.page, 100)

@@ -125,6 +125,7 @@ class Evidence(unittest.TestCase):
         self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
 
     def test_without_named_directories_it_says_what_it_cannot_see(self):
+        self.rig.close()
         rig = Rig()
         self.addCleanup(rig.close)
         rig.worker("idle")

@@ -24,6 +24,11 @@
 #include <time.h>
 #include <unistd.h>
 
+/* -DLAYOUT=0x...: what `writegate doctor --layout` prints: of another one nothing is believed. */
+#ifndef LAYOUT
+#error "LAYOUT must be given"
+#endif
+
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
 #define REGION_SIZE (4096 + SLOTS * 64)
@@ -75,7 +80,7 @@ static void *anonymous(void) {
 static void forge(void *region, unsigned threads) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    *AT(uint32_t, region, 8) = 1;
+    *AT(uint32_t, region, 8) = LAYOUT;
     *AT(uint32_t, region, 12) = SLOTS;
     *AT(uint64_t, region, 16) = (t.tv_sec * 1000000000ull + t.tv_nsec) ^ (uint64_t)getpid() << 40;
     *AT(int32_t, region, 32) = getpid();
@@ -219,6 +224,68 @@ static void look_alikes(int processes, int mappings) {
             break;
 }
 
+/* So many mappings of a file with a name of some 3,900 bytes, in so many processes: megabytes to read. */
+static void long_names(int processes, int mappings, const char *where) {
+    char name[244];
+    must(chdir(where) == 0, where);
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    for (int depth = 0; depth < 15; depth++)
+        must(mkdir(name, 0755) == 0 && chdir(name) == 0, "mkdir");
+    int fd = open(name, O_RDWR | O_CREAT, 0644);
+    must(fd >= 0 && ftruncate(fd, 8192) == 0, "long name");
+    for (int i = 0; i < mappings; i++) /* neighbours that differ are not joined */
+        must(mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) !=
+                 MAP_FAILED,
+             "mmap");
+    for (int p = 1; p < processes; p++)
+        if (fork() == 0)
+            break;
+}
+
+static void many_descriptors(int count) {
+    struct rlimit most;
+    getrlimit(RLIMIT_NOFILE, &most);
+    most.rlim_cur = most.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &most);
+    int fd = open("/dev/null", O_WRONLY);
+    for (int i = 0; i < count && dup(fd) >= 0; i++)
+        ;
+}
+
+/* Regions in which every place shows a call that lasts, each of which asks for many looks. */
+static void stuck_slots(int processes, int calls) {
+    for (int p = 1; p < processes; p++)
+        if (fork() == 0)
+            break;
+    void *region = anonymous();
+    forge(region, calls);
+    for (int i = 0; i < calls; i++) {
+        slot(region, i, CALL, 0);
+        *AT(uint64_t, (char *)region + 4096 + 64 * i, 8) = 4096;
+    }
+}
+
+/* So many processes that are stuck in the kernel, on a file system that answers no more, with their lists
+ * of mappings locked: what has been stored through the old mapping must be written before the new one
+ * takes its place. */
+static void hung(const char *file, int processes) {
+    int fd = open(file, O_RDWR), pipes[2];
+    char *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), c;
+    must(fd >= 0 && at != MAP_FAILED && pipe(pipes) == 0, file);
+    for (int p = 0; p < processes; p++)
+        if (fork() == 0) {
+            *at = 1;
+            must(write(pipes[1], "x", 1) == 1, "pipe");
+            pause_ms(300);
+            mmap(at, 4096, PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            for_ever();
+        }
+    for (int p = 0; p < processes; p++)
+        must(read(pipes[0], &c, 1) == 1, "a child");
+    pause_ms(600);
+}
+
 /* Has a protected file open for writing, and maps something called `control`. */
 static void decoy(const char *protected, const char *folder) {
     char path[4096];
@@ -247,16 +314,14 @@ int main(int argc, char **argv) {
     } else if (strcmp(mode, "name") == 0) { /* a protected file and a name of its own */
         must(open(first, O_WRONLY | O_APPEND) >= 0, first);
         prctl(PR_SET_NAME, second);
+    } else if (strcmp(mode, "hung") == 0) {
+        hung(first, atoi(second));
+    } else if (strcmp(mode, "long-names") == 0) {
+        long_names(atoi(first), atoi(second), argv[5]);
     } else if (strcmp(mode, "page-name") == 0) {
         name_of_the_page(first, argv[1]);
     } else if (strcmp(mode, "descriptors") == 0) { /* as many as it may have */
-        struct rlimit most;
-        getrlimit(RLIMIT_NOFILE, &most);
-        most.rlim_cur = most.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &most);
-        int fd = open("/dev/null", O_WRONLY);
-        for (int i = 0; i < atoi(first) && dup(fd) >= 0; i++)
-            ;
+        many_descriptors(atoi(first));
     } else {
         map_control(argv[1]);
         if (strcmp(mode, "web") == 0)
@@ -269,7 +334,12 @@ int main(int argc, char **argv) {
             cut_off(first);
         else if (strcmp(mode, "look-alikes") == 0)
             look_alikes(atoi(first), atoi(second));
-        else if (strcmp(mode, "no-region") == 0) {
+        else if (strcmp(mode, "stuck-slots") == 0)
+            stuck_slots(atoi(first), SLOTS);
+        else if (strcmp(mode, "stuck-and-many") == 0) {
+            many_descriptors(atoi(first));
+            stuck_slots(1, 1);
+        } else if (strcmp(mode, "no-region") == 0) {
         } else if (strcmp(mode, "named") == 0) /* maps the page under a name of its own */
             prctl(PR_SET_NAME, first);
         else

@@ -34,8 +34,10 @@ def built(name):
     if _built is None:
         _built = Path(tempfile.mkdtemp(prefix="writegate-hostile-"))
         os.chmod(_built, 0o755)
+        said = subprocess.run([WRITEGATE, "doctor", "--layout"], capture_output=True, text=True, check=True)
         for source in HERE.glob("*.c"):
-            subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-o", _built / source.stem, source], check=True)
+            subprocess.run(["gcc", "-O1", "-Wall", "-Werror", f"-DLAYOUT=0x{said.stdout.split()[1]}", "-o",
+                            _built / source.stem, source], check=True)
     return _built / name
 
 

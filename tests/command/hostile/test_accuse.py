@@ -73,15 +73,33 @@ class Accuse(unittest.TestCase):
 
     def test_an_ungated_writer_behind_a_file_called_control(self):
         os.chmod(self.rig.data / "a", 0o666)
-        writer = self.rig.attack("decoy", self.rig.data / "a", self.rig.theirs)
-        said = self.rig.freeze()
-        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
-        self.assertIn(str(writer.pid).encode(), said.err)
+        os.chmod(self.rig.theirs, 0o777)
+        # A stranger's, and one under the service's own account.
+        for user in (NOBODY, MAIL):
+            writer = self.rig.attack("decoy", self.rig.data / "a", self.rig.theirs, uid=user)
+            said = self.rig.freeze()
+            self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+            self.assertIn(str(writer.pid).encode(), said.err)
+            writer.kill()
+            writer.wait()
+            (self.rig.theirs / "control").unlink()
 
     def test_an_ungated_writer_that_maps_the_page(self):
         """Outside of the service it is not waited for; so it is what any other writer is."""
         os.chmod(self.rig.data / "a", 0o666)
         env = self.rig.gated()
+        writer = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env, NOBODY)
+        time.sleep(0.3)
+        said = self.rig.freeze()
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.assertIn(str(writer.pid).encode(), said.err)
+
+    def test_an_ungated_writer_behind_the_page_of_another_gate(self):
+        """It puts itself behind a gate whose service it does not belong to either."""
+        other = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        self.assertEqual(other.code, 0, other)
+        os.chmod(self.rig.data / "a", 0o666)
+        env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
         writer = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env, NOBODY)
         time.sleep(0.3)
         said = self.rig.freeze()
@@ -105,11 +123,13 @@ class Accuse(unittest.TestCase):
         self.consistent(self.rig.freeze())
         self.assertIsNone(attack.poll(), "it has done its worst")
 
-    def test_the_service_with_a_decoy_of_its_own_is_still_seen(self):
-        """Many gates, real ones: a process of another one is its business."""
-        other = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
-        self.assertEqual(other.code, 0, other)
+    def test_a_process_of_another_gate_writes_here(self):
+        """Many gates, real ones: this one does not hold what another holds."""
+        made = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        self.assertEqual(made.code, 0, made)
         env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
-        self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env)
+        other = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env)
         time.sleep(0.3)
-        self.consistent(self.rig.freeze())
+        said = self.rig.freeze()
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.assertIn(str(other.pid).encode(), said.err)

@@ -1,7 +1,10 @@
 """Nobody outside of the service delays a freeze, hides another process or takes the freezer's time."""
 import os
+import shutil
+import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from rig import NOBODY, Rig, built
 
@@ -54,6 +57,19 @@ class Delay(unittest.TestCase):
             self.rig.start([built("honest"), self.rig.theirs, 2, NOBODY], env, NOBODY)
         time.sleep(0.3)
         self.stands(self.rig.freeze("--require", "coverage"))
+
+    def test_a_set_id_program_that_is_not_roots(self):
+        """Anybody may mark a program of his own so; it is no master's helper."""
+        program = self.rig.theirs / "attacker"
+        shutil.copy(built("attacker"), program)
+        os.chown(program, NOBODY, NOBODY)
+        os.chmod(program, 0o4755)
+        attack = self.rig.start([program, self.rig.control, "restless"], uid=1234, stdout=subprocess.PIPE)
+        self.assertEqual(attack.stdout.readline(), b"ready\n")
+        users = Path(f"/proc/{attack.pid}/status").read_text().split("Uid:")[1].split()[:2]
+        if users != ["1234", str(NOBODY)]:
+            self.skipTest("set-id programs have no effect here")
+        self.stands(self.rig.freeze())
 
     def test_one_that_seems_to_become_another_program_under_a_lock(self):
         preload = {"LD_PRELOAD": "/nowhere/libwritegate.so", "WRITEGATE_GATE": "t"}

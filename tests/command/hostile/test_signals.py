@@ -85,11 +85,25 @@ class Signals(unittest.TestCase):
         if policy in (os.SCHED_RR, os.SCHED_FIFO):
             self.assertNotIn("unlimited", line.split()[3], "real-time without RLIMIT_RTTIME")
         # What it runs has what the caller had.
-        child = wait_for(lambda: [pid for pid in children_of(freezer.pid) if b"sleep" in
-                                  Path(f"/proc/{pid}/cmdline").read_bytes()], what="the command")[0]
+        # Not the helper: that is a fork of the freezer, with its command line.
+        child = wait_for(lambda: [pid for pid in children_of(freezer.pid) if
+                                  Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep\0")], what="the command")[0]
         limits = Path(f"/proc/{child}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max realtime timeout"))
-        self.assertIn("unlimited", line)
+        self.assertEqual(line.split()[3], "unlimited", line)
+        self.ends(freezer)
+
+    def test_what_ends_it_runs_before_it(self):
+        """On one processor a freezer that never sleeps would be the only one to run."""
+        freezer = self.freezer()
+        wait_for(self.rig.barrier, what="the barrier")
+        urgent = {}
+        for thread in os.listdir(f"/proc/{freezer.pid}/task"):
+            name = Path(f"/proc/{freezer.pid}/task/{thread}/comm").read_text().strip()
+            if os.sched_getscheduler(int(thread)) in (os.SCHED_RR, os.SCHED_FIFO):
+                urgent[name] = os.sched_getparam(int(thread)).sched_priority
+        if "writegate" in urgent:
+            self.assertGreater(urgent.get("writegate-sig", 0), urgent["writegate"], urgent)
         self.ends(freezer)
 
     def test_while_another_freezer_has_the_gate(self):

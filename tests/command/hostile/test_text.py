@@ -86,6 +86,15 @@ class Text(unittest.TestCase):
         text = self.clean(said.out + said.err, "freeze")
         self.assertEqual(sum(line.startswith("writegate: gate=t verdict=") for line in text.split("\n")), 1, text)
 
+    def test_what_is_given_on_the_command_line(self):
+        """Of a file's name, of a unit's: whichever way it came there, no line acts on a terminal."""
+        for args in (("freeze", "-g", "\x1b[2Jx\nwritegate: y", "--", "true"), ("thaw", "a\x1b]0;x\x07"),
+                     ("freeze", "-g", "t", "--config", f"/none\n{FORGED}\x1b[2J", "--", "true")):
+            said = self.rig.run(*args)
+            self.assertNotEqual(said.code, 0, said)
+            text = self.clean(said.out + said.err, args)
+            self.assertNotIn("verdict=CONSISTENT", [line[:40] for line in text.split("\n")], said)
+
     def test_a_name_of_no_utf8_hides_nobody(self):
         os.chmod(self.rig.data / "a", 0o666)
         writer = self.rig.attack("name", self.rig.data / "a", b"caf\xc3")

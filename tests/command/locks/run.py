@@ -180,6 +180,8 @@ def ungated_child(lab):
     process = lab.start(["sh", "-c", script], CODE=LOCKER)
     check(process.stdout.readline() == b"READY\n", "the child did not lock")
     code, record, said = lab.freeze()
+    check(code == UNGATED, f"exit {code}: {said}")
+    code, record, said = lab.freeze(extra=["--accept", "partial"])
     check(code == NOT_DRAINED, f"exit {code}: {said}")
     check(any(blocker["path"] == f"{lab.other}/l" for blocker in record["blockers"]), record["blockers"])
 

@@ -78,7 +78,7 @@ def table():
     with open(os.path.join(ROOT, "gate", "src", "calls", "table.rs")) as f:
         text = f.read()
     names = []
-    for m in re.finditer(r"^\s*(?:call|variadic)\s+(\w+)\s+\[([^\]]*)\]", text, re.M):
+    for m in re.finditer(r"^\s*(?:call|variadic|listed)\s+(\w+)\s+\[([^\]]*)\]", text, re.M):
         names += [m.group(1), *m.group(2).split()]
     if len(names) < 100:
         raise SystemExit("gate/src/calls/table.rs: fewer than 100 calls found; has its form changed?")

@@ -98,7 +98,7 @@ def make_page(gates):
 
 
 def close_barrier(page, seconds):
-    """Raises the barrier as a freezer does that is killed at once afterwards."""
+    """Raises the barrier as a freezer does that is killed at once afterwards. Its deadline, CLOCK_MONOTONIC ns."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     with open(page, "r+b") as f:
         f.seek(CLOSED_AT)
@@ -106,6 +106,7 @@ def close_barrier(page, seconds):
         for at in BARRIERS:
             f.seek(at)
             f.write(struct.pack("=Q", now + int(seconds * 1e9)))
+    return now + int(seconds * 1e9)
 
 
 def open_barrier(page):

@@ -1,8 +1,9 @@
 """scripts/demo cyrus: Debian's Cyrus, loaded, snapshotted without and with the gate."""
+import argparse
 import os
 import sys
 
-from lab import table
+from lab import procs, table
 from lab import volume
 from . import rig, server, snapshots
 
@@ -42,3 +43,19 @@ def run(options, work):
                               "drain p50 ms", "p99", "max", "client p50 ms", "p99", "ops/s"]))
     print(last or "writegate printed no verdict")
     return 1 if bad else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/demo cyrus", description=__doc__)
+    parser.add_argument("--copies", type=int, default=50, help="with the gate; half as many without (default 50)")
+    options = parser.parse_args()
+    options.limit, options.drain, options.retries = "5s", "3s", 0
+    if (why := unavailable()):
+        print(f"skipped: {why}")
+        return 77
+    with procs.workspace("demo") as work:
+        return run(options, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

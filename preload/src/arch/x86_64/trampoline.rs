@@ -144,4 +144,59 @@ macro_rules! with_va_list {
     };
 }
 
-pub(crate) use {bracket, with_va_list};
+/// The body of an export of exec's kind whose arguments follow each other, the second to the sixth in
+/// registers: they are put below those on the stack, in the place of the return address too, and
+/// are the array of the sibling that takes one. If it comes back, they make room again.
+macro_rules! with_argv {
+    (execve) => {
+        // The environment stands behind the array's end.
+        with_argv!(@ execve,
+            "mov rdx, rsi",
+            "2:",
+            "cmp qword ptr [rdx], 0",
+            "lea rdx, [rdx + 8]",
+            "jne 2b",
+            "mov rdx, [rdx]",
+        )
+    };
+    ($call:ident) => { with_argv!(@ $call,) };
+    (@ $call:ident, $($environment:literal,)*) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "pop r11",
+            ".cfi_def_cfa_offset 0",
+            // The return address, 16, is in r11.
+            ".cfi_register 16, 11",
+            "push r9",
+            ".cfi_def_cfa_offset 8",
+            "push r8",
+            ".cfi_def_cfa_offset 16",
+            "push rcx",
+            ".cfi_def_cfa_offset 24",
+            "push rdx",
+            ".cfi_def_cfa_offset 32",
+            "push rsi",
+            ".cfi_def_cfa_offset 40",
+            "mov rsi, rsp",
+            "push r11",
+            ".cfi_def_cfa_offset 48",
+            ".cfi_offset 16, -48",
+            $($environment,)*
+            "mov r11d, {call}",
+            "call writegate_bracket",
+            "pop r11",
+            ".cfi_def_cfa_offset 40",
+            ".cfi_register 16, 11",
+            "add rsp, 40",
+            ".cfi_def_cfa_offset 0",
+            "push r11",
+            ".cfi_def_cfa_offset 8",
+            ".cfi_offset 16, -8",
+            "ret",
+            ".cfi_endproc",
+            call = const Call::$call as u32,
+        )
+    };
+}
+
+pub(crate) use {bracket, with_argv, with_va_list};

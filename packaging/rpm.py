@@ -1,0 +1,2 @@
+def packages(binaries, out):
+    return []

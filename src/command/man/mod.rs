@@ -1,0 +1,93 @@
+//! `writegate man`: the manual pages, made from the same definitions as `--help`; that of the
+//! profile format ([`profile_page`]) from the table of its keys.
+
+mod profile_page;
+
+use super::output::print_lines;
+use crate::outcome::fault::{Fault, Result, USAGE};
+use clap::Command;
+use std::path::{Path, PathBuf};
+
+/// Print the manual page, or write the pages of all subcommands to a directory
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  writegate man | man -l -
+  writegate man freeze | man -l -
+  writegate man writegate.conf | man -l -
+  writegate man --dir /usr/local/share/man/man1")]
+pub struct Args {
+    /// Page to print: a subcommand, or writegate.conf (default: that of writegate itself)
+    #[arg(value_name = "SUBCOMMAND|DIR")]
+    page: Option<String>,
+    /// Write all pages here (an existing directory may also be given alone)
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    dir: Option<PathBuf>,
+}
+
+/// Runs it.
+pub fn run(args: &Args, definition: Command) -> Result<u8> {
+    let root = full(definition);
+    if let Some(dir) = &args.dir {
+        return write_all(&root, dir);
+    }
+    let Some(name) = &args.page else {
+        print_lines(render(&root)?.trim_end());
+        return Ok(0);
+    };
+    if let Some(sub) = root.get_subcommands().find(|sub| sub.get_name() == name) {
+        print_lines(render(&page(sub))?.trim_end());
+        return Ok(0);
+    }
+    if name == profile_page::NAME {
+        print_lines(profile_page::roff().trim_end());
+        return Ok(0);
+    }
+    if Path::new(name).is_dir() {
+        return write_all(&root, Path::new(name));
+    }
+    Err(Fault::new(USAGE, format!("`{name}` is neither a subcommand nor a directory that exists")))
+}
+
+/// With everything that clap adds when it parses.
+fn full(mut root: Command) -> Command {
+    root.build();
+    root
+}
+
+/// A subcommand under the name of its page.
+fn page(sub: &Command) -> Command {
+    // clap wants names that live as long as the program; there are a dozen.
+    let name: &'static str = format!("writegate-{}", sub.get_name()).leak();
+    sub.clone()
+        .name(name)
+        .bin_name(name.replacen('-', " ", 1))
+        .version(env!("CARGO_PKG_VERSION"))
+        // The subcommand's help would be a page that there is not.
+        .disable_help_subcommand(true)
+}
+
+fn render(command: &Command) -> Result<String> {
+    let mut bytes = Vec::new();
+    clap_mangen::Man::new(command.clone())
+        .manual("writegate")
+        .render(&mut bytes)
+        .map_err(|e| Fault::io("cannot make the page", &e))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write_all(root: &Command, dir: &Path) -> Result<u8> {
+    std::fs::create_dir_all(dir)
+        .map_err(|e| Fault::io(format!("cannot make {}", dir.display()), &e))?;
+    let mut pages = vec![root.clone()];
+    pages.extend(root.get_subcommands().filter(|s| s.get_name() != "help").map(page));
+    let mut texts = vec![(format!("{}.5", profile_page::NAME), profile_page::roff())];
+    for command in &pages {
+        texts.push((format!("{}.1", command.get_name()), render(command)?));
+    }
+    for (name, text) in texts {
+        let path = dir.join(name);
+        std::fs::write(&path, text)
+            .map_err(|e| Fault::io(format!("cannot write {}", path.display()), &e))?;
+    }
+    Ok(0)
+}

@@ -1,1 +1,0 @@
-"""The demo's built-in workload: a small mail store kept by several processes, and its checker."""
