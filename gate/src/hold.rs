@@ -92,7 +92,7 @@ enum Phase {
 pub struct Hold {
     limits: Limits,
     phase: Phase,
-    /// Rounds in which somebody was let go.
+    /// Rounds in which somebody was let go; of many, as far as they make a difference.
     rounds: u32,
 }
 
@@ -129,8 +129,9 @@ impl Hold {
                 over(Outcome::UnderLock)
             }
             (Phase::Reading, _) => {
-                self.rounds += 1;
-                let all = self.rounds % ALONE == 0;
+                // It goes on as it does from here, for as many rounds as there are.
+                self.rounds = if self.rounds == 2 * ALONE { ALONE + 1 } else { self.rounds + 1 };
+                let all = self.rounds.is_multiple_of(ALONE);
                 (Phase::Letting, if all { Action::LetAll } else { Action::LetGo })
             }
             (Phase::Letting, _) => {

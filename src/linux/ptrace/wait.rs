@@ -85,8 +85,8 @@ fn look(of: libc::idtype_t, id: i32, how: i32) -> Option<(i32, i32, i32)> {
         match Errno::result(done) {
             Err(Errno::EINTR) => continue,
             Err(_) => return None,
-            // SAFETY: waitid fills the fields of SIGCHLD, or leaves zeroes.
             Ok(_) => {
+                // SAFETY: waitid fills the fields of SIGCHLD, or leaves the zeroes.
                 let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
                 return (pid != 0).then_some((pid, info.si_code, status));
             }
