@@ -89,7 +89,7 @@ pub fn group_of_unit(unit: &str) -> Option<PathBuf> {
         Some(path.split('/').take(depth + 1).collect::<Vec<_>>().join("/"))
     })?;
     let beneath = |mount: &&str| PathBuf::from(format!("{mount}{path}"));
-    MOUNTS.iter().map(|mount| beneath(mount)).find(|group| group.join("cgroup.procs").is_file())
+    MOUNTS.iter().map(beneath).find(|group| group.join("cgroup.procs").is_file())
 }
 
 #[cfg(test)]

@@ -210,7 +210,7 @@ impl World {
                 let waited: Vec<bool> = (0..s.parents.len())
                     .map(|at| s.parents[at] == holder && holder.is_some_and(waits))
                     .collect();
-                s.waited |= waited.contains(&true);
+                s.waited |= (0..waited.len()).any(|at| waited[at] && !self.is_over(s, at as u8));
                 let alone = self.fault == Fault::HoldersAlone;
                 self.let_go(s, |proc| Some(proc) == holder || !alone && waited[proc as usize]);
                 Answer::Done(0)
