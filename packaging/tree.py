@@ -32,7 +32,10 @@ then have the library loaded into a set-user-ID program by LD_PRELOAD."""
 
 
 def output(*argv, **more):
-    return subprocess.run([str(a) for a in argv], check=True, capture_output=True, text=True, **more).stdout
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, **more)
+    if done.returncode:
+        raise SystemExit(f"{argv[0]}: exit code {done.returncode}: {done.stderr.strip()[-1500:]}")
+    return done.stdout
 
 
 def epoch():
@@ -41,7 +44,7 @@ def epoch():
         return int(given)
     try:
         return int(output("git", "-C", ROOT, "log", "-1", "--format=%ct"))
-    except (OSError, subprocess.CalledProcessError, ValueError):
+    except (OSError, SystemExit, ValueError):
         raise SystemExit("no commit here says of when this version is: set SOURCE_DATE_EPOCH") from None
 
 

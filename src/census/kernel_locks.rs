@@ -73,7 +73,9 @@ pub fn look(member: &Member) -> Look<LocksLook> {
         let held = match held_by(&by.to_string()) {
             Look::Seen(held) => held,
             Look::NotSeen(WhyNot::Changing) => continue,
-            Look::Gone(proof) => return Look::Gone(proof),
+            Look::Gone(proof) if by == procfs::seen_by(member.pid) => return Look::Gone(proof),
+            // Only the thread by which it was looked at.
+            Look::Gone(_) => continue,
             Look::NotSeen(why) => return Look::NotSeen(why),
         };
         if before == version(member) && by == procfs::seen_by(member.pid) {

@@ -54,7 +54,7 @@ pub struct Detached {
     pub parent: i32,
     /// The layout of its library, if that is certainly not ours.
     pub other_layout: Option<LibraryLayout>,
-    /// The gate that its environment names; told only with another layout.
+    /// The gate that its environment names.
     pub asks_for: Option<usize>,
     /// The gate of which it maps a control page that was replaced; none: it has
     /// the library and maps no page of ours, which may be another gate's business.

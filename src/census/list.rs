@@ -39,6 +39,8 @@ pub struct Census {
     others: Service,
     /// Map a gate's page and do not belong to its service: gate and program.
     pub outside: BTreeMap<i32, (usize, ForeignText)>,
+    /// Of those, found no memory for a region when they were forked.
+    pub outside_without_memory: HashSet<i32>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
 }
@@ -193,6 +195,9 @@ impl Census {
             // Nothing of its memory is looked at.
             Some(gate) if outsider => {
                 self.leave(old);
+                if looked.region == RegionFound::None && looked.found_no_memory {
+                    self.outside_without_memory.insert(pid);
+                }
                 self.outside.insert(pid, (gate, stat.comm));
                 ProcessKind::Outsider(gate)
             }
@@ -269,6 +274,7 @@ impl Census {
             },
             parent: None,
             fresh_fork: looked.region == RegionFound::Inherited,
+            found_no_memory: looked.region == RegionFound::None && looked.found_no_memory,
             gone: false,
             unknown: false,
             disregarded: Vec::new(),

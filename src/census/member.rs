@@ -31,6 +31,8 @@ pub struct Member {
     pub parent: Option<usize>,
     /// Forked, and no entry made since it was last looked at.
     pub fresh_fork: bool,
+    /// Forked, and it found no memory for a region of its own.
+    pub found_no_memory: bool,
     /// It is dead, or has left the gate by exec.
     pub gone: bool,
     /// About to become something else: in flight until looked up anew.

@@ -1,14 +1,14 @@
-//! What the command writes: lines of the result on stdout, remarks on stderr, and a
-//! freeze's record on both.
+//! What the command writes: lines of the result on stdout, remarks on stderr. A freeze's stdout is
+//! the snapshot command's and the token's: its verdict line goes to stderr.
 
 use crate::foreign_text::{escape, json};
 use crate::linux::standard_streams;
 use crate::outcome::finding::FindingKind;
-use crate::outcome::record::{GateRecord, Record};
+use crate::outcome::record::{GateRecord, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Something that was to be written is lost: full, closed, or its reader is gone.
@@ -70,22 +70,45 @@ fn escape_but_colours(line: &str) -> String {
 /// All that [`Paint`] writes.
 const COLOURS: [&str; 4] = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
 
-/// Prints a record: what was noted and found on stderr, one line a gate on stdout,
-/// and the whole of it to `report`.
-pub fn show(record: &Record, report: Option<&Path>) {
-    for note in &record.notes {
-        say(note);
+/// How a freeze's record is told.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Telling {
+    /// Write the full record (JSON) here, after the thaw
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Print the full record (JSON) on stdout, after the thaw
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing where the exit code is 0
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Tells a record: what was noted and found, then one line a gate, on stderr; the whole of it where
+/// that was asked for.
+pub fn show(record: &Record, telling: &Telling) {
+    let quiet = telling.quiet && record.exit == 0;
+    if !quiet {
+        record.notes.iter().for_each(|note| say(note));
+        record.gates.iter().for_each(|gate| remarks(record, gate));
     }
-    for gate in &record.gates {
-        remarks(record, gate);
-    }
-    if let Some(path) = report
+    if let Some(path) = &telling.report
         && let Err(fault) = record.write(path)
     {
         say(&fault.message);
     }
-    for gate in &record.gates {
-        print(&gate.line.to_string());
+    if telling.json {
+        print_json(record);
+    }
+    if !quiet {
+        record.gates.iter().for_each(|gate| say_verdict(&gate.line));
+    }
+}
+
+/// A gate's verdict line, on stderr.
+pub fn say_verdict(line: &VerdictLine) {
+    if writeln!(std::io::stderr(), "{}", escape(&line.to_string())).is_err() {
+        LOST.store(true, Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Needs no configuration: the token names the gate, and it must work after the
 //! configuration is gone. It may come twice, late, or never.
 
-use super::output::{print, say, show};
+use super::output::{Telling, say, say_verdict, show};
 use crate::drive::barrier;
 use crate::freeze::token::Token;
 use crate::freeze::{keeper, last};
@@ -13,7 +13,6 @@ use crate::outcome::fault::{Fault, PERMISSION, Result, TOKEN};
 use crate::outcome::record::VerdictLine;
 use crate::outcome::syslog;
 use crate::outcome::verdict::Verdict;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Open the gate that this token closed, and give the verdict
@@ -23,9 +22,8 @@ use std::sync::atomic::Ordering::Acquire;
 pub struct Args {
     /// What `writegate freeze` printed
     token: String,
-    /// Write the full record (JSON) here
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    telling: Telling,
 }
 
 /// Runs it.
@@ -36,7 +34,7 @@ pub fn run(args: &Args) -> Result<u8> {
         return Err(Fault::new(PERMISSION, format!("{} may not be read by you", dir.display())));
     }
     if let Some(record) = keeper::ask(&dir, &token) {
-        show(&record, args.report.as_deref());
+        show(&record, &args.telling);
         return Ok(record.exit);
     }
     // The keeper opens at the deadline by itself and leaves word.
@@ -56,7 +54,7 @@ pub fn run(args: &Args) -> Result<u8> {
             left.told = true;
             last::write(&dir, &left);
             say("the thaw came late: the gate had opened by itself");
-            show(&left.record, args.report.as_deref());
+            show(&left.record, &args.telling);
             return Ok(left.record.exit);
         }
         if !keeper_there {
@@ -95,7 +93,7 @@ fn without_keeper(token: &Token) -> Result<u8> {
                 held_ns: opened.saturating_sub(closed),
                 ..VerdictLine::unmeasured(name.clone(), verdict)
             };
-            print(&line.to_string());
+            say_verdict(&line);
             syslog::line(&line, verdict.code());
             if verdict == Verdict::Expired {
                 say("the keeper was killed, and the limit has passed: writers went on");

@@ -26,7 +26,10 @@ use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::process::has_thread;
-use crate::linux::procfs::locks::{KernelLock, KernelLockKind, all, open_for_writing};
+use crate::linux::procfs::locks::{
+    KernelLock, KernelLockKind, all, may_have_some_on_their_way, on_their_way_is_told,
+    open_for_writing,
+};
 use crate::linux::procfs::{self, is_first_pid_namespace};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::{Cause, Finding, Subject};
@@ -42,8 +45,6 @@ pub struct KernelLocks {
     looks: HashMap<usize, LocksLook>,
     /// Lines of /proc/locks that are none of the gate's business.
     others: HashSet<KernelLock>,
-    /// Lines that no descriptor explained before the barrier.
-    nobodys: HashSet<KernelLock>,
     /// Processes that are no members, and in flight by a lock.
     pub(super) strangers: Vec<Blocker>,
     /// Locks that the kernel shows and no descriptor explains.
@@ -62,6 +63,8 @@ enum Whose {
     Newcomer,
     /// The taker is dead or not told, and no descriptor explains it.
     Nobodys,
+    /// The same, of those that could be looked at.
+    NotSeen,
 }
 
 /// A read lock keeps no writer's set together, but for an flock shared by a writer.
@@ -86,11 +89,9 @@ impl Session {
                 }
                 continue;
             }
-            match self.whose(at, &line) {
-                Whose::Others => known.others.insert(line),
-                Whose::Nobodys => known.nobodys.insert(line),
-                Whose::Stranger(_) | Whose::Newcomer => false,
-            };
+            if let Whose::Others = self.whose(at, &line) {
+                known.others.insert(line);
+            }
         }
         // It will be read in the last pass.
         let _ = all();
@@ -137,12 +138,12 @@ impl Session {
                 }
                 Whose::Stranger(blocker) => known.strangers.push(blocker),
                 Whose::Newcomer => newcomers = true,
-                Whose::Nobodys => {
+                Whose::Nobodys if !self.may_come_to_a_member(at, &line) => {}
+                Whose::Nobodys | Whose::NotSeen => {
                     let where_ = format!("inode {}", line.file);
                     known
                         .unexplained
                         .push(Finding::of(Cause::NobodysLock, line.pid, None).at(where_));
-                    known.nobodys.insert(line);
                 }
             }
         }
@@ -216,18 +217,48 @@ impl Session {
             let held = held.into_iter().find(|held| held.lock == *line).or_else(threads);
             return self.judge_stranger(at, line.pid, line, held.as_ref());
         }
-        // Who is not listed, or cannot be looked at, explains nothing.
-        for pid in procfs::pids().unwrap_or_default() {
+        let Ok(pids) = procfs::pids() else { return Whose::NotSeen };
+        let mut all_seen = true;
+        for pid in pids {
             if place_of(&self.census, at, pid).is_some() {
                 continue;
             }
-            let Look::Seen(held) = held_by(&pid.to_string()) else { continue };
-            if let Some(held) = held.iter().find(|held| held.lock == *line) {
-                return self.judge_stranger(at, pid, line, Some(held));
+            match held_by(&pid.to_string()) {
+                Look::Seen(held) => {
+                    if let Some(held) = held.iter().find(|held| held.lock == *line) {
+                        return self.judge_stranger(at, pid, line, Some(held));
+                    }
+                }
+                Look::Gone(_) => {}
+                // Of somebody else it explains nothing.
+                Look::NotSeen(_) => all_seen &= !self.may_be_concerned(at, pid),
             }
         }
         // Only for a moment: a lock of a description may have been given up meanwhile.
-        if is_still_shown(line) { Whose::Nobodys } else { Whose::Others }
+        match is_still_shown(line) {
+            false => Whose::Others,
+            true if all_seen => Whose::Nobodys,
+            true => Whose::NotSeen,
+        }
+    }
+
+    /// A lock of which no process has a descriptor lies in a socket, on its way. Can it come to a member?
+    fn may_come_to_a_member(&self, at: usize, line: &KernelLock) -> bool {
+        // Elsewhere the holder may be a process that is not shown to us.
+        if !is_first_pid_namespace() || !on_their_way_is_told() {
+            return true;
+        }
+        let members = || asked(&self.census, at).map(|(_, member)| member);
+        let is_on_its_way = || members().any(|member| may_have_some_on_their_way(member.pid));
+        let has_come = |member: &Member| match held_by(&procfs::seen_by(member.pid).to_string()) {
+            Look::Seen(held) => held.iter().any(|held| held.lock == *line),
+            Look::Gone(_) => false,
+            Look::NotSeen(_) => true,
+        };
+        members().any(|member| lists_inode(member, line))
+            || is_on_its_way()
+            || members().any(has_come)
+            || is_on_its_way()
     }
 
     fn judge_stranger(
@@ -247,7 +278,7 @@ impl Session {
         let stat = match procfs::look_at(pid) {
             Look::Seen(stat) => stat,
             Look::Gone(_) => return Whose::Others,
-            Look::NotSeen(_) => return Whose::Nobodys,
+            Look::NotSeen(_) => return Whose::NotSeen,
         };
         let seen = self.census.seen.get(&pid).filter(|seen| seen.start == stat.start);
         let undecided =
@@ -269,6 +300,15 @@ impl Session {
         let Session { census, helper, .. } = self;
         census.look(helper, &[pid]);
         place_of(census, at, pid).is_some()
+    }
+
+    /// The same of one that could not be looked at.
+    fn may_be_concerned(&self, at: usize, pid: i32) -> bool {
+        match procfs::look_at(pid) {
+            Look::Seen(stat) => self.is_concerned(at, pid, stat.start),
+            Look::Gone(_) => false,
+            Look::NotSeen(_) => true,
+        }
     }
 
     /// Could it have changed something of the gate's?

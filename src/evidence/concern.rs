@@ -5,7 +5,7 @@
 //! |---|---|
 //! | for want of descriptors or memory, or what was said cannot be read | always |
 //! | for want of rights; it has no memory at this moment; it hangs at a disk | what is gated, claimed for the service, or of it and run by a user of its members (not root) |
-//! | there is too much of it; the look did not end | what belongs to the service, as all of root's does: who is neither can bring that about without end |
+//! | there is too much of it; its names are too long; it did not stand still; the look did not end | what belongs to the service, as all of root's does: who is neither can bring that about without end |
 
 use super::coverage::Service;
 use crate::census::kinds::ProcessKind;
@@ -25,12 +25,17 @@ pub fn not_seen(
 ) -> Option<Finding> {
     let cause = match is_concerned(census, service, pid, why) {
         true => Cause::NotSeen(subject, why),
-        false if matches!(why, WhyNot::TooMuch | WhyNot::Hangs) => {
+        false if why == WhyNot::Hangs || is_its_own_doing(why) => {
             Cause::OutsideNotSeen(subject, why)
         }
         false => return None,
     };
     Some(Finding::of(cause, pid, procfs::stat(pid).map(|stat| stat.comm)))
+}
+
+/// Any process can bring that about, and as long as it likes.
+fn is_its_own_doing(why: WhyNot) -> bool {
+    matches!(why, WhyNot::TooMuch | WhyNot::Changing | WhyNot::Errno(libc::ENAMETOOLONG))
 }
 
 /// Does it concern this service that `pid` could not be looked at?
@@ -41,8 +46,10 @@ pub fn is_concerned(census: &Census, service: &Service, pid: i32, why: WhyNot) -
         // ESRCH: it is there, and has no memory at this moment: it ends, or becomes something else.
         WhyNot::Errno(libc::EACCES | libc::EPERM | libc::ESRCH) => {}
         WhyNot::Hangs if procfs::hangs(pid) => {}
-        WhyNot::Hangs | WhyNot::TooMuch => return is_member() || service.may_be_of(census, pid),
-        WhyNot::Errno(_) | WhyNot::Malformed | WhyNot::Changing => return true,
+        why if why == WhyNot::Hangs || is_its_own_doing(why) => {
+            return is_member() || service.may_be_of(census, pid);
+        }
+        _ => return true,
     }
     is_member()
         || match procfs::look_at(pid) {

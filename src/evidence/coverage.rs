@@ -10,13 +10,56 @@ use crate::outcome::finding::{Cause, Claim, Finding};
 use gate::profile::{self, Key};
 use gate::region;
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Programs that say nothing about which service runs them.
-const COMMON: [&str; 14] = [
-    "sh", "bash", "dash", "busybox", "env", "perl", "python", "ruby", "php", "sleep", "cat",
-    "tail", "sudo", "tini",
+/// Programs that say nothing about which service runs them: shells, interpreters, tools.
+const COMMON: [&str; 44] = [
+    "sh",
+    "bash",
+    "dash",
+    "busybox",
+    "env",
+    "perl",
+    "python",
+    "ruby",
+    "php",
+    "sleep",
+    "cat",
+    "tail",
+    "sudo",
+    "tini",
+    "head",
+    "tee",
+    "cp",
+    "mv",
+    "rm",
+    "ln",
+    "ls",
+    "mkdir",
+    "touch",
+    "date",
+    "dd",
+    "sed",
+    "grep",
+    "awk",
+    "mawk",
+    "gawk",
+    "find",
+    "xargs",
+    "sort",
+    "tar",
+    "gzip",
+    "rsync",
+    "flock",
+    "timeout",
+    "nice",
+    "setpriv",
+    "su",
+    "runuser",
+    "start-stop-daemon",
+    "logger",
 ];
 
 /// A process that the gate does not cover.
@@ -24,12 +67,12 @@ const COMMON: [&str; 14] = [
 pub struct Ungated {
     /// Process.
     pub pid: i32,
-    /// Start time and image: it must still be the same when it is asked again.
-    pub same: (u64, u64),
     /// Its name.
     pub program: ForeignText,
     /// Why it ought to be gated.
     pub why: Claim,
+    /// Another gate holds it.
+    pub elsewhere: bool,
 }
 
 /// What tells a service's processes from others: its members, their units and programs.
@@ -84,13 +127,12 @@ impl Service {
     }
 }
 
-/// All processes that belong to the service of a gate and are not gated.
-pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
-    let service = Service::of(census, at);
+/// All processes that belong to the service of a gate and are not gated, or only by another gate.
+pub fn ungated(census: &Census, service: &Service) -> Vec<Ungated> {
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
         let elsewhere = census.elsewhere.contains(&pid);
-        if !seen.kind.is_ungated() || elsewhere || census.unseen.contains_key(&pid) {
+        if !seen.kind.is_ungated() || census.unseen.contains_key(&pid) {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };
@@ -99,7 +141,7 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
         }
         let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
         if !is_kin(pid, census) {
-            found.push(Ungated { pid, same: (stat.start, stat.image), program: stat.comm, why });
+            found.push(Ungated { pid, program: stat.comm, why, elsewhere });
         }
     }
     found
@@ -109,7 +151,7 @@ pub fn ungated(census: &Census, at: usize) -> Vec<Ungated> {
 /// the gate's page means nothing to it, so nothing holds them.
 pub fn other_layouts<'a>(
     census: &'a Census,
-    at: usize,
+    service: &Service,
     profile: &str,
 ) -> Vec<(&'a Detached, LibraryLayout)> {
     let others = census.detached.values().filter_map(|d| Some((d, d.other_layout?)));
@@ -118,7 +160,7 @@ pub fn other_layouts<'a>(
     if others.peek().is_none() {
         return Vec::new();
     }
-    let service = Service::of(census, at);
+    let at = service.gate;
     let ours = |d: &Detached| {
         // What its environment names is its own word, and says nothing of a process outside.
         let asks = d.asks_for == Some(at) && census.belongs(at, d.pid);
@@ -128,11 +170,20 @@ pub fn other_layouts<'a>(
 }
 
 /// Does the profile name programs, and not this one?
-fn left_out(pid: i32, profile: &str) -> bool {
+pub fn left_out(pid: i32, profile: &str) -> bool {
     let mut programs = profile::values(profile, Key::Program).peekable();
-    let exe = procfs::exe(pid).unwrap_or_default();
+    // Of one that cannot be told nothing is known.
+    let Some(exe) = programs.peek().and_then(|_| procfs::exe(pid)) else { return false };
     let exe = exe.as_os_str().as_encoded_bytes();
-    programs.peek().is_some() && !programs.any(|p| profile::glob(p.as_bytes(), exe))
+    !programs.any(|p| profile::glob(p.as_bytes(), exe))
+}
+
+/// Does it run this very command? Where the loader brings the library to every program, this one too
+/// has it, and takes no page.
+pub fn runs_this_command(pid: i32) -> bool {
+    let file = |of: &str| std::fs::metadata(format!("/proc/{of}/exe")).map(|m| (m.dev(), m.ino()));
+    let (own, its) = (file("self"), file(&pid.to_string()));
+    own.ok().zip(its.ok()).is_some_and(|(own, its)| own == its)
 }
 
 fn is_common(exe: &Path) -> bool {
@@ -148,6 +199,7 @@ pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
         (region::FLAG_AIO, Cause::Aio),
         (region::FLAG_IO_URING, Cause::IoUring),
         (region::FLAG_LOCKS_UNKNOWN, Cause::LocksOverflowed),
+        (region::FLAG_FOREIGN_CLOCK, Cause::NotHeld),
     ];
     let mut found = Vec::new();
     for member in census.alive(at) {

@@ -10,21 +10,18 @@
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
 use super::ancestry::reaches;
-use super::concern;
-use super::coverage::{self, Service};
+use super::coverage::Service;
 use super::places::Places;
+use super::standing::{self, View};
 use super::wanted::Wanted;
 use super::watch::Watch;
 use super::watching::Watching;
-use super::{flush, holders, writers};
-use crate::census::kinds::ProcessKind;
-use crate::census::list::Census;
+use super::{flush, holders};
 use crate::drive::session::Session;
 use crate::linux::clock;
-use crate::linux::look::{Look, WhyNot};
-use crate::linux::process::is_there;
+use crate::linux::look::Look;
 use crate::linux::procfs::locks;
-use crate::outcome::finding::{Cause, Finding, FindingKind, Subject};
+use crate::outcome::finding::{Cause, Finding, Subject};
 use crate::outcome::ledger::Ledger;
 use crate::outcome::verdict::Verdict;
 use std::fs::File;
@@ -33,11 +30,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often, and how far apart, a process that looks ungated is looked at again.
-const SUSPECT_LOOKS: usize = 10;
-/// The same of one that may still be starting.
-const UNDECIDED_LOOKS: usize = 30;
-const BETWEEN_LOOKS_NS: u64 = 10_000_000;
 /// How often, and how far apart, one that could not be looked at is looked at again.
 const UNSEEN_LOOKS: usize = 5;
 const BETWEEN_UNSEEN_NS: u64 = 1_000_000;
@@ -74,8 +66,7 @@ impl Evidence {
             let places = Places::of(&gates[at], census, at, helper, &wanted.paths, ledger);
             evidence.places.push(places);
             evidence.services.push(Service::of(census, at));
-            evidence.look_for_writers(session, at);
-            evidence.look_for_gaps(session, at);
+            evidence.look_at_standing(session, at);
             if evidence.places[at].dirs.is_empty() {
                 evidence.ledgers[at].note(Cause::NoDirectories);
             }
@@ -105,16 +96,9 @@ impl Evidence {
     }
 
     /// What could not be looked at so far, as far as it concerns this gate.
-    pub(super) fn note_unseen(&mut self, session: &mut Session, at: usize) {
+    fn note_unseen(&mut self, session: &mut Session, at: usize) {
         let service = &self.services[at];
-        let unseen = |census: &Census| -> Vec<Finding> {
-            let there = census.unseen.iter().filter(|(pid, _)| is_there(**pid));
-            let unseen = |(pid, why): (&i32, &WhyNot)| {
-                concern::not_seen(census, service, *pid, Subject::Process, *why)
-            };
-            there.filter_map(unseen).collect()
-        };
-        let mut found = unseen(&session.census);
+        let mut found = standing::unseen(&session.census, service);
         // What fails in the middle of an exec, or as a process ends, does not a moment later.
         for _ in 0..UNSEEN_LOOKS {
             let against = found.iter().filter(|finding| finding.kind.is_against());
@@ -124,59 +108,22 @@ impl Evidence {
             }
             clock::sleep_ns(BETWEEN_UNSEEN_NS);
             session.census.look(&mut session.helper, &again);
-            found = unseen(&session.census);
+            found = standing::unseen(&session.census, service);
         }
-        let ledger = &mut self.ledgers[at];
         if let Some(why) = session.census.unlisted {
-            ledger.not_seen(Subject::Listing, None, why);
+            self.ledgers[at].not_seen(Subject::Listing, None, why);
         }
-        ledger.note_all(found);
+        self.ledgers[at].note_all(found);
     }
 
-    /// What of the service is not gated, and what a gated process can do past the gate: after
-    /// [`Evidence::look_for_writers`], which gives those time that are only starting.
-    pub(super) fn look_for_gaps(&mut self, session: &mut Session, at: usize) {
-        for ungated in coverage::ungated(&session.census, at) {
-            let cause = Cause::Ungated(ungated.why);
-            self.ledgers[at].note(Finding::of(cause, ungated.pid, Some(ungated.program)));
-        }
-        self.ledgers[at].note_all(coverage::ways_past(&session.census, at));
-        self.note_unseen(session, at);
-    }
-
-    /// A process on its way from exec to our constructor has its files open already
-    /// and maps no page yet; one that exits has lost its maps and not yet its files.
-    /// One that looks ungated is therefore looked at again until it does not, or still
-    /// does after a time that no start takes.
-    pub(super) fn look_for_writers(&mut self, session: &mut Session, at: usize) {
-        let service = Service::of(&session.census, at);
-        for look in 0..UNDECIDED_LOOKS {
-            let suspects = writers::ungated_writers(&session.census, &service, &self.places[at]);
-            let writers = suspects.iter().filter(|f| f.kind == FindingKind::UngatedWriter);
-            let mut pids: Vec<i32> = writers.filter_map(|f| f.pid).collect();
-            pids.extend(coverage::ungated(&session.census, at).iter().map(|u| u.pid));
-            // One of which no C library shows yet may be slow to start.
-            let undecided = |pid: &i32| {
-                let seen = session.census.seen.get(pid);
-                seen.is_some_and(|seen| seen.kind == ProcessKind::Undecided)
-            };
-            let done = look >= SUSPECT_LOOKS && !pids.iter().any(undecided);
-            if pids.is_empty() || done || session.signals.received().is_some() {
-                break;
-            }
-            clock::sleep_ns(BETWEEN_LOOKS_NS);
-            session.census.look(&mut session.helper, &pids);
-        }
-        let mut new = writers::ungated_writers(&session.census, &service, &self.places[at]);
-        for detached in session.census.detached.values().filter(|d| d.old_page == Some(at)) {
-            new.push(Finding::of(Cause::OldPage, detached.pid, Some(detached.comm.clone())));
-        }
-        let profile = session.gates[at].page.get().profile_text();
-        for (other, layout) in coverage::other_layouts(&session.census, at, profile) {
-            let program = Some(other.comm.clone());
-            new.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
-        }
-        self.ledgers[at].note_all(new);
+    /// Notes what speaks against the snapshot as the processes stand.
+    pub(super) fn look_at_standing(&mut self, session: &mut Session, at: usize) {
+        let Session { gates, census, helper, signals, .. } = session;
+        let stop = || signals.received().is_some();
+        self.services[at] = Service::of(census, at);
+        let view = View { gate: &gates[at], at, places: &self.places[at] };
+        let found = standing::settled(census, helper, &view, &stop);
+        self.ledgers[at].note_all(found);
     }
 
     /// The protected directories, by gate.

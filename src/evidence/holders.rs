@@ -7,6 +7,7 @@
 //! is over.
 
 use super::ancestry::is_kin;
+use super::concern;
 use super::coverage::Service;
 use crate::census::kinds::{ProcessKind, Seen};
 use crate::census::list::Census;
@@ -65,7 +66,13 @@ fn is_gated_and_idle(helper: &mut Helper, pid: i32) -> bool {
 }
 
 fn judge(census: &Census, service: &Service, pid: i32, file: String) -> Option<Finding> {
-    let stat = procfs::stat(pid)?;
+    let stat = match procfs::look_at(pid) {
+        Look::Seen(stat) => stat,
+        Look::Gone(_) => return None,
+        Look::NotSeen(why) => {
+            return concern::not_seen(census, service, pid, Subject::Process, why);
+        }
+    };
     let known = |seen: &Seen| {
         seen.start == stat.start
             && matches!(seen.kind, ProcessKind::Member(..) | ProcessKind::Sharing)

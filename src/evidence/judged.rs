@@ -1,6 +1,5 @@
 //! After the thaw: what the evidence comes to.
 
-use super::coverage::Service;
 use super::gathered::Evidence;
 use super::places::Places;
 use super::watch::Watch;
@@ -23,10 +22,8 @@ impl Evidence {
         }
         session.census.rescan(&mut session.helper, true, false);
         for at in 0..session.gates.len() {
-            self.services[at] = Service::of(&session.census, at);
-            self.look_for_writers(session, at);
+            self.look_at_standing(session, at);
             self.judge_changes(at);
-            self.look_for_gaps(session, at);
             self.note_gaps(session, at);
             if session.gates[at].was_replaced() {
                 self.ledgers[at].note(Cause::PageReplaced);

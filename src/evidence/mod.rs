@@ -6,6 +6,7 @@
 //! | [`judged`] | after the thaw: what it comes to |
 //! | [`wanted`] | what is asked of it |
 //! | [`places`] | which files are protected |
+//! | [`standing`] | what speaks against a snapshot as the processes stand: for freeze, status and doctor |
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch` | changes while the gate is closed |
@@ -23,6 +24,7 @@ pub mod gathered;
 mod holders;
 pub mod judged;
 pub mod places;
+pub mod standing;
 pub mod wanted;
 mod watch;
 pub mod watching;

@@ -53,7 +53,7 @@ impl WithoutGate {
     /// These were not held.
     pub fn not_held(&mut self, processes: &[NotHeld]) {
         for process in processes {
-            let cause = Cause::NotHeld(process.why.clone());
+            let cause = Cause::NotAtRest(process.why.clone());
             let found = Finding::of(cause, process.pid, Some(process.program.clone()));
             self.ledger.note(match process.why.file() {
                 Some(file) => found.at(file.clone()),

@@ -53,6 +53,9 @@ pub fn ungated_writers(census: &Census, service: &Service, places: &Places) -> V
     found
 }
 
+/// How often a process is looked through whose threads come and go.
+const LOOKS: usize = 3;
+
 /// Notes which protected files this process has open for writing; or why that cannot be told.
 fn look_through(
     pid: i32,
@@ -60,7 +63,25 @@ fn look_through(
     until: u64,
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
-    let by = procfs::seen_by(pid).to_string();
+    for _ in 0..LOOKS {
+        // The thread by which it is looked at may end meanwhile, and its descriptors with it.
+        let by = procfs::seen_by(pid);
+        let look = look_by(pid, by, places, until, found);
+        if by == procfs::seen_by(pid) {
+            return look;
+        }
+    }
+    Err(WhyNot::Changing)
+}
+
+fn look_by(
+    pid: i32,
+    by: i32,
+    places: &Places,
+    until: u64,
+    found: &mut Vec<Finding>,
+) -> Result<(), WhyNot> {
+    let by = by.to_string();
     for fd in fs::read_dir(format!("/proc/{by}/fd")).map_err(|e| WhyNot::of(&e))? {
         if clock::now_ns() >= until {
             return Err(WhyNot::TooMuch);

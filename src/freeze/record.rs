@@ -174,6 +174,7 @@ fn process(member: &Member) -> Process {
         (region::FLAG_AIO, "aio"),
         (region::FLAG_IO_URING, "io_uring"),
         (region::FLAG_LOCKS_UNKNOWN, "locks-unknown"),
+        (region::FLAG_FOREIGN_CLOCK, "not-held"),
     ];
     let set = named.iter().filter(|(flag, _)| flags & flag != 0);
     Process {

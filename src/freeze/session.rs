@@ -156,7 +156,8 @@ impl Session {
                 );
             }
             let profile = gate.page.get().profile_text();
-            let others: Vec<String> = coverage::other_layouts(&self.census, at, profile)
+            let service = coverage::Service::of(&self.census, at);
+            let others: Vec<String> = coverage::other_layouts(&self.census, &service, profile)
                 .into_iter()
                 .take(NAMED)
                 .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
@@ -166,6 +167,13 @@ impl Session {
                     ". These run another version's library, which does not hear this gate \
                      (layout {LAYOUT:08x}): {}; restart them",
                     others.join(", ")
+                );
+            }
+            if outside.is_empty() && detached.is_empty() && others.is_empty() {
+                why += &format!(
+                    ". Is the server running, and was it started again since it was set up? \
+                     `writegate doctor SERVER -g {}` says of each of its processes why",
+                    gate.name
                 );
             }
             let denied = self.census.unseen.values().filter(|why| why.is_for_want_of_rights());

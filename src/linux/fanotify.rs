@@ -164,11 +164,11 @@ fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
 fn path_of_event(fd: RawFd) -> Option<PathBuf> {
     // SAFETY: the kernel opened it for this event, which is read once.
     let fd = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })?;
-    path_of(&fd)
+    path_of(&fd).ok()
 }
 
-fn path_of(fd: &OwnedFd) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
+fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
 /// The directory and name in an event's information.
@@ -219,7 +219,26 @@ pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
         return Err(if removed { NoDirectory::Removed } else { NoDirectory::Unknown });
     }
     // SAFETY: the call has just made this descriptor, and nothing else knows it.
-    path_of(&unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).ok_or(NoDirectory::Unknown)
+    path_or_ancestors(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).ok_or(NoDirectory::Unknown)
+}
+
+/// Any user can make a path that is longer than can be told (PATH_MAX): so far it is climbed.
+const CLIMBED: usize = 4096;
+
+/// The path of a directory, or, where that is too long, of the nearest one above it that can be told: it
+/// lies below the same protected directories.
+fn path_or_ancestors(mut dir: OwnedFd) -> Option<PathBuf> {
+    use nix::fcntl::{OFlag, openat};
+    for _ in 0..CLIMBED {
+        match path_of(&dir) {
+            Ok(path) => return Some(path),
+            Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => {}
+            Err(_) => return None,
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        dir = openat(&dir, "..", flags, nix::sys::stat::Mode::empty()).ok()?;
+    }
+    None
 }
 
 /// Can a directory be found by its handle, here and by us? Tried with this one.

@@ -1,5 +1,7 @@
 //! Which descriptors are ready.
 
+use crate::linux::clock;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::os::fd::BorrowedFd;
 
@@ -16,8 +18,16 @@ pub fn readable(fds: &[BorrowedFd<'_>]) -> Vec<bool> {
     polls.iter().map(is_readable).collect()
 }
 
-/// Waits until one of these descriptors is readable, at most `ms`.
+/// Waits until one of these descriptors is readable, at most `ms`; a signal does not end it.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], ms: u64) -> bool {
-    let most = PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX);
-    nix::poll::poll(&mut asked(fds), most).is_ok_and(|ready| ready > 0)
+    let until = clock::now_ns().saturating_add(ms.saturating_mul(1_000_000));
+    let mut left = ms;
+    loop {
+        let most = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match nix::poll::poll(&mut asked(fds), most) {
+            Err(Errno::EINTR) => {}
+            done => return done.is_ok_and(|ready| ready > 0),
+        }
+        left = until.saturating_sub(clock::now_ns()).div_ceil(1_000_000);
+    }
 }

@@ -72,6 +72,10 @@ pub enum Cause {
     LockedUngated(String),
     /// A process of the service is not gated.
     Ungated(Claim),
+    /// A process of the service is held by another gate, and no directory says what this one holds.
+    OtherGate(Claim),
+    /// A process has the library and asks for this gate, and does not map its page.
+    Detached,
     /// A gated process has mapped a protected file shared and writable.
     MapsShared,
     /// A gated process has used aio.
@@ -80,6 +84,8 @@ pub enum Cause {
     IoUring,
     /// A gated process's table of locks was full once.
     LocksOverflowed,
+    /// A gated process says that it waits for no barrier.
+    NotHeld,
     /// The kernel shows a lock that guards writing, and no process that holds it.
     NobodysLock,
     /// `--sync` failed.
@@ -117,7 +123,7 @@ pub enum Cause {
     /// A process died inside a section.
     DiedInSection,
     /// A process that was to be held at rest is not.
-    NotHeld(Obstacle),
+    NotAtRest(Obstacle),
 }
 
 /// What was looked at.
@@ -184,12 +190,15 @@ impl Cause {
             | Cause::OtherLayout(_)
             | Cause::PageReplaced
             | Cause::LockedUngated(_)
-            | Cause::NotHeld(_) => FindingKind::UngatedWriter,
+            | Cause::NotAtRest(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
+            | Cause::OtherGate(_)
+            | Cause::Detached
             | Cause::MapsShared
             | Cause::Aio
             | Cause::IoUring
             | Cause::LocksOverflowed
+            | Cause::NotHeld
             | Cause::SyncFailed(_) => FindingKind::Uncovered,
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
@@ -221,11 +230,24 @@ impl Cause {
         )
     }
 
+    /// Does it stand in a gated process's region? Then no further look changes it.
+    pub fn is_of_a_member(&self) -> bool {
+        matches!(
+            self,
+            Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NotHeld
+        )
+    }
+
     /// Is it a gap that `--accept partial` accepts?
     pub fn is_gap(&self) -> bool {
         matches!(
             self,
             Cause::Ungated(_)
+                | Cause::OtherGate(_)
                 | Cause::MapsShared
                 | Cause::Aio
                 | Cause::IoUring
@@ -273,10 +295,13 @@ impl Cause {
             Cause::PageReplaced => "page-replaced",
             Cause::LockedUngated(_) => "locked-ungated",
             Cause::Ungated(_) => "ungated",
+            Cause::OtherGate(_) => "other-gate",
+            Cause::Detached => "detached",
             Cause::MapsShared => "shared-mapping",
             Cause::Aio => "aio",
             Cause::IoUring => "io_uring",
             Cause::LocksOverflowed => "locks-unknown",
+            Cause::NotHeld => "not-held",
             Cause::OtherLayout(_) => "other-layout",
             Cause::NobodysLock => "nobodys-lock",
             Cause::SyncFailed(_) => "sync-failed",
@@ -296,7 +321,7 @@ impl Cause {
             Cause::HeldWithLocks(_) => "held-with-locks",
             Cause::Dotlock => "dotlock",
             Cause::DiedInSection => "died-in-section",
-            Cause::NotHeld(_) => "not-held",
+            Cause::NotAtRest(_) => "not-at-rest",
         }
     }
 
@@ -305,7 +330,7 @@ impl Cause {
             Cause::Passed(passage) => {
                 return format!("a call passed the closed barrier: {}", passage.words());
             }
-            Cause::NotHeld(why) => return why.sentence(),
+            Cause::NotAtRest(why) => return why.sentence(),
             Cause::LockedUngated(file) => {
                 return format!(
                     "belongs to the service, is not gated, and holds a write lock (file {file}): \
@@ -357,6 +382,16 @@ impl Cause {
             Cause::Outside => {
                 "maps the control page and does not belong to the service: not waited for"
             }
+            Cause::OtherGate(claim) => {
+                return format!(
+                    "{}, but by another gate: freeze both, or name the directories of this one",
+                    claim.words()
+                );
+            }
+            Cause::Detached => {
+                "has the library and asks for this gate, and does not map its page: detached \
+                 (`writegate doctor` says why)"
+            }
             Cause::Ungated(claim) => claim.words(),
             Cause::Changed => "changed a protected file while the gate was closed",
             Cause::OpenForWriting => "is not gated and has a protected file open for writing",
@@ -373,6 +408,10 @@ impl Cause {
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",
             Cause::LocksOverflowed => "has held more locks at once than its region can show",
+            Cause::NotHeld => {
+                "waits for no barrier: its clock is not this machine's (a time namespace), or a \
+                 system call filter leaves it neither a clock nor a sleep"
+            }
             Cause::NobodysLock => {
                 "a lock that guards writing is held, and by which process cannot be seen"
             }

@@ -98,7 +98,12 @@ impl Ledger {
 
     /// How many things speak against the snapshot.
     pub fn against(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.kind.is_against()).count()
+        self.against_it().count()
+    }
+
+    /// What speaks against the snapshot.
+    pub fn against_it(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.kind.is_against())
     }
 
     /// How much is covered.
@@ -168,10 +173,13 @@ mod tests {
             Cause::PageReplaced,
             Cause::LockedUngated(text()),
             Cause::Ungated(Claim::Child),
+            Cause::OtherGate(Claim::Unit),
+            Cause::Detached,
             Cause::MapsShared,
             Cause::Aio,
             Cause::IoUring,
             Cause::LocksOverflowed,
+            Cause::NotHeld,
             Cause::OtherLayout(LibraryLayout::Unmarked),
             Cause::NobodysLock,
             Cause::SyncFailed(text()),
@@ -189,7 +197,7 @@ mod tests {
             Cause::HeldWithLocks(1),
             Cause::Dotlock,
             Cause::DiedInSection,
-            Cause::NotHeld(Obstacle::NotAllowed),
+            Cause::NotAtRest(Obstacle::NotAllowed),
         ];
         let subjects = [
             Subject::Listing,
@@ -276,6 +284,7 @@ mod tests {
         use {Coverage as C, Verdict as V, Watched as W};
         assert_eq!(verdict(Cause::Changed), (V::Escaped, C::Full, W::Full));
         assert_eq!(verdict(Cause::Aio), (V::Ungated, C::Partial, W::Full));
+        assert_eq!(verdict(Cause::NotHeld), (V::Ungated, C::Partial, W::Full));
         assert_eq!(verdict(Cause::QueueOverflowed), (V::Unseen, C::Full, W::None));
         assert_eq!(verdict(Cause::NoDirectories), (V::Consistent, C::Full, W::None));
         let contents = Cause::OnlyMountWatched(String::new().into(), String::new());

@@ -138,6 +138,9 @@ fn setup_publishes_the_profile_of_the_table() {
         let sign = dir.join(server["signs"][0].as_str().unwrap().trim_start_matches('/'));
         std::fs::create_dir_all(sign.parent().unwrap()).unwrap();
         std::fs::write(&sign, "!include conf.d/*.conf\n").unwrap();
+        let lib = dir.join("usr/lib/libwritegate.so");
+        std::fs::create_dir_all(lib.parent().unwrap()).unwrap();
+        std::fs::write(&lib, library()).unwrap();
         let shown = writegate(&["setup", name, "--print", "--root", path(&dir)]);
         let gate = server["only_gate"].as_str().unwrap_or(name);
         assert!(shown.contains(&format!("+++ /etc/writegate/{gate}.conf")), "{shown}");
@@ -145,10 +148,21 @@ fn setup_publishes_the_profile_of_the_table() {
         for line in profile.lines().filter(|line| !line.is_empty()) {
             assert!(shown.contains(&format!("+{line}\n")), "{name}: no `{line}`");
         }
-        let unit = server["units"].as_array().unwrap().last().unwrap().as_str().unwrap();
-        assert!(shown.contains(&format!("systemctl restart {unit}")), "{name}: {shown}");
+        let units = server["units"].as_array().unwrap().iter().map(|unit| unit.as_str().unwrap());
+        let restarts = |unit| shown.contains(&format!("systemctl restart {unit}\n"));
+        assert!(units.into_iter().any(restarts), "{name}: {shown}");
         std::fs::remove_dir_all(&dir).unwrap();
     }
+}
+
+/// What `setup` looks at of a library: the head of an ELF file, and our note with the layout.
+fn library() -> Vec<u8> {
+    let mut head = [0; 64];
+    head[..5].copy_from_slice(b"\x7fELF\x02");
+    head[16] = 3; // ET_DYN
+    head[18] = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+    let note = [10u32, 4, 1].map(u32::to_ne_bytes).concat();
+    [&head[..], &note, b"writegate\0\0\0", &gate::layout::LAYOUT.to_ne_bytes()].concat()
 }
 
 fn path(path: &Path) -> &str {

@@ -19,7 +19,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 OK, UNGATED_WRITER, NO_PROCESS, NOT_DRAINED, STALE_TOKEN, EXPIRED = 0, 65, 69, 75, 76, 124
 
-_LINE = re.compile(r"^writegate: (.*\bverdict=.*)$", re.M)
+_LINE = re.compile(r"^writegate: (gate=.*\bverdict=.*)$", re.M)
 _DURATION = re.compile(r"^([0-9.]+)(ns|us|µs|ms|s|m)$")
 _TO_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
@@ -77,7 +77,7 @@ class Outcome:
     @property
     def line(self):
         """The verdict line as printed."""
-        found = _LINE.findall(self.stdout)
+        found = _LINE.findall(self.stderr)
         return f"writegate: {found[-1]}" if found else None
 
     @property
@@ -105,9 +105,9 @@ class Outcome:
         return {"exit": self.exit, "wall_ms": round(self.wall_ms, 1), **self.fields}
 
 
-def parse(stdout):
+def parse(stderr):
     """The fields of the last verdict line in this output ({} where there is none)."""
-    lines = _LINE.findall(stdout)
+    lines = _LINE.findall(stderr)
     return dict(p.split("=", 1) for p in lines[-1].split() if "=" in p) if lines else {}
 
 
@@ -167,7 +167,7 @@ class Gate:
                 record = json.loads(file.read_text())
             except ValueError as wrong:
                 record = {"unreadable": str(wrong)}
-        return Outcome(done.returncode, done.stdout, done.stderr, wall, parse(done.stdout), record)
+        return Outcome(done.returncode, done.stdout, done.stderr, wall, parse(done.stderr), record)
 
     def start_freeze(self, command, **options):
         """The same without waiting: a Popen, for tests that stop or kill the freezer."""

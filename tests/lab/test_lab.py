@@ -30,8 +30,9 @@ class Lab(unittest.TestCase):
     def test_verdict_line_is_parsed(self):
         out = ("Create a snapshot\nwritegate: gate=mail verdict=CONSISTENT coverage=full watched=full against=0 gen=812 "
                "drain=3.1ms held=1.2s procs=37 waiters=12 admitted=0 escaped=0\n")
-        o = gate.Outcome(0, out, "", 0.0, gate.parse(out))
+        o = gate.Outcome(0, "", out, 0.0, gate.parse(out))
         self.assertTrue(o.consistent)
+        self.assertIn("verdict=CONSISTENT", o.line)
         self.assertEqual((o.drain_ms, o.held_ms, o.number("procs")), (3.1, 1200.0, 37))
         self.assertEqual(gate.parse("nothing\n"), {})
 

@@ -121,7 +121,7 @@ class Stress:
             if p.poll() is None:
                 p.kill()
                 p.communicate()
-        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(out))
+        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(err))
         seen = self.page.seen()
         return outcome, seen if seen["checks"] != before else None
 
@@ -151,7 +151,7 @@ class Tally:
             self.bad.append(f"exit {outcome.exit} although {outcome.line} {outcome.stderr.strip()[-200:]}")
         if outcome.verdict != "CONSISTENT":
             oracle = f"oracle: changed={seen['changed']} inside={seen['inside']} {seen['first']}; " if cut_in_two else ""
-            self.others.append(f"exit {outcome.exit}: {oracle}{outcome.stdout.strip()[-900:]} "
+            self.others.append(f"exit {outcome.exit}: {oracle}{outcome.stdout.strip()[-300:]} "
                                f"{outcome.stderr.strip()[-900:]}")
         self.cut += seen["cut"] if seen else 0
 

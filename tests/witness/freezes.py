@@ -70,6 +70,14 @@ class Freeze:
                     self._names.setdefault(int(ino), []).append(path.decode("utf-8", "surrogateescape"))
         return self._names
 
+    def mounts_below(self, places):
+        """Other file systems that were mounted below these directories: the record has no changes of theirs."""
+        file = self.folder / f"{self.number}.mounts" if self.folder else None
+        if not file or not file.exists():
+            return []
+        points = [line.split()[4] for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+        return sorted(p for p in points if any(p.startswith(place.rstrip("/") + "/") for place in places))
+
     def kernel_locks(self):
         """[(kind, type, pid, dev, ino)] that the kernel listed at the snapshot's moment; None: not kept."""
         file = self.folder / f"{self.number}.locks" if self.folder else None

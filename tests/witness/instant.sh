@@ -6,6 +6,7 @@ shift 2
 marker=$(cat "$folder/marker") || exit 3
 echo "witness begin $n" > "$marker" || exit 3
 cat /proc/locks > "$folder/freezes/$n.locks" || exit 3
+cat /proc/self/mountinfo > "$folder/freezes/$n.mounts" || exit 3
 echo "witness locks $n" > "$marker" || exit 3
 while IFS= read -r place; do
     find "$place" -xdev -printf '%i %p\0'

@@ -24,7 +24,7 @@ def main(*arguments):
         gate = {"gate": "liar", "coverage": "full", "closed": closed, "drained": drained, "opened": opened}
         with open(arguments[arguments.index("--report") + 1], "w", encoding="utf-8") as f:
             json.dump({"verdict": "CONSISTENT", "exit": 0, "gates": [gate]}, f)
-    print("writegate: gate=liar verdict=CONSISTENT coverage=full")
+    print("writegate: gate=liar verdict=CONSISTENT coverage=full", file=sys.stderr)
     return code
 
 

@@ -75,5 +75,5 @@ def report(options, said, found):
     print(verdict.render(found))
     print(f"{lies} lies of {len(said)} programs\n{len(said) - min(failed, len(said))} passed, {failed} failed")
     if options.json:
-        options.json.write_text(json.dumps({"command": sys.argv, "programs": said, "judged": found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"command": ["scripts/witness", *sys.argv[1:]], "programs": said, "judged": found}, indent=1) + "\n")
     return 1 if failed else 0

@@ -3,6 +3,7 @@
 A record is a folder: meta.json, cpuN.raw (the kernel's own pages), freezes/, names.json. Whether it is whole is
 the judge's question (`ended` in meta.json, the kernel's count of events against what decodes).
 """
+import contextlib
 import json
 import os
 import platform
@@ -145,6 +146,17 @@ def start_held(command, env):
     return pid, go
 
 
+def wait_for(pid):
+    """Its exit code. Whoever stops the recorder stops the command, which then cleans up."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+        raise
+
+
 def binaries(folder, writegate, library):
     """A folder with `writegate` (wrapped) and the library, for rigs that look there ($WRITEGATE_BIN_DIR)."""
     place = folder / "bin"
@@ -188,7 +200,7 @@ def record(folder, command, places, writegate, library, limit_s=None, buffer_kb=
             thread.start()
         begun = os.times()
         go()
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = wait_for(pid)
         stop.set()
         ticking.join()
         names.stop.set()

@@ -72,6 +72,6 @@ def one(name, count, seed, build, keep):
 
 def write(path, results):
     old = json.loads(path.read_text()) if path.exists() else {"runs": []}
-    run = [r for r in old["runs"] if r["command"] != sys.argv]
-    run.append({"command": sys.argv, "results": results})
+    run = [r for r in old["runs"] if r["command"] != ["scripts/witness", *sys.argv[1:]]]
+    run.append({"command": ["scripts/witness", *sys.argv[1:]], "results": results})
     path.write_text(json.dumps({"runs": run}, indent=1, ensure_ascii=True) + "\n")

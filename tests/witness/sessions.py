@@ -15,7 +15,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "servers")]
 
 MTAS = ("postfix", "exim", "opensmtpd", "sendmail", "courier")
 DOVECOT = ("maildir", "mbox", "sdbox", "mdbox")
-SESSIONS = ("cyrus", *(f"dovecot-{f}" for f in DOVECOT), *MTAS, "workload")
+SESSIONS = ("cyrus", *(f"dovecot-{f}" for f in DOVECOT), *MTAS)
 EMPTY_EVERY = 25                                        # freezes between two times that the store is emptied
 
 
@@ -65,30 +65,13 @@ def mta(name):
     return session
 
 
-def workload(work, count, rng):
-    """The mail store of scripts/demo: several processes, sets of writes under a lock."""
-    import os
-    import subprocess
-    from lab import gate as gates, procs
-    from lab.workload import demo
-    from .volumes import Folders
-    program, tree = work / "workload", Path(Folders.place) / "workload"
-    subprocess.run(["cc", "-O1", "-o", program, Path(demo.__file__).with_name("workload.c"), "-lpthread"], check=True)
-    tree.mkdir()
-    gate = gates.Gate(work, name=f"workload-{os.getpid()}", paths=[tree])
-    running = demo.Workload(program, tree, gate)
-    with procs.Service(running.argv, env=running.env, log=work / "workload.log"):
-        time.sleep(0.5)
-        freezes(gate, count, rng)
-
-
 def main(name, place, count, seed):
     from lab import procs, volume
     from .volumes import Folders
     Folders.place = place
     volume.Volume = Folders
     rng = random.Random(int(seed))
-    session = {"cyrus": cyrus, "workload": workload, **{f"dovecot-{f}": dovecot(f) for f in DOVECOT},
+    session = {"cyrus": cyrus, **{f"dovecot-{f}": dovecot(f) for f in DOVECOT},
                **{m: mta(m) for m in MTAS}}[name]
     with procs.workspace(f"witness-{name}") as work, contextlib.redirect_stdout(sys.stderr):
         session(work, int(count), rng)

@@ -8,6 +8,7 @@ gate is closed: window.c).
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -70,16 +71,18 @@ class Case:
             changed = process.stdout.readline() == b"DONE\n" or self.name == "parent_exits"
         else:
             stamp = self.gates / "inside"
-            freeze = self.freeze("sh", "-c", f": > {stamp}; sleep 0.5")
+            go = self.gates / "go"
+            freeze = self.freeze("sh", "-c", f": > {stamp}; until [ -e {go} ]; do sleep 0.01; done; rm {go}")
             end = time.monotonic() + PATIENCE_S
             while not stamp.exists() and freeze.poll() is None and time.monotonic() < end:
                 time.sleep(0.005)
             inside = stamp.exists() and freeze.poll() is None
             self.go(process)
             if inside:
-                time.sleep(0.2)
-                os.set_blocking(process.stdout.fileno(), False)
-                changed = b"DONE" in (process.stdout.read() or b"") and freeze.poll() is None and self.name != "nothing"
+                # One that is held says nothing until the gate is open.
+                said = select.select([process.stdout], [], [], 0.5)[0] and process.stdout.readline()
+                changed = said == b"DONE\n" and freeze.poll() is None and self.name != "nothing"
+                go.touch()
             code = freeze.wait(PATIENCE_S)
         time.sleep(0.1)
         kept = json.loads(Path(os.environ["WITNESS"], f"freezes/{asked}.json").read_text(encoding="utf-8"))

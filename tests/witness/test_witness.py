@@ -208,6 +208,14 @@ class Planted(unittest.TestCase):
         self.r.open(10, 5).posix(10, 5).write(10).posix(10, 5, kind=2).posix(10, 5).freeze()
         self.assertEqual(self.r.write(10).finish()["cuts"], [])
 
+    def test_flock_and_ofd_on_one_description_are_two_locks(self):
+        ofd = ("filelock/posix_lock_inode", DEV, LOCK, 0xf00, 1 | 1024)
+        self.r.open(10, 5).flock(10, 5).write(10).call(10, events.FCNTL, 5, 38, inside=[(*ofd, 1, 0, MAX, 0)])
+        self.r.call(10, events.FCNTL, 5, 38, inside=[(*ofd, 2, 0, MAX, 0)])
+        self.r.freeze(locks=f"1: FLOCK  ADVISORY  WRITE 10 07:01:{LOCK} 0 EOF\n")
+        result = self.r.write(10).flock(10, 5, kind=2).finish()
+        self.assertEqual((len(result["cuts"]), result["faults"]), (1, []))
+
     def test_a_refused_conversion_gives_the_old_lock_up(self):
         self.r.open(10, 5).flock(10, 5, kind=1).write(10).flock(10, 5, kind=0, ret=-11).freeze()
         self.assertEqual(self.r.write(10).finish()["cuts"], [])
@@ -275,6 +283,11 @@ class Planted(unittest.TestCase):
     def test_a_process_id_used_again_after_its_end(self):
         result = self.r.fork(10, 11).ends(11).fork(10, 11).write(11).finish()
         self.assertEqual((result["exit"], result["faults"]), (verdict.CLEAN, []))
+
+    def test_a_file_system_below_what_is_protected(self):
+        self.r.freeze()
+        (self.r.folder / "freezes/0.mounts").write_text("30 20 0:28 / /p/inner rw - tmpfs tmpfs rw\n")
+        self.said("not watched, a file system of its own")
 
     def test_a_record_without_its_end(self):
         self.said("the record is cut", ended=None)

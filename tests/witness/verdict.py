@@ -81,6 +81,8 @@ def judge(folder):
             faults.append(f"freeze {freeze.number}: its instant is not in the record")
         elif freeze.consistent and freeze.drained and not freeze.drained <= freeze.begin <= freeze.end <= freeze.opened:
             faults.append(f"freeze {freeze.number}: its own instants are not between drained and opened")
+        if freeze.consistent and (below := freeze.mounts_below([p["path"] for p in meta["protected"]])):
+            faults.append(f"freeze {freeze.number}: not watched, a file system of its own below what is protected: {below[0]}")
     late = rules.lateness_ns()
     verdicts = {}
     for freeze in asked.values():

@@ -246,16 +246,15 @@ class World:
         self.of_description(at, task, "flock", dev, ino, owner, kind, result, 0, 1 << 62)
 
     def posix(self, at, task, dev, ino, owner, flags, kind, first, last, result):
-        known = self.locks.get((owner, dev, ino))
-        if flags & FL_OFD or (known is not None and known.kind == "ofd"):
+        # What a last close gives up does not carry OFD's mark.
+        if flags & FL_OFD or ("ofd", owner, dev, ino) in self.locks:
             self.of_description(at, task, "ofd", dev, ino, owner, kind, result, first, last)
             return
-        if result != 0:
-            return
-        if kind == UNLOCK and known is None:
+        known = self.locks.get(("posix", owner, dev, ino))
+        if result != 0 or (kind == UNLOCK and known is None):
             return
         if known is None:
-            known = self.locks[owner, dev, ino] = Lock("posix", dev, ino, owner, at, task)
+            known = self.locks["posix", owner, dev, ino] = Lock("posix", dev, ino, owner, at, task)
             table = task.table
             if table.owner not in (None, owner):
                 # A table is copied where the kernel finds it shared; the record shows that late.
@@ -265,7 +264,8 @@ class World:
         self.changed_ranges(at, known, kind, first, last)
 
     def of_description(self, at, task, name, dev, ino, owner, kind, result, first, last):
-        key = owner, dev, ino
+        # A description may have a lock of flock and one of OFD on the same file.
+        key = name, owner, dev, ino
         known = self.locks.get(key)
         if result != 0:
             # flock gives up the old lock before it waits for, or is refused, the other kind.
@@ -308,7 +308,7 @@ class World:
                     self.check_section(at, table)
 
     def forget(self, lock):
-        self.locks.pop((lock.owner, lock.dev, lock.ino), None)
+        self.locks.pop((lock.kind, lock.owner, lock.dev, lock.ino), None)
         if lock.table is not None:
             lock.table.posix.discard(lock)
         if lock.description is not None:

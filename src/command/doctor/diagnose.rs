@@ -54,6 +54,20 @@ fn attached(process: &Observation, context: &Context<'_>) -> Diagnosis {
             "the library with mode 4755 in a standard library directory, add_environment in \
              exim.conf (writegate setup exim), or the library in /etc/ld.so.preload",
         ),
+        Some(RegionSeen::Read { flags, .. }) if flags & region::FLAG_FOREIGN_CLOCK != 0 => {
+            Diagnosis::new(
+                Cause::NotHeld,
+                "it waits for no barrier: its clock is not this machine's, or a system call filter \
+                 leaves it neither a clock nor a sleep",
+                "start it without a time namespace; allow it clock_gettime and futex",
+            )
+        }
+        Some(RegionSeen::NoMemory) => Diagnosis::new(
+            Cause::NoMemory,
+            "it was forked and found no memory for a region of its own: it has locked its memory \
+             (mlockall), and its limit of locked memory does not allow more",
+            format!("LimitMEMLOCK=infinity in the unit, then {}", restart(process)),
+        ),
         Some(RegionSeen::Read { flags, absent_calls }) => {
             let mut gated = Diagnosis::gated();
             gated.gaps = gaps(*flags);

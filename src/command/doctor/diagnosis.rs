@@ -59,6 +59,8 @@ causes! {
     RegionDenied      "region-denied"      Unknown
     Profile           "profile"            LeftOut
     TimeNamespace     "time-namespace"     NotGated
+    NotHeld           "not-held"           NotGated
+    NoMemory          "no-memory"          NotGated
     DeliveriesOutside "deliveries-outside" NotGated
     OldLayout         "old-layout"         NotGated
     OtherGate         "other-gate"         NotGated

@@ -1,18 +1,17 @@
 //! What is to be known of the gate itself: its page, the profile in force, who maps the
 //! page, and which processes a freeze would hold against its snapshot.
 
-use super::selection;
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
-use crate::evidence::{concern, coverage, coverage::Service, places::Places, writers};
-use crate::foreign_text::ForeignText;
+use crate::evidence::places::Places;
+use crate::evidence::standing::{self, View};
 use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
-use crate::linux::look::WhyNot;
 use crate::outcome::fault::{Fault, Result};
+use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use gate::region::FLAG_MORE_CALLS_MISSING;
 use std::collections::BTreeMap;
@@ -33,6 +32,8 @@ pub enum RegionSeen {
     },
     /// There is none that this version understands.
     NotUnderstood,
+    /// It found no memory for one.
+    NoMemory,
     /// The kernel refused: the error.
     Denied(i32),
     /// It shares its parent's memory, and so its region (vfork).
@@ -59,8 +60,8 @@ pub struct GateSurvey {
     /// Have the library, an old page of this gate, or belong to the service, and do not
     /// map the page.
     pub outside: Vec<i32>,
-    /// Not gated, and have this protected file open for writing.
-    pub writers: BTreeMap<i32, ForeignText>,
+    /// What a freeze would hold against its snapshot, as the processes stand.
+    pub against: Vec<Finding>,
 }
 
 impl GateSurvey {
@@ -93,21 +94,16 @@ impl GateSurvey {
         }
         self.profile = gate.page.get().profile_text().to_owned();
         let gates = [gate];
-        let (mut helper, census) = look_around(&gates)?;
-        self.members(&census);
-        self.outsiders(&census, name);
+        let (mut helper, mut census) = look_around(&gates)?;
         let paths = arguments::protected_paths(None)?;
-        let (mut ledger, service) = (Ledger::default(), Service::of(&census, 0));
+        let mut ledger = Ledger::default();
         let places = Places::of(&gates[0], &census, 0, &mut helper, &paths, &mut ledger);
-        // What a freeze could not look at must not be green here.
-        let unseen = ledger.findings().iter().filter(|finding| finding.kind.is_against());
-        self.outside.extend(unseen.filter_map(|finding| finding.pid));
-        for finding in writers::ungated_writers(&census, &service, &places) {
-            if let (Some(pid), Some(path)) = (finding.pid, finding.path) {
-                self.outside.push(pid);
-                self.writers.entry(pid).or_insert(path);
-            }
-        }
+        let view = View { gate: &gates[0], at: 0, places: &places };
+        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
+        self.members(&census);
+        // What a freeze would hold against its snapshot must not be green here.
+        self.against = ledger.against_it().cloned().collect();
+        self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
         Ok(())
     }
 
@@ -125,30 +121,18 @@ impl GateSurvey {
                 }
                 (None, Some(error)) => RegionSeen::Denied(error),
                 (None, None) if member.fresh_fork => RegionSeen::NotYetMade,
+                (None, None) if member.found_no_memory => RegionSeen::NoMemory,
                 (None, None) => RegionSeen::NotUnderstood,
             };
             self.regions.insert(member.pid, seen);
         }
-        let outside = census.outside.keys().map(|pid| (*pid, RegionSeen::OfOutsider));
+        let seen = |pid: &i32| match census.outside_without_memory.contains(pid) {
+            true => RegionSeen::NoMemory,
+            false => RegionSeen::OfOutsider,
+        };
+        let outside = census.outside.keys().map(|pid| (*pid, seen(pid)));
         self.regions.extend(outside);
         let sharing = census.seen.iter().filter(|(_, seen)| seen.kind == ProcessKind::Sharing);
         self.regions.extend(sharing.map(|(pid, _)| (*pid, RegionSeen::Shared)));
-    }
-
-    fn outsiders(&mut self, census: &Census, gate: &str) {
-        let (old_page, no_page): (Vec<_>, Vec<_>) =
-            census.detached.values().partition(|detached| detached.old_page.is_some());
-        self.outside.extend(old_page.iter().map(|detached| detached.pid));
-        // With the library and no page at all: only those that name this gate, or none.
-        let no_page = no_page.iter().map(|detached| detached.pid);
-        self.outside.extend(no_page.filter(|pid| selection::asks_for(*pid, gate)));
-        let others = coverage::other_layouts(census, 0, &self.profile);
-        self.outside.extend(others.iter().map(|(detached, _)| detached.pid));
-        // What a freeze would hold against its snapshot must not be green here.
-        self.outside.extend(coverage::ungated(census, 0).iter().map(|outsider| outsider.pid));
-        let service = Service::of(census, 0);
-        let concerned =
-            |(pid, why): &(&i32, &WhyNot)| concern::is_concerned(census, &service, **pid, **why);
-        self.outside.extend(census.unseen.iter().filter(concerned).map(|(pid, _)| *pid));
     }
 }

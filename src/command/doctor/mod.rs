@@ -62,6 +62,9 @@ pub struct Args {
     /// The gate (default: the one that the processes' environment names)
     #[arg(short, long = "gate", value_name = "GATE")]
     gate: Option<String>,
+    /// Say what is harmless here, too
+    #[arg(short, long)]
+    verbose: bool,
     /// As JSON (schema 1)
     #[arg(long)]
     json: bool,
@@ -95,7 +98,7 @@ pub fn run(args: &Args) -> Result<u8> {
     if args.json {
         report::json(&survey);
     } else {
-        report::table(&survey);
+        report::table(&survey, args.verbose);
     }
     Ok(survey.code())
 }

@@ -84,9 +84,19 @@ fn look(pid: i32, control: &Path) -> Observation {
     let boot_id = inside(&root, Path::new("/proc/sys/kernel/random/boot_id"));
     seen.boot_id_hidden = root_seen && fs::read(boot_id).is_err();
     seen.preload_fault = preload_fault(&seen, &root);
+    seen.library = seen.library.map(|path| seen_from(seen.chroot.as_deref(), path));
     seen.library_for_set_id =
         seen.library.as_ref().is_some_and(|path| taken_by_set_id(&root, path));
     seen
+}
+
+/// A path as its maps name it, as the process itself would: of one in another root or mount
+/// namespace they name it as whoever sees both would.
+fn seen_from(chroot: Option<&Path>, path: String) -> String {
+    let Some(inside) = chroot.and_then(|root| Path::new(&path).strip_prefix(root).ok()) else {
+        return path;
+    };
+    Path::new("/").join(inside).display().to_string()
 }
 
 /// A path of the process, as we reach it.
@@ -201,6 +211,15 @@ fn closed_to(uid: u32, root: &Path, path: &str, file: &fs::Metadata) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_below_another_root_is_named_as_the_process_sees_it() {
+        let library = "/srv/root/usr/lib/libwritegate.so";
+        let seen = |root: Option<&str>| seen_from(root.map(Path::new), library.into());
+        assert_eq!(seen(Some("/srv/root")), "/usr/lib/libwritegate.so");
+        assert_eq!(seen(Some("/srv/roo")), library);
+        assert_eq!(seen(None), library);
+    }
 
     #[test]
     fn a_vector_an_environment_a_clock() {

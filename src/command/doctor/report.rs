@@ -7,6 +7,7 @@ use super::unit_settings::SettingEffect;
 use crate::command::output::{Paint, print, print_json};
 use crate::command::{library, users};
 use crate::foreign_text::ForeignText;
+use crate::outcome::finding::Finding;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,7 @@ struct SurveyJson<'a> {
     own_rights: &'a [MissingRight],
     inline_system_calls: &'a BTreeMap<String, Vec<String>>,
     profile: &'a str,
+    against: &'a [Finding],
 }
 
 /// For machines.
@@ -66,12 +68,13 @@ pub fn json(survey: &Survey) {
         own_rights: &survey.missing_rights,
         inline_system_calls: &survey.inline_calls,
         profile: &survey.profile,
+        against: &survey.against,
     };
     print_json(&all);
 }
 
 /// For persons.
-pub fn table(survey: &Survey) {
+pub fn table(survey: &Survey, verbose: bool) {
     let paint = Paint::for_stdout();
     print(&format!(
         "gate {} ({}): {} processes, {} gated, {} not, {} left out, {} not to be seen",
@@ -86,6 +89,9 @@ pub fn table(survey: &Survey) {
     if let Some(fault) = &survey.page_fault {
         print(&format!("  {}", paint.red(&fault.message)));
     }
+    for finding in survey.against.iter().filter(|finding| finding.pid.is_none()) {
+        print(&format!("  {}", paint.red(&finding.to_string())));
+    }
     match library::find(None) {
         Ok(path) => print(&format!("library {}", path.display())),
         Err(fault) => print(&format!("library: {}", paint.yellow(&fault.message))),
@@ -93,7 +99,7 @@ pub fn table(survey: &Survey) {
     processes(survey, paint);
     cures(survey);
     gaps(survey);
-    notes(survey);
+    notes(survey, verbose);
     let line = match survey.code() {
         0 => paint.green("a freeze of this gate could be trusted"),
         code => {
@@ -151,12 +157,14 @@ fn gaps(survey: &Survey) {
 }
 
 /// What is not one process's: calls that are absent or past libc, units, own rights.
-fn notes(survey: &Survey) {
+fn notes(survey: &Survey, verbose: bool) {
+    let mut harmless = Vec::new();
     let absent = survey.processes.iter().flat_map(|(_, diagnosis)| &diagnosis.absent_calls);
     let absent: BTreeSet<&str> = absent.copied().collect();
     if !absent.is_empty() {
         let absent: Vec<_> = absent.into_iter().collect();
-        print(&format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
+        harmless
+            .push(format!("note: their libc has no {}: nothing there to hook", absent.join(", ")));
     }
     for (file, calls) in &survey.inline_calls {
         print(&format!(
@@ -166,9 +174,18 @@ fn notes(survey: &Survey) {
     }
     for (unit, effects) in &survey.units {
         for effect in effects {
-            let mark = if effect.harmful { "IN THE WAY" } else { "note" };
-            print(&format!("{mark}: {unit}: {}: {}", effect.setting, effect.what));
+            let said = format!("{unit}: {}: {}", effect.setting, effect.what);
+            if effect.harmful {
+                print(&format!("IN THE WAY: {said}"));
+            } else {
+                harmless.push(format!("note: {said}"));
+            }
         }
+    }
+    if verbose {
+        harmless.iter().for_each(|note| print(note));
+    } else if !harmless.is_empty() {
+        print(&format!("{} notes on what is harmless here: -v shows them", harmless.len()));
     }
     for right in &survey.missing_rights {
         print(&format!("your rights: {}; {}", right.what, right.cure));

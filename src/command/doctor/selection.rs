@@ -118,8 +118,3 @@ pub fn gate_of(pids: &BTreeSet<i32>) -> Option<String> {
     }
     votes.into_iter().max_by_key(|(_, count)| *count).map(|(gate, _)| gate)
 }
-
-/// Does this process's environment name the gate? `default` is asked for by silence.
-pub fn asks_for(pid: i32, gate: &str) -> bool {
-    named_gate(pid).map_or(gate == "default", |named| named == gate)
-}

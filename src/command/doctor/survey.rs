@@ -10,10 +10,10 @@ use super::selection::{self, Selection};
 use super::unit_settings::{self, SettingEffect};
 use super::{inline_calls, observe};
 use crate::command::{arguments, unit_files};
-use crate::foreign_text::ForeignText;
 use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::outcome::fault::{self, Fault, Result};
+use crate::outcome::finding::{Cause as FindingCause, Finding, FindingKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub struct Survey {
     pub inline_calls: BTreeMap<String, Vec<String>>,
     /// The profile in force.
     pub profile: String,
+    /// What a freeze would hold against its snapshot, as these processes stand.
+    pub against: Vec<Finding>,
 }
 
 impl Survey {
@@ -75,13 +77,22 @@ impl Survey {
             .iter()
             .filter_map(|pid| observed.get(pid))
             .filter(|process| !process.program.is_empty())
-            .map(|process| (process.clone(), diagnose_writer(process, &context, &survey.writers)))
+            .map(|process| (process.clone(), diagnose_standing(process, &context, &survey.against)))
             // Gates of this name in other directories are none of this one's business.
-            .filter(|(_, diagnosis)| {
-                *selection != Selection::Gate || diagnosis.cause != Cause::OtherGate
+            .filter(|(process, diagnosis)| {
+                let counts = |finding: &Finding| finding.pid == Some(process.pid);
+                *selection != Selection::Gate
+                    || diagnosis.cause != Cause::OtherGate
+                    || survey.against.iter().any(counts)
             })
             .collect();
+        // Of a unit, only what is about it.
+        let shown = |finding: &Finding| {
+            *selection == Selection::Gate || finding.pid.is_none_or(|pid| pids.contains(&pid))
+        };
+        let against = survey.against.iter().filter(|finding| shown(finding)).cloned().collect();
         Ok(Survey {
+            against,
             inline_calls: past_libc(&processes),
             processes,
             units,
@@ -103,13 +114,15 @@ impl Survey {
         if self.processes.is_empty() {
             return self.page_fault.as_ref().map_or(fault::NO_PROCESS, |fault| fault.code);
         }
-        if self.count(Membership::NotGated) > 0 {
+        let unseen = |finding: &Finding| finding.kind == FindingKind::NotSeen;
+        if self.count(Membership::NotGated) > 0 || !self.against.iter().all(unseen) {
             return fault::ESCAPE;
         }
         match &self.page_fault {
             Some(fault) => fault.code,
             None if self.count(Membership::Unknown) > 0 => fault::PERMISSION,
             None if self.count(Membership::Gated) == 0 => fault::NO_PROCESS,
+            None if !self.against.is_empty() => fault::ESCAPE,
             None => 0,
         }
     }
@@ -149,17 +162,25 @@ fn look_at_units(names: &BTreeSet<&str>, root: &Path, dir: &str) -> Units {
     (units, dropins)
 }
 
-/// Diagnoses a process; one that is not gated and writes has a gap more.
-fn diagnose_writer(
+/// Diagnoses a process; with what a freeze would hold against its snapshot, where that says more.
+fn diagnose_standing(
     process: &Observation,
     context: &Context<'_>,
-    writers: &BTreeMap<i32, ForeignText>,
+    against: &[Finding],
 ) -> Diagnosis {
     let mut diagnosis = diagnose(process, context);
-    if diagnosis.membership != Membership::Gated
-        && let Some(path) = writers.get(&process.pid)
-    {
-        diagnosis.gaps.push(format!("has a protected file open for writing: {path}"));
+    for finding in against.iter().filter(|finding| finding.pid == Some(process.pid)) {
+        match (finding.known(), &finding.path) {
+            (Some(FindingCause::OpenForWriting), Some(path)) => {
+                diagnosis.gaps.push(format!("has a protected file open for writing: {path}"));
+            }
+            // Its region says so, and the diagnosis with it.
+            (Some(cause), _) if cause.is_of_a_member() => {}
+            _ if diagnosis.membership == Membership::Gated => {
+                diagnosis.gaps.push(finding.what.clone());
+            }
+            _ => {}
+        }
     }
     diagnosis
 }

@@ -15,6 +15,9 @@ pub struct SettingEffect {
     pub what: String,
 }
 
+/// What lies here is gone with the machine's boot.
+const TMPFS: &str = "/run";
+
 /// What the settings mean for a gate in this directory; those that mean nothing are
 /// left out.
 pub fn effects(settings: &Settings, dir: &str) -> Vec<SettingEffect> {
@@ -40,9 +43,12 @@ fn obstacle(key: &str, value: &str, dir: &str) -> Option<String> {
         Path::new(dir).starts_with(path)
     };
     let what = match key {
-        "ProcSubset" if value == "pid" => "hides /proc/sys/kernel/random/boot_id, without which \
-                                           the library believes no page: set ProcSubset=all"
-            .to_owned(),
+        "ProcSubset" if value == "pid" && !Path::new(dir).starts_with(TMPFS) => {
+            format!(
+                "hides /proc/sys/kernel/random/boot_id, without which a page in {dir} may not be \
+                 believed after a boot: set ProcSubset=all, or have the gates below {TMPFS}"
+            )
+        }
         "RootDirectory" | "RootImage" => {
             format!("another root: BindReadOnlyPaths={dir} and the library's directory")
         }
@@ -65,6 +71,9 @@ fn remark(key: &str, value: &str, dir: &str) -> Option<String> {
     let made_before = "the page must be there before it starts: a tmpfiles.d line and \
                        ExecStartPre=+ (writegate setup writes both)";
     let what = match key {
+        "ProcSubset" if value == "pid" => {
+            format!("harmless: a page below {TMPFS}, a tmpfs, is of this boot, whatever is hidden")
+        }
         "PrivateTmp" if on => "harmless: nothing of the gate lies in /tmp".to_owned(),
         "ProtectSystem" if value != "no" && value != "false" => {
             format!("the library reads below {dir} and writes nothing there; {made_before}")
@@ -100,7 +109,9 @@ mod tests {
         };
         assert_eq!(harmful("PrivateTmp", "yes"), Some(false));
         assert_eq!(harmful("PrivateTmp", "no"), None);
-        assert_eq!(harmful("ProcSubset", "pid"), Some(true));
+        assert_eq!(harmful("ProcSubset", "pid"), Some(false));
+        let elsewhere = effects(&set("ProcSubset", "pid"), "/srv/gates/mail");
+        assert!(elsewhere[0].harmful);
         assert_eq!(harmful("TemporaryFileSystem", "/run:ro"), Some(true));
         assert_eq!(harmful("InaccessiblePaths", "-/home"), None);
         assert_eq!(harmful("RuntimeDirectory", "writegate/mail"), Some(true));

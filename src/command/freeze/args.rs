@@ -1,5 +1,6 @@
 //! The arguments of `writegate freeze`.
 
+use crate::command::output::Telling;
 use crate::duration;
 use crate::evidence::wanted::{Accept, Require};
 use std::ffi::OsString;
@@ -10,8 +11,12 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   writegate freeze -g mail -- lvcreate --snapshot -n snap vg/mail
-  TOKEN=$(writegate freeze -g mail) && take-snapshot; writegate thaw \"$TOKEN\"
   writegate freeze -g mail --wait-quiet 30s -- lvcreate --snapshot -n snap vg/mail
+
+In two steps, in a script, where each exit code counts:
+  TOKEN=$(writegate freeze -g mail) || exit
+  take-snapshot; TAKEN=$?
+  writegate thaw \"$TOKEN\" && exit $TAKEN
 
 Four limits, each with its own failure: --queue (another freeze has the gate: BUSY, 75), --wait-quiet \
 (no quiet moment: goes on and says so; with --require quiet NOT_QUIET, 75), --drain (something stays \
@@ -84,9 +89,8 @@ pub struct Args {
     /// named); for a gap that you know of and can live with
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) accept: Vec<Accept>,
-    /// Write the full record (JSON) here, after the thaw
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) telling: Telling,
     /// The snapshot command and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,

@@ -18,6 +18,9 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             "--on-untrusted, --kill-late and --policy need a command after `--`",
         ));
     }
+    if args.telling.json {
+        return Err(Fault::new(USAGE, "--json: stdout is the token's; give it to `thaw`"));
+    }
     let started = keeper::start(options)?;
     match &started {
         Started::Frozen { token, notes } => {
@@ -36,7 +39,7 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
                 return Err(Fault::new(OUTPUT, format!("the token could not be written: {now}")));
             }
         }
-        Started::Not(record) => show(record, args.report.as_deref()),
+        Started::Not(record) => show(record, &args.telling),
         Started::Failed { code, message } => return Err(Fault::new(*code, message)),
     }
     Ok(keeper::code(&started))

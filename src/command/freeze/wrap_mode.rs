@@ -119,7 +119,7 @@ fn interrupted(record: &mut Record) {
 /// Prints and writes what there is to say.
 pub(super) fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
     record.exit = code.unwrap_or(record.exit);
-    show(&record, args.report.as_deref());
+    show(&record, &args.telling);
     syslog::freeze(&record);
     record.exit
 }

@@ -3,13 +3,18 @@
 use crate::census::blockers;
 use crate::census::list::Census;
 use crate::census::member::Member;
-use crate::evidence::coverage;
+use crate::command::arguments;
+use crate::evidence::coverage::{self, Service};
+use crate::evidence::places::Places;
+use crate::evidence::standing::{self, View};
 use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
 use crate::gatedir::{self, Gate, history};
 use crate::linux::{clock, procfs};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
+use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::ledger::Ledger;
 use gate::layout::LAYOUT;
 use gate::word::ProcessWord;
 use serde::Serialize;
@@ -48,8 +53,10 @@ pub struct GateStatus {
     pub ungated: Vec<ProcessName>,
     /// Map the page and do not belong to the service: held, and not waited for.
     pub outsiders: Vec<ProcessName>,
-    /// Could not be looked into.
+    /// Concern the service, and could not be looked into.
     pub unseen: usize,
+    /// All that a freeze would hold against its snapshot, as the processes stand.
+    pub against: Vec<Finding>,
 }
 
 /// A process that is only named.
@@ -112,13 +119,25 @@ impl GateStatus {
 
     fn of(name: &str) -> Result<GateStatus> {
         let gates = [Gate::open_to_read(name)?];
-        let (_helper, census) = look_around(&gates)?;
+        let (mut helper, mut census) = look_around(&gates)?;
         let [gate] = gates;
+        let mut ledger = Ledger::default();
+        let paths = arguments::protected_paths(None)?;
+        let places = Places::of(&gate, &census, 0, &mut helper, &paths, &mut ledger);
+        let view = View { gate: &gate, at: 0, places: &places };
+        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
+        let against: Vec<Finding> = ledger.against_it().cloned().collect();
+        let named = |is_it: &dyn Fn(&Cause) -> bool| -> Vec<ProcessName> {
+            let known = against.iter().filter(|finding| finding.known().is_some_and(is_it));
+            let name = |finding: &Finding| {
+                Some(ProcessName { pid: finding.pid?, program: finding.program.clone()? })
+            };
+            known.filter_map(name).collect()
+        };
         let page = gate.page.get();
         let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
-        let ungated = coverage::ungated(&census, 0).into_iter();
-        let others = coverage::other_layouts(&census, 0, page.profile_text()).into_iter();
-        let old_page = census.detached.values().filter(|process| process.old_page.is_some());
+        let service = Service::of(&census, 0);
+        let others = coverage::other_layouts(&census, &service, page.profile_text()).into_iter();
         let past = history::read(&gate.dir);
         Ok(GateStatus {
             last_freeze: past.last.as_ref().map(|entry| entry.at),
@@ -136,9 +155,7 @@ impl GateStatus {
             freezes: page.freezes.load(Acquire),
             layout: format!("{LAYOUT:08x}"),
             processes: census.alive(0).map(|member| process(member, &census)).collect(),
-            old_page: old_page
-                .map(|process| ProcessName { pid: process.pid, program: process.comm.clone() })
-                .collect(),
+            old_page: named(&|cause| *cause == Cause::OldPage),
             other_layout: others
                 .map(|(process, layout)| LayoutStatus {
                     pid: process.pid,
@@ -146,13 +163,12 @@ impl GateStatus {
                     layout: layout.name(),
                 })
                 .collect(),
-            ungated: ungated
-                .map(|process| ProcessName { pid: process.pid, program: process.program })
-                .collect(),
+            ungated: named(&|cause| matches!(cause, Cause::Ungated(_) | Cause::OtherGate(_))),
             outsiders: (census.outside.iter())
                 .map(|(pid, (_, program))| ProcessName { pid: *pid, program: program.clone() })
                 .collect(),
-            unseen: census.unseen.len(),
+            unseen: named(&|cause| matches!(cause, Cause::NotSeen(..))).len(),
+            against,
         })
     }
 }

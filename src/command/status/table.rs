@@ -80,11 +80,8 @@ pub fn lines(status: &GateStatus, paint: Paint) -> Vec<String> {
             details.join("; ")
         ));
     }
-    for detached in &status.old_page {
-        lines.push(format!(
-            "  pid {} ({}) maps a control page that was replaced: restart it",
-            detached.pid, detached.program
-        ));
+    for finding in &status.against {
+        lines.push(format!("  {finding}"));
     }
     for outsider in status.outsiders.iter().take(OUTSIDERS) {
         lines.push(format!(
@@ -95,22 +92,6 @@ pub fn lines(status: &GateStatus, paint: Paint) -> Vec<String> {
     if status.outsiders.len() > OUTSIDERS {
         let more = status.outsiders.len() - OUTSIDERS;
         lines.push(format!("  {more} more map the page from outside of the service"));
-    }
-    for other in &status.other_layout {
-        lines.push(format!(
-            "  pid {} ({}) runs another version's library ({}; this gate has layout {}): \
-             restart it",
-            other.pid, other.program, other.layout, status.layout
-        ));
-    }
-    for ungated in &status.ungated {
-        lines.push(format!(
-            "  pid {} ({}) belongs to the service and is not gated: `writegate doctor` says why",
-            ungated.pid, ungated.program
-        ));
-    }
-    if status.unseen > 0 {
-        lines.push(format!("  {} processes could not be looked into", status.unseen));
     }
     lines
 }

@@ -21,6 +21,9 @@ const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
 const CANDIDATES: usize = 16;
 /// What the files of a C library are called: glibc's, also an old one's, and musl's.
 const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
+/// A forked process that finds no memory for a region takes this much off the one that it has
+/// inherited (preload/src/this_process/region.rs, `adopt`).
+const PAGE: usize = 4096;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -102,10 +105,11 @@ fn look_once(
             looked.layout =
                 library.map(|(start, end, path)| library::layout_of(by, start, end, &path));
         }
-        if looked.layout.is_some_and(LibraryLayout::is_other) {
-            // On its way to nowhere: that library does not take our page.
-            looked.asks_for = asks_for;
-        } else if asks_for.is_some() {
+        looked.asks_for = asks_for;
+        // One with another layout is on its way to nowhere: that library does not take our page. Nor
+        // is one that has a page already.
+        let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
+        if asks_for.is_some() && !is_lost {
             match locks::holds_a_guarding_lock(pid) {
                 Look::Seen(true) => looked.page = asks_for,
                 Look::Seen(false) | Look::Gone(_) => {}
@@ -149,6 +153,8 @@ fn take_line(
             candidates.push((line.start, line.end));
         }
     }
+    looked.found_no_memory |=
+        line.shared && line.size() == (SIZE - PAGE) as u64 && pages.may_be_anonymous(line);
     looked.library |= library::is_ours(line);
 }
 

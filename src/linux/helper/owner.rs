@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// How long a look at one process may take.
 const PATIENCE_MS: u64 = 500;
+/// The same where many have hung, and the helper is seen to hang.
+const SHORT_MS: u64 = 40;
 /// How often in a row a helper is started that takes no question, or dies before it answers any:
 /// not the fault of those that it is asked about.
 const STARTS_MAX: usize = 4;
@@ -106,8 +108,14 @@ impl Helper {
 
     /// One answer.
     fn answer(&mut self) -> Result<(Reply, Option<OwnedFd>), Lost> {
-        let (fd, _) = self.link.as_ref().ok_or(Lost::Died)?;
-        if !wait_readable(&[fd.as_fd()], PATIENCE_MS) {
+        let (fd, helper) = self.link.as_ref().ok_or(Lost::Died)?;
+        let wait = |ms| wait_readable(&[fd.as_fd()], ms);
+        // One that only waits for a processor sleeps at no disk.
+        let comes = match self.patience.is_short() {
+            false => wait(PATIENCE_MS),
+            true => wait(SHORT_MS) || !procfs::hangs(*helper) && wait(PATIENCE_MS - SHORT_MS),
+        };
+        if !comes {
             return Err(Lost::Hangs);
         }
         let mut bytes = vec![0u8; MESSAGE_MAX];
@@ -187,7 +195,7 @@ impl Helper {
                         } else if let Some(pid) = todo.pop_front() {
                             found.push((Looked::not_seen(pid, WhyNot::Hangs), None));
                             self.hung.push(pid);
-                            self.patience.spend(pid, PATIENCE_MS * 1_000_000);
+                            self.patience.hung(pid, PATIENCE_MS * 1_000_000);
                         }
                         break;
                     }
@@ -255,7 +263,7 @@ impl Helper {
             _ => {
                 self.abandon();
                 self.hung.push(pid);
-                self.patience.spend(pid, PATIENCE_MS * 1_000_000);
+                self.patience.hung(pid, PATIENCE_MS * 1_000_000);
                 None
             }
         }

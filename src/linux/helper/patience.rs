@@ -1,5 +1,6 @@
-//! How much time the processes of one user are given. Any user may have thousands of processes that
-//! are slow to look at, or hang; that costs so much, and hides none of another user's.
+//! How much time the processes of one user are given, and those that hang. Any user may have thousands
+//! of processes that are slow to look at, or hang; that costs so much, and hides none of another
+//! user's. One dead disk makes many hang, of whichever user.
 
 use crate::linux::procfs;
 use std::collections::HashMap;
@@ -8,6 +9,8 @@ use std::collections::HashMap;
 const PER_USER_NS: u64 = 1_000_000_000;
 /// A look that takes longer is counted.
 pub const SLOW_NS: u64 = 3_000_000;
+/// Looks that hung, all together: after that those that hang are given up sooner.
+const HANGS_NS: u64 = 2_000_000_000;
 /// Users below this are system accounts, and are given all the time that it takes.
 const FIRST_ORDINARY_USER: u32 = 1000;
 /// A user may have been given a range of so many more ids (/etc/subuid): they count as one.
@@ -18,6 +21,7 @@ const RANGE: u32 = 65_536;
 pub struct Patience {
     spent: HashMap<u32, u64>,
     exhausted: bool,
+    hangs_ns: u64,
 }
 
 impl Patience {
@@ -31,6 +35,17 @@ impl Patience {
             *spent += ns;
             self.exhausted |= *spent >= PER_USER_NS;
         }
+    }
+
+    /// A look at this process has hung for so long.
+    pub fn hung(&mut self, pid: i32, ns: u64) {
+        self.hangs_ns = self.hangs_ns.saturating_add(ns);
+        self.spend(pid, ns);
+    }
+
+    /// Has so much hung by now that it is known to happen here?
+    pub fn is_short(&self) -> bool {
+        self.hangs_ns >= HANGS_NS
     }
 
     /// Has its user's all been spent?

@@ -72,7 +72,7 @@ pub struct Looked {
     pub library: bool,
     /// The layout of that library; asked only of a process that maps no control page.
     pub layout: Option<LibraryLayout>,
-    /// The gate that its environment names; told only with a library of another layout.
+    /// The gate that its environment names; told only of a process that maps no control page of ours.
     pub asks_for: Option<usize>,
     /// It maps a control page of this gate (by its path) that is not the present one.
     pub other_page: Option<usize>,
@@ -81,6 +81,8 @@ pub struct Looked {
     /// Its C library is loaded and ours is not, or it has a control page already:
     /// the loader will not bring it to us any more, in this image.
     pub decided: bool,
+    /// It maps what is left of its parent's region: it was forked, and found no memory for its own.
+    pub found_no_memory: bool,
     /// It could not be looked at, or not all of it: why.
     pub unseen: Option<WhyNot>,
 }

@@ -8,6 +8,9 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 /// The kinds of locks that the kernel tells apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -112,6 +115,11 @@ impl FdInfo {
         locks.map(guarded).collect()
     }
 
+    /// So many descriptors lie in it, of a socket, on their way to whoever reads there.
+    fn on_their_way(&self) -> Option<&str> {
+        self.text.lines().find_map(|line| line.strip_prefix("scm_fds:")).map(str::trim)
+    }
+
     /// A directory, or O_PATH, never is.
     fn is_open_for_writing(&self) -> bool {
         self.flags().is_some_and(|f| f & libc::O_PATH == 0 && f & libc::O_ACCMODE != libc::O_RDONLY)
@@ -195,6 +203,26 @@ pub fn holds_none(pid: i32) -> Look<bool> {
     fdinfos(pid, |info| info.locks().next().map(drop)).map(|found| found.is_empty())
 }
 
+/// Do descriptors lie in a socket of this process? Also if that cannot be told.
+pub fn may_have_some_on_their_way(pid: i32) -> bool {
+    let some = |info: FdInfo| info.on_their_way().filter(|number| *number != "0").map(drop);
+    match fdinfos(pid, some) {
+        Look::Seen(found) => !found.is_empty(),
+        Look::Gone(_) => false,
+        Look::NotSeen(_) => true,
+    }
+}
+
+/// Does this kernel tell of descriptors in sockets (Linux 5.5 and newer)?
+pub fn on_their_way_is_told() -> bool {
+    static IS_TOLD: OnceLock<bool> = OnceLock::new();
+    *IS_TOLD.get_or_init(|| {
+        let Ok((one, _other)) = UnixStream::pair() else { return false };
+        let path = format!("/proc/self/fdinfo/{}", one.as_raw_fd());
+        fs::read_to_string(path).is_ok_and(|text| text.contains("scm_fds:"))
+    })
+}
+
 /// Is this descriptor (as the directory `fd` names it) of a process, or of a thread, open for
 /// writing? Not if it was closed meanwhile.
 pub fn open_for_writing(of: &str, fd: &std::ffi::OsStr) -> Look<bool> {
@@ -276,7 +304,7 @@ mod tests {
             file.lock_shared().unwrap();
         }
         let guards_on = |file: &fs::File| {
-            let fd = std::os::fd::AsRawFd::as_raw_fd(file);
+            let fd = file.as_raw_fd();
             let Look::Seen(locks) = on_descriptors(&me.to_string()) else { panic!("not seen") };
             locks.iter().find(|lock| lock.fd == fd).unwrap().guards
         };

@@ -1,6 +1,9 @@
 //! `status`, `exe`, `cgroup`: whose a process is, what it runs, where it belongs.
 
+use super::maps::DELETED;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// The id of a process (or `PID/task/TID`) in its innermost PID namespace.
@@ -35,9 +38,15 @@ fn line_of(of: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }
 
-/// The program a process runs.
+/// The program a process runs, by the name that it had when it was started: an upgrade may have put
+/// another file in its place.
 pub fn exe(pid: i32) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{pid}/exe")).ok()
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.as_os_str().as_bytes();
+    Some(match name.strip_suffix(DELETED.as_bytes()) {
+        Some(once) => OsStr::from_bytes(once).into(),
+        None => path,
+    })
 }
 
 /// Its control group: version 2, or the systemd hierarchy's of version 1. Where both

@@ -57,7 +57,8 @@ class Said:
 
     def __init__(self, code, out, err, wall_s, report=None):
         self.code, self.out, self.err, self.wall_s = code, out, err, wall_s
-        self.lines = [line for line in out.splitlines() if line.startswith("writegate: gate=")]
+        self.lines = [line for line in err.splitlines() if line.startswith("writegate: gate=")]
+        self.remarks = [line for line in err.splitlines() if line not in self.lines]
         self.fields = dict(part.split("=", 1) for part in self.lines[-1].split()[1:]) \
             if self.lines else {}
         self.record = json.loads(report.read_text()) if report and report.exists() else None

@@ -228,7 +228,7 @@ class Freezers(unittest.TestCase):
 
     def test_a_reader_that_went_away(self):
         self.rig.worker("idle")
-        done = subprocess.run(["bash", "-c", f"{WRITEGATE} freeze -g t -- true | true; "
+        done = subprocess.run(["bash", "-c", f"{WRITEGATE} freeze -g t --json -- true | true; "
                                              "exit ${PIPESTATUS[0]}"],
                               env=self.rig.env(), timeout=20, capture_output=True)
         self.assertEqual(done.returncode, 74, done)

@@ -70,7 +70,7 @@ class Quiet(Base):
                          (True, 0))
         self.assertLess(said.record["quiet"]["waited_ms"], 2000)
         if said.fields["watched"] == "full":
-            self.assertEqual(said.err, "")
+            self.assertEqual(said.remarks, [])
 
     def test_others_may_be_born_meanwhile_as_many_as_they_like(self):
         self.rig.worker("idle")
@@ -92,8 +92,8 @@ class Quiet(Base):
         section.kill()
         out, err = freezer.communicate(timeout=15)
         self.assertEqual(freezer.returncode, 0, out + err)
-        self.assertIn("quiet=yes", out)
-        self.assertIn("procs=2", out, "who was born while it waited belongs to it")
+        self.assertIn("quiet=yes", err)
+        self.assertIn("procs=2", err, "who was born while it waited belongs to it")
         self.assertIsNone(born.poll())
         self.assertLess(max(self.rig.held(writer), default=0), 300)
 
@@ -155,7 +155,7 @@ class Quiet(Base):
         freezer.terminate()
         out, err = freezer.communicate(timeout=5)
         self.assertEqual(freezer.returncode, 143, out + err)
-        self.assertIn("INTERRUPTED", out)
+        self.assertIn("INTERRUPTED", err)
 
     def test_a_token_says_so_too(self):
         self.rig.worker("idle")

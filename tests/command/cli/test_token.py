@@ -1,5 +1,6 @@
 """Freeze here, thaw there: once, twice, late, never, and with the keeper killed."""
 import os
+import subprocess
 import time
 import unittest
 
@@ -31,6 +32,23 @@ class Token(unittest.TestCase):
                 (proc / "stat").read_text().split()[3] == "1"
         except OSError:
             return False
+
+    def test_the_example_of_the_help_hides_no_failure(self):
+        """A script of those lines ends with 0 only if all three steps did."""
+        lines = self.rig.run("freeze", "--help").out.splitlines()
+        first = next(n for n, line in enumerate(lines) if "TOKEN=$(writegate freeze" in line)
+        script = "\n".join(line.strip() for line in lines[first:first + 3])
+        self.assertIn("thaw", script)
+        bin_dir = self.rig.work / "bin"
+        bin_dir.mkdir()
+        for name, text in (("writegate", 'test $1 = freeze && { echo token; exit ${FREEZE:-0}; }; exit ${THAW:-0}'),
+                           ("take-snapshot", "exit ${SNAP:-0}")):
+            (bin_dir / name).write_text(f"#!/bin/sh\n{text}\n")
+            (bin_dir / name).chmod(0o755)
+        path = f"{bin_dir}:{os.environ['PATH']}"
+        for failing in ({}, {"FREEZE": "75"}, {"SNAP": "1"}, {"THAW": "65"}):
+            done = subprocess.run(["sh", "-c", script], env={**os.environ, "PATH": path, **failing}, timeout=20, check=False)
+            self.assertEqual(done.returncode, int(next(iter(failing.values()), "0")), (failing, script))
 
     def test_thaw_gives_the_verdict(self):
         token = self.frozen()
@@ -106,7 +124,7 @@ class Token(unittest.TestCase):
         self.rig.worker("stuck", self.rig.file("b"))
         said = self.rig.freeze("--retries", "0", "--drain", "100ms", command=None)
         self.assertEqual((said.code, said.verdict), (75, "NOT_DRAINED"), said)
-        self.assertEqual(len(said.lines), len(said.out.splitlines()))
+        self.assertEqual((len(said.lines), said.out), (1, ""))
 
     def test_thaw_needs_no_configuration(self):
         token = self.frozen()

@@ -20,9 +20,10 @@ class Verdicts(unittest.TestCase):
         self.assertRegex(said.lines[-1],
                          r"^writegate: gate=t verdict=CONSISTENT coverage=full watched=(full|none) against=0 gen=\d+ "
                          r"drain=[\d.]+ms held=[\d.]+ms procs=1 waiters=\d+ admitted=0 escaped=0$")
-        self.assertEqual(said.out.splitlines()[-1], said.lines[-1], "the verdict is the last line")
+        self.assertEqual(said.err.splitlines()[-1], said.lines[-1], "the verdict is the last line")
+        self.assertEqual(said.out, "", "stdout is the command's")
         if said.fields["watched"] == "full":
-            self.assertEqual(said.err, "")
+            self.assertEqual(said.remarks, [])
 
     def test_the_commands_own_code(self):
         self.rig.worker("idle")
@@ -129,7 +130,7 @@ class Verdicts(unittest.TestCase):
             subprocess.run(["kill", f"-{name}", str(freezer.pid)], check=True)
             out, err = freezer.communicate(timeout=8)
             self.assertEqual(freezer.returncode, code, out + err)
-            self.assertIn("verdict=INTERRUPTED", out)
+            self.assertIn("verdict=INTERRUPTED", err)
             self.assertEqual(self.barrier(), 0)
         self.assertLess(max(self.rig.held(worker)), 1500)
 
@@ -143,7 +144,7 @@ class Verdicts(unittest.TestCase):
         freezer.send_signal(SIGCONT)
         out, err = freezer.communicate(timeout=8)
         self.assertIn(freezer.returncode, (124, 75), out + err)
-        self.assertNotIn("verdict=CONSISTENT", out)
+        self.assertNotIn("verdict=CONSISTENT", err)
         self.assertLess(max(self.rig.held(worker)), 350)
 
     def test_the_report_has_the_documented_shape(self):

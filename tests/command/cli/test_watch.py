@@ -132,7 +132,8 @@ class Watch(unittest.TestCase):
         self.assertNotIn("\x1b", out)
         for line in out.splitlines():
             self.assertRegex(line, LINE)
-        self.assertGreater(len(out.splitlines()), 5)
+        # How many in a second is the machine's business.
+        self.assertGreater(len(out.splitlines()), 2)
         for words in ("gate t: open; ", "gate t: closed", " held: write "):
             self.assertIn(words, out)
 

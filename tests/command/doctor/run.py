@@ -12,6 +12,7 @@ import argparse
 import fnmatch
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -55,6 +56,8 @@ class Bench:
         self.started.append(process)
         time.sleep(settle)
         if process.poll() is not None:
+            if process.returncode < 0:
+                raise AssertionError(f"{argv[0]} died of signal {-process.returncode}")
             raise Skip(f"{argv[0]} ended with {process.returncode}: "
                        f"{process.stderr.read().decode(errors='replace').strip()[-160:]}")
         return process.pid
@@ -133,6 +136,64 @@ def forked_child_that_has_done_nothing(b):
     child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
     code, row = b.about(child)
     assert (code, row["state"], row["cause"]) == (0, "gated", "gated"), (code, row)
+
+
+def no_memory_for_a_region(b):
+    """Forked, its memory locked, and no more may be locked (chrony, corosync)."""
+    need_root()
+    text = """#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+int main(int c, char **v) {
+    struct rlimit l = {4096, 4096};
+    int d = open(v[1], O_WRONLY | O_CREAT, 0666);
+    fchmod(d, 0666);
+    setrlimit(RLIMIT_MEMLOCK, &l);
+    if (setgid(8) || setuid(8)) return 1;
+    if (fork()) for (;;) pause();
+    mlockall(MCL_FUTURE);
+    if (write(d, "x", 1) != 1) return 2;
+    for (;;) pause();
+}
+"""
+    parent = b.start(compiled(b, text=text), b.folder / "data", settle=0.4)
+    child = int(only(parent))
+    end = time.monotonic() + 10
+    code, row = b.about(child)
+    while (row or {}).get("cause") != "no-memory" and time.monotonic() < end:
+        code, row = b.about(child)
+    expect(row, code, "no-memory", "found no memory for a region of its own", "LimitMEMLOCK=infinity")
+
+
+def only(pid):
+    """The pid of its child, as text, as soon as it has one."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            return children[0]
+        time.sleep(0.01)
+    raise AssertionError(f"pid {pid} has no child")
+
+
+def neither_a_clock_nor_a_sleep(b):
+    """Forked before it meets a barrier under a clock that is not the host's: it is not held, and says so in its region."""
+    need_root()
+    text = """#include <sys/wait.h>
+#include <unistd.h>
+int main(void) { for (;;) { write(1, "x", 1); usleep(20000); } }
+"""
+    program = compiled(b, text=text)
+    out = b.folder / "data"
+    pid = b.start("sh", "-c", f"exec unshare --time --monotonic 1000 --fork --kill-child {program} >> {out}", settle=0.4,
+                  WRITEGATE_PATHS=b.folder)
+    child = only(pid)
+    env = b.environment(LD_PRELOAD=None)
+    done = subprocess.run([COMMAND, "freeze", "-g", "mail", "--", "sleep", "0.3"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 65, (done.returncode, done.stdout, done.stderr)
+    said = done.stdout + done.stderr
+    assert re.search(rf"\bpid {child}\b", said), said
 
 
 def nobody_there(b):

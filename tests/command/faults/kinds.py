@@ -129,10 +129,10 @@ def late_thaw(world, rng):
         return Case(outcome, seen, "its command outlived the limit", "command")
     done = world.gate.run("freeze", "-g", world.gate.name, "-t", f"{limit}ms", "--drain", f"{limit}ms")
     if done.returncode:
-        return Case(Outcome(done.returncode, done.stdout, done.stderr, 0, parse(done.stdout)), None, None, "token")
+        return Case(Outcome(done.returncode, done.stdout, done.stderr, 0, parse(done.stderr)), None, None, "token")
     time.sleep((limit + rng.randrange(100)) / 1e3)
     late = world.gate.run("thaw", done.stdout.strip())
-    return Case(Outcome(late.returncode, late.stdout, late.stderr, 0, parse(late.stdout)), None,
+    return Case(Outcome(late.returncode, late.stdout, late.stderr, 0, parse(late.stderr)), None,
                 "the thaw came after the limit", "token")
 
 

@@ -87,7 +87,7 @@ class World(stress.Stress):
         record = None
         with contextlib.suppress(OSError, ValueError):
             record = json.loads(report.read_text())
-        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(out), record)
+        outcome = Outcome(p.returncode, out, err, (time.monotonic() - begun) * 1e3, parse(err), record)
         seen = self.page.seen()
         return outcome, seen if seen["checks"] != before else None
 

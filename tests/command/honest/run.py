@@ -6,7 +6,10 @@ thread that has exited, a name that is no text, a watch that is flooded, output 
 `tests/command/honest/run.py [NAME ...]`; needs root and a built command ($WRITEGATE_BIN_DIR, else
 target/release).
 """
+import glob
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,6 +45,16 @@ if "leaderless" in how:
     libc.syscall(60, 0)                                         # SYS_exit: this thread alone
 work()
 """
+
+
+def runs(program):
+    """Does any process run this program?"""
+    def exe(link):
+        try:
+            return os.readlink(link)
+        except OSError:
+            return None
+    return any(exe(link) == str(program) for link in glob.glob("/proc/[0-9]*/exe"))
 
 
 class Honest(unittest.TestCase):
@@ -80,6 +93,10 @@ class Honest(unittest.TestCase):
     def worker(self, how="idle", **kw):
         return self.start([sys.executable, "-S", str(self.script), how, str(self.data)], gated=True, **kw)
 
+    def ready(self, workers):
+        for worker in workers:
+            self.assertEqual(worker.stdout.readline(), b"ready\n")
+
     def run_it(self, *args, before="", **kw):
         """The command, started by a shell that does `before` first."""
         argv = ["sh", "-c", f'{before} exec "$0" "$@"', str(COMMAND), *map(str, args)]
@@ -94,7 +111,7 @@ class Honest(unittest.TestCase):
 
     def not_believed(self, said):
         self.assertNotEqual(said.returncode, 0, said)
-        self.assertNotIn("verdict=CONSISTENT", said.stdout or "", said)
+        self.assertNotIn("verdict=CONSISTENT", said.stderr or "", said)
 
     # what must be seen all the same
 
@@ -102,17 +119,16 @@ class Honest(unittest.TestCase):
         self.worker()
         said = self.freeze()
         self.assertEqual(said.returncode, 0, said)
-        self.assertRegex(said.stdout, "coverage=full watched=(full|contents) against=0 ")
+        self.assertRegex(said.stderr, "coverage=full watched=(full|contents) against=0 ")
 
     def test_few_descriptors(self):
-        for _ in range(40):
-            self.worker(wait=False)
+        others = [self.worker(wait=False) for _ in range(40)]
         workers = 41
         self.worker()
-        time.sleep(2)
+        self.ready(others)
         said = self.freeze(before="ulimit -Sn 32;")
         self.assertEqual(said.returncode, 0, said)
-        self.assertIn(f" procs={workers} ", said.stdout)
+        self.assertIn(f" procs={workers} ", said.stderr)
         said = self.freeze(before="ulimit -Sn 32;", command=["sh", "-c", "test $(ulimit -Sn) = 32"])
         self.assertEqual(said.returncode, 0, "the command has the limit of whoever called")
         self.worker("section")
@@ -121,11 +137,11 @@ class Honest(unittest.TestCase):
 
     def test_descriptors_that_cannot_be_had(self):
         """Without CAP_SYS_RESOURCE the hard limit stands: whatever cannot be opened is not exit 0."""
-        for _ in range(20):
-            self.worker(wait=False)
+        self.ready([self.worker(wait=False) for _ in range(20)])
         self.worker("section")
-        time.sleep(1)
         without = "--bounding-set=-sys_resource --inh-caps=-sys_resource"
+        argv = f'exec setpriv {without} "$0" "$@"; '
+        self.assertEqual(self.freeze(before=argv).returncode, 75, "with descriptors enough it finds the section")
         for limit in (8, 10, 12, 14, 16, 20, 24, 28, 32):
             argv = f'ulimit -n {limit}; exec setpriv {without} "$0" "$@"; '
             self.not_believed(self.freeze(before=argv))
@@ -135,14 +151,14 @@ class Honest(unittest.TestCase):
         self.worker("leaderless section")
         said = self.freeze()
         self.assertEqual(said.returncode, 75, said)
-        self.assertIn("procs=2 ", said.stdout)
+        self.assertIn("procs=2 ", said.stderr)
 
     def test_a_name_that_is_no_text(self):
         self.worker()
         self.worker("named section")
         said = self.freeze()
         self.assertEqual(said.returncode, 75, said)
-        self.assertIn("procs=2 ", said.stdout)
+        self.assertIn("procs=2 ", said.stderr)
 
     def change_in_the_window(self, meanwhile, last):
         """A freeze that lasts until somebody else has made the file `last`."""
@@ -161,7 +177,7 @@ class Honest(unittest.TestCase):
         said = self.change_in_the_window(f"cd {noise}; seq 3000 | xargs touch; echo x > {self.data}/evil",
                                          self.data / "evil")
         self.assertEqual(said.returncode, 65, said)
-        self.assertRegex(said.stdout, "against=[1-9]")
+        self.assertRegex(said.stderr, "against=[1-9]")
 
     def test_many_changes_are_counted(self):
         self.worker()
@@ -182,14 +198,60 @@ class Honest(unittest.TestCase):
         self.assertEqual(said.returncode, 65, said)
         self.assertIn("open for writing", said.stderr)
 
+    def test_a_named_program_that_an_upgrade_has_replaced(self):
+        """The profile names it; that its file has been put away does not leave it out."""
+        profile = self.work / "profile.conf"
+        profile.write_text("program = */named-sh\nprogram = */named-sleep\n")
+        for name in ("sh", "sleep"):
+            shutil.copy(shutil.which(name), self.work / f"named-{name}")
+        old, self.env = self.env, lambda gated=False: old(gated) | {"WRITEGATE_CONF": str(profile)}
+        self.assertEqual(self.run_it("exec", "-g", "t", "--library", LIBRARY, "--", "true").returncode, 0)
+        child = f"env -u LD_PRELOAD {self.work}/named-sleep 300 & echo ready; read x; kill $!"
+        self.start([str(self.work / "named-sh"), "-c", f"echo > {self.data}/x; {child}"], gated=True)
+        until = time.monotonic() + 10
+        while not runs(self.work / "named-sleep") and time.monotonic() < until:
+            time.sleep(0.01)
+        (self.work / "named-sleep").unlink()
+        said = self.freeze()
+        self.assertEqual(said.returncode, 65, said)
+        self.assertIn("(named-sleep)", said.stderr)
+
     # output
 
     def test_output_that_is_lost_is_no_success(self):
         self.worker()
-        for args in (["freeze", "-g", "t", "--", "true"], ["status"], ["status", "--prom"], ["status", "--json"]):
-            for before in ("exec >/dev/full;", "exec >&-;", "exec >&- 2>&-;"):
+        freeze = ["freeze", "-g", "t"]
+        out, err = ("exec >/dev/full;", "exec >&-;", "exec >&- 2>&-;"), ("exec 2>/dev/full;", "exec 2>&-;")
+        for args, places in (([*freeze, "--", "true"], err), ([*freeze, "--json", "--", "true"], out + err),
+                             (["status"], out), (["status", "--prom"], out), (["status", "--json"], out)):
+            for before in places:
                 said = self.run_it(*args, before=before)
                 self.assertEqual(said.returncode, 74, (args, before, said))
+
+    def test_stdout_is_the_commands(self):
+        self.worker()
+        (self.work / "other").mkdir()
+        (self.work / "other" / "file").write_text("x" * 9000)
+        copy = self.work / "copy.tar"
+        with open(copy, "wb") as stream:
+            said = self.freeze(command=["tar", "-C", self.work, "-cf", "-", "other"], stdout=stream)
+        self.assertEqual(said.returncode, 0, said)
+        listed = subprocess.run(["tar", "-tf", copy], capture_output=True, text=True)
+        self.assertEqual((listed.returncode, listed.stdout.split()), (0, ["other/", "other/file"]), listed)
+        self.assertRegex(said.stderr.splitlines()[-1], "^writegate: gate=t verdict=CONSISTENT ")
+
+    def test_quiet_and_json(self):
+        self.worker()
+        said = self.freeze("-q")
+        self.assertEqual((said.returncode, said.stdout, said.stderr), (0, "", ""))
+        said = self.freeze("-q", "--json")
+        self.assertEqual((said.returncode, json.loads(said.stdout)["verdict"], said.stderr), (0, "CONSISTENT", ""))
+        self.worker("section")
+        said = self.freeze("-q")
+        self.assertEqual(said.returncode, 75, said)
+        self.assertIn("verdict=NOT_DRAINED", said.stderr)
+        said = self.freeze("--json")
+        self.assertEqual((said.returncode, json.loads(said.stdout)["exit"]), (75, 75), said)
 
     def test_a_token_that_is_lost_holds_no_writer(self):
         writer = self.worker()

@@ -51,7 +51,7 @@ class Said:
 
     def __init__(self, code, out, err, seconds, report=None):
         self.code, self.out, self.err, self.seconds = code, out, err, seconds
-        text = out.decode(errors="replace")
+        text = err.decode(errors="replace")
         lines = [line for line in text.split("\n") if line.startswith("writegate: gate=")]
         self.fields = dict(part.split("=", 1) for part in lines[-1].split()[1:]) if lines else {}
         self.record = json.loads(report.read_text()) if report and report.exists() else None
@@ -190,6 +190,14 @@ def children_of(pid):
             if int(stat[stat.rindex(b")") + 2:].split()[1]) == pid:
                 found.append(int(entry.name))
     return found
+
+
+def has_open(pid, path):
+    """Has this process the file open?"""
+    try:
+        return any(os.readlink(fd) == str(path) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def wait_for(condition, seconds=10, what="it"):

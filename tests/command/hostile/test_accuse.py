@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from rig import MAIL, NOBODY, Rig, built
+from rig import LIBRARY, MAIL, NOBODY, Rig, built, has_open, wait_for
 
 
 class Accuse(unittest.TestCase):
@@ -52,11 +52,38 @@ class Accuse(unittest.TestCase):
             writer.join()
         self.consistent(said)
 
+    def test_a_file_whose_path_is_too_long_to_be_told(self):
+        """Any user can make such a path, and keep a file there open."""
+        code = ("import os, sys, time\nos.chdir(sys.argv[1])\nfor _ in range(30):\n os.mkdir('d' * 200)\n os.chdir('d' * 200)\n"
+                "f = open('f', 'w')\nprint('ready', flush=True)\ntime.sleep(1000)\n")
+        stranger = self.rig.start(["python3", "-S", "-c", code, self.rig.theirs], self.rig.env(), NOBODY, stdout=subprocess.PIPE)
+        self.assertEqual(stranger.stdout.readline(), b"ready\n")
+        self.assertRaises(OSError, os.readlink, f"/proc/{stranger.pid}/fd/3")
+        said = self.rig.freeze()
+        self.consistent(said)
+        self.assertEqual(said.found(stranger.pid), ["outsider"], said)
+
+    def test_a_change_below_a_path_that_is_too_long_to_be_told(self):
+        """Elsewhere on the disk that is watched."""
+        closed, done = self.rig.work / "closed", self.rig.theirs / "done"
+        code = ("import os, sys, time\nclosed, done = map(os.path.abspath, sys.argv[2:])\nos.chdir(sys.argv[1])\n"
+                "for _ in range(30):\n os.mkdir('d' * 200)\n os.chdir('d' * 200)\nprint('ready', flush=True)\n"
+                "while not os.path.exists(closed): time.sleep(0.01)\nopen('f', 'w').write('x')\nopen(done, 'w')\ntime.sleep(1000)\n")
+        stranger = self.rig.start(["python3", "-S", "-c", code, self.rig.theirs, closed, done], self.rig.env(), NOBODY,
+                                  stdout=subprocess.PIPE)
+        self.assertEqual(stranger.stdout.readline(), b"ready\n")
+        said = self.rig.freeze("-t", "20s", command=["sh", "-c", f": > {closed}; until [ -e {done} ]; do sleep 0.01; done"])
+        self.consistent(said)
+
     def escape(self):
         """A change past the gate in the window, by a program that is not gated."""
         change = f"echo x >> {self.rig.data / 'a'}"
-        later = self.rig.start(["sh", "-c", f"sleep 1.2; {change}; sleep 0.3; {change}"], self.rig.env(), MAIL)
-        said = self.rig.freeze("-t", "5s", command=["sleep", "2.2"])
+        closed, done = self.rig.work / "closed", self.rig.work / "done"
+        done.mkdir(mode=0o777)
+        done.chmod(0o777)
+        later = self.rig.start(["sh", "-c", f"until [ -e {closed} ]; do sleep 0.01; done; {change}; sleep 0.3; {change}; "
+                                f": > {done}/1"], self.rig.env(), MAIL)
+        said = self.rig.freeze("-t", "20s", command=["sh", "-c", f": > {closed}; until [ -e {done}/1 ]; do sleep 0.01; done"])
         later.wait()
         return said
 
@@ -89,19 +116,19 @@ class Accuse(unittest.TestCase):
         os.chmod(self.rig.data / "a", 0o666)
         env = self.rig.gated()
         writer = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env, NOBODY)
-        time.sleep(0.3)
+        wait_for(lambda: has_open(writer.pid, self.rig.data / "a"), what="the open file")
         said = self.rig.freeze()
         self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
         self.assertIn(str(writer.pid).encode(), said.err)
 
     def test_an_ungated_writer_behind_the_page_of_another_gate(self):
         """It puts itself behind a gate whose service it does not belong to either."""
-        other = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        other = self.rig.run("exec", "-g", "other", "--library", LIBRARY, "--", "true")
         self.assertEqual(other.code, 0, other)
         os.chmod(self.rig.data / "a", 0o666)
         env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
         writer = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env, NOBODY)
-        time.sleep(0.3)
+        wait_for(lambda: has_open(writer.pid, self.rig.data / "a"), what="the open file")
         said = self.rig.freeze()
         self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
         self.assertIn(str(writer.pid).encode(), said.err)
@@ -125,11 +152,11 @@ class Accuse(unittest.TestCase):
 
     def test_a_process_of_another_gate_writes_here(self):
         """Many gates, real ones: this one does not hold what another holds."""
-        made = self.rig.run("exec", "-g", "other", "--library", self.rig.work / "libwritegate.so", "--", "true")
+        made = self.rig.run("exec", "-g", "other", "--library", LIBRARY, "--", "true")
         self.assertEqual(made.code, 0, made)
         env = {**self.rig.gated(), "WRITEGATE_GATE": "other"}
         other = self.rig.start(["sh", "-c", f"exec sleep 1000 >> {self.rig.data / 'a'}"], env)
-        time.sleep(0.3)
+        wait_for(lambda: has_open(other.pid, self.rig.data / "a"), what="the open file")
         said = self.rig.freeze()
         self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
         self.assertIn(str(other.pid).encode(), said.err)

@@ -9,8 +9,9 @@ from pathlib import Path
 from rig import Rig, children_of, wait_for
 
 WITHIN_S = 0.1
-# A busy machine of two processors: what it takes to give the test itself one.
-MACHINE_S = 0.15
+# What a busy machine may add to one of them (0.3 s at a load of 20); many together tell more.
+MACHINE_S = 2
+MANY_MACHINE_S = 0.15
 
 
 class Signals(unittest.TestCase):
@@ -26,10 +27,10 @@ class Signals(unittest.TestCase):
         took = time.monotonic() - sent
         self.assertEqual(self.rig.barrier(), 0, f"{what}: the gate is closed")
         self.assertLess(took, WITHIN_S + MACHINE_S, f"{what}: ended late")
-        out = freezer.stdout.read().decode()
-        self.assertNotIn("verdict=CONSISTENT", out, what)
+        err = freezer.stderr.read().decode()
+        self.assertNotIn("verdict=CONSISTENT", err, what)
         # Before it has taken signals over, and holds anything, it ends as any program does.
-        self.assertIn(freezer.returncode, (128 + number, -number), (what, out, freezer.stderr.read()))
+        self.assertIn(freezer.returncode, (128 + number, -number), (what, err))
         return took
 
     def freezer(self, *args, command=("sleep", "1000")):
@@ -46,7 +47,7 @@ class Signals(unittest.TestCase):
             if freezer.poll() is None:
                 took.append(self.ends(freezer, random.choice([signal.SIGTERM, signal.SIGINT]), f"moment {n}"))
         took.sort()
-        self.assertLess(took[len(took) // 2], WITHIN_S, took)
+        self.assertLess(took[len(took) // 2], WITHIN_S + MANY_MACHINE_S, took)
 
     def test_while_one_of_the_service_is_in_flight(self):
         """The drain goes on and on."""
@@ -102,9 +103,10 @@ class Signals(unittest.TestCase):
             name = Path(f"/proc/{freezer.pid}/task/{thread}/comm").read_text().strip()
             if os.sched_getscheduler(int(thread)) in (os.SCHED_RR, os.SCHED_FIFO):
                 urgent[name] = os.sched_getparam(int(thread)).sched_priority
-        if "writegate" in urgent:
-            self.assertGreater(urgent.get("writegate-sig", 0), urgent["writegate"], urgent)
         self.ends(freezer)
+        if "writegate" not in urgent:
+            self.skipTest("no real-time scheduling here")
+        self.assertGreater(urgent.get("writegate-sig", 0), urgent["writegate"], urgent)
 
     def test_while_another_freezer_has_the_gate(self):
         first = self.freezer()

@@ -78,9 +78,11 @@ class Text(unittest.TestCase):
 
     def test_a_verdict_in_the_path_of_a_change(self):
         path = self.rig.data / f"x\n{FORGED}\n"
-        writer = self.rig.start(["python3", "-c", "import sys, time; time.sleep(1); open(sys.argv[1], 'w')", path],
-                                uid=NOBODY)
-        said = self.rig.freeze(command=["sleep", "1.5"])
+        frozen, done = self.rig.theirs / "frozen", self.rig.theirs / "done"
+        wait = "import os, sys, time\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.01)\n"
+        writer = self.rig.start(["python3", "-c", f"{wait}open(sys.argv[1], 'w'); open(sys.argv[3], 'w')",
+                                 path, frozen, done], uid=NOBODY)
+        said = self.rig.freeze("-t", "20s", command=["sh", "-c", f": > {frozen}; until [ -e {done} ]; do sleep 0.01; done"])
         writer.wait()
         self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
         text = self.clean(said.out + said.err, "freeze")
@@ -89,7 +91,7 @@ class Text(unittest.TestCase):
     def test_what_is_given_on_the_command_line(self):
         """Of a file's name, of a unit's: whichever way it came there, no line acts on a terminal."""
         for args in (("freeze", "-g", "\x1b[2Jx\nwritegate: y", "--", "true"), ("thaw", "a\x1b]0;x\x07"),
-                     ("freeze", "-g", "t", "--config", f"/none\n{FORGED}\x1b[2J", "--", "true")):
+                     ("exec", "-g", "new", "--config", f"/none\n{FORGED}\x1b[2J", "--", "true")):
             said = self.rig.run(*args)
             self.assertNotEqual(said.code, 0, said)
             text = self.clean(said.out + said.err, args)

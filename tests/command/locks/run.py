@@ -160,6 +160,39 @@ def strangers_elsewhere(lab):
     check(code == CONSISTENT, f"exit {code}: {said}")
 
 
+ON_ITS_WAY = """import fcntl,os,socket,struct,sys
+one,two=socket.socketpair()
+f=os.open(sys.argv[1],os.O_RDWR|os.O_CREAT)
+fcntl.fcntl(f,37,struct.pack('hhlli4x',1,0,0,0,0))
+a=os.open(sys.argv[2],os.O_WRONLY|os.O_CREAT)
+os.write(a,b'1')
+os.close(a)
+socket.send_fds(one,[b'x'],[f])
+os.close(f)
+print('READY',flush=True)
+sys.stdin.read(1)"""
+
+
+def on_its_way(lab, gated):
+    """A lock whose only descriptor lies in a socket: nobody's that can be named."""
+    folder = lab.mail if gated else lab.other
+    process = lab.start([sys.executable, "-S", "-c", ON_ITS_WAY, str(folder / "l"), str(folder / "a")], gated=gated)
+    check(process.stdout.readline() == b"READY\n", "the lock was not sent")
+
+
+def on_its_way_to_a_member(lab):
+    on_its_way(lab, True)
+    code, record, said = lab.freeze()
+    check(code in (UNGATED, NOT_DRAINED), f"exit {code}: {said}")
+
+
+def on_its_way_elsewhere(lab):
+    """No member can ever receive it: any user may do that, and as often as it likes."""
+    on_its_way(lab, False)
+    code, _, said = lab.freeze()
+    check(code == CONSISTENT and "coverage=full" in said, f"exit {code}: {said}")
+
+
 def own_lock_around(lab):
     code, _, said = lab.freeze(before=["flock", str(lab.other / "job.lock")])
     check(code == CONSISTENT, f"exit {code}: {said}")
@@ -212,6 +245,7 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          **{name: lambda lab, name=name: no_set(lab, name) for name in NO_SET},
          "drain_goes_on": drain_goes_on, "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
          "strangers_elsewhere": strangers_elsewhere,
+         "on_its_way_to_a_member": on_its_way_to_a_member, "on_its_way_elsewhere": on_its_way_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
          "ungated_child": ungated_child}
 PROFILES = {name: "lifetime-lock = */mail/l\n" for name in ("lock_of_profile", "mapped_lock_of_profile")}

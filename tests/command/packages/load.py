@@ -8,7 +8,7 @@ import time
 
 def text(token):
     body = "\r\n".join(f"line {n} of {token}" for n in range(80))
-    return f"From: a@test.example\r\nTo: bob\r\nSubject: {token}\r\n\r\nbegin-{token}\r\n{body}\r\nend-{token}\r\n"
+    return f"From: a@test.example\r\nTo: bob@test.example\r\nSubject: {token}\r\n\r\nbegin-{token}\r\n{body}\r\nend-{token}\r\n"
 
 
 def smtp(port, done):

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The packages in clean Debian systems, and `setup --install --apply` on stock servers under their own systemd.
+"""The packages in clean Debian systems; by hand also `setup --install --apply` on stock servers under their own systemd.
 
     run.py [--only PATTERN] [--all] [--packages DIR]
 
-Without --all a slice: the package's life on Debian 11, Exim and Dovecot on Debian 12. With it Debian 11, 12 and 13,
-each with Postfix, Dovecot and Exim. --packages takes what scripts/package has made instead of making it.
+Without --all a slice: the package's life on Debian 11, the oldest. With it on Debian 11, 12 and 13, and on each Postfix,
+Dovecot and Exim. (By hand, alone on a machine: no directory is named, so anybody's lock there may be the server's.)
+--packages takes what scripts/package has made instead of making it.
 Needs root, debootstrap and a mirror of Debian; what cannot be done here is skipped, with the reason.
 """
 import argparse
@@ -33,7 +34,10 @@ def packages(given):
             raise machines.Unavailable(done.stderr.strip().splitlines()[-1])
         if done.returncode:
             raise RuntimeError(f"scripts/package: {done.stderr[-2000:]}")
-    return sorted(out.glob("writegate*.deb"))
+    debs = sorted(out.glob("writegate*.deb"))
+    if not debs:
+        raise RuntimeError(f"there is no package in {out}")
+    return debs
 
 
 def lintian(debs, _work):
@@ -70,8 +74,8 @@ def cases(everything):
     for release in machines.RELEASES if everything else ["bullseye"]:
         yield f"{release}-life", on(release, test_package.life)
     yield "bullseye-wrong-libraries", on("bullseye", test_package.wrong_libraries)
-    for release in machines.RELEASES if everything else ["bookworm"]:
-        for server in test_stock.SERVERS if everything else ["exim", "dovecot"]:
+    for release in machines.RELEASES if everything else ():
+        for server in test_stock.SERVERS:
             yield f"{release}-{server}", test_stock.case(release, server)
 
 

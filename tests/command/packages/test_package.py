@@ -41,7 +41,8 @@ def start_worker(machine):
 
 
 def freeze(machine, why):
-    code, said = machine.run("writegate", "freeze", "-g", "mail", "--paths", "/srv/mail", "--", "true", check=False)
+    code, said = machine.run("writegate", "freeze", "-g", "mail", "-t", "30s", "--drain", "20s", "--paths", "/srv/mail", "--", "true",
+                             check=False)
     check(code == 0 and "verdict=CONSISTENT" in said, f"{why}: {code}: {said}")
 
 
@@ -78,7 +79,7 @@ def life(machine, debs, work):
     freeze(machine, "after an upgrade under a running process")
     machine.run("dpkg", "-i", "/root/writegate-0.0.9.deb")
     freeze(machine, "after a downgrade")
-    during = ["writegate", "freeze", "-g", "mail", "--paths", "/srv/mail", "-t", "20s", "--", "dpkg", "-i", f"/root/{deb.name}"]
+    during = ["writegate", "freeze", "-g", "mail", "--paths", "/srv/mail", "-t", "60s", "--", "dpkg", "-i", f"/root/{deb.name}"]
     code, said = machine.run(*during, check=False)
     check(code == 0 and "verdict=CONSISTENT" in said, f"an upgrade in the middle of a freeze: {code}: {said}")
 

@@ -106,12 +106,18 @@ def contradictions(copy, acknowledged):
 
 
 def ungated(machine, server):
-    """A tool that was not started through the gate writes in the window: no full trust."""
+    """A tool that was not started through the gate writes in the window: told, and no trust."""
     target = f"{server.copied[0]}/not-gated"
-    code, said = machine.run("writegate", "freeze", "-g", server.gate, "--paths", server.copied[0], "--", "sh", "-c",
-                             f"(env -u WRITEGATE_SNAPSHOT setsid sh -c 'echo x >{target}') & sleep 0.5", check=False)
-    machine.run("rm", "-f", target)
-    return code, said
+    stranger = subprocess.Popen([str(a) for a in machine.argv("sh", "-c", f"while :; do echo x >>{target}; sleep 0.05; done")],
+                                stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        code, said = machine.run("writegate", "freeze", "-g", server.gate, "-t", "20s", "--paths", server.copied[0], "--",
+                                 "sleep", "1", check=False)
+    finally:
+        stranger.kill()
+        stranger.wait()
+    machine.run("rm", target)
+    check(code == 65 and "not-gated" in said, f"a writer past the gate: {code}: {said}")
 
 
 def changed(before, after):

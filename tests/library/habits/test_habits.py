@@ -221,7 +221,7 @@ class Habits(unittest.TestCase):
         puppet.begin("nap", 10)
         out, err = freeze.communicate(timeout=20)
         self.assertEqual(puppet.end(), 0)
-        return gates.parse(out), err
+        return gates.parse(err), err
 
     def test_settled_owner_that_is_held_before_its_next_child_is_not_let_in(self):
         puppet = self.under_a_lock("keep", "@journal", settled="puppet")

@@ -122,7 +122,7 @@ class Case(unittest.TestCase):
     def freeze(self):
         """(exit code, verdict or None, all that was said)"""
         said = self.run_command("freeze", "-g", "mail", "-t", "3s", "--", "sleep", "0.1")
-        lines = [line for line in said.stdout.splitlines() if "verdict=" in line]
+        lines = [line for line in said.stderr.splitlines() if "verdict=" in line]
         verdict = lines[-1].split("verdict=")[1].split()[0] if lines else None
         return said.returncode, verdict, said.stdout + said.stderr
 

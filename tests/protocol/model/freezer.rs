@@ -50,7 +50,7 @@ impl Protocol {
             _ => return None,
         };
         for member in &s.freezer.list {
-            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u16;
             if reads > words {
                 reads -= words + 1;
                 continue;
@@ -274,7 +274,7 @@ impl Protocol {
         let mut reads = s.freezer.reads;
         let list = s.freezer.list.clone();
         for (at, member) in list.iter().enumerate() {
-            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u8;
+            let words = member.region.map_or(0, |at| s.regions[at as usize].words.len()) as u16;
             if reads > words {
                 reads -= words + 1;
                 continue;
@@ -330,11 +330,8 @@ impl Protocol {
     fn pass_done(&self, s: &mut State) {
         let mut fresh = self.is_fresh(s);
         let given = s.freezer.given.clone();
-        let mut seen = Reading::of(self, s).judge(self, s, |views| {
-            let (mut places, mut holders) = room();
-            let scratch = Scratch::for_pass(views, &mut places, &mut holders);
-            summarize(views, &given, &mut scratch.expect(ROOM))
-        });
+        let mut seen = Reading::of(self, s)
+            .judge(self, s, |views| with_room(views, |scratch| summarize(views, &given, scratch)));
         match self.fault {
             Fault::NoAdmission => seen.candidate = None,
             Fault::AdmissionKept => seen.revocable = false,
@@ -545,9 +542,16 @@ impl Reading {
 
 const ROOM: &str = "a model has few processes and locks";
 
-/// Room for one pass, on the stack: a model makes millions.
-fn room() -> ([Place; 8], [Holder; 32]) {
-    ([Place::default(); 8], [Holder::default(); 32])
+/// Room for one pass: on the stack, since a model makes millions, but for a crowd.
+fn with_room<R>(views: &[ProcessView<'_>], judge: impl FnOnce(&mut Scratch<'_>) -> R) -> R {
+    const FEW: usize = 8;
+    if views.len() <= FEW {
+        let (mut places, mut holders) = ([Place::default(); FEW], [Holder::default(); 4 * FEW]);
+        return judge(&mut Scratch::for_pass(views, &mut places, &mut holders).expect(ROOM));
+    }
+    let mut places = vec![Place::default(); views.len()];
+    let mut holders = vec![Holder::default(); 4 * views.len()];
+    judge(&mut Scratch::for_pass(views, &mut places, &mut holders).expect(ROOM))
 }
 
 impl Protocol {
@@ -557,11 +561,10 @@ impl Protocol {
         let region = f.list[at].region.map(|at| &s.regions[at as usize]);
         let held = self.fault == Fault::HeldForkTrusted && views[at].held();
         let unchanged = held || region.is_some_and(|region| region.family_at_fork == s.family);
-        let (mut places, mut holders) = room();
-        let scratch = Scratch::for_pass(views, &mut places, &mut holders);
-        settled(at, views, unchanged, &mut scratch.expect(ROOM), |at: usize| {
+        let state = |at: usize| {
             let row = &f.rows[at];
             HelperState { waits: row.waits, family: row.family, gone: row.gone }
-        })
+        };
+        with_room(views, |scratch| settled(at, views, unchanged, scratch, state))
     }
 }

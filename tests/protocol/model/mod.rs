@@ -9,6 +9,8 @@
 //! | `oracle.rs` | what must hold |
 //! | `scenario.rs` | who does what: small programs |
 //! | `run.rs` | explores one scenario and prints what it saw |
+//! | `simulate.rs` | walks through one by chance, with a seed that reproduces the walk |
+//! | `crowd.rs` | worlds of 5 to 50 processes, by seed |
 //!
 //! The decisions are the shipped ones (`gate::{word, entry, control, standing,
 //! drain}`); only the order of steps is written here a second time. See
@@ -16,10 +18,12 @@
 
 #![allow(dead_code)]
 
+pub mod crowd;
 pub mod freezer;
 pub mod oracle;
 pub mod run;
 pub mod scenario;
+pub mod simulate;
 pub mod state;
 pub mod worker;
 
@@ -200,7 +204,7 @@ impl Model for Protocol {
             if ended && proc.parent.is_some() && proc.region.is_some() {
                 actions.push(Action::Exit(p as u8));
             }
-            if s.kills > 0 && self.scenario.killable & 1 << p != 0 {
+            if s.kills > 0 && self.scenario.killable & scenario::bit(p) != 0 {
                 actions.push(Action::Kill(p as u8));
             }
         }
@@ -232,28 +236,7 @@ impl Model for Protocol {
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut s = last.clone();
-        match action {
-            Action::Freezer(stores) => self.freezer_step(&mut s, stores),
-            Action::Worker(p, t) => self.step(&mut s, p as usize, t as usize),
-            Action::Flush(p, t) => self.flush_all(&mut s, p as usize, t as usize),
-            Action::Publish(p) => self.publish(&mut s, p as usize),
-            Action::Exit(p) => self.die(&mut s, p as usize),
-            Action::Signal(p, t) => {
-                s.signals -= 1;
-                self.interrupt(&mut s, p as usize, t as usize);
-            }
-            Action::Return(p, t) => self.resume(&mut s, p as usize, t as usize),
-            Action::Tick => s.time += TICK,
-            Action::Kill(p) => {
-                s.kills -= 1;
-                oracle::killed(&mut s, self, p);
-                self.die(&mut s, p as usize);
-            }
-            Action::KillFreezer => {
-                s.freezer_kills -= 1;
-                self.kill_freezer(&mut s);
-            }
-        }
+        self.apply(&mut s, action);
         Some(s)
     }
 
@@ -275,5 +258,33 @@ impl Model for Protocol {
                 s.freezer.verdict == Some(Verdict::Consistent) && s.freezer.arrivals
             }),
         ]
+    }
+}
+
+impl Protocol {
+    /// One step, in place.
+    pub fn apply(&self, s: &mut State, action: Action) {
+        match action {
+            Action::Freezer(stores) => self.freezer_step(s, stores),
+            Action::Worker(p, t) => self.step(s, p as usize, t as usize),
+            Action::Flush(p, t) => self.flush_all(s, p as usize, t as usize),
+            Action::Publish(p) => self.publish(s, p as usize),
+            Action::Exit(p) => self.die(s, p as usize),
+            Action::Signal(p, t) => {
+                s.signals -= 1;
+                self.interrupt(s, p as usize, t as usize);
+            }
+            Action::Return(p, t) => self.resume(s, p as usize, t as usize),
+            Action::Tick => s.time += TICK,
+            Action::Kill(p) => {
+                s.kills -= 1;
+                oracle::killed(s, self, p);
+                self.die(s, p as usize);
+            }
+            Action::KillFreezer => {
+                s.freezer_kills -= 1;
+                self.kill_freezer(s);
+            }
+        }
     }
 }

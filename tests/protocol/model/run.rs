@@ -2,6 +2,7 @@
 
 use super::oracle::{ARRIVALS, CONSISTENT};
 use super::scenario::Scenario;
+use super::simulate::walk;
 use super::state::State;
 use super::{Action, Fault, Protocol};
 use stateright::{Checker, HasDiscoveries, Model, Path};
@@ -45,6 +46,7 @@ pub fn holds(scenario: Scenario) -> bool {
 pub fn finds(scenario: Scenario, fault: Fault, property: &'static str) {
     let name = scenario.name;
     let begun = Instant::now();
+    by_chance(&Protocol { scenario: scenario.clone(), fault }, property);
     let checker = Protocol { scenario, fault }
         .checker()
         .threads(2)
@@ -69,6 +71,19 @@ pub fn finds(scenario: Scenario, fault: Fault, property: &'static str) {
         }
     }
     assert!(found.is_some(), "{fault:?} was not found: the model is blind to it");
+}
+
+/// With MODEL_WALKS=N: do walks by chance find it too, and which is the first?
+fn by_chance(protocol: &Protocol, property: &'static str) {
+    const STEPS: usize = 2000;
+    let Ok(text) = std::env::var("MODEL_WALKS") else { return };
+    let walks: u64 = text.parse().expect("a number of walks");
+    let found = (0..walks).find(|seed| walk(protocol, *seed, STEPS).violated == Some(property));
+    let (fault, name) = (protocol.fault, protocol.scenario.name);
+    match found {
+        Some(seed) => println!("{fault:?} in {name}: the walk of seed {seed} finds it"),
+        None => println!("{fault:?} in {name}: not found by {walks} walks"),
+    }
 }
 
 /// With MODEL_TRACE set: every step of a counterexample, and where it leads.

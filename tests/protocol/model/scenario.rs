@@ -30,17 +30,17 @@ pub struct Scenario {
     pub patient: bool,
     /// SIGKILLs of workers (which: bits) and of the freezer.
     pub kills: u8,
-    pub killable: u8,
+    pub killable: u64,
     pub freezer_kills: u8,
     /// How many signals come, inside a call, and the program of their handler.
     pub signals: u8,
     pub handler: u8,
     /// Processes (bits) that are held before all others.
-    pub first: u8,
+    pub first: u64,
     /// Those of them that hand over, and are held before all.
-    pub senders: u8,
+    pub senders: u64,
     /// Processes (bits) whose sections last until they end.
-    pub until_exit: u8,
+    pub until_exit: u64,
     /// The others are held when each has been seen at rest, so many times; 0: in time.
     pub hands: u32,
     /// The profile's rule for settled sections is in force.
@@ -50,7 +50,7 @@ pub struct Scenario {
 impl Scenario {
     /// When this process is held.
     pub fn rank(&self, process: usize) -> Rank {
-        let is_in = |bits: u8| bits & 1 << process != 0;
+        let is_in = |bits| bits & bit(process) != 0;
         match (is_in(self.first), is_in(self.senders)) {
             (true, true) => Rank::Sender,
             (true, false) => Rank::First,
@@ -59,12 +59,17 @@ impl Scenario {
     }
 }
 
+/// This process in a scenario's bits. Those born late in a large world have none.
+pub fn bit(process: usize) -> u64 {
+    1u64.checked_shl(process as u32).unwrap_or(0)
+}
+
 /// A set that is no single family's.
 const ALL: u8 = u8::MAX;
 
 /// Without a clock: a drain lasts until it succeeds, so that a state from which
 /// it cannot is found as a deadlock.
-const TIMELESS: Scenario = Scenario {
+pub const TIMELESS: Scenario = Scenario {
     name: "",
     programs: &[],
     procs: &[],

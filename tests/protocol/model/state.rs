@@ -207,7 +207,7 @@ pub struct Freezer {
     pub list: Vec<Member>,
     pub rows: Vec<Row>,
     /// How many reads this pass has made.
-    pub reads: u8,
+    pub reads: u16,
     pub given: Vec<Grant>,
     /// Who was held at an opening.
     pub held: Vec<(u8, u8, ThreadWord)>,

@@ -4,6 +4,7 @@
 //! thread's word goes into the thread's buffer unless it is a locked one.
 
 use super::oracle;
+use super::scenario::bit;
 use super::state::{Interrupted, Op, Proc, Region, State, Step, Thread};
 use super::{Fault, Protocol};
 use gate::calls::Call;
@@ -305,7 +306,7 @@ impl Protocol {
                 Some(if recorded { |word| word.forked(true) } else { |word| word.forked(false) })
             }
             Op::Write(_)
-                if self.scenario.until_exit & 1 << p != 0
+                if self.scenario.until_exit & bit(p) != 0
                     && self.fault != Fault::EndsWithCall
                     && !region.process.section_open() =>
             {

@@ -136,7 +136,7 @@ class BadDays(unittest.TestCase):
                     out, err = freeze.communicate(timeout=20)
                     appended.join()
                     self.assertEqual(freeze.returncode, lab_gate.UNGATED_WRITER, out + err)
-                    self.assertIn("verdict=ESCAPED", out, err)
+                    self.assertIn("verdict=ESCAPED", err, out)
                     self.assertEqual(mail.append(imap, 3_000), "APPEND OK")
 
 

@@ -51,13 +51,17 @@ class LocksOnFuse(unittest.TestCase):
         o = gate.freeze(["true"], drain="300ms")
         self.assertTrue(o.consistent, f"{o.line}\n{o.stderr}")
         # And a write to it is held as any other.
-        freeze = gate.start_freeze(["sleep", "0.4"])
-        time.sleep(0.2)
+        frozen = self.work / "frozen"
+        frozen.unlink(missing_ok=True)
+        freeze = gate.start_freeze(["sh", "-c", f"echo > {frozen}; sleep 0.4"])
+        until = time.monotonic() + 20
+        while not frozen.exists() and time.monotonic() < until:
+            time.sleep(0.01)
         worker.go_on()
         out, err = freeze.communicate(timeout=20)
         worker.expect("wrote")
-        self.assertIn("verdict=CONSISTENT", out, err)
-        self.assertIn("waiters=1", out, err)
+        self.assertIn("verdict=CONSISTENT", err, f"{out}, the worker is {worker.pid}")
+        self.assertIn("waiters=1", err, out)
 
     def test_locks_and_data_on_fuse(self):
         for call in ("dot", "lockf", "flock"):

@@ -19,8 +19,10 @@ SETTINGS = {"control": {"gated": False}, "load": {"gated": True},
             "slow-append": {"gated": True, "extra": slow.slow_appends, "rotate": "8M", "warm_s": 12},
             "slow-lmtp": {"gated": True, "extra": slow.slow_deliveries},
             "slow-pop3": {"gated": True, "extra": slow.slow_collections},
-            # doveadm and dovecot-lda through `writegate exec` beside the server.
-            "tools": {"gated": True, "extra": tools.tools}}
+            # doveadm and dovecot-lda through `writegate exec` beside the server. They become the mail
+            # user, which is an ordinary one here: first seen as such they would be anybody's.
+            "tools": {"gated": True, "extra": tools.tools,
+                      "freeze_options": ("--users", f"{server.UID},dovecot,dovenull")}}
 SHOWN = {"control": "without the gate", "load": "gated", "contention": "gated, one account",
          "slow-append": "gated, slow APPENDs", "slow-lmtp": "gated, slow LMTP DATA",
          "slow-pop3": "gated, slow POP3 readers", "tools": "gated, doveadm and lda"}

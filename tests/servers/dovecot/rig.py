@@ -18,9 +18,10 @@ PROFILE = Path(__file__).resolve().parents[3] / "profiles" / "dovecot.conf"
 
 class Rig:
     def __init__(self, work, fmt, gated, users=3, imap=8, lmtp=2, pop3=True, seed=1, extra=None,
-                 crossing=None, rotate="256k", profile=PROFILE, warm_s=1.5):
+                 crossing=None, rotate="256k", profile=PROFILE, warm_s=1.5, freeze_options=()):
         """extra(rig) gives more clients (slow ones, command-line tools); the load runs for warm_s
         before the first freeze."""
+        self.freeze_options = freeze_options
         self.work, self.fmt, self.gated, self.seed = work, fmt, gated, seed
         self.users, self.imap, self.lmtp, self.pop3 = users, imap, lmtp, pop3
         self.extra, self.crossing, self.rotate, self.profile = extra, crossing, rotate, profile

@@ -51,7 +51,7 @@ def _one(rig, n, options):
            "order": [p.name for p in order]}
     if rig.gate:
         o = rig.gate.freeze(rig.volume.snapshot_command(order, name, PAUSE_S), limit=options.limit,
-                            drain=options.drain, retries=options.retries)
+                            drain=options.drain, retries=options.retries, extra=rig.freeze_options)
         one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms, held_ms=o.held_ms,
                    waiters=o.number("waiters"), admitted=o.number("admitted"))
         if o.exit:

@@ -61,7 +61,8 @@ def _one(program, vol, trees, gate, n, options):
     one = {"exit": None, "wrong": [], "order": [t.name for t in order]}
     if gate:
         o = gate.freeze(vol.snapshot_command(order, name, PAUSE_S), limit=options.limit,
-                        drain=options.drain, retries=options.retries)
+                        drain=options.drain, retries=options.retries,
+                        extra=getattr(program, "FREEZE_OPTIONS", ()))
         one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms)
         if o.exit:
             one["said"] = (o.stdout + o.stderr)[-1500:]

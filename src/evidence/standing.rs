@@ -1,0 +1,116 @@
+//! What speaks against a snapshot as the processes stand now: the one judgement of freeze, status and
+//! doctor.
+
+use super::coverage::{self, Service};
+use super::places::Places;
+use super::{concern, writers};
+use crate::census::kinds::{Detached, ProcessKind};
+use crate::census::list::Census;
+use crate::gatedir::Gate;
+use crate::linux::clock;
+use crate::linux::helper::owner::Helper;
+use crate::linux::process::is_there;
+use crate::outcome::finding::{Cause, Claim, Finding, Subject};
+
+/// How often, and how far apart, a process that looks ungated is looked at again.
+const SUSPECT_LOOKS: usize = 10;
+/// One that may still be starting is looked at again for so long: on a busy machine, or under an
+/// emulator, the loader takes its time. Nobody is held meanwhile.
+const STARTING_NS: u64 = 2_000_000_000;
+const BETWEEN_LOOKS_NS: u64 = 10_000_000;
+
+/// A gate, its place in the census, and what it protects.
+pub struct View<'a> {
+    /// The gate.
+    pub gate: &'a Gate,
+    /// Its place.
+    pub at: usize,
+    /// What it protects.
+    pub places: &'a Places,
+}
+
+/// What is found.
+///
+/// A process on its way from exec to our constructor has its files open already and maps no page
+/// yet; one that exits has lost its maps and not yet its files. One that looks ungated is therefore
+/// looked at again until it does not, or still does after a time that no start takes.
+pub fn settled(
+    census: &mut Census,
+    helper: &mut Helper,
+    view: &View<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Vec<Finding> {
+    let (mut looks, begun) = (0, clock::now_ns());
+    loop {
+        let mut found = found(census, view);
+        let may_pass = |finding: &&Finding| {
+            finding.kind.is_against() && !finding.known().is_some_and(Cause::is_of_a_member)
+        };
+        let pids: Vec<i32> =
+            found.iter().filter(may_pass).filter_map(|finding| finding.pid).collect();
+        // One of which no C library shows yet, or that has ours and no page, may be slow to start.
+        let has_no_page_yet =
+            |detached: &Detached| detached.old_page.is_none() && detached.other_layout.is_none();
+        let starting = |pid: &i32| {
+            census.detached.get(pid).is_some_and(has_no_page_yet)
+                || census.seen.get(pid).is_some_and(|seen| seen.kind == ProcessKind::Undecided)
+        };
+        let in_time = clock::now_ns() - begun < STARTING_NS && pids.iter().any(starting);
+        if pids.is_empty() || looks >= SUSPECT_LOOKS && !in_time || stop() {
+            let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
+            found.extend(unlisted.map(Finding::from));
+            return found;
+        }
+        looks += 1;
+        clock::sleep_ns(BETWEEN_LOOKS_NS);
+        census.look(helper, &pids);
+    }
+}
+
+/// The same by what is known so far.
+fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
+    let (at, places) = (view.at, view.places);
+    let service = Service::of(census, at);
+    let mut found = writers::ungated_writers(census, &service, places);
+    let profile = view.gate.page.get().profile_text();
+    for (other, layout) in coverage::other_layouts(census, &service, profile) {
+        let program = Some(other.comm.clone());
+        found.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
+    }
+    for detached in census.detached.values() {
+        let cause = match detached.old_page {
+            Some(old) if old == at => Cause::OldPage,
+            _ if detached.other_layout.is_some() || detached.asks_for != Some(at) => continue,
+            _ if !census.belongs(at, detached.pid) => continue,
+            _ if coverage::left_out(detached.pid, profile) => continue,
+            _ if coverage::runs_this_command(detached.pid) => continue,
+            _ => Cause::Detached,
+        };
+        found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));
+    }
+    for ungated in coverage::ungated(census, &service) {
+        // Its library stands aside, as the admin has asked. Where directories are known, what it has
+        // open there, or changes, tells.
+        if coverage::left_out(ungated.pid, profile) {
+            continue;
+        }
+        let cause = match ungated.elsewhere {
+            false => Cause::Ungated(ungated.why),
+            // What is open here, or changes here, tells. Several gates may run the same program.
+            true if !places.dirs.is_empty() || ungated.why == Claim::Program => continue,
+            true => Cause::OtherGate(ungated.why),
+        };
+        found.push(Finding::of(cause, ungated.pid, Some(ungated.program)));
+    }
+    found.extend(coverage::ways_past(census, at));
+    found.extend(unseen(census, &service));
+    found
+}
+
+/// Whom it concerns that could not be looked at.
+pub fn unseen(census: &Census, service: &Service) -> Vec<Finding> {
+    let there = census.unseen.iter().filter(|(pid, _)| is_there(**pid));
+    there
+        .filter_map(|(pid, why)| concern::not_seen(census, service, *pid, Subject::Process, *why))
+        .collect()
+}
