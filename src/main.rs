@@ -8,6 +8,7 @@
 //! | [`freeze`] | one whole freeze: from its options to its record |
 //! | [`evidence`] | what speaks for or against the snapshot beside the drain |
 //! | [`drive`] | carries out what the gate's state machines ask for |
+//! | [`places`] | which directories a gate protects, found out and published |
 //! | [`census`] | the gated processes, their regions, and those that came since |
 //! | [`hold`] | processes that no preload reaches, held at rest by a tracer |
 //! | [`gatedir`] | a gate's directory: control page, lock, profile, statistics |
@@ -38,6 +39,8 @@ mod hold;
 mod linux;
 #[forbid(unsafe_code)]
 mod outcome;
+#[forbid(unsafe_code)]
+mod places;
 
 fn main() -> std::process::ExitCode {
     command::main()

@@ -5,6 +5,7 @@
 //! A process of the service, however badly hacked, cannot raise a barrier.
 
 use crate::abi::{constants, shared};
+use crate::places::Published;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 constants! {
@@ -73,7 +74,8 @@ shared! {
         _reserved: [u8; 160],
         /// Which regions may pass a closed barrier.
         pub admissions: [AdmissionSlot; ADMISSIONS],
-        _rest: [u8; 4096 - 256 - ADMISSIONS * 16],
+        /// Which files are protected, as the freezer has found it out.
+        pub places: Published,
         /// The profile's text ([`crate::profile`]), as it was when the page was made
         /// or last published. Read by a process once, when it is first gated.
         pub profile: [u8; PROFILE_MAX],
@@ -82,6 +84,7 @@ shared! {
 
 const _: () = assert!(core::mem::size_of::<ControlPage>() == SIZE);
 const _: () = assert!(core::mem::offset_of!(ControlPage, admissions) == 256);
+const _: () = assert!(core::mem::offset_of!(ControlPage, profile) == 4096);
 
 /// When a program is held: the order that the profile gives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]

@@ -9,6 +9,7 @@ use crate::abi::{Digest, Shared};
 use crate::calls;
 use crate::control::{self, AdmissionSlot, ControlPage};
 use crate::locks::{self, LockEntry, LockKind};
+use crate::places::{self, Published};
 use crate::region::{self, Header, Slot};
 use crate::word::{self, CALL_BITS, Doing};
 
@@ -36,6 +37,8 @@ pub const LAYOUT: u32 = fold(
         .number(control::SHAPE)
         .number(AdmissionSlot::SHAPE)
         .number(ControlPage::SHAPE)
+        .number(places::SHAPE)
+        .number(Published::SHAPE)
         .number(region::SHAPE)
         .number(Header::SHAPE)
         .number(Slot::SHAPE),

@@ -14,6 +14,7 @@
 //! | [`word`] | the two words that decide: one per thread, one per process |
 //! | [`control`] | the control page: barrier, admissions, profile; written by the freezer alone |
 //! | [`region`] | what one process announces about itself |
+//! | [`places`] | which files are protected: the list that the freezer publishes, what no list protected |
 //! | [`claimed`] | a region as its process claims it to be, read with bounds |
 //! | [`locks`] | the locks a process holds, and when its section is over |
 //! | [`layout`] | one number for all that two sides must agree on |
@@ -47,6 +48,7 @@ pub mod entry;
 pub mod hold;
 pub mod layout;
 pub mod locks;
+pub mod places;
 pub mod profile;
 pub mod quiesce;
 pub mod region;

@@ -2,8 +2,9 @@
 //!
 //! An anonymous shared mapping of the process's own. It has no file, no name,
 //! no owner and no descriptor; the freezer finds it in `/proc/PID/maps` and maps
-//! it read-only. Only its process writes it, and nothing in it is a pointer. The
-//! freezer believes nothing that it reads here about any other process.
+//! it read-only. Only its process writes it. Nothing in it is a pointer that anybody follows
+//! (one address is a place that the helper copies text from). The freezer believes nothing
+//! that it reads here about any other process.
 //!
 //! ```text
 //!   page 0   Header (512 bytes), then 64 LockEntry
@@ -29,7 +30,7 @@ constants! {
     pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
 
     /// Longest path of a dotlock that is kept, in bytes.
-    pub const DOTLOCK_PATH: usize = 512 - 164;
+    pub const DOTLOCK_PATH: usize = 512 - 188;
 
     /// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
     pub const FLAG_STRONG: u32 = 1;
@@ -112,6 +113,15 @@ shared! {
         /// raises this one in the region of the program's first process. Counted for the
         /// settled rule alone.
         pub family: AtomicU64,
+        /// Where those lie that it has changed under its present locks and that no list
+        /// protected ([`crate::places::note`]). Made before the process word says so.
+        pub passed_by: AtomicU64,
+        /// Where its own list of protected directories and of exclusions lies in its memory, as
+        /// it was given at its start ([`crate::places::Named`]). Read by the freezer's helper
+        /// alone, which copies; 0: nowhere.
+        pub named_at: AtomicU64,
+        /// How long that is, in bytes.
+        pub named_len: AtomicU64,
         /// The dotlock that it made last: its inode ...
         pub dotlock_ino: AtomicU64,
         /// ... and the length of its path; 0: not known, or too long to keep.

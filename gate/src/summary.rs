@@ -75,7 +75,8 @@ pub fn summarize(
             summary.in_flight += 1;
             summary.senders_in_flight += (p.rank == Rank::Sender) as u32;
             summary.first_in_flight += (p.rank != Rank::Last) as u32;
-            let beside = p.unknown as u64 | (p.unaccounted_lock as u64) << 1;
+            let beside =
+                p.unknown as u64 | (p.unaccounted_lock as u64) << 1 | (p.in_doubt as u64) << 2;
             for value in [p.nonce, p.process.0, p.lock_sequence, beside] {
                 summary.stuck_digest = mix(summary.stuck_digest, value);
             }

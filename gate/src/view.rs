@@ -68,6 +68,9 @@ pub struct ProcessView<'a> {
     /// The kernel shows a lock of it that guards writing, and no region accounts for that lock:
     /// a section in flight, of which no word tells.
     pub unaccounted_lock: bool,
+    /// Under the locks that it holds it has changed a file that was not protected then, and is by
+    /// the list in force ([`crate::places::in_doubt`]): a section that no word tells of.
+    pub in_doubt: bool,
 }
 
 impl ProcessView<'_> {
@@ -80,6 +83,7 @@ impl ProcessView<'_> {
     pub fn in_flight(&self) -> bool {
         self.unknown
             || self.unaccounted_lock
+            || self.in_doubt
             || self.nonce == 0 && !self.fresh_fork
             || self.in_section()
             || self.is_calling()
@@ -117,6 +121,7 @@ pub(crate) mod samples {
             fresh_fork: false,
             unknown: false,
             unaccounted_lock: false,
+            in_doubt: false,
         }
     }
 

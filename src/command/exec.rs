@@ -1,12 +1,16 @@
 //! `writegate exec`: runs a program gated: a daemon, `doveadm`, `reconstruct`.
 
 use super::{arguments, library};
+use crate::command::output::say;
+use crate::foreign_text::ForeignText;
 use crate::freeze::preload;
 use crate::gatedir::{self, Gate};
+use crate::linux::directory;
 use crate::outcome::fault::{self, Fault, Result};
+use gate::profile::{self, Key};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Run a program gated, making the gate if it is not there
 #[derive(clap::Args)]
@@ -34,6 +38,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let gate = args.gate.clone().unwrap_or_else(arguments::default_gate);
     let profile = gatedir::profile(&gate, args.config.as_deref())?;
     Gate::open_or_create(&gate, &profile)?;
+    say_missing(&gate, args.paths.as_deref(), &profile)?;
     let library = library::find(args.library.as_deref())?;
     let mut preload = library.into_os_string();
     if let Some(others) =
@@ -58,4 +63,21 @@ pub fn run(args: &Args) -> Result<u8> {
         _ => fault::NOT_EXECUTABLE,
     };
     Err(Fault::new(code, format!("cannot run {}: {e}", program.to_string_lossy())))
+}
+
+/// A directory that is not there may come later, and a freeze is refused until it does: said at once.
+fn say_missing(gate: &str, given: Option<&str>, profile: &str) -> Result<()> {
+    for dir in arguments::protected_paths(given)?
+        .into_iter()
+        .chain(profile::values(profile, Key::Path).map(PathBuf::from))
+    {
+        if let Err(why) = directory::open(Path::new("/"), &dir) {
+            let shown = ForeignText::of_path(&dir);
+            say(&format!(
+                "gate {gate}: {shown} is named as protected and is not there: {why}; a freeze is \
+                 refused until it is"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -16,7 +16,8 @@ impl Session {
     /// One pass over the regions of gate `at`.
     pub fn pass(&mut self, at: usize, drain: &mut GateDrain) -> Summary {
         self.refresh(at);
-        drain.reading.read(&mut self.census.gates[at]);
+        let places = self.gates[at].page.get().places.noted();
+        drain.reading.read(&mut self.census.gates[at], places);
         settled::judge(&mut self.census.gates[at], &mut drain.reading, &mut drain.room);
         let views = drain.reading.views();
         let mut summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));

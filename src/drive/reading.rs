@@ -3,6 +3,7 @@
 
 use crate::census::member::{Member, announces_exec, is_calling};
 use gate::control::Rank;
+use gate::places::in_doubt;
 use gate::view::{LockFile, ProcessView, ThreadView};
 use gate::word::{Doing, ProcessWord, ThreadWord};
 use std::ops::Range;
@@ -27,6 +28,8 @@ pub struct Reading {
     exec_is_past: bool,
     /// At the thaw, after a fence, a thread that asks has not been let pass so far.
     asking_is_waiting: bool,
+    /// The places of the list in force ([`gate::places::Published::noted`]).
+    places: u64,
     threads: Vec<ThreadView>,
     holds: Vec<LockFile>,
     members: Vec<MemberReading>,
@@ -47,6 +50,7 @@ struct MemberReading {
     fresh_fork: bool,
     unknown: bool,
     unaccounted_lock: bool,
+    in_doubt: bool,
     gone: bool,
 }
 
@@ -58,8 +62,9 @@ impl Reading {
         self.asking_is_waiting = fenced;
     }
 
-    /// Reads all members.
-    pub fn read(&mut self, members: &mut [Member]) {
+    /// Reads all members. `places`: those of the list in force, as the page notes them.
+    pub fn read(&mut self, members: &mut [Member], places: u64) {
+        self.places = places;
         self.threads.clear();
         self.holds.clear();
         self.members.clear();
@@ -86,6 +91,7 @@ impl Reading {
             fresh_fork: member.fresh_fork,
             unknown: member.unknown,
             unaccounted_lock: member.unaccounted_lock.is_some(),
+            in_doubt: false,
             gone: member.gone,
         };
         let Some(view) = member.view.as_ref().filter(|_| !member.gone) else {
@@ -109,6 +115,8 @@ impl Reading {
             self.threads.push(thread);
         }
         reading.process = ProcessWord(header.process.load(Acquire));
+        let passed_by = header.passed_by.load(Acquire);
+        reading.in_doubt = in_doubt(reading.process, passed_by, self.places);
         reading.lock_sequence = header.lock_sequence.load(Acquire);
         reading.rank = gate::region::rank(header.flags.load(Acquire));
         reading.overflow = header.overflow.load(Acquire);
@@ -145,6 +153,7 @@ impl Reading {
             fresh_fork: read.fresh_fork,
             unknown: read.unknown && !read.gone,
             unaccounted_lock: read.unaccounted_lock && !read.gone,
+            in_doubt: read.in_doubt && !read.gone,
         };
         self.members.iter().map(view).collect()
     }

@@ -11,19 +11,22 @@
 
 use super::ancestry::reaches;
 use super::coverage::Service;
-use super::places::Places;
 use super::standing::{self, View};
 use super::wanted::Wanted;
 use super::watch::Watch;
 use super::watching::Watching;
 use super::{flush, holders};
 use crate::drive::session::Session;
+use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::look::Look;
+use crate::linux::process::is_there;
 use crate::linux::procfs::locks;
 use crate::outcome::finding::{Cause, Finding, Subject};
 use crate::outcome::ledger::Ledger;
 use crate::outcome::verdict::Verdict;
+use crate::places::Places;
+use crate::places::kind::Kind;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -49,27 +52,22 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Before anything is held.
-    pub fn gather(session: &mut Session, wanted: &Wanted) -> Evidence {
+    /// Before anything is held. `places`: of each gate.
+    pub fn gather(session: &mut Session, wanted: &Wanted, places: Vec<Places>) -> Evidence {
         let gates = session.gates.len();
         let mut evidence = Evidence {
             wanted: wanted.clone(),
             ledgers: vec![Ledger::default(); gates],
+            places,
             ..Evidence::default()
         };
         if !wanted.gather {
             return evidence;
         }
         for at in 0..gates {
-            let Session { gates, census, helper, .. } = session;
-            let ledger = &mut evidence.ledgers[at];
-            let places = Places::of(&gates[at], census, at, helper, &wanted.paths, ledger);
-            evidence.places.push(places);
-            evidence.services.push(Service::of(census, at));
-            evidence.look_at_standing(session, at);
-            if evidence.places[at].dirs.is_empty() {
-                evidence.ledgers[at].note(Cause::NoDirectories);
-            }
+            evidence.services.push(Service::of(&session.census, at));
+            evidence.look_at_standing(session, at, false);
+            note_places(&mut evidence.ledgers[at], &evidence.places[at]);
         }
         // While nothing is held: what cannot be read then could not be read in the last pass.
         if let Look::NotSeen(why) = locks::all() {
@@ -117,23 +115,24 @@ impl Evidence {
     }
 
     /// Notes what speaks against the snapshot as the processes stand.
-    pub(super) fn look_at_standing(&mut self, session: &mut Session, at: usize) {
+    pub(super) fn look_at_standing(&mut self, session: &mut Session, at: usize, is_last: bool) {
         let Session { gates, census, helper, signals, .. } = session;
         let stop = || signals.received().is_some();
         self.services[at] = Service::of(census, at);
-        let view = View { gate: &gates[at], at, places: &self.places[at] };
+        let view = View { gate: &gates[at], at, places: &self.places[at], is_last };
         let found = standing::settled(census, helper, &view, &stop);
         self.ledgers[at].note_all(found);
     }
 
     /// The protected directories, by gate.
     pub fn protected(&self) -> Vec<Vec<PathBuf>> {
-        self.places.iter().map(|places| places.dirs.clone()).collect()
+        let dirs = |places: &Places| places.dirs.iter().map(|place| place.path.clone()).collect();
+        self.places.iter().map(dirs).collect()
     }
 
     fn dirs(&self) -> Vec<(PathBuf, Arc<File>)> {
-        let of = |p: &Places| -> Vec<_> { p.dirs.iter().cloned().zip(p.files.clone()).collect() };
-        self.places.iter().flat_map(of).collect()
+        let all = self.places.iter().flat_map(Places::all);
+        all.map(|place| (place.path.clone(), place.file.clone())).collect()
     }
 
     /// Writers still run.
@@ -187,11 +186,8 @@ impl Evidence {
     fn take_changes(&mut self) {
         let command = self.command;
         let me = std::process::id() as i32;
-        let places = &self.places;
-        self.watch.take(
-            |pid| reaches(pid, |at| Some(at) == command || at == me),
-            |pid, path| places.iter().any(|places| places.judges(pid, path)),
-        );
+        let own = |pid| reaches(pid, |at| Some(at) == command || at == me);
+        self.watch.take(own, &self.places);
     }
 
     /// The snapshot is made; the barrier is still up.
@@ -211,5 +207,31 @@ impl Watching for Evidence {
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.watch.fds()
+    }
+}
+
+/// What is known of the places beforehand: whose list could not be read, what cannot be watched.
+pub(super) fn note_places(ledger: &mut Ledger, places: &Places) {
+    if places.dirs.is_empty() {
+        ledger.note(Cause::NoDirectories);
+    }
+    for unread in places.unread.iter().filter(|unread| is_there(unread.pid)) {
+        let about = Some((unread.pid, &unread.program));
+        ledger.not_seen(Subject::Directories, about, unread.why);
+    }
+    // Of those that refuse no freeze.
+    for missing in &places.missing {
+        ledger.note(Cause::NoDirectory(missing.path.clone(), missing.why.clone()));
+    }
+    for (path, why) in &places.not_looked_at {
+        ledger.note(Cause::NotWatched(path.clone(), why.clone()));
+    }
+    for place in places.all() {
+        let shown = ForeignText::of_path(&place.path);
+        match place.kind {
+            Kind::Local | Kind::Btrfs => {}
+            Kind::Overlay => ledger.note(Cause::OthersUnseen(shown, "an overlay")),
+            Kind::Shared(kind) => ledger.note(Cause::OthersUnseen(shown, kind)),
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! After the thaw: what the evidence comes to.
 
 use super::gathered::Evidence;
-use super::places::Places;
+use super::hard_links;
 use super::watch::Watch;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
 use crate::outcome::finding::{Cause, Finding};
 use crate::outcome::ledger::{Barrier, Ledger};
 use crate::outcome::verdict::Verdict;
+use crate::places::Places;
 
 /// So many processes are put down that map the page from outside.
 const OUTSIDERS: usize = 50;
@@ -22,7 +23,7 @@ impl Evidence {
         }
         session.census.rescan(&mut session.helper, true, false);
         for at in 0..session.gates.len() {
-            self.look_at_standing(session, at);
+            self.look_at_standing(session, at, true);
             self.judge_changes(at);
             self.note_gaps(session, at);
             if session.gates[at].was_replaced() {
@@ -32,7 +33,7 @@ impl Evidence {
     }
 
     fn judge_changes(&mut self, at: usize) {
-        judge_changes(&self.watch, &self.places[at], &mut self.ledgers[at]);
+        judge_changes(&mut self.watch, at, &self.places[at], &mut self.ledgers[at]);
     }
 
     fn note_gaps(&mut self, session: &Session, at: usize) {
@@ -64,10 +65,11 @@ impl Evidence {
     }
 }
 
-/// Notes what the watch has seen of these places, and what it could not see.
-pub(super) fn judge_changes(watch: &Watch, places: &Places, ledger: &mut Ledger) {
+/// Notes what the watch has seen of the places of this gate, and what it could not see.
+pub(super) fn judge_changes(watch: &mut Watch, at: usize, places: &Places, ledger: &mut Ledger) {
+    hard_links::look_for(watch, at, places);
     for change in &watch.changes {
-        if places.judges(change.pid, &change.path) && !change.is_snapshot() {
+        if change.gates.contains(&at) && !change.is_snapshot() {
             let program = change.program.clone().or(Some(GONE.into()));
             let found = Finding::of(Cause::Changed, change.pid, program);
             ledger.note(found.at(ForeignText::of_path(&change.path)));

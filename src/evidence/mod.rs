@@ -5,12 +5,12 @@
 //! | [`gathered`] | gathers it step by step, from before the barrier to the thaw |
 //! | [`judged`] | after the thaw: what it comes to |
 //! | [`wanted`] | what is asked of it |
-//! | [`places`] | which files are protected |
 //! | [`standing`] | what speaks against a snapshot as the processes stand: for freeze, status and doctor |
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
-//! | `watch` | changes while the gate is closed |
+//! | `watch`, `hard_links` | changes while the gate is closed; of files that have other names |
 //! | [`watching`] | what is done while the command runs |
+//! | `mappings` | protected files that a store alone can change |
 //! | [`without_gate`] | the evidence of a freeze without a gate |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
@@ -21,9 +21,10 @@ pub mod concern;
 pub mod coverage;
 mod flush;
 pub mod gathered;
+mod hard_links;
 mod holders;
 pub mod judged;
-pub mod places;
+mod mappings;
 pub mod standing;
 pub mod wanted;
 mod watch;

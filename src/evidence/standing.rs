@@ -2,8 +2,7 @@
 //! doctor.
 
 use super::coverage::{self, Service};
-use super::places::Places;
-use super::{concern, writers};
+use super::{concern, mappings, writers};
 use crate::census::kinds::{Detached, ProcessKind};
 use crate::census::list::Census;
 use crate::gatedir::Gate;
@@ -11,6 +10,7 @@ use crate::linux::clock;
 use crate::linux::helper::owner::Helper;
 use crate::linux::process::is_there;
 use crate::outcome::finding::{Cause, Claim, Finding, Subject};
+use crate::places::Places;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
 const SUSPECT_LOOKS: usize = 10;
@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub at: usize,
     /// What it protects.
     pub places: &'a Places,
+    /// Nobody is asked again after this.
+    pub is_last: bool,
 }
 
 /// What is found.
@@ -59,6 +61,13 @@ pub fn settled(
         if pids.is_empty() || looks >= SUSPECT_LOOKS && !in_time || stop() {
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));
+            let (service, places) = (Service::of(census, view.at), view.places);
+            let mapped =
+                mappings::look_for(census, helper, &service, (view.at, places, view.is_last));
+            // What it admits beside says no more, where its mappings were seen.
+            let same = |a: &Finding, b: &Finding| a.pid == b.pid && a.cause == b.cause;
+            found.retain(|said| !mapped.iter().any(|seen| same(seen, said)));
+            found.extend(mapped);
             return found;
         }
         looks += 1;

@@ -2,21 +2,30 @@
 //!
 //! fanotify, armed when all are held and read before the barrier goes down: every
 //! event in between went past the gate. It sees neither stores through mappings
-//! nor, where only a mount can be marked (btrfs subvolumes), names.
+//! nor, where only a mount can be marked, names.
+//!
+//! A change is judged by the directory that it was made in: is that one below a protected one,
+//! whatever the name, the mount or the namespace by which it was reached? A file that has other
+//! names and is changed elsewhere is looked for below them after the thaw ([`super::hard_links`]).
 
-use super::places::Places;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
+use crate::linux::directory::{self, FileId};
 use crate::linux::fanotify::{self, Event, FsId, Group, NoDirectory, Place, Scope};
 use crate::linux::look::WhyNot;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Subject};
+use crate::places::Places;
+use crate::places::kind::Kind;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstatat};
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How often it is read again because directories had been removed meanwhile: so many,
@@ -33,6 +42,9 @@ const CHANGES: usize = 100;
 /// The inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID).
 const FIRST_INODE_OF_A_SUBVOLUME: u64 = 256;
 
+/// So many files with other names, changed elsewhere, are looked for.
+const LINKED: usize = 1000;
+
 /// One change that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChange {
@@ -42,10 +54,22 @@ pub struct FileChange {
     pub program: Option<ForeignText>,
     /// What was changed.
     pub path: PathBuf,
+    /// Of which gates it is a protected file.
+    pub gates: Vec<usize>,
     new_dir: bool,
 }
 
 impl FileChange {
+    /// Of a file of this gate.
+    pub fn of_file(
+        pid: i32,
+        program: Option<ForeignText>,
+        path: PathBuf,
+        gate: usize,
+    ) -> FileChange {
+        FileChange { pid, program, path, gates: vec![gate], new_dir: false }
+    }
+
     /// A new btrfs subvolume below a protected directory is the snapshot, whichever process
     /// made it.
     pub fn is_snapshot(&self) -> bool {
@@ -54,18 +78,43 @@ impl FileChange {
     }
 }
 
+/// Who has changed a file elsewhere that has other names.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// The process.
+    pub pid: i32,
+    /// Its name.
+    pub program: Option<ForeignText>,
+}
+
+/// A directory that changes were made in.
+#[derive(Clone)]
+struct Known {
+    path: PathBuf,
+    /// The gates that protect it; none: it lies elsewhere.
+    gates: Vec<usize>,
+}
+
 /// The watch.
 #[derive(Default)]
 pub struct Watch {
     groups: Vec<Group>,
-    /// A directory of each file system, by its id.
-    roots: HashMap<FsId, Arc<File>>,
+    /// Directories by which a handle can be opened, by the id of their file system: one for each
+    /// protected directory, since a mount may show a part of it only.
+    roots: HashMap<FsId, Vec<Arc<File>>>,
+    /// By what the file system of each place is watched.
+    marks: HashMap<FileId, Arc<File>>,
+    /// The protected directories of each gate.
+    tops: Vec<Vec<FileId>>,
+    known: HashMap<(FsId, Vec<u8>), Known>,
     /// Changes of protected files by others, so far.
     pub changes: Vec<FileChange>,
     /// So many more of them.
     pub more: u64,
+    /// Files with other names that were changed elsewhere.
+    pub linked: BTreeMap<FileId, Linked>,
     /// Directories whose file system cannot be asked for names, and why.
-    nameless: HashMap<PathBuf, String>,
+    nameless: HashMap<FileId, String>,
     /// What could not be seen, and why.
     pub blind: Vec<Cause>,
 }
@@ -83,15 +132,20 @@ enum NoPath {
 impl Watch {
     /// Opens what is needed, before anything is held.
     pub fn prepare(places: &[Places]) -> Watch {
-        let mut watch = Watch::default();
-        for (dir, file) in places.iter().flat_map(|p| p.dirs.iter().zip(&p.files)) {
+        let mut watch =
+            Watch { tops: places.iter().map(Places::tops).collect(), ..Watch::default() };
+        for place in places.iter().flat_map(Places::all) {
             // What a directory's handle means must be found out, or a change has no place: that
             // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
+            let file = &place.file;
+            let top = (place.kind == Kind::Btrfs).then(|| fanotify::top_of_btrfs(file).ok());
+            let mark = top.flatten().map_or(file.clone(), Arc::new);
             let resolved =
-                fanotify::fsid(file).and_then(|id| fanotify::resolves_handles(file).map(|()| id));
+                fanotify::fsid(&mark).and_then(|id| fanotify::resolves_handles(file).map(|()| id));
+            watch.marks.insert(place.id, mark);
             match resolved {
-                Ok(id) => drop(watch.roots.entry(id).or_insert_with(|| file.clone())),
-                Err(e) => drop(watch.nameless.insert(dir.clone(), e.to_string())),
+                Ok(id) => watch.roots.entry(id).or_default().push(file.clone()),
+                Err(e) => drop(watch.nameless.insert(place.id, e.to_string())),
             }
         }
         watch
@@ -99,25 +153,32 @@ impl Watch {
 
     /// From now on every change is seen. The barrier is up.
     pub fn arm(&mut self, places: &[Places]) {
-        let dirs = places.iter().flat_map(|p| p.dirs.iter().zip(&p.files));
-        let dirs: BTreeMap<&PathBuf, &Arc<File>> = dirs.collect();
-        let (mut names, mut contents) = (None, None);
-        for (dir, file) in dirs {
-            let why = match self.nameless.get(dir) {
+        for place in places.iter().flat_map(Places::all) {
+            let why = match self.nameless.get(&place.id) {
                 Some(why) => why.clone(),
-                None => match add(&mut names, Scope::FileSystem, file) {
+                None => match self.add_mark(Scope::FileSystem, &self.marks[&place.id].clone()) {
                     Ok(()) => continue,
                     Err(e) => e.to_string(),
                 },
             };
-            let shown = ForeignText::of_path(dir);
-            self.blind.push(match add(&mut contents, Scope::Mount, file) {
+            let shown = ForeignText::of_path(&place.path);
+            let cause = match self.add_mark(Scope::Mount, &place.file) {
                 Ok(()) => Cause::OnlyMountWatched(shown, why),
                 Err(e) => Cause::NotWatched(shown, e.to_string()),
-            });
+            };
+            self.unseen(cause);
         }
-        self.groups.extend(names);
-        self.groups.extend(contents);
+    }
+
+    /// Adds a directory to the group of its scope, which is made if it is not there.
+    fn add_mark(&mut self, scope: Scope, dir: &File) -> io::Result<()> {
+        if let Some(group) = self.groups.iter().find(|group| group.scope() == scope) {
+            return group.add(dir);
+        }
+        let group = Group::new(scope)?;
+        group.add(dir)?;
+        self.groups.push(group);
+        Ok(())
     }
 
     /// Is anything watched at all?
@@ -131,26 +192,20 @@ impl Watch {
     }
 
     /// Takes what was seen so far of protected files. `own`: is this a process of the command?
-    /// `judged`: is this file protected from this process? What is changed elsewhere on the disk, by
-    /// whatever user, takes no place from it.
-    pub fn take(&mut self, own: impl Fn(i32) -> bool, judged: impl Fn(i32, &Path) -> bool) {
+    /// What is changed elsewhere on the disk, by whatever user, takes no place from it.
+    pub fn take(&mut self, own: impl Fn(i32) -> bool, places: &[Places]) {
         let until = clock::now_ns() + READS_NS;
         // A directory that is gone has left an event where it was, in the queue already:
         // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
-            if !self.take_once(&own, &judged, until) {
+            if !self.take_once(&own, places, until) {
                 break;
             }
         }
     }
 
     /// True: some directory had been removed before its event was read.
-    fn take_once(
-        &mut self,
-        own: &impl Fn(i32) -> bool,
-        judged: &impl Fn(i32, &Path) -> bool,
-        until: u64,
-    ) -> bool {
+    fn take_once(&mut self, own: &impl Fn(i32) -> bool, places: &[Places], until: u64) -> bool {
         let mut stale = false;
         let mut buffer = vec![0u8; BUFFER];
         for at in 0..self.groups.len() {
@@ -165,7 +220,7 @@ impl Watch {
                     }
                 }
                 for event in events {
-                    stale |= self.take_event(event, own, judged);
+                    stale |= self.take_event(event, own, places);
                 }
                 if clock::now_ns() >= until {
                     self.unseen(Cause::TooManyChanges);
@@ -177,13 +232,8 @@ impl Watch {
     }
 
     /// True: its directory had been removed.
-    fn take_event(
-        &mut self,
-        event: Event,
-        own: &impl Fn(i32) -> bool,
-        judged: &impl Fn(i32, &Path) -> bool,
-    ) -> bool {
-        let (pid, place, new_dir, content) = match event {
+    fn take_event(&mut self, event: Event, own: &impl Fn(i32) -> bool, places: &[Places]) -> bool {
+        let (pid, place, new_dir, content, file) = match event {
             Event::Overflow => {
                 self.unseen(Cause::QueueOverflowed);
                 return false;
@@ -192,31 +242,114 @@ impl Watch {
                 self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::Malformed));
                 return false;
             }
-            Event::Changed { pid, place, new_dir, content } => (pid, place, new_dir, content),
+            Event::Changed { pid, place, new_dir, content, file } => {
+                (pid, place, new_dir, content, file)
+            }
         };
-        match self.path(place) {
-            Ok(path) if !judged(pid, &path) || content && is_special(&path) => {}
-            Ok(path) if !own(pid) => self.add(pid, path, new_dir),
-            Ok(_) => {}
+        let found = match place {
+            Place::Path(path) => path.ok_or(NoPath::Unknown).map(|path| {
+                let gates = (0..places.len()).filter(|gate| places[*gate].holds(&path)).collect();
+                (Known { path, gates }, None)
+            }),
+            Place::Handle { fsid, handle, name } => {
+                self.directory(&fsid, &handle).map(|dir| (dir, Some((fsid, handle, name))))
+            }
+        };
+        let (dir, entry) = match found {
+            Ok(found) => found,
             Err(NoPath::DirectoryRemoved) => return true,
-            Err(NoPath::Unknown) if !own(pid) => self.unseen(Cause::ChangedWithoutPath(pid)),
-            Err(NoPath::Unknown) => {}
+            Err(NoPath::Unknown) if !own(pid) => {
+                self.unseen(Cause::ChangedWithoutPath(pid));
+                return false;
+            }
+            Err(NoPath::Unknown) => return false,
+        };
+        let stat = || {
+            let (fsid, handle, name) = entry.as_ref()?;
+            self.roots_of(fsid)
+                .find_map(|root| stat_in(&fanotify::directory(root, handle).ok()?, name))
+        };
+        if dir.gates.is_empty() {
+            // Of a file that has other names one may be protected.
+            if file
+                && entry.as_ref().is_some_and(|(.., name)| is_name(name))
+                && let Some(stat) = stat().filter(has_other_names)
+                && !own(pid)
+            {
+                self.add_linked(pid, (stat.st_dev, stat.st_ino));
+            }
+            return false;
+        }
+        let path = match &entry {
+            Some((.., name)) if is_name(name) => dir.path.join(name),
+            _ => dir.path,
+        };
+        let judged =
+            |gate: &usize| !places[*gate].excludes(&path) && !places[*gate].excuses(pid, &path);
+        let gates: Vec<usize> = dir.gates.into_iter().filter(judged).collect();
+        // What is written to a pipe or device goes elsewhere: a chroot's `dev/null`, or a
+        // pipe between services, lies on the file system and is none of its contents.
+        let special = || match &entry {
+            Some(_) => stat().is_some_and(|stat| !is_file_or_directory(stat.st_mode)),
+            None => path.symlink_metadata().is_ok_and(|meta| !is_file_or_directory(meta.mode())),
+        };
+        let is_none = gates.is_empty() || content && special();
+        if !is_none && !own(pid) {
+            self.add(FileChange {
+                pid,
+                program: procfs::stat(pid).map(|s| s.comm),
+                path,
+                gates,
+                new_dir,
+            });
         }
         false
     }
 
-    fn path(&self, place: Place) -> Result<PathBuf, NoPath> {
-        match place {
-            Place::Path(path) => path.ok_or(NoPath::Unknown),
-            Place::Handle { fsid, handle, name } => {
-                let root = self.roots.get(&fsid).ok_or(NoPath::Unknown)?;
-                let dir = fanotify::directory(root, &handle).map_err(|why| match why {
-                    NoDirectory::Removed => NoPath::DirectoryRemoved,
-                    NoDirectory::Unknown => NoPath::Unknown,
-                })?;
-                Ok(if name.is_empty() || name == "." { dir } else { dir.join(name) })
-            }
+    /// Directories by which a handle of this file system can be opened; where its id is not known,
+    /// all of them.
+    fn roots_of(&self, fsid: &FsId) -> impl Iterator<Item = &Arc<File>> {
+        let known = self.roots.get(fsid);
+        let all = known.is_none().then(|| self.roots.values().flatten());
+        known.into_iter().flatten().chain(all.into_iter().flatten())
+    }
+
+    /// Where a directory lies, and who protects it.
+    fn directory(&mut self, fsid: &FsId, handle: &[u8]) -> Result<Known, NoPath> {
+        let key = (*fsid, handle.to_vec());
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
         }
+        let found = self.resolve(fsid, handle)?;
+        self.known.insert(key, found.clone());
+        Ok(found)
+    }
+
+    fn resolve(&self, fsid: &FsId, handle: &[u8]) -> Result<Known, NoPath> {
+        let mut elsewhere = Err(NoPath::Unknown);
+        for root in self.roots_of(fsid) {
+            let dir = match fanotify::directory(root, handle) {
+                Ok(dir) => dir,
+                Err(NoDirectory::Removed) => {
+                    elsewhere = elsewhere.or(Err(NoPath::DirectoryRemoved));
+                    continue;
+                }
+                Err(NoDirectory::Unknown) => continue,
+            };
+            let below = |(_, tops): &(usize, &Vec<FileId>)| {
+                // What cannot be told counts as protected.
+                !tops.is_empty() && directory::lies_below(&dir, tops).unwrap_or(true)
+            };
+            let gates: Vec<usize> =
+                self.tops.iter().enumerate().filter(below).map(|(at, _)| at).collect();
+            let found = Known { path: fanotify::path_or_ancestors(dir).unwrap_or_default(), gates };
+            if !found.gates.is_empty() {
+                return Ok(found);
+            }
+            // Through another mount it may be below one all the same.
+            elsewhere = Ok(found);
+        }
+        elsewhere
     }
 
     fn unseen(&mut self, what: Cause) {
@@ -225,33 +358,42 @@ impl Watch {
         }
     }
 
-    fn add(&mut self, pid: i32, path: PathBuf, new_dir: bool) {
-        let known = |c: &FileChange| c.pid == pid && c.path == path;
+    /// Puts a change down.
+    pub fn add(&mut self, change: FileChange) {
+        let known = |c: &FileChange| c.pid == change.pid && c.path == change.path;
         if self.changes.iter().any(known) {
             return;
         }
-        let program = procfs::stat(pid).map(|s| s.comm);
-        let change = FileChange { pid, program, path, new_dir };
         if self.changes.len() < CHANGES {
             self.changes.push(change);
         } else if !change.is_snapshot() {
             self.more += 1;
         }
     }
+
+    fn add_linked(&mut self, pid: i32, file: FileId) {
+        if self.linked.len() == LINKED && !self.linked.contains_key(&file) {
+            self.unseen(Cause::TooManyChanges);
+            return;
+        }
+        let linked = || Linked { pid, program: procfs::stat(pid).map(|s| s.comm) };
+        self.linked.entry(file).or_insert_with(linked);
+    }
 }
 
-/// Adds a directory to a group, which is made if it is not there.
-fn add(group: &mut Option<Group>, scope: Scope, dir: &File) -> io::Result<()> {
-    let group = match group {
-        Some(group) => group,
-        None => group.insert(Group::new(scope)?),
-    };
-    group.add(dir)
+/// Is it a name in the directory, and not the directory itself?
+fn is_name(name: &OsString) -> bool {
+    !name.is_empty() && name != "."
 }
 
-/// What is written to a pipe or device goes elsewhere: a chroot's `dev/null`, or a
-/// pipe between services, lies on the file system and is none of its contents.
-fn is_special(path: &Path) -> bool {
-    let kind = path.symlink_metadata().map(|meta| meta.file_type());
-    kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
+fn stat_in(dir: &OwnedFd, name: &OsStr) -> Option<FileStat> {
+    fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
+}
+
+fn has_other_names(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_nlink > 1
+}
+
+fn is_file_or_directory(mode: u32) -> bool {
+    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
 }

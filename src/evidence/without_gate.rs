@@ -2,15 +2,14 @@
 //! while all are held.
 
 use super::ancestry::reaches;
+use super::gathered::note_places;
 use super::judged::judge_changes;
-use super::places::Places;
-use super::wanted::Wanted;
 use super::watch::Watch;
 use super::watching::Watching;
-use crate::linux::helper::owner::Helper;
 use crate::outcome::finding::{Cause, Finding};
 use crate::outcome::held::NotHeld;
 use crate::outcome::ledger::Ledger;
+use crate::places::Places;
 use std::os::fd::BorrowedFd;
 
 /// What is known of such a freeze.
@@ -24,12 +23,10 @@ pub struct WithoutGate {
 
 impl WithoutGate {
     /// Before anything is held.
-    pub fn gather(wanted: &Wanted, profile: &str, helper: &mut Helper) -> WithoutGate {
+    pub fn gather(places: Places) -> WithoutGate {
         let mut ledger = Ledger::default();
-        let places = [Places::named(&wanted.paths, profile, helper, &mut ledger)];
-        if places[0].dirs.is_empty() {
-            ledger.note(Cause::NoDirectories);
-        }
+        note_places(&mut ledger, &places);
+        let places = [places];
         let watch = Watch::prepare(&places);
         WithoutGate { ledger, places, watch, command: None }
     }
@@ -64,18 +61,15 @@ impl WithoutGate {
 
     /// All run again.
     pub fn after(&mut self) {
-        judge_changes(&self.watch, &self.places[0], &mut self.ledger);
+        judge_changes(&mut self.watch, 0, &self.places[0], &mut self.ledger);
     }
 }
 
 impl Watching for WithoutGate {
     fn meanwhile(&mut self) {
         let (command, me) = (self.command, std::process::id() as i32);
-        let places = &self.places[0];
-        self.watch.take(
-            |pid| reaches(pid, |at| Some(at) == command || at == me),
-            |pid, path| places.judges(pid, path),
-        );
+        let own = |pid| reaches(pid, |at| Some(at) == command || at == me);
+        self.watch.take(own, &self.places);
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {

@@ -3,7 +3,6 @@
 use super::ancestry::is_kin;
 use super::concern;
 use super::coverage::Service;
-use super::places::Places;
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
@@ -12,8 +11,11 @@ use crate::linux::look::{Look, WhyNot};
 use crate::linux::process;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::places::Places;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// A process may have a million descriptors: what this time does not suffice for is not looked at.
@@ -82,24 +84,36 @@ fn look_by(
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
     let by = by.to_string();
+    // Found not to be protected: one may have it open a million times.
+    let mut elsewhere: HashSet<PathBuf> = HashSet::new();
     for fd in fs::read_dir(format!("/proc/{by}/fd")).map_err(|e| WhyNot::of(&e))? {
         if clock::now_ns() >= until {
             return Err(WhyNot::TooMuch);
         }
         let fd = fd.map_err(|e| WhyNot::of(&e))?;
-        let (fd, path): (OsString, PathBuf) = match fs::read_link(fd.path()) {
+        let link = fd.path();
+        let (fd, path): (OsString, PathBuf) = match fs::read_link(&link) {
             Ok(path) => (fd.file_name(), path),
             // Closed meanwhile.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(WhyNot::of(&e)),
         };
-        if !places.holds(&path) {
+        if elsewhere.contains(&path) {
+            continue;
+        }
+        // What the link itself allows is what its descriptor was opened for: most are passed over.
+        let writable = |meta: fs::Metadata| meta.mode() & 0o200 != 0;
+        if !path.is_absolute() || !fs::symlink_metadata(&link).is_ok_and(writable) {
             continue;
         }
         match locks::open_for_writing(&by, &fd) {
             Look::Seen(true) => {}
             Look::Seen(false) | Look::Gone(_) => continue,
             Look::NotSeen(why) => return Err(why),
+        }
+        if !places.hold_open_file(pid, &link, &path) {
+            elsewhere.insert(path);
+            continue;
         }
         let path = ForeignText::of_path(&path);
         let known = |f: &Finding| f.pid == Some(pid) && f.path.as_ref() == Some(&path);

@@ -9,6 +9,7 @@ use crate::duration::show_ms;
 use crate::evidence::gathered::Evidence;
 use crate::evidence::wanted::Require;
 use crate::freeze::options::Options;
+use crate::freeze::places;
 use crate::linux::clock;
 use crate::outcome::fault::Result;
 use crate::outcome::record::QuietWait;
@@ -42,7 +43,8 @@ impl Freeze {
                 notes.push(note);
             })?;
         let listed_at = clock::now_ns();
-        let evidence = Evidence::gather(&mut session, &options.evidence);
+        let places = places::publish(&mut session, &options.evidence.paths)?;
+        let evidence = Evidence::gather(&mut session, &options.evidence, places);
         session.protected = evidence.protected();
         Ok(Freeze {
             options,

@@ -16,6 +16,7 @@ pub mod keeper;
 pub mod last;
 pub mod options;
 mod passed;
+mod places;
 pub mod preload;
 pub mod record;
 pub mod session;

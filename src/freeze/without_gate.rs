@@ -1,6 +1,5 @@
 //! A freeze without a gate: processes that were never set up are held at rest by the tracer alone.
 
-use crate::evidence::wanted::Wanted;
 use crate::evidence::watching::Watching;
 use crate::evidence::without_gate::WithoutGate;
 use crate::freeze::options::Options;
@@ -20,6 +19,7 @@ use crate::outcome::held::NotHeld;
 use crate::outcome::ledger::Barrier;
 use crate::outcome::record::{CommandRecord, GateRecord, Moment, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
+use crate::places::Places;
 
 /// Between two attempts all run for so long, ns.
 const BETWEEN_NS: u64 = 100_000_000;
@@ -72,8 +72,13 @@ impl Held {
         }
         let failed = |e: std::io::Error| Fault::new(CONFIG, e.to_string());
         let mut helper = Helper::new(Vec::new(), Vec::new()).map_err(failed)?;
-        let wanted: &Wanted = &options.evidence;
-        let evidence = WithoutGate::gather(wanted, &plan.profile, &mut helper);
+        let pids: Vec<i32> = listed.into_iter().collect();
+        let named = &options.evidence.paths;
+        let places = Places::of_processes(&pids, named, &plan.profile, &mut helper);
+        if let Some(fault) = places.refusal(&options.gates.join(",")) {
+            return Err(fault);
+        }
+        let evidence = WithoutGate::gather(places);
         Ok(Held {
             options,
             signals,

@@ -1,5 +1,8 @@
 //! Opens a directory that others may have named, or on the way to which others may put what they
-//! like: a FIFO in its place, a link to somewhere else.
+//! like: a FIFO in its place, a link to somewhere else. And says whether one lies below another.
+//!
+//! Names are looked up below a root that is given: another process's, seen through its
+//! `/proc/PID/root`. An absolute link begins at that root again, not at ours.
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -21,12 +24,51 @@ const OPEN: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_CLOEXEC);
 
-/// Opens this directory, and says where it lies. Links are followed that are root's or our own.
-/// What went wrong, in words.
-pub fn open(path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+/// How many directories lie within each other at most, where it is looked who holds whom.
+const DEPTH_MAX: usize = 4096;
+
+/// Device and inode.
+pub type FileId = (u64, u64);
+
+/// What a file is known by.
+pub fn id(file: impl AsFd) -> nix::Result<FileId> {
+    let stat = fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Does a directory lie below one of these, or is it one? By what they are, not by their names:
+/// a bind mount, a renamed directory, another mount namespace is all the same. Not below any of
+/// them is also what the mount does not reach through which it was opened.
+pub fn lies_below(dir: impl AsFd, tops: &[FileId]) -> nix::Result<bool> {
+    let mut here = id(&dir)?;
+    let mut above: Option<OwnedFd> = None;
+    for _ in 0..DEPTH_MAX {
+        if tops.contains(&here) {
+            return Ok(true);
+        }
+        let fd = above.as_ref().map_or(dir.as_fd(), AsFd::as_fd);
+        let next = match openat(fd, "..", LOOK, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(false),
+            next => next?,
+        };
+        let parent = id(&next)?;
+        if parent == here {
+            return Ok(false);
+        }
+        here = parent;
+        above = Some(next);
+    }
+    Err(Errno::ELOOP)
+}
+
+/// Opens this directory below this root, and says where it lies there. Links are followed that
+/// are root's or our own. What went wrong, in words.
+pub fn open(root: &Path, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
     let said = |e: Errno| std::io::Error::from(e).to_string();
     let us = nix::unistd::geteuid().as_raw();
-    let root = nix::fcntl::open("/", LOOK, Mode::empty()).map_err(said)?;
+    // Through /proc this is a link that the kernel makes, and leads where no name does.
+    let look = LOOK.difference(OFlag::O_NOFOLLOW).union(OFlag::O_DIRECTORY);
+    let root = nix::fcntl::open(root, look, Mode::empty()).map_err(said)?;
     let mut place = PathBuf::from("/");
     let mut above: Vec<OwnedFd> = vec![root];
     let mut parts: VecDeque<OsString> = names(path.as_os_str());
@@ -94,11 +136,21 @@ mod tests {
         symlink("loop", base.join("loop")).unwrap();
         nix::unistd::mkfifo(&base.join("fifo"), Mode::S_IRWXU).unwrap();
         let real = base.canonicalize().unwrap();
-        let at = |name: &str| open(&base.join(name)).map(|(path, _)| path);
+        let at = |name: &str| open(Path::new("/"), &base.join(name)).map(|(path, _)| path);
         assert_eq!(at("a/link"), Ok(real.join("a/b")));
         assert_eq!(at("absolute/b/.."), Ok(real.join("a")));
         assert_eq!(at("fifo"), Err("not a directory".into()));
         assert!(at("loop").is_err() && at("nothing").is_err());
+        // Below another root an absolute link begins there.
+        symlink("/a/b", base.join("inside")).unwrap();
+        let below = |name: &str| open(&base, Path::new(name)).map(|(path, _)| path);
+        assert_eq!((below("/inside"), below("/../a")), (Ok("/a/b".into()), Ok("/a".into())));
+        let top = [id(open(Path::new("/"), &base.join("a")).unwrap().1).unwrap()];
+        let is_below = |path: &Path| lies_below(open(Path::new("/"), path).unwrap().1, &top);
+        assert_eq!(is_below(&base.join("a/b")), Ok(true));
+        std::fs::rename(base.join("a"), base.join("renamed")).unwrap();
+        assert_eq!(is_below(&base.join("renamed/b")), Ok(true));
+        assert_eq!(is_below(&base), Ok(false));
         std::fs::remove_dir_all(base).unwrap();
     }
 
@@ -111,7 +163,7 @@ mod tests {
         if is_root {
             std::os::unix::fs::lchown(base.join("link"), Some(65_534), Some(65_534)).unwrap();
         }
-        let opened = open(&base.join("link"));
+        let opened = open(Path::new("/"), &base.join("link"));
         std::fs::remove_dir_all(base).unwrap();
         // Only root can make a link another user's.
         assert_eq!(opened.is_err(), is_root);

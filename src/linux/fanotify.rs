@@ -57,6 +57,8 @@ pub enum Event {
         new_dir: bool,
         /// It was written to, and nothing else.
         content: bool,
+        /// The file itself was changed, and not only a name.
+        file: bool,
     },
 }
 
@@ -115,6 +117,11 @@ impl Group {
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// What it listens to.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
     /// Readable when something was told.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -156,7 +163,9 @@ fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
         };
         let new_dir = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR != 0;
         let content = meta.mask & NAMES & !libc::FAN_ONDIR == libc::FAN_MODIFY;
-        events.push(Event::Changed { pid: meta.pid, place, new_dir, content });
+        let file = meta.mask & (libc::FAN_MODIFY | libc::FAN_ATTRIB) != 0
+            && meta.mask & libc::FAN_ONDIR == 0;
+        events.push(Event::Changed { pid: meta.pid, place, new_dir, content, file });
     }
 }
 
@@ -167,6 +176,7 @@ fn path_of_event(fd: RawFd) -> Option<PathBuf> {
     path_of(&fd).ok()
 }
 
+/// Where an open file lies, as the kernel shows it.
 fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
@@ -195,8 +205,25 @@ fn place_by_handle(info: &[u8]) -> Place {
     parts.unwrap_or(Place::Path(None))
 }
 
-/// The path of the directory with this handle, on the file system that `root` lies on.
-pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
+/// Opens the directory with this handle, through the mount that `root` lies on.
+pub fn directory(root: &File, handle: &[u8]) -> Result<OwnedFd, NoDirectory> {
+    by_handle(root, handle, libc::O_PATH)
+}
+
+/// The top of the btrfs that a directory lies on. A file system can be watched by its top alone: a
+/// subvolume has an id of its own (EXDEV).
+pub fn top_of_btrfs(dir: &File) -> Result<File, NoDirectory> {
+    // struct btrfs_fid without a parent (BTRFS_FILEID_INO64_GEN, fs/btrfs/export.h): the first
+    // directory (256) of the first subvolume (5), of whatever generation (0).
+    const BYTES: u32 = 20;
+    const WITHOUT_PARENT: u32 = 0x4d;
+    let mut handle = [BYTES, WITHOUT_PARENT].map(u32::to_ne_bytes).concat();
+    handle.extend([256u64, 5].map(u64::to_ne_bytes).concat());
+    handle.extend(0u32.to_ne_bytes());
+    by_handle(dir, &handle, libc::O_RDONLY | libc::O_DIRECTORY).map(File::from)
+}
+
+fn by_handle(root: &File, handle: &[u8], flags: i32) -> Result<OwnedFd, NoDirectory> {
     // The kernel reads as many bytes behind the two numbers as the first of them says.
     const NUMBERS: usize = 8;
     let says = handle.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize);
@@ -210,7 +237,7 @@ pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
             libc::SYS_open_by_handle_at,
             root.as_raw_fd(),
             handle.as_ptr(),
-            libc::O_PATH | libc::O_CLOEXEC,
+            flags | libc::O_CLOEXEC,
         )
     };
     if fd < 0 {
@@ -219,7 +246,7 @@ pub fn directory(root: &File, handle: &[u8]) -> Result<PathBuf, NoDirectory> {
         return Err(if removed { NoDirectory::Removed } else { NoDirectory::Unknown });
     }
     // SAFETY: the call has just made this descriptor, and nothing else knows it.
-    path_or_ancestors(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).ok_or(NoDirectory::Unknown)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Any user can make a path that is longer than can be told (PATH_MAX): so far it is climbed.
@@ -227,7 +254,7 @@ const CLIMBED: usize = 4096;
 
 /// The path of a directory, or, where that is too long, of the nearest one above it that can be told: it
 /// lies below the same protected directories.
-fn path_or_ancestors(mut dir: OwnedFd) -> Option<PathBuf> {
+pub fn path_or_ancestors(mut dir: OwnedFd) -> Option<PathBuf> {
     use nix::fcntl::{OFlag, openat};
     for _ in 0..CLIMBED {
         match path_of(&dir) {
@@ -241,11 +268,11 @@ fn path_or_ancestors(mut dir: OwnedFd) -> Option<PathBuf> {
     None
 }
 
-/// Can a directory be found by its handle, here and by us? Tried with this one.
-pub fn resolves_handles(dir: &File) -> io::Result<()> {
+/// The handle of a directory.
+pub fn handle_of(dir: impl AsFd) -> io::Result<Vec<u8>> {
     // A struct file_handle: bytes (4), type (4), handle.
     const ROOM: usize = 128;
-    let mut handle = [0u8; 8 + ROOM];
+    let mut handle = vec![0u8; 8 + ROOM];
     handle[..4].copy_from_slice(&(ROOM as u32).to_ne_bytes());
     let mut mount = 0i32;
     // SAFETY: the path is empty and ends with a NUL; `handle` has room for as many bytes as its first
@@ -253,17 +280,19 @@ pub fn resolves_handles(dir: &File) -> io::Result<()> {
     let done = unsafe {
         libc::syscall(
             libc::SYS_name_to_handle_at,
-            dir.as_raw_fd(),
+            dir.as_fd().as_raw_fd(),
             c"".as_ptr(),
             handle.as_mut_ptr(),
             &mut mount,
             libc::AT_EMPTY_PATH,
         )
     };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    match directory(dir, &handle) {
+    if done == 0 { Ok(handle) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Can a directory be found by its handle, here and by us? Tried with this one.
+pub fn resolves_handles(dir: &File) -> io::Result<()> {
+    match directory(dir, &handle_of(dir)?) {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::PermissionDenied.into()),
     }
@@ -285,8 +314,8 @@ mod tests {
         let root = File::open("/").unwrap();
         let mut handle = 9u32.to_ne_bytes().to_vec();
         handle.extend([0; 12]);
-        assert_eq!(directory(&root, &handle), Err(NoDirectory::Unknown));
-        assert_eq!(directory(&root, &[]), Err(NoDirectory::Unknown));
+        assert_eq!(directory(&root, &handle).err(), Some(NoDirectory::Unknown));
+        assert_eq!(directory(&root, &[]).err(), Some(NoDirectory::Unknown));
     }
 
     #[test]

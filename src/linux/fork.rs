@@ -54,7 +54,7 @@ pub fn keep_only(keep: BorrowedFd<'_>) {
 
 /// In a child that may hang in the kernel for hours: it ends with its owner, answers no signal to
 /// the whole group (that is the owner's to do), and holds nothing of the owner's: not the gate's
-/// lock, for one.
+/// lock, for one, nor its output.
 pub fn serve_owner(owner: i32, link: BorrowedFd<'_>) {
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     if nix::unistd::getppid() != Pid::from_raw(owner) {
@@ -66,7 +66,17 @@ pub fn serve_owner(owner: i32, link: BorrowedFd<'_>) {
         // SAFETY: no handler of ours runs, the kernel drops the signal.
         let _ = unsafe { nix::sys::signal::sigaction(signal, &ignore) };
     }
+    give_back_streams();
     keep_only(link);
+}
+
+/// In a child: whoever waits for the end of its parent's output does not wait for it.
+fn give_back_streams() {
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = nix::unistd::dup2_stdin(null.as_fd());
+        let _ = nix::unistd::dup2_stdout(null.as_fd());
+        let _ = nix::unistd::dup2_stderr(null.as_fd());
+    }
 }
 
 /// In a child that outlives its parent: no terminal, no working directory, no borrowed stream,
@@ -74,11 +84,7 @@ pub fn serve_owner(owner: i32, link: BorrowedFd<'_>) {
 pub fn leave_parent(name: &CStr, keep: BorrowedFd<'_>) {
     let _ = nix::unistd::setsid();
     let _ = nix::unistd::chdir(c"/");
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ = nix::unistd::dup2_stdin(null.as_fd());
-        let _ = nix::unistd::dup2_stdout(null.as_fd());
-        let _ = nix::unistd::dup2_stderr(null.as_fd());
-    }
+    give_back_streams();
     keep_only(keep);
     let _ = prctl::set_name(name);
 }

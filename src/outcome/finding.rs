@@ -78,6 +78,8 @@ pub enum Cause {
     Detached,
     /// A gated process has mapped a protected file shared and writable.
     MapsShared,
+    /// A process that is not gated has mapped a protected file shared and writable.
+    MappedForWriting,
     /// A gated process has used aio.
     Aio,
     /// A gated process has set up an io_uring.
@@ -106,6 +108,8 @@ pub enum Cause {
     OnlyMountWatched(ForeignText, String),
     /// A directory could not be watched, for this reason.
     NotWatched(ForeignText, String),
+    /// A directory lies on a file system of this kind, which others can change unseen.
+    OthersUnseen(ForeignText, &'static str),
     /// More changes than could be looked at.
     TooManyChanges,
     /// The kernel lost events.
@@ -133,14 +137,16 @@ pub enum Subject {
     Listing,
     /// A process, its mappings and its region.
     Process,
-    /// What a process was told (its environment).
-    Environment,
+    /// Which directories a process protects (WRITEGATE_PATHS).
+    Directories,
     /// The kernel's list of locks.
     AllLocks,
     /// The descriptors of a process.
     Descriptors,
     /// What was told of changes.
     Watch,
+    /// Whether a file that was changed elsewhere has a protected name too.
+    OtherNames,
 }
 
 impl Subject {
@@ -148,7 +154,8 @@ impl Subject {
         match self {
             Subject::Listing => "the processes of this machine",
             Subject::Process => "its mappings",
-            Subject::Environment => "its environment",
+            Subject::Directories => "which directories it protects (WRITEGATE_PATHS)",
+            Subject::OtherNames => "whether a file that was changed elsewhere has a protected name",
             Subject::AllLocks => "the kernel's list of locks",
             Subject::Descriptors => "its open files",
             Subject::Watch => "what the kernel tells of changes",
@@ -186,6 +193,7 @@ impl Cause {
         match self {
             Cause::Changed | Cause::Passed(_) | Cause::MoreChanges(_) => FindingKind::Escape,
             Cause::OpenForWriting
+            | Cause::MappedForWriting
             | Cause::OldPage
             | Cause::OtherLayout(_)
             | Cause::PageReplaced
@@ -202,6 +210,7 @@ impl Cause {
             | Cause::SyncFailed(_) => FindingKind::Uncovered,
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
+            | Cause::OthersUnseen(..)
             | Cause::NoDirectory(..)
             | Cause::NotWatched(..) => FindingKind::NotWatched,
             Cause::TooManyChanges
@@ -259,14 +268,14 @@ impl Cause {
     /// How much is still watched of this gate's places, as far as this goes.
     pub fn leaves_watched(&self) -> Watched {
         match self {
-            Cause::OnlyMountWatched(..) => Watched::Contents,
+            Cause::OnlyMountWatched(..) | Cause::OthersUnseen(..) => Watched::Contents,
             Cause::NoDirectories
             | Cause::NoDirectory(..)
             | Cause::NotWatched(..)
             | Cause::TooManyChanges
             | Cause::QueueOverflowed
             | Cause::ChangedWithoutPath(_)
-            | Cause::NotSeen(Subject::Watch, _) => Watched::None,
+            | Cause::NotSeen(Subject::Watch | Subject::OtherNames, _) => Watched::None,
             _ => Watched::Full,
         }
     }
@@ -279,6 +288,8 @@ impl Cause {
                 | Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
         );
         match self.kind() {
+            // Nobody who writes past the gate can be told.
+            _ if *self == Cause::NoDirectories => Coverage::Partial,
             FindingKind::Uncovered | FindingKind::UngatedWriter => Coverage::Partial,
             _ if process => Coverage::Partial,
             _ => Coverage::Full,
@@ -298,6 +309,7 @@ impl Cause {
             Cause::OtherGate(_) => "other-gate",
             Cause::Detached => "detached",
             Cause::MapsShared => "shared-mapping",
+            Cause::MappedForWriting => "mapped-for-writing",
             Cause::Aio => "aio",
             Cause::IoUring => "io_uring",
             Cause::LocksOverflowed => "locks-unknown",
@@ -312,6 +324,7 @@ impl Cause {
             Cause::NoDirectories => "no-directories",
             Cause::OnlyMountWatched(..) => "contents-only",
             Cause::NotWatched(..) => "not-watched",
+            Cause::OthersUnseen(..) => "others-unseen",
             Cause::TooManyChanges => "too-many-changes",
             Cause::QueueOverflowed => "queue-overflowed",
             Cause::ChangedWithoutPath(_) => "changed-without-path",
@@ -354,6 +367,11 @@ impl Cause {
             }
             Cause::NotWatched(dir, why) => {
                 return format!("{dir}: changes cannot be watched for ({why})");
+            }
+            Cause::OthersUnseen(dir, kind) => {
+                return format!(
+                    "{dir}: lies on {kind}, which other machines or programs can change unseen"
+                );
             }
             Cause::ChangedWithoutPath(pid) => {
                 return format!("pid {pid} changed a file that has no path");
@@ -404,6 +422,9 @@ impl Cause {
             }
             Cause::MapsShared => {
                 "has mapped a protected file shared and writable: stores cannot be held"
+            }
+            Cause::MappedForWriting => {
+                "is not gated and has mapped a protected file shared and writable"
             }
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",

@@ -2,7 +2,7 @@
 //! of what was noted here and nothing else.
 
 use crate::foreign_text::ForeignText;
-use crate::linux::look::{Look, WhyNot};
+use crate::linux::look::WhyNot;
 use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::finding::{Cause, Finding, FindingKind, Subject};
 use crate::outcome::verdict::Verdict;
@@ -58,23 +58,6 @@ impl Ledger {
     /// Notes all of these.
     pub fn note_all(&mut self, findings: impl IntoIterator<Item = Finding>) {
         findings.into_iter().for_each(|finding| self.note(finding));
-    }
-
-    /// Takes what a look has seen. What could not be looked at is noted; what is gone is nothing.
-    pub fn take<T>(
-        &mut self,
-        subject: Subject,
-        about: Option<(i32, &ForeignText)>,
-        look: Look<T>,
-    ) -> Option<T> {
-        match look {
-            Look::Seen(seen) => Some(seen),
-            Look::Gone(_) => None,
-            Look::NotSeen(why) => {
-                self.not_seen(subject, about, why);
-                None
-            }
-        }
     }
 
     /// Notes what could not be looked at.
@@ -157,7 +140,6 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::linux::library::LibraryLayout;
-    use crate::linux::look::Proof;
     use crate::outcome::finding::{Claim, Passage};
     use crate::outcome::held::Obstacle;
 
@@ -169,6 +151,7 @@ mod tests {
             Cause::Passed(Passage::Unknown),
             Cause::MoreChanges(1),
             Cause::OpenForWriting,
+            Cause::MappedForWriting,
             Cause::OldPage,
             Cause::PageReplaced,
             Cause::LockedUngated(text()),
@@ -202,7 +185,8 @@ mod tests {
         let subjects = [
             Subject::Listing,
             Subject::Process,
-            Subject::Environment,
+            Subject::Directories,
+            Subject::OtherNames,
             Subject::AllLocks,
             Subject::Descriptors,
             Subject::Watch,
@@ -286,24 +270,10 @@ mod tests {
         assert_eq!(verdict(Cause::Aio), (V::Ungated, C::Partial, W::Full));
         assert_eq!(verdict(Cause::NotHeld), (V::Ungated, C::Partial, W::Full));
         assert_eq!(verdict(Cause::QueueOverflowed), (V::Unseen, C::Full, W::None));
-        assert_eq!(verdict(Cause::NoDirectories), (V::Consistent, C::Full, W::None));
+        assert_eq!(verdict(Cause::NoDirectories), (V::Consistent, C::Partial, W::None));
         let contents = Cause::OnlyMountWatched(String::new().into(), String::new());
         assert_eq!(verdict(contents), (V::Consistent, C::Full, W::Contents));
         let unseen = Cause::NotSeen(Subject::Process, WhyNot::Hangs);
         assert_eq!(verdict(unseen), (V::Unseen, C::Partial, W::Full));
-    }
-
-    #[test]
-    fn a_failed_look_is_noted_and_a_gone_process_is_not() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.take(Subject::Environment, None, Look::Seen(7)), Some(7));
-        assert_eq!(
-            ledger.take::<i32>(Subject::Environment, None, Look::Gone(Proof::NoProcess)),
-            None
-        );
-        assert_eq!(ledger.against(), 0);
-        let failed: Look<i32> = Look::NotSeen(WhyNot::Errno(libc::EMFILE));
-        assert_eq!(ledger.take(Subject::Environment, Some((9, &"imap".into())), failed), None);
-        assert_eq!((ledger.against(), ledger.findings()[0].pid), (1, Some(9)));
     }
 }

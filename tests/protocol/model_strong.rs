@@ -116,6 +116,7 @@ impl Shared {
             fresh_fork: false,
             unknown: false,
             unaccounted_lock: false,
+            in_doubt: false,
         };
         let (mut places, mut holders) = ([Place::default()], [Holder::default(); 4]);
         let processes = [process];

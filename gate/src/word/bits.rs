@@ -33,4 +33,10 @@ constants! {
     pub const RECORDED: u64 = 1 << 19;
     /// Its section lasts until it ends.
     pub const UNTIL_EXIT: u64 = 1 << 20;
+    /// Under the locks that it holds it has changed a file that no list protected
+    /// ([`crate::places`]).
+    pub const PASSED_BY: u64 = 1 << 21;
+    /// How often the last lock went after that (wrapping): notes of other locks are told apart.
+    pub const PERIOD_SHIFT: u32 = 22;
+    pub const PERIOD_MASK: u64 = 0x3ff;
 }

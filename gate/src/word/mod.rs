@@ -16,7 +16,7 @@ mod bits;
 mod process;
 mod thread;
 
-pub(crate) use bits::SHAPE;
 pub use bits::{CALL_BITS, CALL_SHIFT};
+pub(crate) use bits::{PERIOD_MASK, SHAPE};
 pub use process::{ProcessWord, recorded_at_fork};
 pub use thread::{Doing, ThreadWord};

@@ -1,7 +1,8 @@
 //! One process's word: its locks and whether its section is open.
 
 use super::bits::{
-    DOTLOCK_ONLY, LOCKS_MASK, RECORDED, SECTION, SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
+    DOTLOCK_ONLY, LOCKS_MASK, PASSED_BY, PERIOD_MASK, PERIOD_SHIFT, RECORDED, SECTION,
+    SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
 };
 
 /// One process's locks and section: sequence, number of guarding locks, flags.
@@ -31,6 +32,10 @@ impl ProcessWord {
         let mut low = self.0 & !LOCKS_MASK | count as u64;
         if count == 0 {
             low &= !(DOTLOCK_ONLY | RECORDED);
+            if low & PASSED_BY != 0 {
+                let period = ((self.period() + 1) & PERIOD_MASK) << PERIOD_SHIFT;
+                low = low & !(PASSED_BY | PERIOD_MASK << PERIOD_SHIFT) | period;
+            }
             if low & (UNTIL_WAIT | UNTIL_EXIT) == 0 {
                 low &= !SECTION;
             }
@@ -86,6 +91,24 @@ impl ProcessWord {
             low &= !SECTION;
         }
         self.next(low)
+    }
+
+    /// A change, under a lock, of a file that is not protected: its note is made
+    /// ([`crate::places::note`]).
+    pub fn passing_by(self) -> Self {
+        self.next(self.0 | PASSED_BY)
+    }
+
+    /// Was such a change made since the first of the locks was taken?
+    #[inline(always)]
+    pub fn passed_by(self) -> bool {
+        self.0 & PASSED_BY != 0
+    }
+
+    /// Which locks these are: another number after such a change and the last lock's end.
+    #[inline(always)]
+    pub fn period(self) -> u64 {
+        self.0 >> PERIOD_SHIFT & PERIOD_MASK
     }
 
     /// How many locks that guard writing are held.

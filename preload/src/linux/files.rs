@@ -17,7 +17,7 @@ pub struct Stat {
     pub dev: u64,
     /// Inode.
     pub ino: u64,
-    nlink: u64,
+    links: u64,
     /// Type and mode.
     pub mode: u32,
     /// Owner.
@@ -41,7 +41,7 @@ impl Stat {
         Stat {
             dev: 0,
             ino: 0,
-            nlink: 0,
+            links: 0,
             mode: 0,
             uid: 0,
             gid: 0,
@@ -64,6 +64,11 @@ impl Stat {
 
     pub fn is_file_or_directory(&self) -> bool {
         self.is_file() || self.mode & nr::S_IFMT == nr::S_IFDIR
+    }
+
+    /// A file that can be reached under more than one name.
+    pub fn has_other_names(&self) -> bool {
+        self.is_file() && self.links > 1
     }
 
     pub fn is_symbolic_link(&self) -> bool {

@@ -29,7 +29,9 @@ pub fn with_path_of(fd: i32, if_too_long: bool, judge: impl FnOnce(&[u8]) -> boo
     if path.too_long { if_too_long } else { judge(path.bytes()) }
 }
 
-fn fill_path_of(fd: i32, path: &mut Path) {
+/// The path of a descriptor's file, as the kernel shows it.
+pub fn fill_path_of(fd: i32, path: &mut Path) {
+    path.clear();
     if fd < 0 {
         return;
     }

@@ -12,6 +12,7 @@ use crate::linux::time::now;
 use crate::program_memory::program_string;
 use crate::protected::lifetime_locks::is_path_for_life;
 use crate::protected::paths::{absolute, with_path_of};
+use crate::protected::reached::with_path_of_name;
 use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
 use crate::text::Path;
@@ -81,17 +82,18 @@ pub fn unnamed(frame: &mut Frame, region: &'static Region) {
 ///
 /// # Safety
 /// The frame's arguments are the program's.
-pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: u8) {
+pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name_at: u8) {
     if frame.note[0] != MAKES_LOCK || frame.int() != 0 {
         return;
     }
     // SAFETY: the path is the program's, by the caller's promise.
-    let stat = unsafe { lstat_at(directory(frame, dir), path(frame, name)) };
+    let stat = unsafe { lstat_at(directory(frame, dir), path(frame, name_at)) };
     let place = directory(frame, dir);
     // SAFETY: the call has just succeeded with this path, and has not returned to the program.
-    let name = unsafe { program_string(path(frame, name)) };
+    let name = unsafe { program_string(path(frame, name_at)) };
     if let Some(stat) = stat
-        && !name.is_some_and(is_path_for_life)
+        // SAFETY: as above.
+        && !unsafe { with_path_of_name(place, path(frame, name_at), is_path_for_life) }
         && !is_locked(region, stat.dev, stat.ino)
         && take_dotlock(region, stat.dev, stat.ino)
     {

@@ -16,6 +16,7 @@ use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::region;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::profile::{LockName, lock_like};
+use linux_raw_sys::general::RESOLVE_IN_ROOT;
 
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
 const O_TMPFILE_BIT: u64 = linux_raw_sys::general::__O_TMPFILE as u64;
@@ -52,14 +53,24 @@ fn may_begin() -> bool {
 /// # Safety
 /// The arguments are openat2's.
 pub unsafe fn open_how(frame: &mut Frame) -> u64 {
+    /// How the file is looked for: the third number of `struct open_how`.
+    const RESOLVE: usize = 2;
     let how = frame.arg(2) as *const u64;
-    if !program_can_read(how as u64, size_of::<u64>()) {
+    if !program_can_read(how as u64, (RESOLVE + 1) * size_of::<u64>()) {
         return PASS;
     }
-    // SAFETY: `struct open_how` begins with the flags; they can be read, as was seen above.
-    // The path is the program's, by the caller's promise.
+    // SAFETY: `struct open_how` is three numbers, the flags first; they can be read, as was seen
+    // above. The path is the program's, by the caller's promise.
     unsafe {
         let flags = how.read_unaligned();
+        if how.add(RESOLVE).read_unaligned() & RESOLVE_IN_ROOT as u64 != 0 {
+            // The name means another file than anywhere else: not looked for a second time.
+            frame.note[0] = 0;
+            if flags & (O_CREAT | O_TRUNC | O_TMPFILE_BIT) == 0 {
+                return PASS;
+            }
+            return announce(frame, None, SectionEffect::Begins, |_| Operand::Anything);
+        }
         open(frame, frame.arg(0) as i32, path(frame, 1), flags)
     }
 }
@@ -85,7 +96,7 @@ pub unsafe fn link(frame: &mut Frame, _da: u8, _a: u8, db: u8, b: u8) -> u64 {
         let is_lock = lock_like(text) == Some(LockName::Lock);
         frame.note[0] = is_lock as u64 * MAKES_LOCK;
         let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
-        announce(frame, None, effect, |_| Operand::Name(dir, new))
+        announce(frame, None, effect, |_| Operand::Entry(dir, new))
     }
 }
 
@@ -99,7 +110,7 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
         let kind = lock_like(text);
         note_removed_lock(frame, dir, name, kind);
         let effect = if kind.is_some() { SectionEffect::None } else { SectionEffect::Begins };
-        let action = announce(frame, None, effect, |_| Operand::Name(dir, name));
+        let action = announce(frame, None, effect, |_| Operand::Entry(dir, name));
         gone_unannounced(frame, action)
     }
 }
@@ -115,7 +126,7 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
         let Some(text) = program_string(old) else { return PASS };
         let kind = lock_like(text);
         note_removed_lock(frame, from, old, kind);
-        let target = |_: &Frame| Operand::Names(from, old, to, new);
+        let target = |_: &Frame| Operand::Entries(from, old, to, new);
         let action = announce(frame, None, SectionEffect::Begins, target);
         gone_unannounced(frame, action)
     }

@@ -7,6 +7,7 @@ use crate::this_process::settings::Settings;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::Acquire;
 use gate::control::{ControlPage, PROFILE_MAX};
+use gate::places::NAMED_SEPARATOR;
 use gate::profile::{self, Index, Key};
 use linux_raw_sys::general::AT_FDCWD;
 
@@ -41,9 +42,9 @@ pub fn configure(settings: &mut Settings, env: &Environment) -> bool {
         false => of_environment().fold((0, 0), sizes),
     };
     let Some(mut devices) = allocate::<u64>(count) else { return false };
-    let Some(mut paths) = allocate::<u8>(bytes) else { return false };
-    let Some(mut exclude) = allocate::<u8>(env.exclude.len()) else { return false };
-    exclude.extend(env.exclude.iter().copied());
+    // One text: the directories, what separates the two, the exclusions.
+    let size = bytes + 1 + env.exclude.len();
+    let Some(mut paths) = allocate::<u8>(size) else { return false };
     let mut add = |path: &[u8]| {
         let start = paths.len;
         paths.extend(path.iter().copied());
@@ -61,7 +62,9 @@ pub fn configure(settings: &mut Settings, env: &Environment) -> bool {
         true => of_profile().for_each(&mut add),
         false => of_environment().for_each(&mut add),
     }
-    settings.set_places(paths.done(), exclude.done(), devices.done());
+    paths.extend([NAMED_SEPARATOR]);
+    paths.extend(env.exclude.iter().copied());
+    settings.set_places(paths.done(), devices.done());
     true
 }
 

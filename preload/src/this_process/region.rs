@@ -1,5 +1,6 @@
 //! This process's region: making one, and adopting one's own after a fork.
 
+use super::settings::settings;
 use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
 use super::{family, slots};
 use crate::hash::spread;
@@ -106,6 +107,9 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
     header.layout.store(LAYOUT, Relaxed);
     header.slots.store(SLOTS as u32, Relaxed);
     header.pid.store(pid, Relaxed);
+    let named = settings().named();
+    header.named_at.store(named.as_ptr() as u64, Relaxed);
+    header.named_len.store(named.len() as u64, Relaxed);
     let strong = if STRONG.load(Relaxed) { FLAG_STRONG } else { 0 };
     let mut flags = strong | state::rank_flags();
     let mut nonce = match parent {

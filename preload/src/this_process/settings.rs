@@ -1,6 +1,7 @@
 //! What was configured, copied once: programs scribble over their environment.
 
 use core::cell::UnsafeCell;
+use gate::places::Named;
 use gate::profile::{Index, Key};
 
 /// What was configured.
@@ -11,6 +12,8 @@ pub struct Settings {
     exclude: &'static [u8],
     /// See [`Settings::devices`].
     devices: &'static [u64],
+    /// See [`Settings::named`].
+    named: &'static [u8],
     /// The profile's text.
     pub profile: Text<{ gate::control::PROFILE_MAX }>,
     /// Where its values lie.
@@ -33,14 +36,17 @@ impl Settings {
         self.devices
     }
 
-    /// Sets these three.
-    pub fn set_places(
-        &mut self,
-        paths: &'static [u8],
-        exclude: &'static [u8],
-        devices: &'static [u64],
-    ) {
-        (self.paths, self.exclude, self.devices) = (paths, exclude, devices);
+    /// Both lists as one text, for the freezer: as `gate::places::Named` is read.
+    pub fn named(&self) -> &'static [u8] {
+        self.named
+    }
+
+    /// Sets these.
+    pub fn set_places(&mut self, named: &'static [u8], devices: &'static [u64]) {
+        let lists = Named::of(named);
+        self.paths = lists.map_or(&[], |lists| lists.directories);
+        self.exclude = lists.map_or(&[], |lists| lists.exclude);
+        (self.named, self.devices) = (named, devices);
     }
 
     /// Does some pattern of `key`, given or built in, match?
@@ -97,6 +103,7 @@ static SETTINGS: Once = Once(UnsafeCell::new(Settings {
     paths: &[],
     exclude: &[],
     devices: &[],
+    named: &[],
     profile: Text::new(),
     index: Index::EMPTY,
 }));

@@ -4,7 +4,6 @@
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
-use crate::evidence::places::Places;
 use crate::evidence::standing::{self, View};
 use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
@@ -13,6 +12,7 @@ use crate::linux::helper::own_page;
 use crate::outcome::fault::{Fault, Result};
 use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
+use crate::places::Places;
 use gate::region::FLAG_MORE_CALLS_MISSING;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -47,6 +47,10 @@ pub enum RegionSeen {
 pub struct GateSurvey {
     /// Why the page cannot be used.
     pub fault: Option<Fault>,
+    /// Why a freeze would be refused: a directory that is named and not there.
+    pub refusal: Option<Fault>,
+    /// No protected directory is named: nobody can be accused.
+    pub names_no_directory: bool,
     /// The layout of a page that another version made.
     pub page_layout: Option<u32>,
     /// The page's inode.
@@ -97,13 +101,18 @@ impl GateSurvey {
         let (mut helper, mut census) = look_around(&gates)?;
         let paths = arguments::protected_paths(None)?;
         let mut ledger = Ledger::default();
-        let places = Places::of(&gates[0], &census, 0, &mut helper, &paths, &mut ledger);
-        let view = View { gate: &gates[0], at: 0, places: &places };
+        let places = Places::find(&census, 0, &mut helper, &paths, &self.profile);
+        // What a freeze could not look at must not be green here.
+        self.outside.extend(places.unread.iter().map(|unread| unread.pid));
+        let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };
         ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
         self.members(&census);
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();
         self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
+        // A freeze would be refused.
+        self.refusal = places.refusal(name);
+        self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }
 

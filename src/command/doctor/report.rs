@@ -73,6 +73,11 @@ pub fn json(survey: &Survey) {
     print_json(&all);
 }
 
+/// Said where everything is held and nobody can be accused.
+const NO_DIRECTORY: &str = "  no protected directory is named: what others change while the gate is \
+closed is not seen. Name them: `path = DIR` lines in /etc/writegate/GATE.conf (`writegate setup` asks \
+the server), WRITEGATE_PATHS, or --paths";
+
 /// For persons.
 pub fn table(survey: &Survey, verbose: bool) {
     let paint = Paint::for_stdout();
@@ -88,6 +93,9 @@ pub fn table(survey: &Survey, verbose: bool) {
     ));
     if let Some(fault) = &survey.page_fault {
         print(&format!("  {}", paint.red(&fault.message)));
+    }
+    if survey.names_no_directory && survey.page_fault.is_none() {
+        print(NO_DIRECTORY);
     }
     for finding in survey.against.iter().filter(|finding| finding.pid.is_none()) {
         print(&format!("  {}", paint.red(&finding.to_string())));

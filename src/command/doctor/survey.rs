@@ -24,8 +24,10 @@ pub struct Survey {
     pub gate: String,
     /// Its directory.
     pub directory: String,
-    /// Why the gate's page cannot be used.
+    /// Why the gate cannot be frozen: its page cannot be used, a protected directory is not there.
     pub page_fault: Option<Fault>,
+    /// No protected directory is named.
+    pub names_no_directory: bool,
     /// Each process with its diagnosis.
     pub processes: Vec<(Observation, Diagnosis)>,
     /// Units of the processes, and what their settings mean.
@@ -97,7 +99,8 @@ impl Survey {
             processes,
             units,
             missing_rights: own_rights::missing(),
-            page_fault: survey.fault,
+            page_fault: survey.fault.or(survey.refusal),
+            names_no_directory: survey.names_no_directory,
             profile: survey.profile,
             gate,
             directory,

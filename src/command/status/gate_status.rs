@@ -5,7 +5,6 @@ use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::command::arguments;
 use crate::evidence::coverage::{self, Service};
-use crate::evidence::places::Places;
 use crate::evidence::standing::{self, View};
 use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
@@ -15,6 +14,7 @@ use crate::outcome::blocker::Blocker;
 use crate::outcome::fault::Result;
 use crate::outcome::finding::{Cause, Finding};
 use crate::outcome::ledger::Ledger;
+use crate::places::Places;
 use gate::layout::LAYOUT;
 use gate::word::ProcessWord;
 use serde::Serialize;
@@ -123,8 +123,8 @@ impl GateStatus {
         let [gate] = gates;
         let mut ledger = Ledger::default();
         let paths = arguments::protected_paths(None)?;
-        let places = Places::of(&gate, &census, 0, &mut helper, &paths, &mut ledger);
-        let view = View { gate: &gate, at: 0, places: &places };
+        let places = Places::find(&census, 0, &mut helper, &paths, gate.page.get().profile_text());
+        let view = View { gate: &gate, at: 0, places: &places, is_last: true };
         ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
         let against: Vec<Finding> = ledger.against_it().cloned().collect();
         let named = |is_it: &dyn Fn(&Cause) -> bool| -> Vec<ProcessName> {

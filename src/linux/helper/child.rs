@@ -2,23 +2,30 @@
 //! anything else that would be missed if it is never seen again.
 
 use super::look::look;
+use super::mappings;
 use super::pages::Pages;
 use super::patience::Patience;
-use super::protocol::{Described, Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
 use super::region::Copied;
 use crate::linux::clock;
 use crate::linux::directory;
+use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::fork;
 use crate::linux::look::WhyNot;
-use crate::linux::procfs::{environ, maps, seen_by};
+use crate::linux::procfs::{maps, seen_by};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use std::ffi::OsString;
-use std::io::IoSlice;
+use std::fs::File;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+/// So much of a process's memory is copied at once: more than two environment variables can hold
+/// (the kernel's MAX_ARG_STRLEN, 128 KiB each).
+const COPIED_MAX: u64 = 1 << 20;
 /// [`Reply::TooLong`], as it is sent.
 const TOO_LONG: &str = "\"TooLong\"";
 
@@ -57,15 +64,30 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 }
                 reply(&link, &Reply::Refreshed(failed), None);
             }
-            Request::Describe(pid) => reply(&link, &Reply::Described(describe(pid)), None),
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
             }
             Request::OneMapping(pid, low, high) => {
                 reply(&link, &Reply::OneMapping(maps::one_mapping(pid, low, high)), None);
             }
-            Request::Open(path) => {
-                let (opened, fd) = match directory::open(Path::new(&OsString::from_vec(path))) {
+            Request::Mappings(pid) => {
+                let found = mappings::of(seen_by(pid));
+                reply(&link, &Reply::Mappings(found), None);
+            }
+            Request::Memory(pid, at, len) => {
+                let (read, fd) = match memory(seen_by(pid), at, len) {
+                    Ok(fd) => (Ok(()), Some(fd)),
+                    Err(e) => (Err(WhyNot::of(&e)), None),
+                };
+                reply(&link, &Reply::Memory(read), fd.as_ref());
+            }
+            Request::Open(root, path) => {
+                let root = match root {
+                    0 => "/".into(),
+                    pid => format!("/proc/{pid}/root"),
+                };
+                let path = OsString::from_vec(path);
+                let (opened, fd) = match directory::open(Path::new(&root), Path::new(&path)) {
                     Ok((place, fd)) => (Ok(place.into_os_string().into_vec()), Some(fd)),
                     Err(why) => (Err(why), None),
                 };
@@ -100,6 +122,15 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
     found
 }
 
-fn describe(pid: i32) -> Described {
-    environ::read(seen_by(pid)).map_err(|e| WhyNot::of(&e))
+/// Copies a part of a process's memory, as long as it says that the part is.
+fn memory(pid: i32, at: u64, len: u64) -> io::Result<OwnedFd> {
+    if len > COPIED_MAX {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    let file = anonymous_file(len as usize)?;
+    let mut bytes = vec![0; len as usize];
+    read_memory(pid, at, &mut bytes)?;
+    let file = File::from(file);
+    file.write_all_at(&bytes, 0)?;
+    Ok(file.into())
 }

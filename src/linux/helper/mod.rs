@@ -11,12 +11,14 @@
 //! | [`owner`] | the owner's side |
 //! | `child` | the child's side: reads questions, answers |
 //! | `look` | what a process is: by its maps, on its way through exec |
+//! | `mappings` | which files a process can change by a store alone |
 //! | `pages` | the pages that a look is about, and how anonymous memory shows |
 //! | `patience` | how much time the processes of one user are given |
 //! | `region` | finds, maps or copies the region of a process |
 
 mod child;
 mod look;
+mod mappings;
 pub mod owner;
 mod pages;
 pub mod patience;

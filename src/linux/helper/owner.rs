@@ -3,7 +3,8 @@
 
 use super::child;
 use super::patience::Patience;
-use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::protocol::{Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
+use crate::linux::clock;
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
@@ -12,9 +13,10 @@ use crate::linux::procfs;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -221,10 +223,74 @@ impl Helper {
         }
     }
 
-    /// Opens a directory, and says where it lies; or why not, in words.
-    pub fn open(&mut self, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+    /// What a process can change by a store alone.
+    pub fn mappings(&mut self, pid: i32) -> Look<Mappings> {
+        self.ask_about(pid, &Request::Mappings(pid), |reply, _| match reply {
+            Reply::Mappings(found) => Some(found),
+            _ => None,
+        })
+    }
+
+    /// Copies a part of a process's memory.
+    pub fn memory(&mut self, pid: i32, at: u64, len: u64) -> Look<Vec<u8>> {
+        self.ask_about(pid, &Request::Memory(pid, at, len), |reply, fd| match (reply, fd) {
+            (Reply::Memory(Ok(())), Some(fd)) => {
+                let mut bytes = Vec::new();
+                let read = File::from(fd).take(len).read_to_end(&mut bytes);
+                Some(read.map(|_| bytes).map_err(|e| WhyNot::of(&e)))
+            }
+            // No descriptor was left for it.
+            (Reply::Memory(Ok(())), None) => Some(Err(WhyNot::Errno(libc::EMFILE))),
+            (Reply::Memory(Err(why)), _) => Some(Err(why)),
+            _ => None,
+        })
+    }
+
+    /// Asks something about a process. If no answer comes, another helper is asked once more: that the
+    /// first one was stuck need not be this process's doing.
+    fn ask_about<T>(
+        &mut self,
+        pid: i32,
+        request: &Request,
+        take: impl Fn(Reply, Option<OwnedFd>) -> Option<Result<T, WhyNot>>,
+    ) -> Look<T> {
+        for _ in 0..2 {
+            if self.hung.contains(&pid) {
+                return Look::NotSeen(WhyNot::Hangs);
+            }
+            if self.patience.is_spent(pid) {
+                return Look::NotSeen(WhyNot::TooMuch);
+            }
+            let begun = clock::now_ns();
+            let answer = self.ask(request).and_then(|()| self.answer());
+            let found = match answer {
+                Ok((Reply::TooLong, _)) => Some(Err(WhyNot::TooMuch)),
+                Ok((reply, fd)) => take(reply, fd),
+                Err(_) => None,
+            };
+            let took = clock::now_ns() - begun;
+            match found {
+                None => self.patience.hung(pid, took),
+                Some(_) => self.patience.spend(pid, took),
+            }
+            match found {
+                Some(Ok(found)) => return Look::Seen(found),
+                _ if !is_there(pid) => return Look::Gone(Proof::NoProcess),
+                // It has lost its memory already.
+                _ if procfs::is_exiting(pid) => return Look::Gone(Proof::Exiting),
+                Some(Err(why)) => return Look::NotSeen(why),
+                None => self.abandon(),
+            }
+        }
+        self.hung.push(pid);
+        Look::NotSeen(WhyNot::Hangs)
+    }
+
+    /// Opens a directory below the root of a process, or below our own (0), and says where it
+    /// lies there; or why not, in words.
+    pub fn open(&mut self, root: i32, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
         let path = path.as_os_str().as_bytes().to_vec();
-        match self.ask(&Request::Open(path)).and_then(|()| self.answer()) {
+        match self.ask(&Request::Open(root, path)).and_then(|()| self.answer()) {
             Ok((Reply::Opened(Ok(place)), Some(fd))) => Ok((OsString::from_vec(place).into(), fd)),
             Ok((Reply::Opened(Err(why)), _)) => Err(why),
             Ok((Reply::Opened(Ok(_)), None)) => Err("no descriptor is left for it".into()),
@@ -265,26 +331,6 @@ impl Helper {
                 self.hung.push(pid);
                 self.patience.hung(pid, PATIENCE_MS * 1_000_000);
                 None
-            }
-        }
-    }
-
-    /// What matters of a process's environment.
-    pub fn environment(&mut self, pid: i32) -> Look<BTreeMap<String, String>> {
-        if self.hung.contains(&pid) {
-            return Look::NotSeen(WhyNot::Hangs);
-        }
-        match self.ask(&Request::Describe(pid)).and_then(|()| self.answer()) {
-            Ok((Reply::Described(Ok(environ)), _)) => Look::Seen(environ),
-            _ if !is_there(pid) => Look::Gone(Proof::NoProcess),
-            // It has lost its memory already.
-            _ if procfs::is_exiting(pid) => Look::Gone(Proof::Exiting),
-            Ok((Reply::Described(Err(why)), _)) => Look::NotSeen(why),
-            Ok((Reply::TooLong, _)) => Look::NotSeen(WhyNot::TooMuch),
-            _ => {
-                self.abandon();
-                self.hung.push(pid);
-                Look::NotSeen(WhyNot::Hangs)
             }
         }
     }

@@ -3,7 +3,6 @@
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Longest message, in bytes.
 pub const MESSAGE_MAX: usize = 64 * 1024;
@@ -27,14 +26,17 @@ pub enum Request {
     Look(Vec<i32>),
     /// Copy all regions afresh that are copied and not mapped.
     Refresh,
-    /// What matters of a process's environment.
-    Describe(i32),
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
     /// Do both addresses lie in one mapping of this process?
     OneMapping(i32, u64, u64),
-    /// Open this directory: the file system may answer no more.
-    Open(Vec<u8>),
+    /// Open this directory below the root of a process, or below our own (0): the file system may
+    /// answer no more.
+    Open(i32, Vec<u8>),
+    /// Which files a process has mapped so that its stores reach them.
+    Mappings(i32),
+    /// Copy so much of a process's memory, from this address on, to a file of ours.
+    Memory(i32, u64, u64),
 }
 
 /// What the helper answers.
@@ -44,16 +46,39 @@ pub enum Reply {
     Looked(Looked),
     /// To [`Request::Refresh`]: the processes whose memory could not be read.
     Refreshed(Vec<i32>),
-    /// To [`Request::Describe`].
-    Described(Described),
     /// To [`Request::MappedFile`]; none: it maps no such file.
     MappedAs(Option<String>),
     /// To [`Request::OneMapping`].
     OneMapping(bool),
-    /// To [`Request::Open`]: where it lies, with its descriptor; or why not, in words.
+    /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
+    /// words.
     Opened(Result<Vec<u8>, String>),
+    /// To [`Request::Mappings`].
+    Mappings(Result<Mappings, WhyNot>),
+    /// To [`Request::Memory`], with the file's descriptor.
+    Memory(Result<(), WhyNot>),
     /// The answer is longer than a message may be.
     TooLong,
+}
+
+/// What a process can change by a store alone.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Mappings {
+    /// Files that it has mapped shared and writable.
+    pub files: Vec<MappedFile>,
+    /// The rings of an io_uring.
+    pub io_uring: bool,
+}
+
+/// One such file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct MappedFile {
+    /// Device, as stat shows it (where the file may not be asked: as maps does).
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Its path, as the process sees it.
+    pub path: Vec<u8>,
 }
 
 /// What a process turned out to be.
@@ -111,7 +136,3 @@ pub enum RegionFound {
     /// Found, but we may neither map nor read it: the error.
     Denied(i32),
 }
-
-/// What matters of a process's environment (variables that begin with `WRITEGATE_`, or
-/// `LD_PRELOAD`); or why it cannot be told.
-pub type Described = Result<BTreeMap<String, String>, WhyNot>;

@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod environ;
 pub mod locks;
 pub mod maps;
+pub mod mounts;
 mod origin;
 mod stat;
 mod status;
@@ -15,7 +16,10 @@ mod task;
 
 pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
-pub use status::{cgroup, exe, innermost_pid, is_first_pid_namespace, process_of, tracer, uid};
+pub use status::{
+    cgroup, exe, innermost_pid, is_first_pid_namespace, mount_namespace, process_of, sees_as_we_do,
+    tracer, uid,
+};
 pub use task::{
     hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
 };

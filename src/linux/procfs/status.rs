@@ -49,6 +49,18 @@ pub fn exe(pid: i32) -> Option<PathBuf> {
     })
 }
 
+/// The mount namespace of a process, as a name that tells it from others.
+pub fn mount_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
+/// Does a process look names up where we do: in our mount namespace, below our root?
+pub fn sees_as_we_do(pid: i32) -> bool {
+    let us = std::process::id() as i32;
+    let root = |pid: i32| fs::read_link(format!("/proc/{pid}/root")).ok();
+    mount_namespace(pid) == mount_namespace(us) && root(pid) == root(us)
+}
+
 /// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
 /// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
 pub fn cgroup(pid: i32) -> Option<String> {

@@ -49,6 +49,8 @@ static char *region;
 #define LOCK_SEQUENCE AT(uint64_t, region, 48)
 #define SECTION_SINCE AT(uint64_t, region, 56)
 #define SLOTS_USED AT(uint32_t, region, 96)
+#define NAMED_AT AT(uint64_t, region, 160)
+#define NAMED_LEN AT(uint64_t, region, 168)
 #define WORD(n) AT(uint64_t, region, 4096 + 64 * (n))
 #define TID(n) AT(int32_t, region, 4096 + 64 * (n) + 16)
 #define WAIT_DEV(n) AT(uint64_t, region, 4096 + 64 * (n) + 24)
@@ -75,6 +77,13 @@ static void new_region(uint64_t parent) {
     *NONCE = nonce ? nonce : 1;
     *PARENT_NONCE = parent;
     *PID = getpid();
+    const char *paths = getenv("WRITEGATE_PATHS"), *exclude = getenv("WRITEGATE_EXCLUDE");
+    static char named[1 << 18];
+    strcpy(named, paths ? paths : "");
+    size_t len = strlen(named) + 1;
+    strcpy(named + len, exclude ? exclude : "");
+    *NAMED_AT = (uint64_t)named;
+    *NAMED_LEN = len + strlen(named + len);
     *SLOTS_USED = 1;
     *TID(0) = (int)syscall(SYS_gettid);
     uint64_t magic;

@@ -274,7 +274,9 @@ class Freezers(unittest.TestCase):
     def test_a_foreign_user_who_never_goes_idle_can_be_left_out(self):
         if not ROOT:
             self.skipTest("needs root to become somebody else")
-        self.rig.worker("work", self.rig.file("a"))
+        named = self.rig.file("named")
+        named.mkdir()
+        self.rig.worker("work", self.rig.file("a"), paths=named)
         self.rig.uid = 65534
         os.chown(self.rig.data, 65534, 65534)
         hog = self.rig.worker("stuck", self.rig.file("b"))

@@ -196,6 +196,7 @@ impl Freezer {
                 fresh_fork: false,
                 unknown: false,
                 unaccounted_lock: false,
+                in_doubt: false,
             })
             .collect()
     }

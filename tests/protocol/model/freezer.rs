@@ -525,6 +525,7 @@ impl Reading {
                 fresh_fork: f.list[at].fresh_fork,
                 unknown: false,
                 unaccounted_lock: false,
+                in_doubt: false,
             })
             .collect();
         if protocol.scenario.settled {

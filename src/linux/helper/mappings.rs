@@ -1,0 +1,101 @@
+//! Which files a process can change by a store alone: those that it has mapped shared and writable,
+//! whoever mapped them (an ancestor may have, or they were read-only once), and whether a
+//! descriptor of them is open still or not.
+
+use super::protocol::{MappedFile, Mappings};
+use crate::linux::file::cached_stat;
+use crate::linux::look::WhyNot;
+use crate::linux::procfs::bounded::Extent;
+use crate::linux::procfs::maps::{self, Line};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What the kernel calls an io_uring's rings.
+const IO_URING: &str = "anon_inode:[io_uring]";
+/// So many bytes of paths fit into an answer, as JSON has them.
+const PATHS_MAX: usize = 8 * 1024;
+
+/// Finds them out.
+pub fn of(pid: i32) -> Result<Mappings, WhyNot> {
+    let mut files = BTreeSet::new();
+    let mut io_uring = false;
+    let mut room = PATHS_MAX;
+    let read = maps::each(pid, |line| {
+        if !line.shared || line.ino == 0 {
+            return;
+        }
+        io_uring |= line.path == IO_URING;
+        if line.writable
+            && let Some(file) = file(pid, &line)
+            && !files.contains(&file)
+        {
+            match room.checked_sub(file.path.len()) {
+                Some(left) => {
+                    room = left;
+                    files.insert(file);
+                }
+                None => room = 0,
+            }
+        }
+    });
+    match read {
+        Ok(Extent::Whole) if room > 0 => {
+            Ok(Mappings { files: files.into_iter().collect(), io_uring })
+        }
+        Ok(_) => Err(WhyNot::TooMuch),
+        Err(e) => Err(WhyNot::of(&e)),
+    }
+}
+
+/// The file of a mapping; none: it is none that is stored anywhere.
+fn file(pid: i32, line: &Line<'_>) -> Option<MappedFile> {
+    // Anonymous shared memory, memfd, System V: all of one file system in memory.
+    if ["/dev/zero", "/memfd:", "/SYSV", "anon_inode:"]
+        .iter()
+        .any(|name| line.path.starts_with(name))
+    {
+        return None;
+    }
+    let link = format!("/proc/{pid}/map_files/{:x}-{:x}", line.start, line.end);
+    let path = line.path_once().as_bytes().to_vec();
+    match cached_stat(Path::new(&link)) {
+        Some(stat) => {
+            stat.is(libc::S_IFREG).then_some(MappedFile { dev: stat.dev, ino: stat.ino, path })
+        }
+        // It takes CAP_CHECKPOINT_RESTORE. On btrfs maps shows another device than stat.
+        None => {
+            let (major, minor) = line.dev.split_once(':')?;
+            let number = |text: &str| u32::from_str_radix(text, 16).ok();
+            let dev = libc::makedev(number(major)?, number(minor)?);
+            Some(MappedFile { dev, ino: line.ino, path })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::mapping::Mapping;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_file_that_is_mapped_writable_shows_and_its_descriptor_may_be_closed() {
+        let path = std::env::temp_dir().join(format!("writegate-test-maps-{}", std::process::id()));
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.unwrap();
+        file.set_len(4096).unwrap();
+        let ino = file.metadata().unwrap().ino();
+        let pid = std::process::id() as i32;
+        let shows = || of(pid).unwrap().files.iter().any(|file| file.ino == ino);
+        let reading = Mapping::new(&file, 4096, false).unwrap();
+        assert!(!shows(), "one that is only read");
+        let writing = Mapping::new(&file, 4096, true).unwrap();
+        drop((reading, file));
+        assert!(shows());
+        drop(writing);
+        assert!(!shows());
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,75 @@
+//! `/proc/PID/mountinfo`: what is mounted where, as a process sees it.
+
+use super::bounded::{self, Bounds, Extent};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// A machine may have 100,000 mounts (fs.mount-max): some 200 bytes each.
+const BOUNDS: Bounds = Bounds { bytes: 32 << 20, ns: 500_000_000 };
+
+/// One mount.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mount {
+    /// Where, below the process's root.
+    pub point: PathBuf,
+    /// The kind of its file system, as the kernel calls it.
+    pub kind: String,
+}
+
+/// All mounts that a process can reach; whether that is all of them.
+pub fn mounts(pid: i32) -> io::Result<(Vec<Mount>, Extent)> {
+    let mut found = Vec::new();
+    let extent = bounded::lines(&format!("/proc/{pid}/mountinfo"), BOUNDS, |line| {
+        found.extend(parse(line));
+    })?;
+    Ok((found, extent))
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`
+fn parse(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let point = fields.nth(4)?;
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mount {
+        point: OsString::from_vec(unescape(point)).into(),
+        kind: String::from_utf8_lossy(kind).into_owned(),
+    })
+}
+
+/// Blanks, tabs, newlines and backslashes are written as three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, more @ ..] = rest {
+        let digits = more.get(..3).filter(|_| *first == b'\\');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                rest = &more[3..];
+            }
+            None => {
+                plain.push(*first);
+                rest = more;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_with_a_blank_in_its_name() {
+        let line = br"36 35 98:0 / /srv/my\040mail rw,noatime master:1 shared:2 - ext4 /dev/x rw";
+        let mount = Mount { point: "/srv/my mail".into(), kind: "ext4".into() };
+        assert_eq!(parse(line), Some(mount));
+        assert_eq!(parse(b"36 35 98:0 / /srv"), None);
+        let (all, extent) = mounts(std::process::id() as i32).unwrap();
+        assert!(extent == Extent::Whole && all.iter().any(|mount| mount.kind == "proc"));
+    }
+}

@@ -1,0 +1,210 @@
+//! Which directories a gate protects: one answer, found anew at each freeze and published to the
+//! gate's processes.
+//!
+//! | module | duty |
+//! |---|---|
+//! | [`named`] | who names directories: the freezer, the profile, the processes themselves |
+//! | [`resolve`] | what these names stand for, where the service looks them up, and what is mounted below |
+//! | [`kind`] | kinds of file systems: what of them can be known by device, and what be watched |
+//!
+//! Wide to hold: whatever lies on a device of a protected directory. By the identity of the
+//! directories to accuse: a file is changed *below* one of them, under whatever name it was reached.
+
+pub mod kind;
+pub mod named;
+pub mod resolve;
+
+use crate::foreign_text::ForeignText;
+use crate::linux::directory::{self, FileId};
+use crate::linux::{fanotify, file};
+use crate::outcome::fault::{CONFIG, Fault};
+use gate::control::ControlPage;
+use gate::places::{EVERYTHING, ON_BTRFS, ON_OVERLAY, ON_STORAGE};
+use gate::profile::{self, Index, Key};
+use kind::Kind;
+use named::{NamedBy, Unread};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// So many names that stand for no directory are told.
+const MISSING_TOLD: usize = 5;
+
+/// One directory, opened.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it lies for the service, links resolved.
+    pub path: PathBuf,
+    /// It.
+    pub file: Arc<File>,
+    /// What it is known by, whatever its name.
+    pub id: FileId,
+    /// What it lies on.
+    pub kind: Kind,
+}
+
+/// A name that stands for no directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// The name.
+    pub path: ForeignText,
+    /// Who gave it.
+    pub by: NamedBy,
+    /// Why not.
+    pub why: String,
+}
+
+/// The protected places of one gate.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Protected directories. Empty: everything that lies on storage is held, and nobody
+    /// can be accused.
+    pub dirs: Vec<Place>,
+    /// Roots of the file systems that are mounted below them.
+    pub below: Vec<Place>,
+    /// Named, and no directory.
+    pub missing: Vec<Missing>,
+    /// What is mounted below and cannot be looked at: where, and why.
+    pub not_looked_at: Vec<(ForeignText, String)>,
+    /// Processes whose list could not be read.
+    pub unread: Vec<Unread>,
+    profile: String,
+    /// What single processes exclude: of their own changes, and no others'.
+    own_exclude: HashMap<i32, Vec<String>>,
+}
+
+impl Places {
+    /// Why gate `name` is not frozen: a directory that is not there may be a slip of the pen, or a
+    /// mount that failed, and the snapshot one of nothing. What only a user's process names may not
+    /// keep root from a snapshot.
+    pub fn refusal(&self, name: &str) -> Option<Fault> {
+        let by_user = |missing: &&Missing| matches!(missing.by, NamedBy::UserProcess(_));
+        let missing: Vec<String> = self
+            .missing
+            .iter()
+            .filter(|missing| !by_user(missing))
+            .take(MISSING_TOLD)
+            .map(|missing| format!("{} ({}): {}", missing.path, missing.by, missing.why))
+            .collect();
+        (!missing.is_empty()).then(|| {
+            Fault::new(
+                CONFIG,
+                format!(
+                    "gate {name}: named as protected and not there: {}; mend the name, or mount \
+                     what belongs there. Nothing was held",
+                    missing.join("; ")
+                ),
+            )
+        })
+    }
+
+    /// All directories that are watched and flushed: the protected ones, and what is mounted below.
+    pub fn all(&self) -> impl Iterator<Item = &Place> {
+        self.dirs.iter().chain(&self.below)
+    }
+
+    /// What the protected directories are known by.
+    pub fn tops(&self) -> Vec<FileId> {
+        self.dirs.iter().map(|place| place.id).collect()
+    }
+
+    /// The device numbers of them all.
+    pub fn devices(&self) -> BTreeSet<u64> {
+        self.all().map(|place| place.id.0).collect()
+    }
+
+    /// What else the list says: [`gate::places`].
+    fn words(&self) -> u32 {
+        if self.dirs.is_empty() {
+            return ON_STORAGE;
+        }
+        let word = |place: &Place| match place.kind {
+            Kind::Btrfs => ON_BTRFS,
+            Kind::Overlay => ON_OVERLAY,
+            _ => 0,
+        };
+        let cut = if self.not_looked_at.is_empty() { 0 } else { EVERYTHING };
+        self.all().fold(cut, |words, place| words | word(place))
+    }
+
+    /// Publishes them: from now on the processes of the gate judge by this. The barrier is down.
+    pub fn publish(&self, page: &ControlPage) {
+        let devices: Vec<u64> = self.devices().into_iter().collect();
+        page.places.publish(&devices, self.words());
+    }
+
+    /// May a file with this device number be a protected one?
+    fn may_hold(&self, dev: u64) -> bool {
+        self.words() != 0 || self.devices().contains(&dev)
+    }
+
+    /// Is a file that a process has open below a protected directory, by whatever name it was
+    /// reached there? `open`: the link in `/proc` that stands for it; `path`: where that says that it
+    /// is, in the process's own mount namespace.
+    pub fn hold_open_file(&self, pid: i32, open: &Path, path: &Path) -> bool {
+        if self.dirs.is_empty() || !path.is_absolute() || self.excludes(path) {
+            return false;
+        }
+        let Some(stat) = file::cached_stat(open) else { return self.holds(path) };
+        let is_one = stat.is(libc::S_IFREG) || stat.is(libc::S_IFDIR);
+        if !is_one || !self.may_hold(stat.dev) {
+            return false;
+        }
+        self.hold_path_of(pid, path)
+    }
+
+    /// Is a file with this device number, that a process sees at this path, below a protected
+    /// directory?
+    pub fn hold_mapped_file(&self, pid: i32, dev: u64, path: &Path) -> bool {
+        !self.dirs.is_empty()
+            && self.may_hold(dev)
+            && !self.excludes(path)
+            && self.hold_path_of(pid, path)
+    }
+
+    fn hold_path_of(&self, pid: i32, path: &Path) -> bool {
+        // By the text first: of those that see names as the service does it costs nothing.
+        if self.holds(path) {
+            return true;
+        }
+        let dir = path.parent().and_then(|dir| dir.strip_prefix("/").ok());
+        let open = |dir| File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir));
+        dir.and_then(|dir| open(dir).ok()).is_some_and(|dir| self.holds_directory(&dir))
+    }
+
+    /// Is this directory, however it was opened, a protected one or below one? In doubt it is.
+    fn holds_directory(&self, dir: &File) -> bool {
+        let tops = self.tops();
+        if directory::lies_below(dir, &tops).unwrap_or(true) {
+            return true;
+        }
+        // A mount that shows a part of what is protected does not lead up to it: looked at through
+        // ours.
+        let Ok(handle) = fanotify::handle_of(dir) else { return false };
+        let Ok((dev, _)) = directory::id(dir) else { return true };
+        let same = self.all().filter(|place| place.id.0 == dev);
+        let mut through = same.filter_map(|place| fanotify::directory(&place.file, &handle).ok());
+        through.any(|dir| directory::lies_below(&dir, &tops).unwrap_or(true))
+    }
+
+    /// Is this path, as the service sees it, below a protected directory, and judged?
+    pub fn holds(&self, path: &Path) -> bool {
+        self.dirs.iter().any(|place| path.starts_with(&place.path)) && !self.excludes(path)
+    }
+
+    /// Does the profile say that changes to this file are not judged? What is excluded everywhere
+    /// (/var/log) is not below a directory that was named.
+    pub fn excludes(&self, path: &Path) -> bool {
+        let index = Index::of(&self.profile).unwrap_or(Index::EMPTY);
+        index.given(&self.profile, Key::Exclude, path.as_os_str().as_bytes())
+    }
+
+    /// Does the environment of this process say that changes of its own to this file are not judged?
+    pub fn excuses(&self, pid: i32, path: &Path) -> bool {
+        let bytes = path.as_os_str().as_bytes();
+        let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();
+        own.iter().any(|pattern| profile::glob(pattern.as_bytes(), bytes))
+    }
+}

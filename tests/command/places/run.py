@@ -1,0 +1,441 @@
+#!/usr/bin/env python3
+"""Which files are protected: outsiders who write by every path are found out, what came after the start is held,
+a directory that is not there refuses the freeze. Ends with a line "N passed, N failed, N skipped".
+
+  run.py [PATTERN...]     only these cases (exit 64 if there is none)
+  run.py --costs          100 directories, 1,000 mounts: what publication and watch cost
+
+WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Needs root.
+"""
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
+GATE = "places"
+HELD_S = 0.3                    # how long a change gets to show itself behind the barrier
+
+
+class Lab:
+    """A gate of its own, a protected directory, and what must be undone."""
+
+    def __init__(self, root, member, profile=""):
+        self.root, self.member_program = Path(tempfile.mkdtemp(dir=root)), member
+        self.gates, self.mail, self.other = (self.root / name for name in ("gates", "mail", "other"))
+        for folder in (self.gates, self.mail, self.other):
+            folder.mkdir()
+        self.profile = self.root / "profile.conf"
+        self.profile.write_text(profile)
+        self.procs, self.mounts = [], []
+
+    def env(self, gated=False, paths=None, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("WRITEGATE", "LD_"))}
+        env.update(WRITEGATE_DIR=str(self.gates), WRITEGATE_CONF=str(self.profile))
+        if gated:
+            env.update(LD_PRELOAD=str(BIN / "libwritegate.so"), WRITEGATE_GATE=GATE)
+            if paths is None:
+                paths = self.mail
+            if paths:
+                env.update(WRITEGATE_PATHS=str(paths))
+        return {**env, **more}
+
+    def member(self, *before, gated=True, paths=None, **more):
+        p = subprocess.Popen([*before, self.member_program], env=self.env(gated, paths, **more), text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self.root)
+        self.procs.append(p)
+        assert p.stdout.readline() == "done\n", "it did not start"
+        return p
+
+    def mount(self, *args):
+        subprocess.run(["mount", *map(str, args)], check=True)
+        self.mounts.append(args[-1])
+        return Path(args[-1])
+
+    def btrfs(self):
+        image, top = self.root / "image", self.root / "btrfs"
+        with open(image, "wb") as f:
+            f.truncate(256 << 20)
+        subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+        top.mkdir()
+        self.mount("-o", "loop", image, top)
+        return top
+
+    def freeze(self, *args, command=("true",)):
+        return subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", "20s", "--drain", "2s", "--retries", "0",
+                               *map(str, args), "--", *map(str, command)], env=self.env(), text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+
+    def outsider(self, script, *before):
+        """Somebody who does this in the window; the snapshot command waits for it."""
+        go, over = self.root / "go", self.root / "over"
+        for f in (go, over):
+            f.unlink(missing_ok=True)
+        self.procs.append(subprocess.Popen(
+            [*before, "sh", "-c", f"until [ -e {go} ]; do sleep .02; done; {script}; touch {over}"], env=self.env()))
+        return self.freeze(command=["sh", "-c", f"touch {go}; until [ -e {over} ]; do sleep .02; done"])
+
+    def held(self, member, order, path):
+        """Is what the member is told to do held until the thaw, and done then?"""
+        said = subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", "20s"], env=self.env(), text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        assert said.returncode == 0, said.stderr
+        before = look(path)
+        tell(member, order, wait=False)
+        time.sleep(HELD_S)
+        now = look(path)
+        subprocess.run([BIN / "writegate", "thaw", said.stdout.split()[-1]], env=self.env(), capture_output=True, timeout=60)
+        assert member.stdout.readline() == "done\n", "it failed"
+        assert now == before, f"{path} changed behind the barrier: {before} {now}"
+        assert look(path) != before, "it changed nothing"
+
+    def close(self):
+        for p in self.procs:
+            p.kill()
+            p.wait()
+        for at in reversed(self.mounts):
+            if subprocess.run(["umount", at], stderr=subprocess.DEVNULL).returncode:
+                subprocess.run(["umount", "-l", at])
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def tell(member, order, wait=True):
+    member.stdin.write(order + "\n")
+    member.stdin.flush()
+    if wait:
+        assert member.stdout.readline() == "done\n", order
+
+
+def look(path):
+    try:
+        s = os.lstat(path)
+        return s.st_size, s.st_mtime_ns, s.st_ctime_ns
+    except FileNotFoundError:
+        return None
+
+
+def accused(said, name):
+    assert said.returncode == 65 and re.search(r"verdict=(ESCAPED|UNGATED)", said.stdout), said.stdout
+    assert name in said.stdout, said.stdout
+
+
+def good(said, watched="full"):
+    assert said.returncode == 0 and f"verdict=CONSISTENT coverage=full watched={watched}" in said.stdout, said.stdout
+
+
+# Outsiders, by every path.
+def nobody(lab):
+    lab.member()
+    good(lab.freeze())
+
+
+def direct(lab):
+    lab.member()
+    accused(lab.outsider(f"echo x > {lab.mail}/new"), "mail/new")
+
+
+def bind_mount(lab):
+    (lab.root / "bound").mkdir()
+    lab.mount("--bind", lab.mail, lab.root / "bound")
+    lab.member()
+    accused(lab.outsider(f"echo x > {lab.root}/bound/new"), "new")
+
+
+def bind_mount_of_a_part(lab):
+    (lab.mail / "bob").mkdir()
+    (lab.root / "bound").mkdir()
+    lab.mount("--bind", lab.mail / "bob", lab.root / "bound")
+    lab.member()
+    accused(lab.outsider(f"exec 3> {lab.root}/bound/new; echo x >&3"), "new")
+
+
+def other_namespace(lab):
+    (lab.root / "elsewhere").mkdir()
+    lab.member()
+    script = f"mount --bind {lab.mail} {lab.root}/elsewhere; echo x > {lab.root}/elsewhere/new"
+    accused(lab.outsider(script, "unshare", "-m"), "new")
+
+
+def through_a_link(lab):
+    (lab.root / "link").symlink_to(lab.mail)
+    lab.member()
+    accused(lab.outsider(f"echo x > {lab.root}/link/new"), "mail/new")
+
+
+def mounted_below(lab):
+    (lab.mail / "slow").mkdir()
+    lab.mount("-t", "tmpfs", "none", lab.mail / "slow")
+    lab.member()
+    accused(lab.outsider(f"echo x > {lab.mail}/slow/new"), "slow/new")
+
+
+def hard_link(lab):
+    (lab.mail / "message").write_text("one")
+    os.link(lab.mail / "message", lab.other / "same")
+    lab.member()
+    accused(lab.outsider(f"echo x >> {lab.other}/same"), "mail/message")
+
+
+def hard_link_of_others(lab):
+    (lab.other / "a").write_text("one")
+    os.link(lab.other / "a", lab.other / "b")
+    lab.member()
+    good(lab.outsider(f"echo x >> {lab.other}/a"))
+
+
+def renamed_directory(lab):
+    (lab.mail / "bob").mkdir()
+    lab.member()
+    accused(lab.outsider(f"mv {lab.mail}/bob {lab.mail}/alice; echo x > {lab.mail}/alice/new"), "mail/")
+
+
+def elsewhere_is_nobodys_business(lab):
+    lab.member()
+    good(lab.outsider(f"echo x > {lab.other}/new; mkdir {lab.root}/mailbox; echo x > {lab.root}/mailbox/new"))
+
+
+def inside_a_container(lab):
+    """The service's /data is the host's other/; the host's own /data is none of it."""
+    inner = "writegate-places-test"
+    script = f"mount -t tmpfs none /mnt; mkdir /mnt/{inner}; mount --bind {lab.mail} /mnt/{inner}; exec \"$0\""
+    lab.member("unshare", "-m", "sh", "-c", script, paths=f"/mnt/{inner}")
+    good(lab.freeze())
+    accused(lab.outsider(f"echo x > {lab.mail}/new"), "new")
+
+
+def on_btrfs(lab):
+    top = lab.btrfs()
+    for name in ("mail", "mail/inner"):
+        subprocess.run(["btrfs", "-q", "subvolume", "create", top / name], check=True)
+    lab.member(paths=top / "mail")
+    good(lab.freeze())
+    for name in "abcde":
+        (top / "mail" / name).write_text("x")
+    for script, name in (("rm a", "mail/a"), ("mv b bb", "mail/b"), ("touch c", "mail/c"), ("chmod 600 d", "mail/d"),
+                         ("echo x >> e", "mail/e"), ("echo x > inner/new", "inner/new")):
+        accused(lab.outsider(f"cd {top}/mail && {script}"), name)
+
+
+# Held: what came after the start.
+def came_later(lab):
+    late = lab.root / "late"
+    m = lab.member(paths=late)
+    said = lab.freeze()
+    assert said.returncode == 78 and str(late) in said.stdout, said.stdout
+    late.mkdir()
+    lab.mount("-t", "tmpfs", "none", late)
+    lab.held(m, f"write {late}/new", late / "new")
+    accused(lab.outsider(f"echo x > {late}/by-other"), "late/by-other")
+
+
+def mounted_later_and_reached_through_a_link(lab):
+    m = lab.member()
+    volume, link = lab.mail / "volume", lab.root / "way"
+    volume.mkdir()
+    link.symlink_to(volume)
+    lab.mount("-t", "tmpfs", "none", volume)
+    lab.held(m, f"write {link}/new", volume / "new")
+
+
+def a_subvolume_made_later_and_mounted_elsewhere(lab):
+    top = lab.btrfs()
+    (top / "mail").mkdir()
+    m = lab.member(paths=top / "mail")
+    subprocess.run(["btrfs", "-q", "subvolume", "create", top / "mail" / "later"], check=True)
+    lab.mount("--bind", top / "mail" / "later", lab.other)
+    lab.held(m, f"write {lab.other}/new", lab.other / "new")
+
+
+def by_the_freezers_word(lab):
+    """On another device, named by --paths alone."""
+    lab.mount("-t", "tmpfs", "none", lab.other)
+    m = lab.member()
+    lab.freeze("--paths", f"{lab.mail}:{lab.other}")
+    said = lab.freeze("--paths", f"{lab.mail}:{lab.other}", command=["sh", "-c", "true"])
+    good(said)
+    assert m.poll() is None
+
+
+def a_hundred_and_more_and_longer_than_any_buffer(lab):
+    dirs = [lab.mail / f"partition-with-a-name-of-some-length-{n:03}" for n in range(120)]
+    for d in dirs:
+        d.mkdir()
+    lab.mount("-t", "tmpfs", "none", dirs[-1])
+    m = lab.member(paths=":".join(map(str, dirs)))
+    tell(m, "blank")
+    lab.held(m, f"write {dirs[-1]}/new", dirs[-1] / "new")
+    accused(lab.outsider(f"echo x > {dirs[117]}/new"), "117/new")
+
+
+def an_environment_written_over(lab):
+    m = lab.member()
+    tell(m, "blank")
+    accused(lab.outsider(f"echo x > {lab.mail}/new"), "mail/new")
+
+
+def an_exclusion_is_held_against_the_file_that_is_reached(lab):
+    m = lab.member(WRITEGATE_EXCLUDE="/proc/*:/dev/*:*/free*")
+    (lab.mail / "x").write_text("x")
+    (lab.mail / "free").symlink_to(lab.mail / "x")
+    os.link(lab.mail / "x", lab.mail / "free-too")
+    (lab.mail / "message").write_text("x")
+    tell(m, f"cd {lab.mail}")
+    lab.held(m, "rename /proc/self/cwd/message /proc/self/cwd/moved", lab.mail / "message")
+    for name in ("free", "free-too"):
+        lab.held(m, f"write {name}", lab.mail / "x")
+
+
+def a_list_that_grows_finds_what_was_begun_before(lab):
+    lab.mount("-t", "tmpfs", "none", lab.other)
+    m = lab.member()
+    tell(m, f"lock {lab.root}/lock")
+    tell(m, f"write {lab.other}/a")
+    good(lab.freeze())
+    said = lab.freeze("--paths", f"{lab.mail}:{lab.other}")
+    assert said.returncode == 75, said.stdout
+    tell(m, "unlock")
+    good(lab.freeze("--paths", f"{lab.mail}:{lab.other}"))
+
+
+# Said.
+def not_there(lab):
+    for paths, profile, args in ((lab.root / "mial", "", ()), (lab.mail, "path = /mial\n", ()), (lab.mail, "", ("--paths", "/mial"))):
+        shutil.rmtree(lab.gates)
+        lab.gates.mkdir()
+        lab.profile.write_text(profile)
+        m = lab.member(paths=paths if not profile else "")
+        said = lab.freeze(*args)
+        assert said.returncode == 78 and "mial" in said.stdout, said.stdout
+        if not args:
+            said = subprocess.run([BIN / "writegate", "doctor", "-g", GATE], env=lab.env(), capture_output=True, text=True)
+            assert said.returncode == 78 and "mial" in said.stdout, said.stdout
+        m.kill()
+        m.wait()
+
+
+def exec_says_it(lab):
+    said = subprocess.run([BIN / "writegate", "exec", "-g", GATE, "--paths", f"{lab.mail}:/mial", "--", "true"],
+                          env=lab.env(), capture_output=True, text=True)
+    assert said.returncode == 0 and "/mial" in said.stderr, said.stderr
+
+
+def no_list(lab):
+    lab.member(paths="")
+    said = lab.freeze()
+    assert said.returncode == 0 and "coverage=partial watched=none" in said.stdout, said.stdout
+    assert "no protected directory is named" in said.stdout, said.stdout
+    assert lab.freeze("--require", "watched").returncode == 65
+
+
+def on_an_overlay(lab):
+    layers = [lab.root / name for name in ("lower", "upper", "work", "all")]
+    for layer in layers:
+        layer.mkdir()
+    lower, upper, work, everything = layers
+    lab.mount("-t", "overlay", "none", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", everything)
+    m = lab.member(paths=everything)
+    said = lab.freeze()
+    assert said.returncode == 0 and "watched=full" not in said.stdout, said.stdout
+    lab.held(m, f"write {everything}/new", everything / "new")
+
+
+def mapped(lab):
+    for order in ("map", "map-first-to-read"):
+        for gated in (True, False):
+            for daemon in (False, True):
+                (lab.mail / "index").write_text("x" * 4096)
+                lab.member()
+                m = lab.member(gated=gated)
+                tell(m, f"{order} {lab.mail}/index")
+                if daemon:
+                    tell(m, "daemon")
+                said = lab.freeze()
+                assert said.returncode == 65 and "coverage=partial" in said.stdout and "mapped" in said.stdout, \
+                    (order, gated, daemon, said.stdout)
+                m.stdin.close()                          # a daemon ends with its orders
+                assert m.stdout.read() == "", "it is still there"
+                m.wait()
+                for p in lab.procs:
+                    p.kill()
+                    p.wait()
+
+
+CASES = {f.__name__: f for f in (
+    nobody, direct, bind_mount, bind_mount_of_a_part, other_namespace, through_a_link, mounted_below, hard_link,
+    hard_link_of_others, renamed_directory, elsewhere_is_nobodys_business, inside_a_container, on_btrfs, came_later,
+    mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
+    a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
+    an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
+    exec_says_it, no_list, on_an_overlay, mapped)}
+NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
+
+
+def costs(lab):
+    """Nothing is judged: figures only."""
+    dirs = [lab.mail / f"d{n}" for n in range(100)]
+    for d in dirs:
+        d.mkdir()
+    lab.member(paths=":".join(map(str, dirs)))
+    for mounts in (0, 1000):
+        for n in range(mounts):
+            at = lab.other / f"m{n}"
+            at.mkdir()
+            lab.mount("-t", "tmpfs", "-o", "size=4k", "none", at)
+        for _ in range(3):
+            begun = time.monotonic()
+            said = lab.freeze()
+            print(f"100 directories, {mounts} mounts more: {1000 * (time.monotonic() - begun):.0f} ms in all, "
+                  f"{re.search('drain=[^ ]* held=[^ ]*', said.stdout)[0]}")
+
+
+def main():
+    if os.geteuid():
+        print("skipped: all: needs root\n0 passed, 0 failed, 1 skipped")
+        return 0
+    patterns = [a for a in sys.argv[1:] if not a.startswith("-")]
+    chosen = [name for name in CASES if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)]
+    if not chosen:
+        print("no such case; there are: " + " ".join(CASES))
+        return 64
+    work = Path(tempfile.mkdtemp(prefix="writegate-places-", dir="/var/tmp"))
+    work.chmod(0o755)
+    passed = failed = skipped = 0
+    try:
+        program = work / "member"
+        subprocess.run(["gcc", "-O1", "-o", program, HERE / "member.c"], check=True)
+        if "--costs" in sys.argv:
+            lab = Lab(work, program)
+            try:
+                costs(lab)
+            finally:
+                lab.close()
+            return 0
+        for name in chosen:
+            if name in NEEDS and not shutil.which(NEEDS[name]):
+                print(f"skipped: {name}: {NEEDS[name]} is not there", flush=True)
+                skipped += 1
+                continue
+            lab = Lab(work, program)
+            try:
+                CASES[name](lab)
+                passed += 1
+                print(f"ok   {name}", flush=True)
+            except Exception as why:
+                failed += 1
+                print(f"FAIL {name}: {why!r}", flush=True)
+            finally:
+                lab.close()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
