@@ -11,6 +11,7 @@
 //! | `watch`, `hard_links` | changes while the gate is closed; of files that have other names |
 //! | [`watching`] | what is done while the command runs |
 //! | `mappings` | protected files that a store alone can change |
+//! | [`to_hold`] | whom the gate cannot hold and the tracer can |
 //! | [`without_gate`] | the evidence of a freeze without a gate |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
@@ -26,6 +27,7 @@ mod holders;
 pub mod judged;
 mod mappings;
 pub mod standing;
+pub mod to_hold;
 pub mod wanted;
 mod watch;
 pub mod watching;

@@ -110,6 +110,7 @@ fn keep(options: Options, link: UnixStream) {
         let verdict = match ended {
             DrainEnd::Interrupted(_) => Verdict::Interrupted,
             DrainEnd::NotQuiet => Verdict::NotQuiet,
+            DrainEnd::NotHeld => freeze.not_held(),
             DrainEnd::NotDrained | DrainEnd::Drained => Verdict::NotDrained,
         };
         let record = freeze.record_all(verdict, None);

@@ -6,12 +6,15 @@
 //! | [`options`] | what is asked for |
 //! | [`session`] | opens what a freeze needs |
 //! | [`attempt`] | prepares, drains again and again if it must, thaws |
+//! | [`beside`], [`hold_end`] | whom the gate cannot hold, stopped at rest beside the barrier; how a hold ended |
 //! | [`without_gate`] | the same without a gate: processes held by the tracer alone |
 //! | [`record`], `passed` | makes the record; which process passed the closed barrier |
 //! | [`wrapped`], [`preload`] | the snapshot command; what it must not be preloaded with |
 //! | [`token`], [`keeper`], [`last`] | a freeze that another command thaws; what it leaves for a thaw that comes late |
 
 pub mod attempt;
+pub mod beside;
+pub mod hold_end;
 pub mod keeper;
 pub mod last;
 pub mod options;

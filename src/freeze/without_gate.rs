@@ -2,20 +2,19 @@
 
 use crate::evidence::watching::Watching;
 use crate::evidence::without_gate::WithoutGate;
+use crate::freeze::hold_end::{HoldEnd, blocker, end_of};
 use crate::freeze::options::Options;
 use crate::freeze::record;
 use crate::hold::owner::{self, NoAnswer, Tracer};
 use crate::hold::protocol::Plan;
-use crate::hold::report::{End, Report};
+use crate::hold::report::Report;
+use crate::hold::selection::Selection;
 use crate::linux::clock;
 use crate::linux::helper::owner::Helper;
 use crate::linux::priority::Priority;
 use crate::linux::process::is_there;
-use crate::linux::procfs;
 use crate::linux::signals::Signals;
-use crate::outcome::blocker::{Blocker, BlockerState};
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, Result};
-use crate::outcome::held::NotHeld;
 use crate::outcome::ledger::Barrier;
 use crate::outcome::record::{CommandRecord, GateRecord, Moment, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
@@ -23,19 +22,6 @@ use crate::places::Places;
 
 /// Between two attempts all run for so long, ns.
 const BETWEEN_NS: u64 = 100_000_000;
-
-/// How an attempt to hold them ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HoldEnd {
-    /// All are at rest.
-    AtRest,
-    /// Some could not be held; nothing is held any more.
-    NotHeld,
-    /// They were not brought to rest in time; nothing is held any more.
-    NotAtRest,
-    /// A signal came; nothing is held any more.
-    Interrupted(i32),
-}
 
 /// Such a freeze under way.
 pub struct Held {
@@ -47,6 +33,7 @@ pub struct Held {
     pub priority: Priority,
     /// What is known beside.
     pub evidence: WithoutGate,
+    selection: Selection,
     plan: Plan,
     tracer: Option<Tracer>,
     report: Option<Report>,
@@ -59,12 +46,12 @@ pub struct Held {
 
 impl Held {
     /// Looks which processes there are. Nothing is held yet.
-    pub fn prepare(options: Options, plan: Plan) -> Result<Held> {
+    pub fn prepare(options: Options, selection: Selection, plan: Plan) -> Result<Held> {
         let asked_at = clock::now_ns();
         let priority = Priority::now();
         priority.raise();
         let signals = Signals::block().map_err(Fault::signals)?;
-        let listed = plan.selection.list(|_| false);
+        let listed = selection.list(|_| false);
         let listed = listed.map_err(|e| Fault::io("the processes cannot be listed", &e))?;
         if !listed.iter().any(|pid| is_there(*pid)) {
             let why = "there is no such process, or none but our own: nothing was held";
@@ -84,6 +71,7 @@ impl Held {
             signals,
             priority,
             evidence,
+            selection,
             plan,
             tracer: None,
             report: None,
@@ -116,7 +104,8 @@ impl Held {
         let now = clock::now_ns();
         self.deadline = now.saturating_add(self.options.limit_ns);
         let until = now.saturating_add(self.options.drain_ns.min(self.options.limit_ns));
-        let answer = tracer.hold(until, self.deadline, &|| self.signals.received().is_some());
+        let answer = tracer
+            .hold(&self.selection, until, self.deadline, &|| self.signals.received().is_some());
         let end = match answer {
             Err(NoAnswer::Stopped) => HoldEnd::Interrupted(self.signal()),
             Err(NoAnswer::Gone) => {
@@ -231,26 +220,5 @@ impl Held {
             notes: self.notes.clone(),
             ..record::blank(&self.options, self.asked_at, verdict)
         }
-    }
-}
-
-fn end_of(report: &Report) -> HoldEnd {
-    match report.end {
-        _ if report.not_held.iter().any(|process| process.why.is_free()) => HoldEnd::NotHeld,
-        End::AtRest => HoldEnd::AtRest,
-        End::NotStopped | End::UnderLock | End::Multiplying | End::Failed => HoldEnd::NotAtRest,
-    }
-}
-
-fn blocker(process: &NotHeld) -> Blocker {
-    Blocker {
-        pid: process.pid,
-        program: process.program.clone(),
-        uid: procfs::uid(process.pid),
-        state: BlockerState::InFlight,
-        call: None,
-        path: process.why.file().cloned(),
-        why: process.why.sentence(),
-        age_ms: None,
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{Released, Report};
+use crate::hold::selection::Selection;
 use crate::hold::tracer;
 use crate::linux::poll::wait_readable;
 use crate::linux::process::{abandon_child, kill, reap_child};
@@ -59,11 +60,12 @@ impl Tracer {
     /// Brings all to rest.
     pub fn hold(
         &mut self,
+        selection: &Selection,
         until: u64,
         deadline: u64,
         stop: &dyn Fn() -> bool,
     ) -> Result<Report, NoAnswer> {
-        self.ask(&Ask::Hold { until, deadline })?;
+        self.ask(&Ask::Hold { selection: selection.clone(), until, deadline })?;
         match self.answer(until + LATE_NS, stop)? {
             Tell::Held(report) => Ok(report),
             _ => Err(NoAnswer::Gone),

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 /// What the tracer is started for.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Whom it holds.
-    pub selection: Selection,
     /// The profile's text: its `lifetime-lock` lines count.
     pub profile: String,
 }
@@ -18,6 +16,8 @@ pub struct Plan {
 pub enum Ask {
     /// Bring all to rest until `until`, and let them go at the latest at `deadline`.
     Hold {
+        /// Whom.
+        selection: Selection,
         /// CLOCK_MONOTONIC, ns.
         until: u64,
         /// The same.

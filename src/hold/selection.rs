@@ -6,7 +6,8 @@
 
 use crate::linux::look::Look;
 use crate::linux::procfs;
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,18 @@ const GENERATIONS: usize = 64;
 const MOUNTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 
 /// Which processes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Selection {
     /// These, ...
     pub processes: BTreeSet<i32>,
     /// ... with all that descend from them.
     pub descend: bool,
+    /// These too, without those that descend from them.
+    pub alone: BTreeSet<i32>,
+    /// None of these (which the gate holds), unless it is one of `alone`.
+    pub except: BTreeSet<i32>,
+    /// When processes were started that are named here, ticks: another under the same id is not meant.
+    pub started: BTreeMap<i32, u64>,
     /// All in these control groups, and below.
     pub cgroups: Vec<PathBuf>,
     /// But for this process, the freezer, those that it descends from, and all that descends from it.
@@ -36,7 +43,12 @@ impl Selection {
         for group in &self.cgroups {
             read_group(group, &mut found)?;
         }
-        let mut todo: Vec<i32> = self.processes.iter().copied().collect();
+        let is_meant = |pid: &i32| {
+            self.started
+                .get(pid)
+                .is_none_or(|start| procfs::stat(*pid).is_some_and(|stat| stat.start == *start))
+        };
+        let mut todo: Vec<i32> = self.processes.iter().copied().filter(is_meant).collect();
         while let Some(pid) = todo.pop() {
             if found.insert(pid) && self.descend {
                 match procfs::children(pid) {
@@ -46,6 +58,8 @@ impl Selection {
                 }
             }
         }
+        found.retain(|pid| !self.except.contains(pid));
+        found.extend(self.alone.iter().copied().filter(is_meant));
         found.retain(|pid| known(*pid) || !self.is_ours(*pid));
         Ok(found)
     }

@@ -5,6 +5,7 @@ use crate::foreign_text::ForeignText;
 use crate::hold::locks::{self, Locks};
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
+use crate::hold::selection::Selection;
 use crate::hold::table::State;
 use crate::hold::threads::Threads;
 use crate::linux::ptrace::lease;
@@ -34,7 +35,8 @@ pub fn run(link: OwnedFd, owner: i32, plan: Plan) {
     // Where there is a limit on it the timer alone must do: the kernel needs no memory of ours for that.
     let _ = lease::lock_memory();
     tracer.tell(&Tell::Ready);
-    let Some(Ask::Hold { until, deadline }) = tracer.asked() else { return };
+    let Some(Ask::Hold { selection, until, deadline }) = tracer.asked() else { return };
+    tracer.selection = selection;
     if let Err(e) = lease::arm(deadline) {
         let failed = tracer.report(End::Failed, Some(format!("no timer: {e}")), clock::now_ns());
         tracer.tell(&Tell::Held(failed));
@@ -57,7 +59,8 @@ struct Tracer {
     link: BufReader<UnixStream>,
     /// Readable when a thread of ours has done something.
     news: SignalFd,
-    plan: Plan,
+    selection: Selection,
+    profile: String,
     threads: Threads,
     /// Somebody ran since all locks were read.
     some_ran: bool,
@@ -76,7 +79,8 @@ impl Tracer {
             link: BufReader::new(link),
             news: SignalFd::with_flags(&signals, flags)?,
             threads: Threads::new(&plan.profile)?,
-            plan,
+            selection: Selection::default(),
+            profile: plan.profile,
             some_ran: false,
             openings: 0,
             waiting_since: 0,
@@ -115,7 +119,7 @@ impl Tracer {
             answer = match machine.next(answer) {
                 Action::Stop => {
                     self.threads.table.hold_all(clock::now_ns());
-                    let found = self.threads.find(&self.plan.selection);
+                    let found = self.threads.find(&self.selection);
                     self.threads.stop();
                     self.waiting_since = clock::now_ns();
                     match found {
@@ -124,7 +128,7 @@ impl Tracer {
                     }
                 }
                 Action::Await => self.wait_for_stops(),
-                Action::List => match self.threads.find(&self.plan.selection) {
+                Action::List => match self.threads.find(&self.selection) {
                     Ok(new) => Answer::New(new, clock::now_ns()),
                     Err(e) => return self.cannot_list(&e, begun_at),
                 },
@@ -201,7 +205,7 @@ impl Tracer {
             if table.processes[&pid].seen_unlocked {
                 continue;
             }
-            let looked = locks::of(pid, table.of(pid).map(|(tid, _)| tid), &self.plan.profile);
+            let looked = locks::of(pid, table.of(pid).map(|(tid, _)| tid), &self.profile);
             let stopped = table.of(pid).all(|(_, state)| state == State::JobControl);
             let obstacle = match looked {
                 Locks::None => None,
@@ -251,6 +255,7 @@ impl Tracer {
             let_go_ms: process.free_ns as f64 / 1e6,
             interrupted: process.interrupted,
             short: process.short,
+            because: Vec::new(),
         });
         let in_the_way = table
             .processes
@@ -286,7 +291,7 @@ impl Tracer {
     /// Those that are selected now and are not ours.
     fn came_meanwhile(&mut self) -> Vec<NotHeld> {
         let known = |pid: i32| self.threads.table.processes.contains_key(&pid);
-        let listed = self.plan.selection.list(known).unwrap_or_default().into_iter();
+        let listed = self.selection.list(known).unwrap_or_default().into_iter();
         let came = listed.filter(|pid| {
             !known(*pid)
                 && !self.threads.refused.contains_key(pid)

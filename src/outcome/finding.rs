@@ -251,6 +251,27 @@ impl Cause {
         )
     }
 
+    /// Is it about a process that can be held at rest instead (`--hold-ungated`)?
+    pub fn can_be_held(&self) -> bool {
+        matches!(
+            self,
+            Cause::OpenForWriting
+                | Cause::MappedForWriting
+                | Cause::OldPage
+                | Cause::OtherLayout(_)
+                | Cause::LockedUngated(_)
+                | Cause::Ungated(_)
+                | Cause::OtherGate(_)
+                | Cause::Detached
+                | Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NotHeld
+                | Cause::NotSeen(Subject::Process | Subject::Descriptors, _)
+        )
+    }
+
     /// Is it a gap that `--accept partial` accepts?
     pub fn is_gap(&self) -> bool {
         matches!(

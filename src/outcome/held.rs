@@ -20,6 +20,10 @@ pub struct HeldProcess {
     pub interrupted: u32,
     /// Transfers that the stop has cut short: less was sent or written than was asked for.
     pub short: u32,
+    /// Why the gate does not hold it: the names of the findings. Empty without a gate, and of one that
+    /// is held because another made it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
 }
 
 /// Why a process could not be held.

@@ -69,6 +69,10 @@ pub struct Args {
     /// their master, unit or system account)
     #[arg(long, value_name = "USER", value_delimiter = ',')]
     pub(super) users: Vec<String>,
+    /// Also stop at rest, for the snapshot, whom the gate cannot hold and who can write protected files:
+    /// not gated, shared mappings, aio, io_uring (docs/admin/hold.md; in the profile: hold = ungated)
+    #[arg(long, conflicts_with_all = ["unit", "cgroup", "pid"])]
+    pub(super) hold_ungated: bool,
     /// Flush the protected file systems first (for tools that do not do so themselves)
     #[arg(long)]
     pub(super) sync: bool,

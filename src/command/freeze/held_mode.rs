@@ -5,9 +5,10 @@
 use super::args::{Args, Policy};
 use super::wrap_mode::{command_record, finish, on_untrusted};
 use crate::command::output::say;
+use crate::freeze::hold_end::HoldEnd;
 use crate::freeze::options::Options;
 use crate::freeze::token::Token;
-use crate::freeze::without_gate::{Held, HoldEnd};
+use crate::freeze::without_gate::Held;
 use crate::freeze::wrapped::{self, About, End};
 use crate::hold::protocol::Plan;
 use crate::hold::selection::{Selection, group_of_unit};
@@ -44,8 +45,8 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
     let (name, selection) = select(args)?;
     let options = Options { gates: vec![name], ..options };
     let freezer = std::process::id() as i32;
-    let plan = Plan { selection: Selection { freezer, ..selection }, profile: profile(args)? };
-    let mut held = Held::prepare(options, plan)?;
+    let selection = Selection { freezer, ..selection };
+    let mut held = Held::prepare(options, selection, Plan { profile: profile(args)? })?;
     match held.begin()? {
         HoldEnd::AtRest => at_rest(args, held),
         HoldEnd::Interrupted(signal) => {

@@ -60,6 +60,7 @@ fn options(args: &Args) -> Result<Options> {
         evidence: Wanted {
             gather: true,
             paths: protected_paths(args.paths.as_deref())?,
+            hold_ungated: args.hold_ungated,
             sync: args.sync,
             require: args.require.clone(),
             accept: args.accept.clone(),

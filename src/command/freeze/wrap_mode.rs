@@ -40,7 +40,11 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             Ok(finish(args, record, Some(128 + signal as u8)))
         }
         DrainEnd::NotQuiet => Ok(finish(args, freeze.record_all(Verdict::NotQuiet, None), None)),
-        DrainEnd::NotDrained => not_drained(args, &mut freeze),
+        DrainEnd::NotDrained => not_held_up(args, &mut freeze, Verdict::NotDrained),
+        DrainEnd::NotHeld => {
+            let verdict = freeze.not_held();
+            not_held_up(args, &mut freeze, verdict)
+        }
     }
 }
 
@@ -86,10 +90,10 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     Ok(finish(args, record, Some(code)))
 }
 
-/// The gate did not drain: ends, or runs the command without it.
-fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
+/// The gate did not drain, or not all could be held: ends, or runs the command without it.
+fn not_held_up(args: &Args, freeze: &mut Freeze, verdict: Verdict) -> Result<u8> {
     if args.policy == Policy::Abort {
-        return Ok(finish(args, freeze.record_all(Verdict::NotDrained, None), None));
+        return Ok(finish(args, freeze.record_all(verdict, None), None));
     }
     let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
     let started = clock::now_ns();

@@ -11,7 +11,7 @@ use crate::outcome::fault::{CONFIG, Fault, Result};
 const EMPTY_PROFILE: &str = "\
 # writegate profile. Nothing is known about this service; keys, one value a line: path,
 # exclude, lifetime-lock, program, parkable, new-files, settled, record, until-wait,
-# until-exit, first, first-wait, hand-over, hand-over-to.
+# until-exit, first, first-wait, hand-over, hand-over-to, hold, dotlock.
 # Protected directories, if not every file system on storage is meant:
 # path = /srv/data
 ";

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import beside
+
 HERE = Path(__file__).resolve().parent
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
@@ -44,6 +46,8 @@ class Lab:
             cls.programs[name] = Path(root) / name
             subprocess.run(["cc", "-O1", "-Wall", "-static", "-o", cls.programs[name], HERE / f"{name}.c", "-lpthread"],
                            check=True)
+        cls.programs["dynamic"] = Path(root) / "dynamic"
+        subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs["dynamic"], HERE / "victim.c", "-lpthread"], check=True)
 
     def start(self, mode, count=1, pairs=PAIRS):
         started = [subprocess.Popen([self.programs["victim"], mode, self.mail, str(pairs)], stdout=subprocess.PIPE,
@@ -393,6 +397,7 @@ CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODE
          "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
          "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
          "cgroup": cgroup, "came_late": came_late,
+         **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
          **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
             for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}
 

@@ -9,9 +9,11 @@
    pass                      one takes the flock, its child makes both halves and ends; the lock ends with the last descriptor
    exec                      becomes itself again under the lock, between the halves
    pipe                      the lock's holder asks a helper without a lock to make the second half
+   map                       under an fcntl lock, by stores into two mapped files (pN.m, pN.n) instead of writes
    free                      without a lock: what a stop anywhere would cut
    signals                   as fcntl, and counts signals: SIGUSR1 and a real-time one; says the counts when SIGTERM comes
    idle                      sleeps
+   keeps                     takes one fcntl lock and keeps it
    wait                      waits in epoll_wait, again and again
 */
 #define _GNU_SOURCE
@@ -24,6 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,6 +61,19 @@ static void lock(int fd, const char *how, int on)
     else if (!strcmp(how, "ofd")) set(fd, F_OFD_SETLKW, on ? F_WRLCK : F_UNLCK);
     else while (flock(fd, !on ? LOCK_UN : strcmp(how, "shared") ? LOCK_EX : LOCK_SH) < 0) must(errno == EINTR, "flock");
 }
+static void store(int pair, char which)
+{
+    static volatile long *mapped[64][2];
+    volatile long **at = &mapped[pair % 64][which == 'b'];
+    if (!*at) {
+        int fd = file(pair, which == 'a' ? 'm' : 'n');
+        must(!ftruncate(fd, 4096), "ftruncate");
+        *at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        must(*at != MAP_FAILED, "mmap");
+        close(fd);
+    }
+    ++**at;
+}
 static void think(void) { for (volatile int i = 0; i < 20000; i++) ; }
 
 static void plain(const char *how, int pair)
@@ -69,6 +85,18 @@ static void plain(const char *how, int pair)
     half(pair, 'b');
     lock(fd, how, 0);
     close(fd);
+}
+static void by_stores(int pair)
+{
+    /* Mapped before the lock is taken: what a gated one does under the lock is stores alone. */
+    static int lock_fd[64], known[64];
+    if (!known[pair % 64]++) { lock_fd[pair % 64] = file(pair, 'l'); close(file(pair, 'm')); close(file(pair, 'n')); }
+    int fd = lock_fd[pair % 64];
+    lock(fd, "fcntl", 1);
+    store(pair, 'a');
+    think();
+    store(pair, 'b');
+    lock(fd, "fcntl", 0);
 }
 static void by_child(int pair, int shares)
 {
@@ -155,7 +183,8 @@ int main(int argc, char **argv)
     int from = getpid() % pairs;
     if (argc == 6) { from = atoi(argv[4]); half(from, 'b'); close(atoi(argv[5])); }
     if (!strcmp(mode, "threads") || !strcmp(mode, "spawn")) threads(!strcmp(mode, "spawn"));
-    if (!strcmp(mode, "idle")) for (;;) pause();
+    if (!strcmp(mode, "keeps")) lock(file(0, 'l'), "fcntl", 1);
+    if (!strcmp(mode, "idle") || !strcmp(mode, "keeps")) for (;;) pause();
     if (!strcmp(mode, "wait")) {
         int e = epoll_create1(0);
         struct epoll_event event;
@@ -181,6 +210,7 @@ int main(int argc, char **argv)
         else if (!strcmp(mode, "pass")) passed_on(pair);
         else if (!strcmp(mode, "exec")) becomes_itself(pair);
         else if (!strcmp(mode, "pipe")) by_helper(pair);
+        else if (!strcmp(mode, "map")) by_stores(pair);
         else if (!strcmp(mode, "free")) { half(pair, 'a'); think(); half(pair, 'b'); }
         else plain(!strcmp(mode, "signals") ? "fcntl" : mode, pair);
         think();
