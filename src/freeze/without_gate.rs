@@ -51,7 +51,7 @@ impl Held {
         let priority = Priority::now();
         priority.raise();
         let signals = Signals::block().map_err(Fault::signals)?;
-        let listed = selection.list(|_| false);
+        let listed = selection.list(|_| None);
         let listed = listed.map_err(|e| Fault::io("the processes cannot be listed", &e))?;
         if !listed.iter().any(|pid| is_there(*pid)) {
             let why = "there is no such process, or none but our own: nothing was held";

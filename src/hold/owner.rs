@@ -1,17 +1,21 @@
 //! The freezer's side of the tracer: starts it before anything is held, asks, and waits no longer than
 //! it must.
 
+use crate::foreign_text::ForeignText;
+use crate::hold::dotlocks;
 use crate::hold::protocol::{Ask, Plan, Tell};
-use crate::hold::report::{Released, Report};
+use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
 use crate::hold::tracer;
 use crate::linux::poll::wait_readable;
 use crate::linux::process::{abandon_child, kill, reap_child};
-use crate::linux::{clock, fork};
+use crate::linux::{clock, fork, procfs};
+use crate::outcome::held::{NotHeld, Obstacle};
 use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// The tracer is given so long to begin.
 const STARTS_WITHIN_NS: u64 = 10_000_000_000;
@@ -37,6 +41,7 @@ pub struct Tracer {
     link: UnixStream,
     said: Vec<u8>,
     pid: i32,
+    profile: String,
 }
 
 impl Tracer {
@@ -44,8 +49,9 @@ impl Tracer {
     pub fn start(plan: Plan) -> io::Result<Tracer> {
         let (ours, theirs) = UnixStream::pair()?;
         let owner = std::process::id() as i32;
+        let profile = plan.profile.clone();
         let pid = fork::child(move || tracer::run(theirs.into(), owner, plan))?;
-        let mut tracer = Tracer { link: ours, said: Vec::new(), pid };
+        let mut tracer = Tracer { link: ours, said: Vec::new(), pid, profile };
         match tracer.answer(clock::now_ns() + STARTS_WITHIN_NS, &|| false) {
             Ok(Tell::Ready) => Ok(tracer),
             _ => Err(io::Error::other("the tracer did not start")),
@@ -66,9 +72,20 @@ impl Tracer {
         stop: &dyn Fn() -> bool,
     ) -> Result<Report, NoAnswer> {
         self.ask(&Ask::Hold { selection: selection.clone(), until, deadline })?;
-        match self.answer(until + LATE_NS, stop)? {
-            Tell::Held(report) => Ok(report),
-            _ => Err(NoAnswer::Gone),
+        loop {
+            let Tell::Held(mut report) = self.answer(until + LATE_NS, stop)? else {
+                return Err(NoAnswer::Gone);
+            };
+            if report.end != End::AtRest {
+                return Ok(report);
+            }
+            let Some(lock) = dotlocks::first(&self.profile) else { return Ok(report) };
+            if clock::now_ns() >= until {
+                report.end = End::UnderLock;
+                report.not_held.push(in_the_way(&lock));
+                return Ok(report);
+            }
+            self.ask(&Ask::Again)?;
         }
     }
 
@@ -118,6 +135,12 @@ impl Drop for Tracer {
         abandon_child(self.pid);
         reap_child(self.pid);
     }
+}
+
+fn in_the_way(lock: &Path) -> NotHeld {
+    let pid = dotlocks::owner(lock).unwrap_or(0);
+    let program = procfs::stat(pid).map(|stat| stat.comm).unwrap_or_default();
+    NotHeld { pid, program, why: Obstacle::Dotlock(ForeignText::of_path(lock)) }
 }
 
 /// Ends a tracer from beside its owner: all whom it holds run.

@@ -23,6 +23,9 @@ pub enum Ask {
         /// The same.
         deadline: u64,
     },
+    /// They are at rest, and a lock that is only a file is there: let all run for a moment, and bring
+    /// them to rest again.
+    Again,
     /// Let them go.
     Release,
 }

@@ -37,8 +37,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All of them that there are now. An error: they cannot be listed.
-    pub fn list(&self, known: impl Fn(i32) -> bool) -> io::Result<BTreeSet<i32>> {
+    /// All of them that there are now. An error: they cannot be listed. `known`: is it one of those that
+    /// were listed before, and are all known that it has made?
+    pub fn list(&self, known: impl Fn(i32) -> Option<bool>) -> io::Result<BTreeSet<i32>> {
         let mut found = BTreeSet::new();
         for group in &self.cgroups {
             read_group(group, &mut found)?;
@@ -50,7 +51,7 @@ impl Selection {
         };
         let mut todo: Vec<i32> = self.processes.iter().copied().filter(is_meant).collect();
         while let Some(pid) = todo.pop() {
-            if found.insert(pid) && self.descend {
+            if found.insert(pid) && self.descend && known(pid) != Some(true) {
                 match procfs::children(pid) {
                     Look::Seen(children) => todo.extend(children),
                     Look::Gone(_) => {}
@@ -60,12 +61,26 @@ impl Selection {
         }
         found.retain(|pid| !self.except.contains(pid));
         found.extend(self.alone.iter().copied().filter(is_meant));
-        found.retain(|pid| known(*pid) || !self.is_ours(*pid));
+        let above: Vec<i32> = ancestors(self.freezer).collect();
+        let mut of_others = BTreeSet::new();
+        found.retain(|pid| known(*pid).is_some() || !self.is_ours(*pid, &above, &mut of_others));
         Ok(found)
     }
 
-    fn is_ours(&self, pid: i32) -> bool {
-        ancestors(pid).any(|at| at == self.freezer) || ancestors(self.freezer).any(|at| at == pid)
+    /// `of_others`: whom this was asked of before, and who descend from nobody of ours.
+    fn is_ours(&self, pid: i32, above: &[i32], of_others: &mut BTreeSet<i32>) -> bool {
+        let mut climbed = Vec::new();
+        for at in ancestors(pid) {
+            if at == self.freezer {
+                return true;
+            }
+            if of_others.contains(&at) {
+                break;
+            }
+            climbed.push(at);
+        }
+        of_others.extend(climbed);
+        above.contains(&pid)
     }
 }
 
@@ -122,9 +137,9 @@ mod tests {
             }
         };
         let of = |descend| Selection { processes: [pid].into(), descend, ..Selection::default() };
-        assert_eq!(of(true).list(|_| true).unwrap().len(), 2);
-        assert_eq!(of(false).list(|_| true).unwrap().len(), 1);
-        assert!(of(true).list(|_| false).unwrap().is_empty(), "what a freezer has started");
+        assert_eq!(of(true).list(|_| Some(false)).unwrap().len(), 2);
+        assert_eq!(of(false).list(|_| Some(false)).unwrap().len(), 1);
+        assert!(of(true).list(|_| None).unwrap().is_empty(), "what a freezer has started");
         crate::linux::process::kill(sleeps, nix::sys::signal::Signal::SIGKILL);
         child.wait().unwrap();
     }
@@ -135,6 +150,6 @@ mod tests {
             cgroups: vec!["/sys/fs/cgroup/writegate-none".into()],
             ..Selection::default()
         };
-        assert!(gone.list(|_| false).unwrap().is_empty());
+        assert!(gone.list(|_| None).unwrap().is_empty());
     }
 }

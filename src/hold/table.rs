@@ -39,6 +39,9 @@ pub struct Thread {
 /// One process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
+    /// All its threads are ours, and all processes that it has made: when it was listed last they were
+    /// all stopped, and whoever is made since is ours by birth.
+    pub complete: bool,
     /// It may run for now: since when, ns.
     pub free_since: Option<u64>,
     /// It stops by itself where it gives its last lock up.

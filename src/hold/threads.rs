@@ -56,11 +56,12 @@ impl Threads {
     /// Finds all threads of all selected processes and makes those ours that are not; how many were
     /// new.
     pub fn find(&mut self, selection: &Selection) -> io::Result<u32> {
-        let known = |pid: i32| self.table.processes.contains_key(&pid);
+        let known = |pid: i32| self.table.processes.get(&pid).map(|process| process.complete);
         let mut new = 0;
         for pid in selection.list(known)?.into_iter().chain(self.strays()).collect::<BTreeSet<_>>()
         {
-            if !self.refused.contains_key(&pid) {
+            let complete = self.table.processes.get(&pid).is_some_and(|process| process.complete);
+            if !complete && !self.refused.contains_key(&pid) {
                 new += self.find_of(pid);
             }
         }
@@ -75,6 +76,7 @@ impl Threads {
 
     fn find_of(&mut self, pid: i32) -> u32 {
         let mut new = 0;
+        let still = self.table.of(pid).all(|(_, state)| state.is_still());
         let tids = match procfs::threads(pid) {
             Look::Seen(tids) => tids,
             Look::Gone(_) => return 0,
@@ -95,6 +97,9 @@ impl Threads {
             }
         }
         self.take_rescued();
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.complete = still && new == 0;
+        }
         new
     }
 

@@ -21,6 +21,8 @@ use std::os::unix::net::UnixStream;
 /// Who is let go for its locks is given so long at first to give them up; longer with each round that has
 /// not helped.
 const PAUSE_NS: u64 = 2_000_000;
+/// The moments for which all run grow so often.
+const OPENINGS_LONGER: u32 = 4;
 /// So long it is waited for a thread to stop before it is looked why it does not.
 const SLOW_NS: u64 = 3_000_000;
 /// Longest sleep at a time while something is awaited, ms.
@@ -42,17 +44,26 @@ pub fn run(link: OwnedFd, owner: i32, plan: Plan) {
         tracer.tell(&Tell::Held(failed));
         return;
     }
-    let report = tracer.hold(until);
-    let stands = report.end == End::AtRest;
-    if !stands {
-        tracer.threads.release();
+    let begun_at = clock::now_ns();
+    loop {
+        let report = tracer.hold(until, begun_at);
+        let stands = report.end == End::AtRest;
+        if !stands {
+            tracer.threads.release();
+        }
+        tracer.tell(&Tell::Held(report));
+        if !stands {
+            return;
+        }
+        match tracer.rest() {
+            Some(Ask::Again) => tracer.open_for_a_moment(),
+            Some(Ask::Release) => break,
+            Some(Ask::Hold { .. }) | None => return,
+        }
     }
-    tracer.tell(&Tell::Held(report));
-    if stands && tracer.rest() {
-        let came = tracer.came_meanwhile();
-        tracer.threads.release();
-        tracer.tell(&Tell::Released(Released { at: clock::now_ns(), came }));
-    }
+    let came = tracer.came_meanwhile();
+    tracer.threads.release();
+    tracer.tell(&Tell::Released(Released { at: clock::now_ns(), came }));
 }
 
 struct Tracer {
@@ -64,6 +75,8 @@ struct Tracer {
     threads: Threads,
     /// Somebody ran since all locks were read.
     some_ran: bool,
+    /// All were stopped and nobody was new when they were listed last.
+    all_listed: bool,
     openings: u32,
     waiting_since: u64,
 }
@@ -82,6 +95,7 @@ impl Tracer {
             selection: Selection::default(),
             profile: plan.profile,
             some_ran: false,
+            all_listed: false,
             openings: 0,
             waiting_since: 0,
         })
@@ -111,15 +125,19 @@ impl Tracer {
     }
 
     /// Brings all to rest, or gives up.
-    fn hold(&mut self, until: u64) -> Report {
-        let begun_at = clock::now_ns();
+    fn hold(&mut self, until: u64, begun_at: u64) -> Report {
         let mut machine = Hold::new(Limits { until, pause: PAUSE_NS });
-        let mut answer = Answer::Done(begun_at);
+        let mut answer = Answer::Done(clock::now_ns());
         loop {
             answer = match machine.next(answer) {
                 Action::Stop => {
                     self.threads.table.hold_all(clock::now_ns());
-                    let found = self.threads.find(&self.selection);
+                    // Once all are known, whoever is made by one of them is ours from the beginning;
+                    // who comes from outside is on the list before the locks are read.
+                    let found = match self.all_listed {
+                        true => Ok(0),
+                        false => self.threads.find(&self.selection),
+                    };
                     self.threads.stop();
                     self.waiting_since = clock::now_ns();
                     match found {
@@ -129,7 +147,10 @@ impl Tracer {
                 }
                 Action::Await => self.wait_for_stops(),
                 Action::List => match self.threads.find(&self.selection) {
-                    Ok(new) => Answer::New(new, clock::now_ns()),
+                    Ok(new) => {
+                        self.all_listed = new == 0;
+                        Answer::New(new, clock::now_ns())
+                    }
                     Err(e) => return self.cannot_list(&e, begun_at),
                 },
                 Action::Locks => Answer::Holding(self.read_locks(), clock::now_ns()),
@@ -140,11 +161,7 @@ impl Tracer {
                     self.let_go(&holders, true);
                     self.let_go(&waited_for, false)
                 }
-                Action::LetAll => {
-                    self.openings += 1;
-                    let all: Vec<i32> = self.threads.table.processes.keys().copied().collect();
-                    self.let_go(&all, true)
-                }
+                Action::LetAll => self.let_all_go(),
                 Action::Pause(ns) => self.let_work(ns),
                 Action::Done(outcome) => {
                     self.note_what_runs(outcome);
@@ -275,15 +292,32 @@ impl Tracer {
         }
     }
 
-    /// All are at rest. True: we are told to let go.
-    fn rest(&mut self) -> bool {
+    /// All run for a moment, longer each time.
+    fn open_for_a_moment(&mut self) {
+        self.let_all_go();
+        let end = clock::now_ns() + (PAUSE_NS << self.openings.min(OPENINGS_LONGER));
+        while clock::now_ns() < end {
+            poll::wait_readable(&[self.news.as_fd()], AWAIT_MS);
+            let _ = self.news.read_signal();
+            self.threads.hear();
+        }
+    }
+
+    fn let_all_go(&mut self) -> Answer {
+        self.openings += 1;
+        let all: Vec<i32> = self.threads.table.processes.keys().copied().collect();
+        self.let_go(&all, true)
+    }
+
+    /// All are at rest, until we are told what is next; none: the freezer is gone.
+    fn rest(&mut self) -> Option<Ask> {
         loop {
             poll::wait_readable(&[self.news.as_fd(), self.link.get_ref().as_fd()], REST_MS);
             let _ = self.news.read_signal();
             // Who is killed now must be taken, or its parent will not hear of it.
             self.threads.hear();
             if poll::readable(&[self.link.get_ref().as_fd()])[0] {
-                return matches!(self.asked(), Some(Ask::Release));
+                return self.asked();
             }
         }
     }
@@ -291,7 +325,8 @@ impl Tracer {
     /// Those that are selected now and are not ours.
     fn came_meanwhile(&mut self) -> Vec<NotHeld> {
         let known = |pid: i32| self.threads.table.processes.contains_key(&pid);
-        let listed = self.selection.list(known).unwrap_or_default().into_iter();
+        let listed =
+            self.selection.list(|pid| known(pid).then_some(true)).unwrap_or_default().into_iter();
         let came = listed.filter(|pid| {
             !known(*pid)
                 && !self.threads.refused.contains_key(pid)

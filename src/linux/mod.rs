@@ -27,6 +27,7 @@ pub mod bounded_child;
 pub mod clock;
 pub mod descriptors;
 pub mod directory;
+pub mod elf;
 pub mod ending;
 pub mod fanotify;
 pub mod file;

@@ -40,6 +40,8 @@ pub enum Obstacle {
     UnderLock(ForeignText),
     /// As before, and job control has stopped it: it cannot give the lock up.
     StoppedUnderLock(ForeignText),
+    /// A lock that is only a file was there whenever all were at rest: which.
+    Dotlock(ForeignText),
     /// Its descriptors could not be looked at.
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
@@ -72,6 +74,9 @@ impl Obstacle {
             Obstacle::StoppedUnderLock(_) => "holds a lock that guards writing and is stopped by a signal \
                  (SIGSTOP, job control): continue it, or end it"
                 .into(),
+            Obstacle::Dotlock(_) => "this lock file was there whenever all were at rest: is it left \
+                 over? Its owner is who stands in it, or not known"
+                .into(),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),
         }
@@ -80,7 +85,9 @@ impl Obstacle {
     /// The file that it is about.
     pub fn file(&self) -> Option<&ForeignText> {
         match self {
-            Obstacle::UnderLock(file) | Obstacle::StoppedUnderLock(file) => Some(file),
+            Obstacle::UnderLock(file)
+            | Obstacle::StoppedUnderLock(file)
+            | Obstacle::Dotlock(file) => Some(file),
             _ => None,
         }
     }

@@ -100,8 +100,15 @@ keys! {
         "only to such addresses; none given: all";
     Hold "hold" (Whom, whom)
         "`ungated`: a freeze stops at rest whom the gate cannot hold (--hold-ungated)";
-    Dotlock "dotlock" (Paths, not_all)
+    Dotlock "dotlock" (Paths, absolute)
         "lock files of processes that are held at rest: while such a file is there, a set is open";
+}
+
+fn absolute(value: &str) -> Option<&'static str> {
+    if !value.starts_with('/') {
+        return Some("such a lock file is looked for by its absolute path");
+    }
+    not_all(value)
 }
 
 fn whom(value: &str) -> Option<&'static str> {

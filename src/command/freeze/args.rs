@@ -46,6 +46,9 @@ pub struct Args {
     /// The same for one pattern: a lock on such a file is held for life and is no set of writes
     #[arg(long, value_name = "PATTERN", conflicts_with = "gate")]
     pub(super) lifetime_lock: Vec<String>,
+    /// The same: while such a lock file is there, nothing is at rest
+    #[arg(long, value_name = "PATTERN", conflicts_with = "gate")]
+    pub(super) dotlock: Vec<String>,
     /// No writer waits longer than this, whatever happens
     #[arg(short = 't', long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) limit: Duration,

@@ -157,7 +157,7 @@ fn group_dir(given: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The profile's text, with the lines of --lifetime-lock.
+/// The profile's text, with the lines of --lifetime-lock and --dotlock.
 fn profile(args: &Args) -> Result<String> {
     let mut text = String::new();
     if let Some(name) = &args.profile {
@@ -171,8 +171,11 @@ fn profile(args: &Args) -> Result<String> {
     for pattern in &args.lifetime_lock {
         text += &format!("\nlifetime-lock = {pattern}");
     }
+    for pattern in &args.dotlock {
+        text += &format!("\ndotlock = {pattern}");
+    }
     gate::profile::check(&text).map_err(|wrong| {
-        Fault::new(CONFIG, format!("--profile, --lifetime-lock: {}", wrong.what))
+        Fault::new(CONFIG, format!("--profile, --lifetime-lock, --dotlock: {}", wrong.what))
     })?;
     Ok(text)
 }

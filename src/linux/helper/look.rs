@@ -4,6 +4,7 @@ use super::pages::Pages;
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
+use crate::linux::elf;
 use crate::linux::library::{self, LibraryLayout};
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process::{is_there, share_memory};
@@ -88,7 +89,10 @@ fn look_once(
             return (looked, None);
         }
     }
-    looked.decided = looked.elsewhere || libc && !looked.library;
+    // Of a static one none shows for good. Under a lock it would else be taken for one that is on its
+    // way to our constructor, freeze after freeze.
+    let is_static = !libc && !looked.library && elf::runs_without_loader(by);
+    looked.decided = looked.elsewhere || libc && !looked.library || is_static;
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
@@ -108,7 +112,8 @@ fn look_once(
         looked.asks_for = asks_for;
         // One with another layout is on its way to nowhere: that library does not take our page. Nor
         // is one that has a page already.
-        let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
+        let is_lost =
+            looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere || is_static;
         if asks_for.is_some() && !is_lost {
             match locks::holds_a_guarding_lock(pid) {
                 Look::Seen(true) => looked.page = asks_for,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Processes that no preload reaches, held at rest: `freeze --pid` and its kin. Ends with "N passed, N failed".
 
-  run.py [CASE...]        run.py --freezes N [CASE...]      run.py --costs [PROCESSES...]
+  run.py [--only PATTERN] [--freezes N]        run.py --costs [PROCESSES...]
 
 The victims are static (victim.c): they append to two files under a lock. The snapshot command (look.c) counts pairs
 of two lengths, and what changes while all are held. WRITEGATE_BIN_DIR: where writegate lies (target/release).
@@ -20,6 +20,10 @@ from pathlib import Path
 import beside
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from lab import suite  # noqa: E402 (the path comes first)
+
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
 PAIRS = 2
@@ -126,6 +130,32 @@ def whole(lab, mode, freezes):
     all_run(lab.victims)
     check(growth(lab), "they do not go on")
     return f"{held} of {freezes}, 0 torn"
+
+
+def dotlock(lab, freezes):
+    """A lock that is only a file: torn where it is not named, whole where it is."""
+    lab.start("dotlock", 2)
+    time.sleep(0.3)
+    torn = sum(looked(lab.freeze()[2])[0] for _ in range(max(freezes, 10)))
+    check(torn > 0, "not named nothing was torn: the case proves nothing")
+    held = 0
+    for _ in range(freezes):
+        code, record, said = lab.freeze(extra=["--dotlock", f"{lab.mail}/*.lock"])
+        if code == NOT_DRAINED:
+            continue
+        check(code == CONSISTENT, f"exit {code}: {said}")
+        check(looked(said)[:2] == (0, 0), f"{said} {record}")
+        held += 1
+    check(held >= 0.8 * freezes, f"{held} of {freezes} brought to rest")
+    for victim in lab.victims:
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+    lab.victims.clear()
+    lab.start("idle")
+    (lab.mail / "p9.lock").write_text("1 left over")
+    code, record, said = lab.freeze(extra=["--dotlock", f"{lab.mail}/*.lock"], drain="300ms", retries="0")
+    check(code == NOT_DRAINED and record["gates"][0]["blockers"][0]["path"] == f"{lab.mail}/p9.lock", f"exit {code}: {said}")
+    return f"{torn} torn without its name; with it {held} of {freezes}, 0 torn"
 
 
 def growth(lab):
@@ -396,39 +426,39 @@ def costs(root, crowds):
 CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
          "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
          "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
-         "cgroup": cgroup, "came_late": came_late,
+         "dotlock": dotlock, "cgroup": cgroup, "came_late": came_late,
          **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
          **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
             for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}
 
 
 def main():
-    arguments, freezes = sys.argv[1:], 8
-    root = tempfile.mkdtemp(prefix="writegate-hold-")
+    options = suite.parser(__doc__)
+    options.add_argument("--freezes", type=int, default=8, metavar="N", help="of each case")
+    options.add_argument("--costs", type=int, nargs="*", metavar="PROCESSES", help="how long stops take, of so many processes")
+    options = options.parse_args()
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
+    if not chosen:
+        return suite.nothing(options.only, CASES)
+    root, failed = tempfile.mkdtemp(prefix="writegate-hold-"), 0
     try:
         Lab.build(root)
-        if arguments[:1] == ["--costs"]:
-            return costs(root, [int(n) for n in arguments[1:]] or [40, 200, 1000])
-        if arguments[:1] == ["--freezes"]:
-            freezes, arguments = int(arguments[1]), arguments[2:]
-        if (unknown := [name for name in arguments if name not in CASES]):
-            print(f"no such case: {' '.join(unknown)}", file=sys.stderr)
-            return 64
-        failed = 0
-        for name in arguments or CASES:
+        if options.costs is not None:
+            return costs(root, options.costs or [40, 200, 1000])
+        for name in chosen:
             lab, begun = Lab(root), time.monotonic()
             try:
-                what = CASES[name](lab, freezes)
+                what = CASES[name](lab, options.freezes)
                 print(f"ok    {name}: {what or 'as it must be'} ({time.monotonic() - begun:.1f} s)", flush=True)
             except Exception as error:
                 failed += 1
                 print(f"FAIL  {name}: {error} ({time.monotonic() - begun:.1f} s)", flush=True)
             finally:
                 lab.close()
-        print(f"{len(arguments or CASES) - failed} passed, {failed} failed")
-        return failed > 0
     finally:
         shutil.rmtree(root, ignore_errors=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed, 0 skipped")
+    return failed > 0
 
 
 if __name__ == "__main__":

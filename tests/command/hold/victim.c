@@ -9,6 +9,7 @@
    pass                      one takes the flock, its child makes both halves and ends; the lock ends with the last descriptor
    exec                      becomes itself again under the lock, between the halves
    pipe                      the lock's holder asks a helper without a lock to make the second half
+   dotlock                   the lock is a file that is made and removed (pN.lock)
    map                       under an fcntl lock, by stores into two mapped files (pN.m, pN.n) instead of writes
    free                      without a lock: what a stop anywhere would cut
    signals                   as fcntl, and counts signals: SIGUSR1 and a real-time one; says the counts when SIGTERM comes
@@ -97,6 +98,19 @@ static void by_stores(int pair)
     think();
     store(pair, 'b');
     lock(fd, "fcntl", 0);
+}
+static void by_dotlock(int pair)
+{
+    char name[4096];
+    snprintf(name, sizeof name, "%s/p%d.lock", dir, pair);
+    int fd;
+    while ((fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0600)) < 0) { must(errno == EEXIST, "dotlock"); usleep(500); }
+    dprintf(fd, "%d\n", (int)getpid());
+    close(fd);
+    half(pair, 'a');
+    think();
+    half(pair, 'b');
+    must(!unlink(name), "unlink");
 }
 static void by_child(int pair, int shares)
 {
@@ -210,6 +224,7 @@ int main(int argc, char **argv)
         else if (!strcmp(mode, "pass")) passed_on(pair);
         else if (!strcmp(mode, "exec")) becomes_itself(pair);
         else if (!strcmp(mode, "pipe")) by_helper(pair);
+        else if (!strcmp(mode, "dotlock")) { by_dotlock(pair); think(); think(); }
         else if (!strcmp(mode, "map")) by_stores(pair);
         else if (!strcmp(mode, "free")) { half(pair, 'a'); think(); half(pair, 'b'); }
         else plain(!strcmp(mode, "signals") ? "fcntl" : mode, pair);
