@@ -5,8 +5,8 @@
 //!
 //! 1. its row in [`SERVERS`],
 //! 2. its profile, `profiles/NAME.conf`,
-//! 3. a section in `docs/admin/servers.md`, its title in that page's heading and in
-//!    README.md's list, its name in that page's line on `scripts/evaluate`,
+//! 3. its page `docs/admin/servers/NAME.md`, its row in `docs/admin/servers.md` and its name in that
+//!    page's line on `scripts/evaluate`, its title in README.md's list,
 //! 4. its folder of tests, which holds an `evaluate.py` and a `smoke.py`, and that smoke
 //!    test's line in `scripts/test`;
 //!

@@ -7,7 +7,9 @@ use std::process::Command;
 
 /// The release build of the library; `scripts/test` builds it before the tests.
 fn library() -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/libwritegate.so");
+    let built = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release");
+    let folder = std::env::var_os("WRITEGATE_BIN_DIR").map_or_else(built, PathBuf::from);
+    let path = folder.join("libwritegate.so");
     assert!(path.exists(), "build it first: cargo build --release");
     path
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 # What must stand before --only; root, or a build, is asked for by some before they look at it.
-BEFORE = {"tests/library/compat/run.py": ["sqlite", "--modes", "bare"]}
+BEFORE = {"tests/library/compat/run.py": ["sqlite", "--modes", "bare"], "tests/lab/suite.py": ["tests/lab"]}
 # --only takes names from a list, and argparse refuses others.
 CHOICES = {"tests/command/faults/run.py"}
 
@@ -20,8 +20,9 @@ def listed():
 
 class Runners(unittest.TestCase):
     def runners(self):
-        found = [path for path in TESTS.rglob("run*.py") if '"--only"' in path.read_text()]
-        self.assertGreaterEqual(len(found), 8)
+        files = [path for pattern in ("run", "run*.py", "test_habits.py", "suite.py") for path in TESTS.rglob(pattern)]
+        found = [path for path in files if '"--only"' in path.read_text() or "suite.parser(" in path.read_text()]
+        self.assertGreaterEqual(len(found), 16)
         return found
 
     def test_a_pattern_that_matches_nothing_is_a_failure(self):
@@ -42,8 +43,9 @@ class Runners(unittest.TestCase):
         self.assertIn("no such part: nothing-at-all", done.stderr)
 
     def test_and_for_the_parts_of_scripts_test(self):
-        done = subprocess.run([sys.executable, ROOT / "scripts/test", "nothing-at-all"], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 64)
+        for asked in (["nothing-at-all"], ["cyrus", "--only", "x"], ["--only", "x"], ["--nothing"]):
+            done = subprocess.run([sys.executable, ROOT / "scripts/test", *asked], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 64, asked)
 
 
 class Map(unittest.TestCase):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The witness's tests: its rules and its own faults on records made by hand; then small programs behind a liar (each
-lie must be found) and behind writegate (no lie, and none is found); a slice of the generated programs behind both. Ends with a line "N passed, N failed, N skipped".
+"""The witness's tests: its rules and its own faults on records made by hand; then small programs behind a liar (each lie
+must be found) and behind writegate (no lie, and none is found); a slice of the generated programs behind both. Ends with a line "N passed, N failed, N skipped".
 """
 import re
 import subprocess
@@ -10,6 +10,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
+from lab import suite  # noqa: E402
+
 SKIPPED = 77
 LIMIT_S = 400                                           # of one run, on a busy machine; usual: 15 to 40
 LAST = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
@@ -32,14 +34,24 @@ def witness(*arguments):
     return (*map(int, found[-1]), 0) if found else (0, 1, 0)
 
 
+def rules():
+    """(passed, failed, skipped) of the rules on records made by hand."""
+    return suite.count(unittest.defaultTestLoader.loadTestsFromName("witness.test_witness"), "*", verbosity=0)
+
+
+RUNS = {"rules": rules,
+        "programs-behind-a-liar": lambda: witness("programs", "--liar", "--expect", "lies"),
+        "programs": lambda: witness("programs", "--expect", "true"),
+        "generated": lambda: witness("generated", "--sample", "41", "--seconds", "25"),
+        "generated-behind-a-liar": lambda: witness("generated", "--sample", "41", "--seconds", "5", "--liar")}
+
+
 def main():
-    suite = unittest.defaultTestLoader.loadTestsFromName("witness.test_witness")
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=0).run(suite)
-    bad = len(result.failures) + len(result.errors) + (result.testsRun == 0)
-    counts = [(result.testsRun - bad, bad, 0), witness("programs", "--liar", "--expect", "lies"), witness("programs", "--expect", "true"),
-              witness("generated", "--sample", "41", "--seconds", "25"),
-              witness("generated", "--sample", "41", "--seconds", "5", "--liar")]
-    passed, failed, skipped = map(sum, zip(*counts))
+    pattern = suite.parser(__doc__).parse_args().only
+    chosen = [run for name, run in RUNS.items() if suite.fits(name, pattern)]
+    if not chosen:
+        return suite.nothing(pattern, RUNS)
+    passed, failed, skipped = map(sum, zip(*(run() for run in chosen)))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

@@ -3,7 +3,7 @@
 
 Each case is one kind of failed look, made on purpose with the real library: few descriptors, a main
 thread that has exited, a name that is no text, a watch that is flooded, output that is lost.
-`tests/command/honest/run.py [NAME ...]`; needs root and a built command ($WRITEGATE_BIN_DIR, else
+`tests/command/honest/run.py [--only PATTERN]`; needs root and a built command ($WRITEGATE_BIN_DIR, else
 target/release).
 """
 import glob
@@ -18,6 +18,9 @@ import unittest
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(CHECKOUT / "tests"))
+from lab import suite  # noqa: E402
+
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR") or CHECKOUT / "target" / "release")
 COMMAND, LIBRARY = BIN / "writegate", BIN / "libwritegate.so"
 PATIENCE_S = 90
@@ -267,15 +270,11 @@ class Honest(unittest.TestCase):
 
 
 def main():
+    pattern = suite.parser(__doc__).parse_args().only
     if os.geteuid() != 0:
         print("skipped: needs root\n0 passed, 0 failed, 1 skipped")
         return 77
-    names = sys.argv[1:] or unittest.defaultTestLoader.getTestCaseNames(Honest)
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-        unittest.TestSuite(Honest(name) for name in names))
-    failed = len(result.failures) + len(result.errors)
-    print(f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed, {len(result.skipped)} skipped")
-    return 1 if failed or not result.testsRun else 0
+    return suite.run(suite.of_main(), pattern)
 
 
 if __name__ == "__main__":

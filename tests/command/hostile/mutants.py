@@ -145,9 +145,9 @@ def tests_of(names):
         elif kind == "gate":
             yield name, ["cargo", "test", "-p", "writegate-gate", rest]
         elif kind == "cli":
-            yield name, [sys.executable, here.parent / "cli" / "run", rest]
+            yield name, [sys.executable, here.parent / "cli" / "run", "--only", rest]
         else:
-            yield name, [sys.executable, here / "run.py", name]
+            yield name, [sys.executable, here / "run.py", "--only", name]
 
 
 def ran(said):

@@ -10,7 +10,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")
 
 def binary(name, given=None):
     """Given, or from the environment, or freshly built; None where there is none yet."""
-    for p in (given, os.environ.get("WRITEGATE_TEST_BIN") and os.path.join(os.environ["WRITEGATE_TEST_BIN"], name),
+    for p in (given, os.environ.get("WRITEGATE_BIN_DIR") and os.path.join(os.environ["WRITEGATE_BIN_DIR"], name),
               os.path.join(ROOT, "target", "release", name)):
         if p and os.path.exists(p):
             return os.path.abspath(p)

@@ -10,7 +10,7 @@
     compat-suites coreutils FOLDER [cp ...]    a built coreutils source tree: its tests/*/*.sh
 
     --modes bare,gated,cycling   which runs (default all)      --work DIR   on a disk (default /var/tmp)
-    --library F --command F      the two binaries (default: $WRITEGATE_TEST_BIN, target/release)
+    --library F --command F      the two binaries (default: $WRITEGATE_BIN_DIR, target/release)
     --python EXE                 whose tests (cpython)          --timeout S  for one test program (120; ltp 20, pjdfstest 300)
     --record FILE.json           puts the outcome there, and as text beside it
 

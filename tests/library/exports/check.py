@@ -200,7 +200,7 @@ def main():
             print(f"skip {what}: not installed")
             skipped += 1
     problems += check_names(libcs, hooked, harmless, gaps)
-    library = o.library or os.path.join(ROOT, "target", "release", "libwritegate.so")
+    library = o.library or os.path.join(os.environ.get("WRITEGATE_BIN_DIR") or os.path.join(ROOT, "target", "release"), "libwritegate.so")
     if os.path.exists(library):
         problems += check_library(library, names) + check_parts(library)
     else:

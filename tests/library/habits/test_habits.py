@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab import gate as gates  # noqa: E402 (the path comes first)
+from lab import gate as gates, suite  # noqa: E402 (the path comes first)
 
 HERE = Path(__file__).resolve().parent
 
@@ -473,7 +473,4 @@ class Habits(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    program = unittest.main(exit=False).result
-    failed = len(program.failures) + len(program.errors)
-    print(f"{program.testsRun - failed} passed, {failed} failed, 0 skipped")
-    sys.exit(bool(failed))
+    sys.exit(suite.run(suite.of_main(), suite.parser(__doc__).parse_args().only))

@@ -46,7 +46,7 @@ def main():
                     failed += 1
                     print(f"FAIL {part}: {name}: {problem}", flush=True)
     if not passed + failed + skipped:
-        print(f"no case matches {options.only!r}", file=sys.stderr)
+        print(f"no case matches {options.only!r}: nothing was run", file=sys.stderr)
         return 64
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0

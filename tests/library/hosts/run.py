@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Unusual hosts for the library: system call filters, memcheck, the sanitizers, a libc with old versions.
 
-    run.py [filters|checkers|old_version ...] [--library F] [--command F] [--work DIR]
+    run.py [filters|checkers|old_version ...] [--only PATTERN] [--library F] [--command F] [--work DIR]
 """
 import argparse
+import fnmatch
 import importlib
 import os
 import shutil
@@ -20,6 +21,7 @@ PARTS = ("old_version", "filters", "checkers")
 def main():
     a = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     a.add_argument("parts", nargs="*", default=PARTS)
+    a.add_argument("--only", default="*", metavar="PATTERN", help="judge only the cases with such a name")
     a.add_argument("--library")
     a.add_argument("--command")
     a.add_argument("--work", default="/var/tmp")
@@ -34,6 +36,8 @@ def main():
         gate = gates.Gate(library, command, os.path.join(work, "protected"), "hosts")
         try:
             for name, problem in importlib.import_module(part).cases(work, gate):
+                if not fnmatch.fnmatch(name, o.only):
+                    continue
                 if problem and problem.startswith("skip"):
                     skipped += 1
                     print(f"skip {name}: {problem[6:]}")
@@ -47,6 +51,9 @@ def main():
         finally:
             gate.close()
             shutil.rmtree(work, ignore_errors=True)
+    if not passed + failed + skipped:
+        print(f"no case matches {o.only!r}: nothing was run", file=sys.stderr)
+        return 64
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

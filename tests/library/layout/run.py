@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two builds of different layout on one gate: they agree, or say who is who; never a silent CONSISTENT.
 
-    run.py [NAME ...]        WRITEGATE_BIN_DIR: the build to test, else target/release
+    run.py [--only PATTERN]        WRITEGATE_BIN_DIR: the build to test, else target/release
 
 "Ours" is the command and library to test. "Other" is a second library, built here with another layout
 (WRITEGATE_TEST_LAYOUT, see gate/src/layout.rs) into target/other-layout: some 10 s when it is built anew. It plays the
@@ -21,9 +21,12 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests"))
+from lab import suite  # noqa: E402
+
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR") or ROOT / "target" / "release")
 COMMAND, OURS = BIN / "writegate", BIN / "libwritegate.so"
-BUILD = ROOT / "target" / "other-layout"
+BUILD = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "other-layout"
 NOTE = struct.pack("<III12s", 10, 4, 1, b"writegate")
 
 # Writes to the file of its argument until it is ended; with a second argument, first starts that program.
@@ -265,12 +268,6 @@ class Downgrade(Case):
 
 
 if __name__ == "__main__":
+    pattern = suite.parser(__doc__).parse_args().only
     OTHER = other_library()
-    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2)
-    names = sys.argv[1:]
-    load = unittest.defaultTestLoader
-    suite = load.loadTestsFromNames(names, sys.modules[__name__]) if names else load.loadTestsFromModule(sys.modules[__name__])
-    result = runner.run(suite)
-    failed = len(result.failures) + len(result.errors)
-    print(f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed, {len(result.skipped)} skipped")
-    sys.exit(1 if failed or not result.testsRun else 0)
+    sys.exit(suite.run(suite.of_main(), pattern))

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Other preloaded libraries before and after ours: the same results, and the barrier holds.
 
-    run.py [--library F] [--command F]
+    run.py [--only LIBRARY] [--library F] [--command F]
 
 Libraries that are not installed are skipped, and said so (Debian: libeatmydata1 faketime libjemalloc2 fakeroot).
 """
 import argparse
+import fnmatch
 import glob
 import os
 import shutil
@@ -36,10 +37,15 @@ class Both(gates.Gate):
 
 def main():
     a = argparse.ArgumentParser()
+    a.add_argument("--only", default="*", metavar="LIBRARY", help="a pattern for the other library's name")
     a.add_argument("--library")
     a.add_argument("--command")
     a.add_argument("--work", default="/var/tmp")
     o = a.parse_args()
+    others = {name: pattern for name, pattern in OTHERS.items() if fnmatch.fnmatch(name, o.only)}
+    if not others:
+        print(f"no library matches {o.only!r}: nothing was run", file=sys.stderr)
+        return 64
     library, command = gates.binary("libwritegate.so", o.library), gates.binary("writegate", o.command)
     if not (library and command):
         print("skip: no binaries\n0 passed, 0 failed, 1 skipped")
@@ -48,7 +54,7 @@ def main():
     work = tempfile.mkdtemp(prefix="writegate-preloads-", dir=o.work)
     try:
         programs = calls.build("glibc", os.path.join(work, "bin"))
-        for name, pattern in OTHERS.items():
+        for name, pattern in others.items():
             found = sorted(glob.glob("/usr/lib/*/" + pattern))
             if not found:
                 print(f"skip {name}: not installed")
