@@ -2,9 +2,7 @@
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -78,7 +76,7 @@ def run_again(pids):
 
 def whole(lab, gate, freezes, args=("--hold-ungated",), least=1):
     """Freezes of it: none torn, nothing changed while all are held."""
-    held = 0
+    held, freezes = 0, (freezes + 1) // 2
     for _ in range(freezes):
         code, record, said = gate.freeze(*args)
         if code == NOT_DRAINED:
@@ -162,7 +160,7 @@ def traced(lab, _, binaries):
 
 
 def under_lock(lab, _, binaries):
-    """One that keeps a lock: NOT_DRAINED with its name; with a line for it not."""
+    """One that keeps a lock: NOT_DRAINED with its name."""
     gate = Gated(lab, binaries)
     shell = gate.start((lab.programs["dynamic"], "fcntl", lab.mail, 2), (lab.programs["victim"], "keeps", lab.mail, 2))
     code, record, said = gate.freeze("--hold-ungated", drain="400ms", retries="0")
@@ -170,9 +168,14 @@ def under_lock(lab, _, binaries):
     named = [b for b in record["gates"][0]["blockers"] if str(b["path"]).endswith("p0.l")]
     check(named, record["gates"][0]["blockers"])
     run_again(children(shell.pid))
-    gate.profile.write_text("lifetime-lock = p0.l\n")
-    code, _, said = gate.freeze("--hold-ungated", command=["true"])
-    check(code == CONSISTENT, f"exit {code}: {said}")
+
+
+def lock_for_life(lab, _, binaries):
+    """The same, and the profile says that it is held for life."""
+    gate = Gated(lab, binaries, "lifetime-lock = p0.l\n")
+    gate.start((lab.programs["dynamic"], "idle", lab.mail, 2), (lab.programs["victim"], "keeps", lab.mail, 2))
+    code, record, said = gate.freeze("--hold-ungated", command=["true"])
+    check(code == CONSISTENT and record["gates"][0]["at_rest"] == 1, f"exit {code}: {said}")
 
 
 def limit_passes(lab, _, binaries):
@@ -185,5 +188,5 @@ def limit_passes(lab, _, binaries):
 
 
 CASES = {"beside_fcntl": statics("fcntl"), "beside_threads": statics("threads"), "beside_fork": statics("fork"),
-         "beside_by_profile": by_profile, "beside_mapped": mapped, "beside_traced": traced, "beside_under_lock": under_lock,
+         "beside_by_profile": by_profile, "beside_mapped": mapped, "beside_traced": traced, "beside_under_lock": under_lock, "beside_lock_for_life": lock_for_life,
          "beside_limit_passes": limit_passes}

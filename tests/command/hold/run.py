@@ -151,6 +151,8 @@ def dotlock(lab, freezes):
         os.killpg(victim.pid, signal.SIGKILL)
         victim.wait()
     lab.victims.clear()
+    for left in lab.mail.glob("*.lock"):
+        left.unlink()
     lab.start("idle")
     (lab.mail / "p9.lock").write_text("1 left over")
     code, record, said = lab.freeze(extra=["--dotlock", f"{lab.mail}/*.lock"], drain="300ms", retries="0")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """By hand: a real server that was never set up, under load, frozen by `freeze --pid`; its own checker tells whole from torn.
 
-  servers.py cyrus [N]            needs root, and what tests/servers/cyrus needs
+  real_servers.py cyrus [N]            needs root, and what tests/servers/cyrus needs
 
 Prints how many of N freezes came to rest, how many snapshots are torn, and how long it took. WRITEGATE_BIN_DIR as ever.
 """
