@@ -85,6 +85,10 @@ struct State {
     /// The lock's holder when the stop was asked for.
     holder_then: Option<u8>,
     listed: bool,
+    /// Processes that were all stopped when they were listed, with nobody new: not listed any more.
+    complete: Vec<u8>,
+    /// Nobody was new when all were listed last: the next stop begins without a list.
+    all_listed: bool,
     /// Processes that may run.
     free: Vec<u8>,
     /// What the files were when all were at rest.
@@ -168,7 +172,16 @@ impl World {
         }
         s.listed = true;
         let mut new = 0;
+        let still: Vec<u8> = (0..s.parents.len() as u8)
+            .filter(|proc| {
+                let mut of_it = s.threads.iter().filter(|t| t.proc == *proc);
+                of_it.all(|t| t.ours && (t.stopped || self.op(t).is_none()))
+            })
+            .collect();
         for at in 0..s.threads.len() {
+            if s.complete.contains(&s.threads[at].proc) {
+                continue;
+            }
             let first = !s.threads[..at].iter().any(|t| t.proc == s.threads[at].proc);
             let forgotten = self.fault == Fault::ThreadForgotten && !first;
             if !s.threads[at].ours && !forgotten && self.op(&s.threads[at]).is_some() {
@@ -176,6 +189,7 @@ impl World {
                 new += 1;
             }
         }
+        s.complete.extend(still.iter().filter(|proc| !s.complete.contains(proc)));
         new
     }
 
@@ -191,7 +205,7 @@ impl World {
             Action::Stop => {
                 s.free.clear();
                 s.holder_then = s.lock;
-                let new = self.find(s);
+                let new = if s.all_listed { 0 } else { self.find(s) };
                 s.threads.iter_mut().filter(|t| t.ours && !t.stopped).for_each(|t| t.asked = true);
                 Answer::New(new, 0)
             }
@@ -199,7 +213,11 @@ impl World {
                 let runs = |t: &&Thread| t.ours && !t.stopped && self.op(t).is_some();
                 Answer::Running(s.threads.iter().filter(runs).count() as u32, 0)
             }
-            Action::List => Answer::New(self.find(s), 0),
+            Action::List => {
+                let new = self.find(s);
+                s.all_listed = new == 0;
+                Answer::New(new, 0)
+            }
             Action::Locks => Answer::Holding(self.holders(s), 0),
             Action::LetGo => {
                 let holder = s.lock;
@@ -282,6 +300,8 @@ impl Model for World {
             action,
             holder_then: None,
             listed: false,
+            complete: Vec::new(),
+            all_listed: false,
             free: Vec::new(),
             snapshot: None,
             time: 0,

@@ -26,7 +26,7 @@ def freeze(rig, name, report, server):
     _, command = lab_gate.binaries()
     lifetime = [word for pattern in LIFETIME[server] for word in ("--lifetime-lock", pattern)]
     paths = ":".join(map(str, rig.subvolumes))
-    run = subprocess.run([command, "freeze", "--pid", str(rig.server.service.pid), *lifetime, "--paths", paths, "-t", "10s", "--drain", "3s",
+    run = subprocess.run([command, "freeze", "--pid", str(rig.server.service.process.pid), *lifetime, "--paths", paths, "-t", "10s", "--drain", "3s",
                           "--retries", "1", "--report", report, "--", *rig.snapshot_command(name)], capture_output=True, text=True, timeout=120)
     return run.returncode, json.loads(Path(report).read_text()), run.stderr
 
