@@ -35,13 +35,13 @@ pub(crate) fn outstanding(grant: &Grant, processes: &[ProcessView<'_>]) -> bool 
     processes.iter().any(|p| grant.holds_for(p))
 }
 
-/// Is some ancestor's section open: is this process a child that works for it?
+/// Is some ancestor's set half-done: is this process a child that works for it?
 fn works_for_a_section(at: usize, processes: &[ProcessView<'_>]) -> bool {
     let mut parent = processes[at].parent;
     // A list that lies about ancestry must not make us walk for ever.
     for _ in 0..processes.len() {
         match parent.and_then(|at| processes.get(at)) {
-            Some(process) if process.in_section() => return true,
+            Some(process) if process.in_set() => return true,
             Some(process) => parent = process.parent,
             None => return false,
         }
@@ -49,13 +49,15 @@ fn works_for_a_section(at: usize, processes: &[ProcessView<'_>]) -> bool {
     false
 }
 
-/// Must this grant be taken back: a child's whose owner is done, or an owner's
-/// whose section counts as over?
+/// Must this grant be taken back: a child's whose owner is done, one for a lock that only the
+/// kernel knew and shows no more, or an owner's whose section counts as over?
 pub fn must_revoke(grant: &Grant, processes: &[ProcessView<'_>]) -> bool {
     let Admission { nonce, lock_sequence } = grant.candidate;
     let childs = lock_sequence == ANY_SEQUENCE;
     match processes.iter().position(|p| p.nonce == nonce) {
-        Some(at) if childs => !works_for_a_section(at, processes),
+        Some(at) if childs => {
+            !processes[at].unaccounted_lock && !works_for_a_section(at, processes)
+        }
         Some(at) => processes[at].process.section_open() && processes[at].settled,
         None => childs,
     }
@@ -141,13 +143,13 @@ pub(crate) fn candidate(
 ) -> Option<Admission> {
     mark_granted(processes, grants, scratch);
     scratch.places.iter_mut().for_each(|place| place.followed = false);
-    scratch.mark_lineage(processes, |ancestor| processes[ancestor].in_section());
+    scratch.mark_lineage(processes, |ancestor| processes[ancestor].in_set());
     scratch.list_holders(processes);
     let works_for_a_section = |places: &[Place], at: usize| places[at].lineage == Lineage::With;
     for waiter in 0..processes.len() {
         // In flight, or let in because something in flight waits for it: what *it* waits
         // for must go on as well.
-        let must_go_on = processes[waiter].in_section()
+        let must_go_on = processes[waiter].in_set()
             || scratch.places[waiter].granted
             || works_for_a_section(scratch.places, waiter);
         if must_go_on && let Some(found) = blocker(processes, waiter, scratch) {
@@ -155,13 +157,14 @@ pub(crate) fn candidate(
             return Some(as_holder(&processes[found]));
         }
     }
-    // A child of an open section; an owner whose child is done.
+    // A child of an open section; an owner whose child is done; one that holds a lock of which its
+    // own word does not tell, so that it does not pass by itself.
     processes.iter().enumerate().find_map(|(at, p)| {
         if !stopped(p) || scratch.places[at].granted {
             None
         } else if p.in_section() {
             Some(as_holder(p))
-        } else if works_for_a_section(scratch.places, at) {
+        } else if p.unaccounted_lock || works_for_a_section(scratch.places, at) {
             Some(Admission { nonce: p.nonce, lock_sequence: ANY_SEQUENCE })
         } else {
             None

@@ -1,9 +1,9 @@
 //! A region as its process claims it to be: what the freezer reads of it, with bounds.
 
 use crate::abi::Foreign;
-use crate::locks::{Lock, LockEntry};
-use crate::region::{DOTLOCK_PATH, Header, SLOTS, SLOTS_OFFSET, Slot};
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::locks::{FileNames, FilePath, Lock};
+use crate::region::{Header, NAMES_OFFSET, SLOTS, SLOTS_OFFSET, Slot};
+use core::sync::atomic::Ordering::Acquire;
 
 /// Another process's region. Nothing in it is to be believed about any other process.
 #[derive(Clone, Copy)]
@@ -35,35 +35,12 @@ impl<'a> ClaimedRegion<'a> {
 
     /// The locks it says it holds.
     pub fn locks(self) -> impl Iterator<Item = Lock> + use<'a> {
-        self.header.locks.iter().filter_map(LockEntry::get)
+        self.header.locks.locks()
     }
 
-    /// The path of the dotlock that it made last, if that is this one and its path was kept.
-    pub fn dotlock_path(self, ino: u64) -> Option<DotlockPath> {
-        let len = self.header.dotlock_len.load(Acquire) as usize;
-        let same = self.header.dotlock_ino.load(Relaxed) == ino;
-        if !same || len == 0 || len > DOTLOCK_PATH {
-            return None;
-        }
-        let mut bytes = [0; DOTLOCK_PATH];
-        for (to, from) in bytes.iter_mut().zip(&self.header.dotlock_path) {
-            *to = from.load(Relaxed);
-        }
-        Some(DotlockPath { bytes, len })
-    }
-}
-
-/// A copy of a path.
-#[derive(Clone, Copy, Debug)]
-pub struct DotlockPath {
-    bytes: [u8; DOTLOCK_PATH],
-    len: usize,
-}
-
-impl DotlockPath {
-    /// Its bytes; any bytes at all.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(&[])
+    /// Where it says that this dotlock lies, if it has kept that.
+    pub fn dotlock_path(self, dev: u64, ino: u64) -> Option<FilePath> {
+        FileNames(self.memory.at(NAMES_OFFSET)?).get(dev, ino)
     }
 }
 
@@ -72,6 +49,7 @@ mod tests {
     use super::*;
     use crate::region::SIZE;
     use core::sync::atomic::AtomicU64;
+    use core::sync::atomic::Ordering::Relaxed;
     use std::vec::Vec;
 
     /// Aligned as a mapping is, at least for what lies in it.
@@ -102,18 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_as_long_as_it_says_if_there_is_room() {
+    fn a_mapping_that_is_too_short_has_no_names() {
         let memory = memory();
-        let region = claimed(&memory);
-        let header = region.header();
-        header.dotlock_ino.store(7, Relaxed);
-        header.dotlock_path[0].store(b'/', Relaxed);
-        header.dotlock_path[1].store(0xff, Relaxed);
-        let path = |ino| region.dotlock_path(ino).map(|path| path.bytes().to_vec());
-        assert_eq!(path(7), None, "no length: not known");
-        header.dotlock_len.store(2, Relaxed);
-        assert_eq!((path(7), path(8)), (Some(b"/\xff".to_vec()), None));
-        header.dotlock_len.store(DOTLOCK_PATH as u32 + 1, Relaxed);
-        assert_eq!(path(7), None);
+        let short = claimed(&memory[..NAMES_OFFSET / 64 + 1]);
+        assert!(short.dotlock_path(1, 7).is_none());
+        assert!(claimed(&memory).dotlock_path(1, 7).is_none(), "none was kept");
     }
 }

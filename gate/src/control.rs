@@ -71,7 +71,9 @@ shared! {
         pub barrier_first: AtomicU64,
         /// That of those among them that hand over (key `hand-over`): raised before both.
         pub barrier_senders: AtomicU64,
-        _reserved: [u8; 160],
+        /// The PID namespace in which the page was made; 0: not known ([`crate::mark`]).
+        pub made_in: AtomicU64,
+        _reserved: [u8; 152],
         /// Which regions may pass a closed barrier.
         pub admissions: [AdmissionSlot; ADMISSIONS],
         /// Which files are protected, as the freezer has found it out.

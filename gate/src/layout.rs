@@ -8,7 +8,7 @@
 use crate::abi::{Digest, Shared};
 use crate::calls;
 use crate::control::{self, AdmissionSlot, ControlPage};
-use crate::locks::{self, LockEntry, LockKind};
+use crate::locks::{self, FileName, LockEntry, LockKind};
 use crate::places::{self, Published};
 use crate::region::{self, Header, Slot};
 use crate::word::{self, CALL_BITS, Doing};
@@ -34,6 +34,8 @@ pub const LAYOUT: u32 = fold(
         .number(locks::SHAPE)
         .number(LockKind::SHAPE)
         .number(LockEntry::SHAPE)
+        .number(locks::FILE_NAME_SHAPE)
+        .number(FileName::SHAPE)
         .number(control::SHAPE)
         .number(AdmissionSlot::SHAPE)
         .number(ControlPage::SHAPE)

@@ -15,6 +15,7 @@
 //! | [`control`] | the control page: barrier, admissions, profile; written by the freezer alone |
 //! | [`region`] | what one process announces about itself |
 //! | [`places`] | which files are protected: the list that the freezer publishes, what no list protected |
+//! | [`mark`] | in which PID namespace a mapping of the page was made: who may be there and not be seen |
 //! | [`claimed`] | a region as its process claims it to be, read with bounds |
 //! | [`locks`] | the locks a process holds, and when its section is over |
 //! | [`layout`] | one number for all that two sides must agree on |
@@ -48,6 +49,7 @@ pub mod entry;
 pub mod hold;
 pub mod layout;
 pub mod locks;
+pub mod mark;
 pub mod places;
 pub mod profile;
 pub mod quiesce;

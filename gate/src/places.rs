@@ -34,9 +34,9 @@ constants! {
     pub const EVERYTHING: u32 = 8;
 
     /// In a note, from the top: which locks it is of, ...
-    const TAG_SHIFT: u32 = 54;
+    const TAG_SHIFT: u32 = 55;
     /// ... a bit for each kind of file system, and below that bits for devices.
-    const KINDS_SHIFT: u32 = 50;
+    const KINDS_SHIFT: u32 = 51;
 }
 
 const TAG_MASK: u64 = !0 << TAG_SHIFT;

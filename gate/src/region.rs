@@ -7,14 +7,15 @@
 //! that it reads here about any other process.
 //!
 //! ```text
-//!   page 0   Header (512 bytes), then 64 LockEntry
-//!   page 1.. Slot, one for each thread that ever made a hooked call
+//!   page 0    Header (504 bytes), then the lock table
+//!   page 1..  Slot, one for each thread that ever made a hooked call
+//!   last page FileName, where its dotlocks lie
 //! ```
 
 use crate::abi::{constants, shared};
 use crate::control::Rank;
-use crate::locks::{LOCKS, LockEntry};
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64};
+use crate::locks::{FILE_NAMES, FileName, LockTable};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 constants! {
     /// Changes with what the numbers in a region mean.
@@ -26,11 +27,10 @@ constants! {
     pub const SLOTS: usize = 2048;
     /// Where the slots begin.
     pub const SLOTS_OFFSET: usize = 4096;
+    /// Where the names of dotlocks begin.
+    pub const NAMES_OFFSET: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
     /// Size of a region in bytes.
-    pub const SIZE: usize = SLOTS_OFFSET + SLOTS * core::mem::size_of::<Slot>();
-
-    /// Longest path of a dotlock that is kept, in bytes.
-    pub const DOTLOCK_PATH: usize = 512 - 188;
+    pub const SIZE: usize = NAMES_OFFSET + FILE_NAMES * core::mem::size_of::<FileName>();
 
     /// Freezer's `membarrier` does not reach this process: it announces by `xchg`.
     pub const FLAG_STRONG: u32 = 1;
@@ -122,18 +122,13 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
-        /// The dotlock that it made last: its inode ...
-        pub dotlock_ino: AtomicU64,
-        /// ... and the length of its path; 0: not known, or too long to keep.
-        pub dotlock_len: AtomicU32,
-        /// Absolute, as the process sees it. Read by the freezer while none is being made.
-        pub dotlock_path: [AtomicU8; DOTLOCK_PATH],
+        _room: [AtomicU64; 41],
         /// The locks it holds.
-        pub locks: [LockEntry; LOCKS],
+        pub locks: LockTable,
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Header, locks) == 512);
+const _: () = assert!(core::mem::offset_of!(Header, locks) == 504);
 const _: () = assert!(core::mem::size_of::<Header>() <= SLOTS_OFFSET);
 
 shared! {

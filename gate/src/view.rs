@@ -79,6 +79,12 @@ impl ProcessView<'_> {
         self.process.section_open() && !self.settled
     }
 
+    /// Is a set of its own half-done, as far as its locks tell, those that only the kernel knows
+    /// too?
+    pub fn in_set(&self) -> bool {
+        self.in_section() || self.unaccounted_lock
+    }
+
     /// May the snapshot not be taken because of this process?
     pub fn in_flight(&self) -> bool {
         self.unknown

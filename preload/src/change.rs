@@ -5,10 +5,10 @@
 //! files whose making, or whose writing, begins nothing; sections that last until
 //! the process waits, or ends; a count of changes and syncs for the settled rule.
 
-use crate::linux::files::fstat;
+use crate::linux::files::{Stat, fstat};
 use crate::linux::time::now;
 use crate::protected::descriptor_cache;
-use crate::protected::lifetime_locks::{is_held_for_life, is_pid_file};
+use crate::protected::lifetime_locks::{are_pid_files, is_held_for_life};
 use crate::protected::operand::{self, Operand};
 use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
@@ -21,7 +21,7 @@ use crate::this_process::state::Region;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicI32, AtomicU64};
 use gate::calls::{Call, Rule};
-use gate::locks::Table;
+use gate::locks::{SMALL, Table};
 use gate::word::ProcessWord;
 
 /// When the last section began that something was handed over in, ns.
@@ -86,13 +86,14 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
         if process.would_begin() || is_fork && process.locks() > 0 {
             let table = Table(&region.header.locks);
             table.judge(is_held_for_life);
-            if is_fork {
-                // Also locks under which a section was begun already, by writing
-                // the id into the very file.
-                table.exclude(is_pid_file);
-            }
             recount(region);
+            let only_pid = is_fork && (!process.section_open() || process.lock_file_only());
+            if only_pid && are_pid_files(table) {
+                update(region, ProcessWord::forked_under_pid_files);
+                return;
+            }
         }
+        let of_lock_file = !is_fork && is_small_lock_file(region, fd);
         let header = &region.header;
         let (changes, synced) = (header.changes.load(Relaxed), header.synced.load(Relaxed));
         let count_at_record = family::count_at_record();
@@ -122,6 +123,8 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
                 } else {
                     word.until_wait_begun()
                 }
+            } else if word.locks() > 0 && of_lock_file {
+                word.lock_file_changed()
             } else if word.locks() > 0 {
                 word.section_begun()
             } else {
@@ -172,6 +175,16 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
             family::changed();
         }
     }
+}
+
+/// Is it the only file that is locked, and so small that it may be a pid file?
+fn is_small_lock_file(region: &Region, fd: i32) -> bool {
+    let counting = || Table(&region.header.locks).locks().filter(|lock| lock.counts());
+    if !counting().all(|lock| lock.flags & SMALL != 0) {
+        return false;
+    }
+    let same_file = |stat: Stat| counting().all(|l| (l.dev, l.ino) == (stat.dev, stat.ino));
+    counting().all(|lock| lock.fd == fd) || fstat(fd).is_some_and(same_file)
 }
 
 /// Does a change mean anything for the section of a process that stands so?

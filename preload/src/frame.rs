@@ -63,9 +63,13 @@ impl Frame {
     /// The frame must be the trampoline's own: above it lie saved rbp and the
     /// return address, then the arguments.
     pub unsafe fn stack_argument(&self) -> u64 {
-        let above = self as *const Frame as usize + core::mem::size_of::<Frame>() + 16;
         // SAFETY: see above; the caller's frame is always readable there.
-        unsafe { *(above as *const u64) }
+        unsafe { *(self.stack_arguments() as *const u64) }
+    }
+
+    /// Where those arguments lie that do not fit into registers.
+    pub fn stack_arguments(&self) -> u64 {
+        (self as *const Frame as usize + core::mem::size_of::<Frame>() + 16) as u64
     }
 
     /// Argument `n` of the inner call.

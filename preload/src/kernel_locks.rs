@@ -4,11 +4,12 @@
 use crate::linux::files::{Stat, close, fstat_at_start, list, open};
 use crate::linux::lines::each_line;
 use crate::linux::time::now;
+use crate::protected::lifetime_locks::is_small;
 use crate::text::{self, Buffer};
 use crate::this_process::lock_table::overflowed;
 use crate::this_process::state::{LOCKS_SEEN, region};
 use core::sync::atomic::Ordering::Relaxed;
-use gate::locks::{Lock, LockKind, Table};
+use gate::locks::{Lock, LockKind, SMALL, Table};
 use linux_raw_sys::general::{AT_FDCWD, O_ACCMODE, O_DIRECTORY};
 
 /// How a lock on a descriptor came to this process.
@@ -18,6 +19,8 @@ pub enum LockOrigin {
     Exec,
     /// A child took it, on a descriptor that it shares with this process.
     Child,
+    /// This process took it when the table was full.
+    Lost,
 }
 
 /// Enters the kernel's locks on all descriptors into the lock table.
@@ -92,12 +95,12 @@ fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) 
     let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
     let lock = Lock {
         kind: match kind {
-            b"POSIX" if origin == LockOrigin::Exec => LockKind::Posix,
+            b"POSIX" if origin != LockOrigin::Child => LockKind::Posix,
             b"FLOCK" => LockKind::Flock,
             b"OFDLCK" => LockKind::Ofd,
             _ => return,
         },
-        flags: 0,
+        flags: is_small(file.size) as u32 * SMALL,
         fd,
         group: 0,
         dev: file.dev,

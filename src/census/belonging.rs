@@ -20,6 +20,7 @@
 //! that takes too long.
 
 use crate::linux::procfs::{self, Origin};
+use crate::linux::user_namespaces::IdMap;
 use gate::profile::{self, Key};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -82,6 +83,8 @@ pub enum Reason {
 pub struct Service {
     /// Root, the gate's owner, and who freezes.
     owners: HashSet<u32>,
+    /// Who is who in the user namespace of the container that it runs in.
+    ids: IdMap,
     /// What `--users` names.
     named: Option<HashSet<u32>>,
     /// Processes that belong.
@@ -114,6 +117,21 @@ impl Service {
     ) -> Service {
         let owners = owners.into_iter().chain([0]).collect();
         Service { owners, named: named.cloned(), profile: profile.into(), ..Service::default() }
+    }
+
+    /// It runs in a user namespace, whose root is a gate's owner.
+    pub fn in_namespace(self, ids: &IdMap) -> Service {
+        Service { ids: ids.clone(), ..self }
+    }
+
+    /// Can an ordinary user have started it, or do with it what it likes? A system account is
+    /// one by its number in the service's own namespace.
+    fn is_ordinary(&self, origin: &Origin) -> bool {
+        let account = |user: &u32| {
+            let user = self.ids.inside(*user).unwrap_or(*user);
+            user < FIRST_ORDINARY_USER || DYNAMIC_USERS.contains(&user)
+        };
+        !origin.users.iter().all(account)
     }
 
     /// Which of these processes, all of which map the page, belong, and why. They are
@@ -182,13 +200,13 @@ impl Service {
     pub fn is_trusted(&self, pid: i32) -> bool {
         let of = |(origin, reason): &(Origin, Reason)| match reason {
             Reason::Root | Reason::SetId => true,
-            _ => !is_ordinary(origin),
+            _ => !self.is_ordinary(origin),
         };
         self.members.get(&pid).is_some_and(of)
     }
 
     fn remember(&mut self, pid: i32, origin: Origin, reason: Reason, facts: &dyn Facts) {
-        if reason == Reason::Root || reason == Reason::Lineage && !is_ordinary(&origin) {
+        if reason == Reason::Root || reason == Reason::Lineage && !self.is_ordinary(&origin) {
             self.programs.borrow_mut().extend(facts.program(pid));
         }
         if reason == Reason::Root
@@ -204,7 +222,8 @@ impl Service {
         if let Some(named) = &self.named {
             return (owned || named.contains(&origin.users[1])).then_some(Reason::Named);
         }
-        match (owned, origin.set_id) {
+        let by_root = |owner: u32| owner == 0 || Some(owner) == self.ids.root();
+        match (owned, origin.set_id.is_some_and(by_root)) {
             (true, _) => Some(Reason::Root),
             (_, true) => Some(Reason::SetId),
             _ => None,
@@ -240,7 +259,7 @@ impl Service {
         }
         let unit = unit_of(&origin.cgroup);
         let whose = unit.map_or(UnitIs::Unclear, |unit| self.whose(unit, facts));
-        if !is_ordinary(origin) {
+        if !self.is_ordinary(origin) {
             let known = |(member, reason): &(Origin, Reason)| {
                 *reason != Reason::Account && member.users[1] == origin.users[1]
             };
@@ -266,7 +285,7 @@ impl Service {
             let program = facts.program(pid).unwrap_or_default();
             profile::glob(pattern.as_bytes(), program.as_os_str().as_bytes())
         };
-        !is_ordinary(origin) || named().next().is_none() || named().any(runs)
+        !self.is_ordinary(origin) || named().next().is_none() || named().any(runs)
     }
 
     /// Whose is a unit? Root's processes there tell; where there are none, the oldest does:
@@ -303,12 +322,6 @@ impl Service {
         self.units.borrow_mut().insert(unit.into(), is);
         is
     }
-}
-
-/// Can an ordinary user have started it, or do with it what it likes?
-fn is_ordinary(origin: &Origin) -> bool {
-    let account = |user: &u32| *user < FIRST_ORDINARY_USER || DYNAMIC_USERS.contains(user);
-    !origin.users.iter().all(account)
 }
 
 /// The part of a control group's path that names a unit or a container, as root's manager of

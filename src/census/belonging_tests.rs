@@ -16,7 +16,7 @@ impl Machine {
             start: pid as u64,
             parent,
             users: [user; 4],
-            set_id: false,
+            set_id: None,
             login: None,
             cgroup: at.into(),
         };
@@ -123,7 +123,7 @@ fn an_administrators_tool_a_cron_job_a_set_id_program_belong() {
         .with(5, 1, 0, "/system.slice/cron.service", "-cron")
         .with(51, 5, CYRUS, "/system.slice/cron.service", "cyr_expire")
         .with(52, 1, ALICE, "/user.slice/x", "postdrop")
-        .change(52, |origin| origin.set_id = true);
+        .change(52, |origin| origin.set_id = Some(0));
     let reasons = mail.reasons();
     assert_eq!(reasons[&50], Some(Reason::Root));
     assert_eq!(reasons[&51], Some(Reason::Account));

@@ -95,7 +95,7 @@ fn of_its_words(member: &Member) -> Vec<Blocker> {
     let process = ProcessWord(header.process.load(Acquire));
     let over = [member.settled, member.locks_gone].contains(&Some(process.0));
     if process.section_open() && !over {
-        let lock = header.locks.iter().filter_map(|p| p.get()).find(|l| l.counts());
+        let lock = header.locks.locks().find(|l| l.counts());
         let path = lock.map(|l| path_of_lock(member, &l));
         all.push(Blocker {
             path,

@@ -6,6 +6,7 @@
 //! call), so a daemon asleep in `write(socket)` shows a call in flight. Each is
 //! disregarded for that very word: the next entry has another.
 
+use crate::census::dotlocks;
 use crate::census::member::{Member, is_calling};
 use crate::linux::clock;
 use crate::linux::file::cached_stat;
@@ -14,6 +15,7 @@ use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
+use gate::region::FLAG_LOCKS_UNKNOWN;
 use gate::word::ThreadWord;
 use std::fs;
 use std::path::Path;
@@ -131,22 +133,26 @@ pub fn at_work(member: &Member) -> bool {
     })
 }
 
-/// Does the kernel know no lock at all of this process, though its table lists
-/// some that count (released by a raw system call, a lost unlock)? The process word of which
-/// that holds.
-pub fn locks_are_gone(member: &Member) -> Option<u64> {
-    let header = member.view.as_ref()?.header();
+/// Does the kernel know no lock at all of this process, and are its lock files gone, though its
+/// table lists some that count (released by a raw system call, a lost unlock, a lock file that
+/// another process has removed)? The process word of which that holds.
+pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
+    let region = member.view.as_ref()?.claimed();
+    let header = region.header();
     let word = member.process_word()?;
     if !word.section_open() || word.until_wait() || word.until_exit() {
         return None;
     }
-    let listed: Vec<Lock> =
-        header.locks.iter().filter_map(|p| p.get()).filter(|l| l.counts()).collect();
+    let listed: Vec<Lock> = header.locks.locks().filter(|l| l.counts()).collect();
+    // When its table was full, it has locked something that is not in it.
+    let lost = header.flags.load(Acquire) & FLAG_LOCKS_UNKNOWN != 0;
+    if listed.is_empty() && !lost || locks::holds_none(member.pid) != Look::Seen(true) {
+        return None;
+    }
     // A dotlock is no kernel lock: it lasts as long as its file.
-    if listed.is_empty()
-        || listed.iter().any(|lock| lock.kind == LockKind::Dot)
-        || locks::holds_none(member.pid) != Look::Seen(true)
-    {
+    let files = listed.iter().filter(|lock| lock.kind == LockKind::Dot);
+    let mut files = files.map(|lock| dotlocks::file_of(region, lock));
+    if files.any(|file| dotlocks::is_there(member.pid, &file, helper)) {
         return None;
     }
     // A thread may have descriptors of its own, and a file that is mapped keeps its lock without

@@ -1,19 +1,54 @@
-//! Dotlocks that lie in a snapshot: their owners are alive and own them while it is
-//! taken. A restore has to delete them, for no process else will.
+//! Dotlocks: a dotlock is its file, and lasts as long as that is there, whoever removes it.
 
 use crate::census::files::path_of_lock;
 use crate::census::member::Member;
+use crate::linux::helper::owner::Helper;
+use crate::linux::helper::protocol::LeftFile;
 use crate::outcome::finding::{Cause, Finding};
-use gate::locks::LockKind;
+use gate::claimed::ClaimedRegion;
+use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, OUTSIDE};
 
-/// Those that this member owns now.
+/// Those that lie in a snapshot: their owners are alive and own them while it is taken. A restore
+/// has to delete them, for no process else will.
 pub fn of(member: &Member) -> Vec<Finding> {
     let Some(view) = member.view.as_ref() else { return Vec::new() };
     let held = view.claimed().locks();
     let program = || Some(member.stat.comm.clone());
-    held.filter(|lock| lock.kind == LockKind::Dot)
+    held.filter(|lock| lock.kind == LockKind::Dot && lock.flags & (INHERITED | OUTSIDE) == 0)
         .map(|lock| {
             Finding::of(Cause::Dotlock, member.pid, program()).at(path_of_lock(member, &lock))
         })
         .collect()
+}
+
+/// Is this file there, as the process sees it? Where that cannot be told, it is.
+pub fn is_there(pid: i32, file: &LeftFile, helper: &mut Helper) -> bool {
+    file.path.is_empty() || helper.is_at(pid, &file.path, (file.dev, file.ino)) != Some(false)
+}
+
+/// With the name that was kept of it.
+pub fn file_of(view: ClaimedRegion<'_>, lock: &Lock) -> LeftFile {
+    let path = view.dotlock_path(lock.dev, lock.ino);
+    let path = path.map_or_else(Vec::new, |path| path.bytes().to_vec());
+    LeftFile { dev: lock.dev, ino: lock.ino, path }
+}
+
+/// Does this member say that it owns this lock file itself?
+pub fn owns(member: &Member, file: &LeftFile) -> bool {
+    let own = |lock: Lock| {
+        lock.kind == LockKind::Dot
+            && lock.flags & INHERITED == 0
+            && (lock.dev, lock.ino) == (file.dev, file.ino)
+    };
+    let view = member.view.as_ref().filter(|_| !member.gone);
+    view.is_some_and(|view| view.claimed().locks().any(own))
+}
+
+/// The lock files that came to this member with its fork.
+pub fn left_to(member: &Member) -> Vec<LeftFile> {
+    let Some(view) = member.view.as_ref().map(|view| view.claimed()) else { return Vec::new() };
+    let came = |lock: &Lock| {
+        lock.kind == LockKind::Dot && lock.flags & (INHERITED | FOR_LIFE) == INHERITED
+    };
+    view.locks().filter(came).map(|lock| file_of(view, &lock)).collect()
 }

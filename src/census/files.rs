@@ -10,7 +10,7 @@ use std::fs;
 pub fn path_of_lock(member: &Member, lock: &Lock) -> ForeignText {
     let noted = || {
         // As its maker put it down.
-        let path = member.view.as_ref()?.claimed().dotlock_path(lock.ino)?;
+        let path = member.view.as_ref()?.claimed().dotlock_path(lock.dev, lock.ino)?;
         Some(String::from_utf8_lossy(path.bytes()).into_owned().into())
     };
     let path = match lock.kind {

@@ -10,11 +10,13 @@
 //! that took it; while that one holds it too, by the kernel, its region accounts for it.
 
 use crate::census::member::Member;
+use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
 use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
 use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
@@ -155,17 +157,55 @@ fn account(listed: impl Iterator<Item = Lock>, held: &HeldLock) -> Account {
 /// region: whatever it holds came with the fork.
 pub fn account_of(member: &Member, held: &HeldLock) -> Account {
     match &member.view {
-        Some(view) => account(view.header().locks.iter().filter_map(|p| p.get()), held),
+        Some(view) => account(view.header().locks.locks(), held),
         None if member.fresh_fork => Account::Inherited,
         None => Account::NotListed,
     }
+}
+
+/// The first guarding lock of this member that no region accounts for, but for those that are exempt.
+/// The looks are by place among the members.
+pub fn unaccounted(
+    members: &[Member],
+    looks: &HashMap<usize, LocksLook>,
+    place: usize,
+    is_exempt: impl Fn(&HeldLock) -> bool,
+) -> Option<UnaccountedLock> {
+    let held = looks.get(&place)?.held.iter().filter(|held| held.guards);
+    held.into_iter().find_map(|held| {
+        let why = match account_of(&members[place], held) {
+            Account::Listed => return None,
+            Account::Inherited if takers_account(members, looks, place, held) => return None,
+            Account::Inherited => WhyUnaccounted::Inherited,
+            Account::NotListed => WhyUnaccounted::NotListed,
+        };
+        (!is_exempt(held)).then(|| UnaccountedLock { path: held.path.clone(), why })
+    })
+}
+
+/// Does another member hold it too, by the kernel, and account for it?
+fn takers_account(
+    members: &[Member],
+    looks: &HashMap<usize, LocksLook>,
+    place: usize,
+    held: &HeldLock,
+) -> bool {
+    let same = |one: &HeldLock| {
+        one.lock.kind == held.lock.kind && (one.dev, one.ino) == (held.dev, held.ino)
+    };
+    members.iter().enumerate().any(|(other, member)| {
+        other != place
+            && !member.gone
+            && looks.get(&other).is_some_and(|look| look.held.iter().any(same))
+            && account_of(member, held) == Account::Listed
+    })
 }
 
 /// Does a member's region list a lock of its own on a file with this inode? (For a line of
 /// /proc/locks, which does not say which file it is about.)
 pub fn lists_inode(member: &Member, lock: &KernelLock) -> bool {
     let Some(view) = &member.view else { return false };
-    view.header().locks.iter().filter_map(|place| place.get()).any(|listed| {
+    view.header().locks.locks().any(|listed| {
         same_kind(listed.kind, lock.kind)
             && listed.ino == lock.ino()
             && (listed.flags & FOR_LIFE != 0

@@ -8,10 +8,12 @@ use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Looked, RegionFound};
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::marks::{Hidden, Marks};
 use crate::linux::process::pidfd_open;
 use crate::linux::procfs::{self, Stat};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// All members of all gates.
 #[derive(Default)]
@@ -41,15 +43,21 @@ pub struct Census {
     pub outside: BTreeMap<i32, (usize, ForeignText)>,
     /// Of those, found no memory for a region when they were forked.
     pub outside_without_memory: HashSet<i32>,
+    /// By gate: who may map its page and cannot be seen from here.
+    pub hidden: Vec<Option<Hidden>>,
+    /// By gate: from where its page is mapped.
+    pub(super) marks: Vec<Arc<Marks>>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
 }
 
 impl Census {
-    /// An empty census for these services.
-    pub fn new(services: Vec<Service>) -> Census {
+    /// An empty census for these services, whose pages are mapped from here and there.
+    pub fn new(services: Vec<Service>, marks: Vec<Arc<Marks>>) -> Census {
         let gates = services.len();
         Census {
+            hidden: vec![None; gates],
+            marks,
             gates: (0..gates).map(|_| Vec::new()).collect(),
             newcomers: vec![0; gates],
             ours: HashSet::from([std::process::id() as i32]),

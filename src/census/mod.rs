@@ -13,6 +13,7 @@
 //! | [`belonging`] | what belongs to a service |
 //! | [`kinds`] | what a process turned out to be |
 //! | [`disregard`] | words that mean nothing |
+//! | `hidden` | who may map a page and cannot be seen from here |
 //! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
 //! | [`unaccounted`] | a lock that no region accounts for |
 //! | [`blockers`], [`files`] | what keeps a gate from draining, in words; the files it is about |
@@ -23,7 +24,8 @@ pub mod blockers;
 mod deaths;
 pub mod disregard;
 pub mod dotlocks;
-mod files;
+pub mod files;
+mod hidden;
 pub mod kernel_locks;
 pub mod kinds;
 pub mod list;

@@ -29,6 +29,12 @@ impl Census {
     /// `seeking`, also forked children that had done nothing yet: a process in flight may wait
     /// for one of them. (Born behind a closed barrier they wait, and else do not matter.)
     pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
+        self.list(helper, images, seeking);
+        // After the list: what is born here from now on waits, and so it does elsewhere.
+        self.look_for_hidden();
+    }
+
+    fn list(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
         for round in 0..ROUNDS {
             // What was looked at in the first round was so after the closing: whatever it
             // becomes from then on waits.
@@ -36,7 +42,7 @@ impl Census {
             let born_before = procfs::last_pid();
             let mut look = match procfs::pids() {
                 Ok(pids) => {
-                    self.unlisted = None;
+                    self.unlisted = procfs::hides_processes().then_some(WhyNot::Hidden);
                     pids
                 }
                 Err(e) => {

@@ -8,7 +8,9 @@ use crate::duration::{self, show_ms};
 use crate::evidence::wanted::Wanted;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::options::Options;
+use crate::outcome::blocker::{Blocker, BlockerState};
 use crate::outcome::fault::{self, Fault, Result};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -52,6 +54,8 @@ struct Rehearsal {
     openings: u32,
     /// What was in flight when it was given up.
     blocker: Option<String>,
+    /// The locks that kept sections open then: program and lock file.
+    locks: BTreeSet<(String, String)>,
 }
 
 /// Runs it.
@@ -100,6 +104,13 @@ fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
     let runs = &freeze.drains;
     let held = thawed.iter().zip(runs).map(|(t, run)| t.opened_at.saturating_sub(run.closed_at));
     let held_ns = held.max().unwrap_or(0);
+    let blockers = || runs.iter().flat_map(|run| &run.blockers);
+    let lock = |blocker: &Blocker| {
+        let path = blocker.path.as_ref().filter(|_| blocker.call.is_none())?;
+        let in_flight = blocker.state == BlockerState::InFlight;
+        in_flight.then(|| (blocker.program.to_string(), path.to_string()))
+    };
+    let locks = blockers().filter_map(lock).collect();
     let blocker = runs.iter().flat_map(|r| &r.blockers).next().map(ToString::to_string);
     let drain_ns = runs.iter().map(|r| r.ended_at.saturating_sub(r.closed_at)).max();
     let one = Rehearsal {
@@ -110,8 +121,21 @@ fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
         admitted: runs.iter().map(|r| r.admitted).sum(),
         openings: runs.iter().map(|r| r.openings).sum(),
         blocker,
+        locks,
     };
     Ok((ended, one))
+}
+
+/// The locks that no rehearsal has seen the end of, and that kept each from draining.
+fn never_ended(drains: &[Rehearsal]) -> BTreeSet<(String, String)> {
+    let mut held = drains.iter().map(|drain| if drain.drained { None } else { Some(&drain.locks) });
+    let (Some(first), true) = (held.next().flatten(), drains.len() > 1) else {
+        return BTreeSet::new();
+    };
+    let each = |all: BTreeSet<_>, one: Option<&BTreeSet<_>>| {
+        one.map_or_else(BTreeSet::new, |one| all.intersection(one).cloned().collect())
+    };
+    held.fold(first.clone(), each)
 }
 
 fn in_words(one: &Rehearsal) -> String {
@@ -177,6 +201,7 @@ fn json(drains: &[Rehearsal]) {
         "admitted": drains.iter().map(|drain| drain.admitted).sum::<u32>(),
         "openings": drains.iter().map(|drain| drain.openings).sum::<u32>(),
         "blockers": drains.iter().filter_map(|d| d.blocker.as_deref()).collect::<Vec<_>>(),
+        "locks_that_never_ended": never_ended(drains).iter().map(|(_, path)| path).collect::<Vec<_>>(),
         "recommended": { "limit_ms": summary.limit_ms, "drain_ms": summary.drain_ms },
     });
     print_json(&value);
@@ -197,6 +222,13 @@ fn table(drains: &[Rehearsal]) {
         show_ms(summary.p99),
         show_ms(summary.max)
     ));
+    for (program, path) in never_ended(drains) {
+        print(&format!(
+            "{program} has held the lock on {path} all the time. If it does so as long as it runs, \
+             say so in the gate's profile:"
+        ));
+        print(&format!("  lifetime-lock = {path}"));
+    }
     if let Some(held) = summary.helds_ns.iter().max() {
         print(&format!(
             "writers would have been held up to {}, and what the snapshot command takes; {} waited \

@@ -36,6 +36,9 @@ pub struct Server {
     pub packages: &'static [&'static str],
     /// How the library gets into all of its processes.
     pub loading: Loading,
+    /// What of it says where it stores.
+    #[serde(skip)]
+    pub tells: Tells,
     /// What an admin must know who has set it up.
     #[serde(skip)]
     pub notes: &'static [Note],
@@ -59,6 +62,21 @@ pub enum Loading {
     Exim,
     /// Only /etc/ld.so.preload, and the gate is the default one. `setup` does not do it.
     SystemWide,
+}
+
+/// What of a server says where it stores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tells {
+    /// Cyrus's `imapd.conf`.
+    ImapdConf,
+    /// Dovecot's `doveconf`.
+    Doveconf,
+    /// Postfix's `postconf`.
+    Postconf,
+    /// `exim -bP`.
+    EximBp,
+    /// Nothing that `setup` could ask: what is usual, as its profile has it.
+    Nothing,
 }
 
 /// Something that must be known after a set-up.
@@ -85,6 +103,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/cyrus/bin/", "/cyrmaster"],
         packages: &["cyrus-imapd", "cyrus-common"],
         loading: Loading::Unit,
+        tells: Tells::ImapdConf,
         notes: &[
             Note {
                 if_there: &[],
@@ -108,6 +127,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/dovecot"],
         packages: &["dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-pop3d"],
         loading: Loading::Dovecot,
+        tells: Tells::Doveconf,
         notes: &[],
         profile: profile!("dovecot"),
     },
@@ -120,6 +140,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/postfix/"],
         packages: &["postfix"],
         loading: Loading::Postfix,
+        tells: Tells::Postconf,
         notes: &[],
         profile: profile!("postfix"),
     },
@@ -132,6 +153,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/exim"],
         packages: &["exim4-daemon-light"],
         loading: Loading::Exim,
+        tells: Tells::EximBp,
         notes: &[],
         profile: profile!("exim"),
     },
@@ -143,6 +165,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/usr/sbin/smtpd", "/opensmtpd/"],
         packages: &["opensmtpd"],
         loading: Loading::SystemWide,
+        tells: Tells::Nothing,
         notes: &[],
         profile: profile!("opensmtpd"),
     },
@@ -154,6 +177,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/libexec/sendmail/", "/sm.bin/"],
         packages: &["sendmail-bin", "procmail"],
         loading: Loading::SystemWide,
+        tells: Tells::Nothing,
         notes: &[],
         profile: profile!("sendmail"),
     },
@@ -165,6 +189,7 @@ pub const SERVERS: [Server; 7] = [
         programs: &["/lib/courier/"],
         packages: &["courier-mta", "courier-base", "maildrop"],
         loading: Loading::SystemWide,
+        tells: Tells::Nothing,
         notes: &[],
         profile: profile!("courier"),
     },

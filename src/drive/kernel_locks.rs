@@ -16,7 +16,7 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
-    Account, HeldLock, LocksLook, account_of, held_by, held_by_threads, lists_inode, look,
+    HeldLock, LocksLook, held_by, held_by_threads, lists_inode, look, unaccounted,
 };
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
@@ -25,12 +25,13 @@ use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::process::has_thread;
+use crate::linux::procfs;
 use crate::linux::procfs::locks::{
     KernelLock, KernelLockKind, all, may_have_some_on_their_way, on_their_way_is_told,
     open_for_writing,
 };
-use crate::linux::procfs::{self, is_first_pid_namespace};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::{Cause, Finding, Subject};
 use gate::profile::{self, Key};
@@ -125,6 +126,7 @@ impl Session {
         }
         let mut newcomers = false;
         let mut unaccounted = known.unaccounted(self, at);
+        self.take_in_left_lock_files(at, &mut unaccounted);
         for line in lines {
             if let Some(place) = place_of(&self.census, at, line.pid) {
                 if let Some(why) = self.no_leaders_lock(at, place, &line) {
@@ -202,7 +204,7 @@ impl Session {
         self.is_path_for_life(at, &held.path)
     }
 
-    fn is_path_for_life(&self, at: usize, path: &str) -> bool {
+    pub(super) fn is_path_for_life(&self, at: usize, path: &str) -> bool {
         let text = self.gates[at].page.get().profile_text();
         profile::matches(text, Key::LifetimeLock, path.as_bytes())
     }
@@ -372,33 +374,15 @@ impl KernelLocks {
                 found.insert(place, unknown(WhyUnaccounted::Unstable));
                 continue;
             }
-            for held in look.held.iter().filter(|held| held.guards) {
-                let why = match account_of(member, held) {
-                    Account::Listed => continue,
-                    Account::Inherited if self.takers_account(session, at, place, held) => continue,
-                    Account::Inherited => WhyUnaccounted::Inherited,
-                    Account::NotListed => WhyUnaccounted::NotListed,
-                };
-                if session.is_for_life(at, held) || is_kin(member.pid, &session.census) {
-                    continue;
-                }
-                found.insert(place, UnaccountedLock { path: held.path.clone(), why });
-                break;
+            let is_exempt = |held: &HeldLock| {
+                session.is_for_life(at, held) || is_kin(member.pid, &session.census)
+            };
+            let members = &session.census.gates[at];
+            if let Some(lock) = unaccounted(members, &self.looks, place, is_exempt) {
+                found.insert(place, lock);
             }
         }
         found
-    }
-
-    /// Does another member hold it too, by the kernel, and account for it?
-    fn takers_account(&self, session: &Session, at: usize, place: usize, held: &HeldLock) -> bool {
-        asked(&session.census, at).any(|(other, member)| {
-            let same = |one: &HeldLock| {
-                one.lock.kind == held.lock.kind && (one.dev, one.ino) == (held.dev, held.ino)
-            };
-            other != place
-                && self.looks.get(&other).is_some_and(|look| look.held.iter().any(same))
-                && account_of(member, held) == Account::Listed
-        })
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `admissions`, `opening` | which may pass a closed barrier; opening it for a moment |
 //! | `pause` | what is done between two passes |
 //! | `kernel_locks` | the regions' accounts, held against the kernel's locks |
+//! | `lock_files` | those that a parent left to its children |
 //! | `in_flight` | what keeps the gate from draining, put down while it can be seen |
 //! | [`settled`], [`quiesce`] | what the profile's rules ask for |
 //! | [`quiet`] | a moment that suits, before the barrier goes up |
@@ -23,6 +24,7 @@ pub mod cooldown;
 pub mod drain;
 mod in_flight;
 mod kernel_locks;
+mod lock_files;
 pub mod one_pass;
 mod opening;
 mod pause;

@@ -44,7 +44,8 @@ impl Session {
         let unmoved_ns = clock::now_ns().saturating_sub(drain.moved_at);
         let until = clock::now_ns() + JUDGED_WITHIN_NS;
         let mut busy = false;
-        let members = &mut self.census.gates[at];
+        let Session { census, helper, .. } = self;
+        let members = &mut census.gates[at];
         for place in from(drain.judged_from, members.len()) {
             let member = &mut members[place];
             if member.gone || unmoved_ns <= LIST_AFTER_NS || clock::now_ns() >= until {
@@ -57,7 +58,7 @@ impl Session {
             if section || calls {
                 busy |= disregard::at_work(member);
                 if member.locks_gone != Some(word.0) {
-                    member.locks_gone = disregard::locks_are_gone(member);
+                    member.locks_gone = disregard::locks_are_gone(member, helper);
                 }
             }
         }

@@ -121,7 +121,7 @@ impl Reading {
         reading.rank = gate::region::rank(header.flags.load(Acquire));
         reading.overflow = header.overflow.load(Acquire);
         reading.overflow_entries = header.overflow_entries.load(Acquire);
-        for lock in header.locks.iter().filter_map(|place| place.get()) {
+        for lock in header.locks.locks() {
             self.holds.push(LockFile { dev: lock.dev, ino: lock.ino });
         }
         reading.threads = threads_from..self.threads.len();

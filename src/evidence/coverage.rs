@@ -99,6 +99,11 @@ impl Service {
         service
     }
 
+    /// Place of the gate.
+    pub fn gate(&self) -> usize {
+        self.gate
+    }
+
     /// Does it run as a user (other than root) of the members? Also if that cannot be told.
     pub fn has_user_of(&self, pid: i32) -> bool {
         procfs::uid(pid).is_none_or(|uid| self.users.contains(&uid))

@@ -286,6 +286,9 @@ pub(super) fn note_places(ledger: &mut Ledger, places: &Places) {
     for (path, why) in &places.not_looked_at {
         ledger.note(Cause::NotWatched(path.clone(), why.clone()));
     }
+    for (path, by) in &places.exported {
+        ledger.note(Cause::Exported(path.clone(), by));
+    }
     for place in places.all() {
         let shown = ForeignText::of_path(&place.path);
         match place.kind {

@@ -119,7 +119,10 @@ fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
 /// Whom it concerns that could not be looked at.
 pub fn unseen(census: &Census, service: &Service) -> Vec<Finding> {
     let there = census.unseen.iter().filter(|(pid, _)| is_there(**pid));
+    let hidden = census.hidden.get(service.gate()).copied().flatten();
+    let hidden = hidden.map(|hidden| Finding::from(Cause::Hidden(hidden)));
     there
         .filter_map(|(pid, why)| concern::not_seen(census, service, *pid, Subject::Process, *why))
+        .chain(hidden)
         .collect()
 }

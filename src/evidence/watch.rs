@@ -251,6 +251,12 @@ impl Watch {
                 let gates = (0..places.len()).filter(|gate| places[*gate].holds(&path)).collect();
                 (Known { path, gates }, None)
             }),
+            Place::File { fsid, handle } => {
+                if !own(pid) {
+                    self.take_file(pid, &fsid, &handle);
+                }
+                return false;
+            }
             Place::Handle { fsid, handle, name } => {
                 self.directory(&fsid, &handle).map(|dir| (dir, Some((fsid, handle, name))))
             }
@@ -304,6 +310,20 @@ impl Watch {
             });
         }
         false
+    }
+
+    /// A file was changed of which the kernel knows no directory: opened by its handle, as NFS clients
+    /// do through this machine's server. Whether it is a protected one is looked for like that of one
+    /// with other names.
+    fn take_file(&mut self, pid: i32, fsid: &FsId, handle: &[u8]) {
+        let opened: Vec<_> =
+            self.roots_of(fsid).map(|root| fanotify::directory(root, handle)).collect();
+        match opened.iter().find_map(|file| file.as_ref().ok()).map(directory::id) {
+            Some(Ok(file)) => self.add_linked(pid, file),
+            // It is gone, and its removal is a change of its own.
+            None if opened.iter().any(|file| matches!(file, Err(NoDirectory::Removed))) => {}
+            None | Some(Err(_)) => self.unseen(Cause::ChangedWithoutPath(pid)),
+        }
     }
 
     /// Directories by which a handle of this file system can be opened; where its id is not known,

@@ -73,6 +73,8 @@ impl Freeze {
         let selection = self.whom();
         let deadline = self.deadline();
         let until = until.max(clock::now_ns() + AT_LEAST_NS).min(deadline);
+        let lock_files = self.drains.iter().flat_map(|drain| &drain.dotlocks);
+        tracer.accounted = lock_files.filter_map(|finding| finding.path.clone()).collect();
         let signals = &self.session.signals;
         let answer = tracer.hold(&selection, until, deadline, &|| signals.received().is_some());
         let end = match answer {

@@ -2,10 +2,10 @@
 //! `NAME/last`.
 
 use crate::freeze::token::Token;
+use crate::linux::replace::{PRIVATE, replace};
 use crate::outcome::record::Record;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What is left of a freeze for a thaw that comes late.
@@ -26,14 +26,9 @@ pub fn path(gate_dir: &Path) -> PathBuf {
 
 /// Leaves word for a thaw to come.
 pub fn write(dir: &Path, last: &Last) {
-    let beside = dir.join(format!(".last.{}", std::process::id()));
     let text = serde_json::to_vec(last).unwrap_or_default();
-    let written = fs::write(&beside, text)
-        .and_then(|()| fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)))
-        .and_then(|()| fs::rename(&beside, path(dir)));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
+    // The token in it may still be good.
+    let _ = replace(&path(dir), &text, PRIVATE);
 }
 
 /// What the keeper of this token left, if it did.

@@ -14,7 +14,9 @@ use crate::linux::helper::own_page;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::PageId;
 use crate::linux::membarrier::Membarrier;
+use crate::linux::namespaces;
 use crate::linux::priority::Priority;
+use crate::linux::procfs::{self, CAP_SYS_PTRACE, effective_capabilities};
 use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
@@ -31,6 +33,14 @@ pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
 
 /// The same; only processes of these users are waited for.
 fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Census)> {
+    if !namespaces::proc_shows_us() {
+        return Err(Fault::new(
+            CONFIG,
+            "/proc shows another PID namespace than the one that this command runs in, so no \
+             process in it is what its number says: enter the other one whole (`nsenter -t PID \
+             --pid --mount`), or mount a /proc of this one (`unshare --pid --fork --mount-proc`)",
+        ));
+    }
     let mut pages = Vec::new();
     for gate in gates {
         pages.push(own_page(gate.page.address()).ok_or_else(|| {
@@ -46,9 +56,10 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
     let euid = nix::unistd::geteuid().as_raw();
     let service = |gate: &Gate| {
         let profile = gate.page.get().profile_text();
-        Service::new([euid, gate.owner()], users.as_ref(), profile)
+        Service::new([euid, gate.owner()], users.as_ref(), profile).in_namespace(gate.ids())
     };
-    let mut census = Census::new(gates.iter().map(service).collect());
+    let marks = gates.iter().map(|gate| gate.marks.clone()).collect();
+    let mut census = Census::new(gates.iter().map(service).collect(), marks);
     census.scan(&mut helper);
     Ok((helper, census))
 }
@@ -126,10 +137,28 @@ impl Session {
             protected: Vec::new(),
             held_later: BTreeSet::new(),
         };
+        session.everybody_can_be_seen()?;
         session.require_members()?;
         session.regions_may_be_read()?;
         session.fence_reaches_all()?;
         Ok(session)
+    }
+
+    /// Whoever maps a page and is not shown to us would be held, and nobody would look whether it
+    /// is in flight.
+    fn everybody_can_be_seen(&self) -> Result<()> {
+        if let Some(why) = self.census.unlisted.filter(|why| why.is_for_want_of_rights()) {
+            let why =
+                format!("the processes of this machine cannot be listed ({why}); nothing was held");
+            return Err(Fault::new(PERMISSION, why));
+        }
+        for (gate, hidden) in self.gates.iter().zip(&self.census.hidden) {
+            if let Some(hidden) = hidden {
+                let why = format!("gate {}: {hidden}; nothing was held", gate.name);
+                return Err(Fault::new(PERMISSION, why));
+            }
+        }
+        Ok(())
     }
 
     /// A freeze of no process is never a silent success.
@@ -190,11 +219,11 @@ impl Session {
                     gate.name
                 );
             }
-            let denied = self.census.unseen.values().filter(|why| why.is_for_want_of_rights());
-            let denied = denied.count();
-            if denied > self.census.seen.len() / 2 {
+            let denied = self.denied(gate.owner());
+            // Whom even that right does not let look into is an odd one, and no reason.
+            if denied > 0 && effective_capabilities() & CAP_SYS_PTRACE == 0 {
                 why += &format!(
-                    ". {denied} processes could not be looked into: run on the host, or with \
+                    ". {denied} processes could not be looked into: run as root on the host, or with \
                      CAP_SYS_PTRACE"
                 );
                 return Err(Fault::new(PERMISSION, why));
@@ -202,6 +231,14 @@ impl Session {
             return Err(Fault::new(NO_PROCESS, why));
         }
         Ok(())
+    }
+
+    /// How many that could not be looked into, for want of rights, may believe a page of this owner:
+    /// all, or where it is not root's, its own.
+    fn denied(&self, owner: u32) -> usize {
+        let denied = self.census.unseen.iter().filter(|(_, why)| why.is_for_want_of_rights());
+        let may_be = |pid: i32| owner == 0 || procfs::uid(pid).is_none_or(|user| user == owner);
+        denied.filter(|(pid, _)| may_be(**pid)).count()
     }
 
     /// A region that may not be read is in flight for ever: said at once, before anything is held.

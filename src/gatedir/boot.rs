@@ -27,7 +27,12 @@ pub fn made_this_page(file: &File, id: &[u8; 16]) -> bool {
 
 /// Sixteen bytes.
 pub fn id() -> Result<[u8; 16]> {
-    let text = fs::read_to_string(PATH).map_err(|e| Fault::io(PATH, &e))?;
+    let text = fs::read_to_string(PATH).map_err(|e| {
+        let mut fault = Fault::io(PATH, &e);
+        fault.message +=
+            "; is /proc mounted with subset=pid (ProcSubset=pid)? writegate needs all of it";
+        fault
+    })?;
     let digits: Vec<u8> =
         text.bytes().filter_map(|c| (c as char).to_digit(16).map(|d| d as u8)).collect();
     let mut id = [0; 16];

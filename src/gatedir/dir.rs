@@ -1,6 +1,7 @@
 //! Where gates live, their names, and what is not safe there.
 
 use crate::linux::helper::DEFAULT_DIR;
+use crate::linux::user_namespaces;
 use crate::outcome::fault::{CONFIG, Fault, Result, USAGE};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -49,14 +50,35 @@ pub fn not_safe(path: &Path, what: &str, cure: &str) -> Fault {
     Fault::new(CONFIG, format!("{} {what}; not used. {cure}", path.display()))
 }
 
-/// Is it root's or our own, and may no other user write it?
-pub fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<()> {
-    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(not_safe(
+/// Is this user neither root nor who runs this command?
+pub fn is_foreign(user: u32) -> bool {
+    user != 0 && user != nix::unistd::geteuid().as_raw()
+}
+
+fn foreign(path: &Path, user: u32) -> Fault {
+    if user == user_namespaces::NOBODY && user_namespaces::leaves_out_users() {
+        return not_safe(
             path,
-            &format!("belongs to user {}, neither root nor you", meta.uid()),
-            "The user that made it could hold up your server: remove it and restart the service.",
-        ));
+            "belongs to a user that this container's user namespace does not know (the host's root?)",
+            "Freeze on the host; or give the container a directory of its own for its gate, \
+             where its root makes the page.",
+        );
+    }
+    not_safe(
+        path,
+        &format!(
+            "belongs to user {user}, neither root nor you, nor root of a user namespace in which \
+             anything runs"
+        ),
+        "The user that made it could hold up your server: remove it and restart the service.",
+    )
+}
+
+/// Is it root's or our own, or that of the root of a container with a user namespace; and may no other
+/// user write it? The processes of such a container are all that believe its page.
+pub fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<()> {
+    if is_foreign(meta.uid()) && user_namespaces::with_root(meta.uid()).is_none() {
+        return Err(foreign(path, meta.uid()));
     }
     if meta.mode() & OTHERS_WRITE != 0 {
         return Err(not_safe(

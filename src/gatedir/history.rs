@@ -7,6 +7,7 @@
 
 use super::dir;
 use crate::linux::helper::DEFAULT_DIR;
+use crate::linux::replace::{READABLE, replace};
 use crate::linux::{bounded_child, clock};
 use crate::outcome::record::VerdictLine;
 use crate::outcome::verdict::Verdict;
@@ -51,7 +52,7 @@ fn path(gate_dir: &Path) -> PathBuf {
 
 /// What stands there.
 pub fn read(gate_dir: &Path) -> Past {
-    let entries = parse(&fs::read_to_string(path(gate_dir)).unwrap_or_default());
+    let entries = entries(&path(gate_dir)).unwrap_or_default();
     Past {
         last_good: entries.iter().rev().find(|entry| entry.good).cloned(),
         last: entries.into_iter().next_back(),
@@ -73,18 +74,26 @@ fn write(path: &Path, entry: Entry) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut entries = parse(&fs::read_to_string(path).unwrap_or_default());
+    // One that cannot be read is left as it is: it may hold the last good freeze.
+    let mut entries = entries(path)?;
     entries.push(entry);
     let kept = trimmed(entries);
     let lines = kept.iter().filter_map(|entry| serde_json::to_string(entry).ok());
     let text: String = lines.map(|line| line + "\n").collect();
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    written.inspect_err(|_| drop(fs::remove_file(&beside)))
+    replace(path, text.as_bytes(), READABLE)
+}
+
+/// All that stands in it; nothing, if there is no such file.
+fn entries(path: &Path) -> std::io::Result<Vec<Entry>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(parse(&String::from_utf8_lossy(&bytes))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
 }
 
 /// A line that a crash has cut off is left out.
-fn parse(text: &str) -> Vec<Entry> {
+pub fn parse(text: &str) -> Vec<Entry> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
@@ -117,6 +126,21 @@ mod tests {
         assert_eq!(entries[0], entry(2, true));
         entries = trimmed([entries, vec![entry(3000, true)]].concat());
         assert_eq!(entries.len(), LINES);
+    }
+
+    #[test]
+    fn a_history_that_cannot_be_read_is_not_begun_anew() {
+        let dir = std::env::temp_dir().join(format!("writegate-test-past-{}", std::process::id()));
+        let file = dir.join("history");
+        assert!(write(&file, entry(1, true)).is_ok());
+        let text = fs::read(&file).unwrap();
+        fs::write(&file, [b"\xff\n", &text[..]].concat()).unwrap();
+        write(&file, entry(2, false)).unwrap();
+        assert_eq!(entries(&file).unwrap(), [entry(1, true), entry(2, false)]);
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(write(&file, entry(3, false)).is_err());
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

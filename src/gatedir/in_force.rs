@@ -4,7 +4,9 @@
 use super::dir::{PAGE, root};
 use super::open::Gate;
 use super::profile;
+use crate::linux::namespaces::own_pid_namespace;
 use crate::outcome::fault::{CONFIG, Fault, Result};
+use gate::mark;
 
 /// A note where the file is not what is in force.
 ///
@@ -29,7 +31,16 @@ pub fn compare(gate: &Gate) -> Result<Option<String>> {
     Ok(match file {
         Err(fault) => Some(format!("{}; the profile in force stays as it is", fault.message)),
         Ok(text) if !text.is_empty() && text != page.profile_text() => {
-            Some(format!("gate {name}: its profile was changed and is not in force: {cure}"))
+            Some(match gate.marks.made_in {
+                elsewhere if elsewhere != mark::UNKNOWN && elsewhere != own_pid_namespace() => {
+                    format!(
+                        "gate {name}: its page was made in a container, by the profile that lies there, \
+                     and the one here is not in force: mount /etc/writegate into the container; \
+                     then {cure}"
+                    )
+                }
+                _ => format!("gate {name}: its profile was changed and is not in force: {cure}"),
+            })
         }
         Ok(_) => None,
     })

@@ -1,8 +1,10 @@
 //! Opens a gate.
 
-use super::dir::{PAGE, check_name, check_owner, names, not_safe, root};
+use super::dir::{PAGE, check_name, check_owner, is_foreign, names, not_safe, root};
 use super::lock::FreezeLock;
 use super::page::{self, MappedPage};
+use crate::linux::marks::Marks;
+use crate::linux::user_namespaces::{IdMap, with_root};
 use crate::outcome::fault::{Fault, NO_PROCESS, PERMISSION, Result};
 use gate::control::SIZE;
 use std::fs::{self, OpenOptions};
@@ -10,6 +12,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// One gate, opened.
 #[derive(Debug)]
@@ -20,10 +23,13 @@ pub struct Gate {
     pub dir: PathBuf,
     /// Its control page.
     pub page: Arc<MappedPage>,
+    /// Who maps it, as far as they have marked that.
+    pub marks: Arc<Marks>,
     lock: Option<FreezeLock>,
     /// Device and inode of the page's file.
     file: (u64, u64),
     owner: u32,
+    ids: IdMap,
 }
 
 impl Gate {
@@ -68,13 +74,18 @@ impl Gate {
         }
         let page = MappedPage::map(&file, &path, writable)?;
         let page = Arc::new(page);
+        let in_namespace = is_foreign(meta.uid()).then(|| with_root(meta.uid())).flatten();
+        let ids = in_namespace.unwrap_or_default();
+        let marks = Arc::new(Marks::of(file, page.get().made_in.load(Relaxed)));
         Ok(Gate {
             name: name.into(),
             dir,
             page,
+            marks,
             lock: None,
             file: (meta.dev(), meta.ino()),
             owner: meta.uid(),
+            ids,
         })
     }
 
@@ -104,6 +115,11 @@ impl Gate {
     /// The user that made the page.
     pub fn owner(&self) -> u32 {
         self.owner
+    }
+
+    /// Who is who in the user namespace whose root that is; empty: it is none's.
+    pub fn ids(&self) -> &IdMap {
+        &self.ids
     }
 
     /// Where its control page lies.

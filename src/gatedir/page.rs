@@ -4,6 +4,7 @@ use super::boot;
 use super::dir::{PAGE, not_safe};
 use super::other_layout;
 use crate::linux::mapping::Mapping;
+use crate::linux::namespaces;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 use gate::check::BadPage;
 use gate::control::{ControlPage, MAGIC, PROFILE_MAX, SIZE};
@@ -71,6 +72,8 @@ pub fn create(dir: &Path, profile: &str) -> Result<()> {
     put(std::mem::offset_of!(ControlPage, layout), &LAYOUT.to_ne_bytes());
     put(std::mem::offset_of!(ControlPage, size), &(SIZE as u32).to_ne_bytes());
     put(std::mem::offset_of!(ControlPage, boot_id), &boot::id()?);
+    let made_in = namespaces::own_pid_namespace();
+    put(std::mem::offset_of!(ControlPage, made_in), &made_in.to_ne_bytes());
     let len = (profile.len() as u32).to_ne_bytes();
     put(std::mem::offset_of!(ControlPage, profile_len), &len);
     put(std::mem::offset_of!(ControlPage, profile), profile.as_bytes());

@@ -3,6 +3,7 @@
 //! Written after the thaw, by the freezer that holds the gate's lock; lost with
 //! the gate's directory at a reboot, as counters are.
 
+use crate::linux::replace::{READABLE, replace};
 use crate::outcome::record::VerdictLine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,17 +50,19 @@ pub fn read(dir: &Path) -> Stats {
 
 /// Adds one freeze. Not worth a message if it cannot be written.
 pub fn add(dir: &Path, line: &VerdictLine) {
-    let mut stats = read(dir);
+    // Counters that cannot be read are left as they are; those of which nothing can be made begin anew.
+    let mut stats: Stats = match fs::read(dir.join("stats")) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Stats::default(),
+        Err(_) => return,
+    };
     *stats.verdicts.entry(line.verdict.name().into()).or_default() += 1;
     if line.verdict.had_drained() {
         stats.drain.add(line.drain_ns);
         stats.held.add(line.held_ns);
     }
-    let beside = dir.join(format!(".stats.{}", std::process::id()));
     let text = serde_json::to_vec(&stats).unwrap_or_default();
-    if fs::write(&beside, text).and_then(|()| fs::rename(&beside, dir.join("stats"))).is_err() {
-        let _ = fs::remove_file(&beside);
-    }
+    let _ = replace(&dir.join("stats"), &text, READABLE);
 }
 
 #[cfg(test)]

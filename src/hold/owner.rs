@@ -42,6 +42,8 @@ pub struct Tracer {
     said: Vec<u8>,
     pid: i32,
     profile: String,
+    /// Lock files whose makers' own words tell what they do.
+    pub accounted: Vec<ForeignText>,
 }
 
 impl Tracer {
@@ -51,7 +53,8 @@ impl Tracer {
         let owner = std::process::id() as i32;
         let profile = plan.profile.clone();
         let pid = fork::child(move || tracer::run(theirs.into(), owner, plan))?;
-        let mut tracer = Tracer { link: ours, said: Vec::new(), pid, profile };
+        let mut tracer =
+            Tracer { link: ours, said: Vec::new(), pid, profile, accounted: Vec::new() };
         match tracer.answer(clock::now_ns() + STARTS_WITHIN_NS, &|| false) {
             Ok(Tell::Ready) => Ok(tracer),
             _ => Err(io::Error::other("the tracer did not start")),
@@ -79,7 +82,9 @@ impl Tracer {
             if report.end != End::AtRest {
                 return Ok(report);
             }
-            let Some(lock) = dotlocks::first(&self.profile) else { return Ok(report) };
+            let Some(lock) = dotlocks::first(&self.profile, &self.accounted) else {
+                return Ok(report);
+            };
             if clock::now_ns() >= until {
                 report.end = End::UnderLock;
                 report.not_held.push(in_the_way(&lock));

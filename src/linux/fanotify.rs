@@ -73,6 +73,13 @@ pub enum Place {
         /// Empty or `.`: the directory itself.
         name: OsString,
     },
+    /// A file's handle on a file system: the kernel knows no directory of it.
+    File {
+        /// The file system.
+        fsid: FsId,
+        /// The file.
+        handle: Vec<u8>,
+    },
     /// A descriptor that was opened for us; none: its path cannot be told.
     Path(Option<PathBuf>),
 }
@@ -90,7 +97,11 @@ impl Group {
     /// A listener that is told nothing yet.
     pub fn new(scope: Scope) -> io::Result<Group> {
         let named = match scope {
-            Scope::FileSystem => libc::FAN_REPORT_DIR_FID | libc::FAN_REPORT_NAME,
+            // With the file's own handle too: of a file that was opened by its handle (by the kernel's
+            // NFS server, for one) the kernel knows no directory, and would tell nothing.
+            Scope::FileSystem => {
+                libc::FAN_REPORT_FID | libc::FAN_REPORT_DIR_FID | libc::FAN_REPORT_NAME
+            }
             Scope::Mount => 0,
         };
         let flags = named | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_CLASS_NOTIF;
@@ -141,7 +152,8 @@ impl Group {
     }
 }
 
-fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
+/// The records that one read has brought.
+pub fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
     while bytes.len() >= size_of::<Metadata>() {
         // SAFETY: that many bytes are there, any of them make valid integers, and the place need
         // not be aligned.
@@ -181,31 +193,53 @@ fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// The directory and name in an event's information.
-fn place_by_handle(info: &[u8]) -> Place {
-    // struct fanotify_event_info_fid: type, padding, length (4 bytes); fsid (8); then a
-    // struct file_handle: bytes (4), type (4), handle; then the name.
+/// What an event's information says: the directory and name, where it has them, else the file.
+fn place_by_handle(mut info: &[u8]) -> Place {
+    // struct fanotify_event_info_header: type, padding, length (2 bytes).
+    const HEADER: usize = 4;
     const LENGTH: usize = 2;
+    let mut file = None;
+    while info.len() >= HEADER {
+        let len = u16::from_ne_bytes([info[LENGTH], info[LENGTH + 1]]) as usize;
+        if len < HEADER || len > info.len() {
+            break;
+        }
+        let (record, rest) = info.split_at(len);
+        match (record[0], handle_and_name(record)) {
+            (libc::FAN_EVENT_INFO_TYPE_DFID_NAME | libc::FAN_EVENT_INFO_TYPE_DFID, Some(found)) => {
+                let (fsid, handle, name) = found;
+                return Place::Handle { fsid, handle, name };
+            }
+            (libc::FAN_EVENT_INFO_TYPE_FID, Some((fsid, handle, _))) => {
+                file = Some(Place::File { fsid, handle });
+            }
+            _ => {}
+        }
+        info = rest;
+    }
+    file.unwrap_or(Place::Path(None))
+}
+
+/// What one record of a handle says.
+fn handle_and_name(record: &[u8]) -> Option<(FsId, Vec<u8>, OsString)> {
+    // struct fanotify_event_info_fid: the header; fsid (8); then a struct file_handle: bytes (4),
+    // type (4), handle; then the name.
     const FSID: usize = 4;
     const FILE_HANDLE: usize = 12;
     const HANDLE: usize = 20;
     let number = |at: usize| {
-        let bytes: Option<[u8; 4]> = info.get(at..at + 4).and_then(|b| b.try_into().ok());
+        let bytes: Option<[u8; 4]> = record.get(at..at + 4).and_then(|b| b.try_into().ok());
         bytes.map(i32::from_ne_bytes)
     };
-    let parts = (|| {
-        let len = u16::from_ne_bytes(info.get(LENGTH..LENGTH + 2)?.try_into().ok()?) as usize;
-        let fsid = (number(FSID)?, number(FSID + 4)?);
-        let handle_end = HANDLE + usize::try_from(number(FILE_HANDLE)?).ok()?;
-        let handle = info.get(FILE_HANDLE..handle_end)?.to_vec();
-        let name = info.get(handle_end..len)?;
-        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
-        Some(Place::Handle { fsid, handle, name: OsString::from_vec(name[..end].to_vec()) })
-    })();
-    parts.unwrap_or(Place::Path(None))
+    let fsid = (number(FSID)?, number(FSID + 4)?);
+    let handle_end = HANDLE + usize::try_from(number(FILE_HANDLE)?).ok()?;
+    let handle = record.get(FILE_HANDLE..handle_end)?.to_vec();
+    let name = record.get(handle_end..)?;
+    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    Some((fsid, handle, OsString::from_vec(name[..end].to_vec())))
 }
 
-/// Opens the directory with this handle, through the mount that `root` lies on.
+/// Opens the file or directory with this handle, through the mount that `root` lies on.
 pub fn directory(root: &File, handle: &[u8]) -> Result<OwnedFd, NoDirectory> {
     by_handle(root, handle, libc::O_PATH)
 }
@@ -318,20 +352,36 @@ mod tests {
         assert_eq!(directory(&root, &[]).err(), Some(NoDirectory::Unknown));
     }
 
-    #[test]
-    fn a_name_is_read_as_far_as_its_end() {
-        let mut info = vec![1, 0];
-        info.extend(32u16.to_ne_bytes());
+    fn record(kind: u8, name: &[u8]) -> Vec<u8> {
+        let mut info = vec![kind, 0];
+        info.extend(((24 + name.len()) as u16).to_ne_bytes());
         for number in [5, 6, 4, 1, 77] {
             info.extend(i32::to_ne_bytes(number));
         }
-        info.extend(*b"new\0\0\0\0\0");
+        info.extend(name);
+        info
+    }
+
+    #[test]
+    fn a_name_is_read_as_far_as_its_end() {
+        let info = record(libc::FAN_EVENT_INFO_TYPE_DFID_NAME, b"new\0\0\0\0\0");
         match place_by_handle(&info) {
             Place::Handle { fsid, handle, name } => {
                 assert_eq!((fsid, handle.len(), name.to_str()), ((5, 6), 12, Some("new")));
             }
-            Place::Path(_) => panic!("no handle"),
+            _ => panic!("no directory"),
         }
         assert!(matches!(place_by_handle(&info[..20]), Place::Path(None)));
+    }
+
+    #[test]
+    fn the_directory_counts_before_the_file_whichever_comes_first() {
+        let file = record(libc::FAN_EVENT_INFO_TYPE_FID, b"");
+        let dir = record(libc::FAN_EVENT_INFO_TYPE_DFID, b"");
+        let first = |parts: &[&[u8]]| place_by_handle(&parts.concat());
+        assert!(matches!(first(&[&file, &dir]), Place::Handle { .. }));
+        assert!(matches!(first(&[&dir, &file]), Place::Handle { .. }));
+        assert!(matches!(first(&[&file]), Place::File { .. }));
+        assert!(matches!(first(&[&[200, 0, 4, 0]]), Place::Path(None)), "a record of another kind");
     }
 }

@@ -19,6 +19,21 @@ pub fn try_lock(file: File) -> io::Result<Result<Flock<File>, File>> {
     }
 }
 
+/// Locks one byte of a file, which may be open for reading only, until its description is closed for
+/// good. An error: another has it for writing, or the kernel knows no such locks.
+#[cfg(test)]
+pub fn lock_byte_for_reading(file: &File, at: u64) -> io::Result<()> {
+    let lock = libc::flock {
+        l_type: libc::F_RDLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: at as libc::off_t,
+        l_len: 1,
+        l_pid: 0,
+    };
+    let ask = nix::fcntl::FcntlArg::F_OFD_SETLK(&lock);
+    nix::fcntl::fcntl(file, ask).map(drop).map_err(io::Error::from)
+}
+
 /// ramfs has no constant in libc (linux/magic.h).
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 

@@ -50,6 +50,8 @@ pub enum WhyNot {
     Changing,
     /// There is more of it than is looked at in time.
     TooMuch,
+    /// `/proc` hides it from us.
+    Hidden,
 }
 
 impl WhyNot {
@@ -60,7 +62,7 @@ impl WhyNot {
 
     /// For want of rights: another user could look.
     pub fn is_for_want_of_rights(self) -> bool {
-        matches!(self, WhyNot::Errno(libc::EACCES | libc::EPERM))
+        matches!(self, WhyNot::Hidden | WhyNot::Errno(libc::EACCES | libc::EPERM))
     }
 }
 
@@ -73,6 +75,10 @@ impl std::fmt::Display for WhyNot {
                 f.write_str("the look hangs in the kernel: a dead disk or network mount?")
             }
             WhyNot::Changing => f.write_str("it did not stand still"),
+            WhyNot::Hidden => f.write_str(
+                "/proc is mounted with hidepid, and shows not all of them to you: run as root with \
+                 CAP_SYS_PTRACE",
+            ),
             WhyNot::TooMuch => f.write_str("there is more of it than is looked at in time"),
         }
     }

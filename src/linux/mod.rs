@@ -11,6 +11,9 @@
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
 //! | [`foreign`] | another process's memory, and an anonymous file to keep a copy in |
 //! | [`library`] | the layout that a process's library speaks |
+//! | [`namespaces`], [`marks`] | which PID namespace a process is in; from which ones a page is mapped |
+//! | [`user_namespaces`] | who is who inside and outside of one |
+//! | [`program_file`] | what a program says of itself: static, word size, where its text lies |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
 //! | [`standard_streams`] | whether stdout and stderr were there when we were started |
@@ -27,7 +30,6 @@ pub mod bounded_child;
 pub mod clock;
 pub mod descriptors;
 pub mod directory;
-pub mod elf;
 pub mod ending;
 pub mod fanotify;
 pub mod file;
@@ -38,12 +40,17 @@ pub mod helper;
 pub mod library;
 pub mod look;
 pub mod mapping;
+pub mod marks;
 pub mod membarrier;
+pub mod namespaces;
 pub mod poll;
 pub mod priority;
 pub mod process;
 pub mod procfs;
+pub mod program_file;
 pub mod ptrace;
+pub mod replace;
 pub mod signals;
 pub mod standard_streams;
 pub mod terminal;
+pub mod user_namespaces;

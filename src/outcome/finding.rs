@@ -6,6 +6,7 @@
 use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
+use crate::linux::marks::Hidden;
 use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::held::Obstacle;
 use gate::layout::LAYOUT;
@@ -90,6 +91,8 @@ pub enum Cause {
     NotHeld,
     /// The kernel shows a lock that guards writing, and no process that holds it.
     NobodysLock,
+    /// Processes may map the gate's page that cannot be seen from here.
+    Hidden(Hidden),
     /// `--sync` failed.
     SyncFailed(String),
     /// Maps the page, and is of none of `--users`.
@@ -110,6 +113,8 @@ pub enum Cause {
     NotWatched(ForeignText, String),
     /// A directory lies on a file system of this kind, which others can change unseen.
     OthersUnseen(ForeignText, &'static str),
+    /// The file system of a directory is shown to other machines by this server of our own.
+    Exported(ForeignText, &'static str),
     /// More changes than could be looked at.
     TooManyChanges,
     /// The kernel lost events.
@@ -211,12 +216,14 @@ impl Cause {
             Cause::NoDirectories
             | Cause::OnlyMountWatched(..)
             | Cause::OthersUnseen(..)
+            | Cause::Exported(..)
             | Cause::NoDirectory(..)
             | Cause::NotWatched(..) => FindingKind::NotWatched,
             Cause::TooManyChanges
             | Cause::QueueOverflowed
             | Cause::ChangedWithoutPath(_)
             | Cause::NobodysLock
+            | Cause::Hidden(_)
             | Cause::NotSeen(..) => FindingKind::NotSeen,
             Cause::NotOfUsers
             | Cause::Outside
@@ -289,7 +296,9 @@ impl Cause {
     /// How much is still watched of this gate's places, as far as this goes.
     pub fn leaves_watched(&self) -> Watched {
         match self {
-            Cause::OnlyMountWatched(..) | Cause::OthersUnseen(..) => Watched::Contents,
+            Cause::OnlyMountWatched(..) | Cause::OthersUnseen(..) | Cause::Exported(..) => {
+                Watched::Contents
+            }
             Cause::NoDirectories
             | Cause::NoDirectory(..)
             | Cause::NotWatched(..)
@@ -306,6 +315,7 @@ impl Cause {
         let process = matches!(
             self,
             Cause::NobodysLock
+                | Cause::Hidden(_)
                 | Cause::NotSeen(Subject::Listing | Subject::Process | Subject::Descriptors, _)
         );
         match self.kind() {
@@ -337,6 +347,7 @@ impl Cause {
             Cause::NotHeld => "not-held",
             Cause::OtherLayout(_) => "other-layout",
             Cause::NobodysLock => "nobodys-lock",
+            Cause::Hidden(_) => "hidden",
             Cause::SyncFailed(_) => "sync-failed",
             Cause::NotOfUsers => "not-of-users",
             Cause::Outside => "outside",
@@ -346,6 +357,7 @@ impl Cause {
             Cause::OnlyMountWatched(..) => "contents-only",
             Cause::NotWatched(..) => "not-watched",
             Cause::OthersUnseen(..) => "others-unseen",
+            Cause::Exported(..) => "exported",
             Cause::TooManyChanges => "too-many-changes",
             Cause::QueueOverflowed => "queue-overflowed",
             Cause::ChangedWithoutPath(_) => "changed-without-path",
@@ -394,9 +406,15 @@ impl Cause {
                     "{dir}: lies on {kind}, which other machines or programs can change unseen"
                 );
             }
+            Cause::Exported(dir, by) => {
+                return format!(
+                    "{dir}: its file system is exported by {by}: what other machines write is not held"
+                );
+            }
             Cause::ChangedWithoutPath(pid) => {
                 return format!("pid {pid} changed a file that has no path");
             }
+            Cause::Hidden(hidden) => return hidden.to_string(),
             Cause::NotSeen(subject, why) => {
                 return format!("{} cannot be looked at ({why})", subject.words());
             }

@@ -140,6 +140,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::linux::library::LibraryLayout;
+    use crate::linux::marks::Hidden;
     use crate::outcome::finding::{Claim, Passage};
     use crate::outcome::held::Obstacle;
 
@@ -165,6 +166,7 @@ mod tests {
             Cause::NotHeld,
             Cause::OtherLayout(LibraryLayout::Unmarked),
             Cause::NobodysLock,
+            Cause::Hidden(Hidden::NotTold(WhyNot::Malformed)),
             Cause::SyncFailed(text()),
             Cause::NotOfUsers,
             Cause::Outside,

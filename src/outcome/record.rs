@@ -7,6 +7,7 @@
 use crate::duration::show_ms;
 use crate::foreign_text::{ForeignText, json};
 use crate::linux::clock;
+use crate::linux::replace::{READABLE, replace};
 use crate::outcome::blocker::Blocker;
 use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::fault::{Fault, Result};
@@ -14,6 +15,7 @@ use crate::outcome::finding::Finding;
 use crate::outcome::held::HeldProcess;
 use crate::outcome::verdict::Verdict;
 use serde::{Deserialize, Serialize};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Version of what is written.
@@ -242,15 +244,13 @@ impl Record {
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = json(serde_json::to_string_pretty(self).unwrap_or_default()) + "\n";
         let failed = |e| Fault::io(format!("cannot write the report {}", path.display()), &e);
-        // A pipe or a device cannot be renamed over.
-        if path.exists() && !path.is_file() {
+        // A pipe or a device cannot be renamed over. What another user has put there can: a link of its own
+        // may lead to a disk.
+        let us = nix::unistd::geteuid().as_raw();
+        let ours = || path.symlink_metadata().is_ok_and(|meta| meta.uid() == 0 || meta.uid() == us);
+        if path.exists() && !path.is_file() && ours() {
             return std::fs::write(path, text).map_err(failed);
         }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}", std::process::id()));
-        std::fs::write(&beside, text)
-            .and_then(|()| std::fs::rename(&beside, path))
-            .inspect_err(|_| drop(std::fs::remove_file(&beside)))
-            .map_err(failed)
+        replace(path, text.as_bytes(), READABLE).map_err(failed)
     }
 }

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | [`named`] | who names directories: the freezer, the profile, the processes themselves |
 //! | [`resolve`] | what these names stand for, where the service looks them up, and what is mounted below |
+//! | [`exports`] | which of them this machine shows to others |
 //! | [`kind`] | kinds of file systems: what of them can be known by device, and what be watched |
 //!
 //! Wide to hold: whatever lies on a device of a protected directory. By the identity of the
 //! directories to accuse: a file is changed *below* one of them, under whatever name it was reached.
 
+mod exports;
 pub mod kind;
 pub mod named;
 pub mod resolve;
@@ -68,6 +70,8 @@ pub struct Places {
     pub missing: Vec<Missing>,
     /// What is mounted below and cannot be looked at: where, and why.
     pub not_looked_at: Vec<(ForeignText, String)>,
+    /// Shown to other machines by this one's own server: which, and by what.
+    pub exported: Vec<(ForeignText, &'static str)>,
     /// Processes whose list could not be read.
     pub unread: Vec<Unread>,
     profile: String,

@@ -4,8 +4,10 @@
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::foreign_text::ForeignText;
+use crate::linux::clock;
 use crate::linux::helper::owner::Helper;
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::procfs;
 use gate::places::{NAMED_SEPARATOR, Named};
 use gate::profile::{self, Key};
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +62,8 @@ pub struct AllNamed {
     pub exclude: HashMap<i32, Vec<String>>,
     /// Whose list could not be read, and why.
     pub unread: Vec<Unread>,
+    /// Which have become another program since the census was made: what was read is not theirs.
+    changed: Vec<i32>,
 }
 
 impl AllNamed {
@@ -76,12 +80,39 @@ impl AllNamed {
     }
 }
 
+/// How often those are looked at anew that become another program meanwhile ...
+const ROUNDS: usize = 20;
+/// ... and what is waited before that: in the middle of an exec nothing can be told.
+const ROUND_PAUSE_NS: u64 = 1_000_000;
+
 /// Asks everybody. `by_freezer`: as it was told.
-///
+pub fn ask(
+    census: &mut Census,
+    at: usize,
+    helper: &mut Helper,
+    by_freezer: &[PathBuf],
+    profile: &str,
+) -> AllNamed {
+    let mut all = ask_once(census, at, helper, by_freezer, profile);
+    for _ in 1..ROUNDS {
+        if all.changed.is_empty() {
+            break;
+        }
+        clock::sleep_ns(ROUND_PAUSE_NS);
+        census.look(helper, &all.changed);
+        all = ask_once(census, at, helper, by_freezer, profile);
+    }
+    for pid in all.changed.drain(..) {
+        let program = procfs::stat(pid).map(|stat| stat.comm).unwrap_or_default();
+        all.unread.push(Unread { pid, program, why: WhyNot::Changing });
+    }
+    all
+}
+
 /// What a process names is its owner's to choose. So of those that belong to the service only the
 /// most trusted are asked that name any: processes that no ordinary user controls, before those of
 /// ordinary users.
-pub fn ask(
+fn ask_once(
     census: &Census,
     at: usize,
     helper: &mut Helper,
@@ -97,7 +128,18 @@ pub fn ask(
             if is_its_parents(member, &census.gates[at]) {
                 continue;
             }
-            let text = match text_of(member, helper) {
+            let text = text_of(member, helper);
+            match procfs::look_at(member.pid) {
+                Look::Seen(now) if now.start != member.stat.start => continue,
+                Look::Seen(now) if now.image != member.stat.image => {
+                    all.changed.push(member.pid);
+                    continue;
+                }
+                Look::Gone(_) => continue,
+                // What was read says why, or is good.
+                Look::Seen(_) | Look::NotSeen(_) => {}
+            }
+            let text = match text {
                 Look::Seen(text) => text,
                 Look::Gone(_) => continue,
                 Look::NotSeen(why) => {

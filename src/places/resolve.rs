@@ -35,7 +35,7 @@ impl View {
 impl Places {
     /// Finds out what gate `at` protects. `by_freezer`: as it was told; `profile`: the one in force.
     pub fn find(
-        census: &Census,
+        census: &mut Census,
         at: usize,
         helper: &mut Helper,
         by_freezer: &[PathBuf],
@@ -99,6 +99,7 @@ impl Places {
             }
         }
         places.look_below(&seen_by, &mut known, helper);
+        places.look_at_exports(helper);
         places
     }
 

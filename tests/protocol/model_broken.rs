@@ -215,3 +215,76 @@ fn nobody_is_waited_for_after_the_first_ones() {
 fn news_that_goes_through_one_hand_more() {
     finds(AGENT, Fault::OneHandLess, name(WHOLE));
 }
+
+#[test]
+fn regions_that_are_believed_about_their_locks() {
+    finds(KERNEL_ONLY, Fault::NotCompared, name(WHOLE));
+}
+
+#[test]
+fn locks_compared_before_the_barrier_alone() {
+    finds(KERNEL_ONLY, Fault::ComparedBefore, name(WHOLE));
+}
+
+#[test]
+fn admission_left_out_for_a_lock_that_only_the_kernel_knows() {
+    finds(KERNEL_ONLY, Fault::NoAdmission, ENDS);
+}
+
+#[test]
+fn an_admission_for_such_a_lock_never_taken_back() {
+    finds(KERNEL_ONLY_AGAIN, Fault::AdmissionKept, ENDS);
+}
+
+#[test]
+fn an_admission_for_such_a_lock_never_taken_back_and_not_counted() {
+    finds(KERNEL_ONLY_AGAIN, Fault::AdmissionForgotten, name(STILL));
+}
+
+#[test]
+fn what_came_with_a_fork_accounted_for_by_a_parent_that_has_it_no_more() {
+    finds(HANDED_ON, Fault::InheritedIsAccounted, name(WHOLE));
+    finds(HANDED_ON_BY_EXIT, Fault::InheritedIsAccounted, name(WHOLE));
+}
+
+#[test]
+fn a_right_to_pass_by_what_a_child_has_locked() {
+    finds(CHILD_LOCKS, Fault::ReapBegins, name(STILL));
+    finds(FILE_BY_HELPER, Fault::ReapBegins, name(STILL));
+}
+
+#[test]
+fn what_a_child_has_locked_not_asked_for() {
+    finds(CHILD_LOCKS, Fault::ReapAsksNothing, name(WHOLE));
+    finds(FILE_BY_HELPER, Fault::ReapAsksNothing, name(WHOLE));
+}
+
+#[test]
+fn a_lock_file_made_under_a_closed_barrier_not_seen() {
+    finds(FILE_OUTSIDE, Fault::FileUnseenWhenClosed, name(WHOLE));
+}
+
+#[test]
+fn a_right_to_pass_by_a_lock_file_made_under_a_closed_barrier() {
+    finds(FILE_OUTSIDE, Fault::FileBegins, name(STILL));
+}
+
+#[test]
+fn a_lock_file_that_lasts_until_its_maker_removes_it() {
+    finds(FILE_REMOVED, Fault::FileOutlives, ENDS);
+}
+
+#[test]
+fn a_lock_file_left_to_a_child_and_nobodys() {
+    finds(FILE_LEFT, Fault::InheritedIsAccounted, name(WHOLE));
+}
+
+#[test]
+fn what_did_not_fit_into_the_table_forgotten() {
+    finds(OVERFLOW, Fault::OverflowForgotten, name(WHOLE));
+}
+
+#[test]
+fn a_lock_file_left_to_a_child_that_has_done_nothing_yet() {
+    finds(FILE_LEFT, Fault::FreshForkHasNothing, name(STILL));
+}

@@ -227,3 +227,58 @@ fn first_sets() {
 fn agent() {
     holds(AGENT);
 }
+
+#[test]
+fn a_lock_that_only_the_kernel_knows() {
+    holds(KERNEL_ONLY);
+}
+
+#[test]
+fn two_sets_under_a_lock_that_only_the_kernel_knows() {
+    holds(KERNEL_ONLY_AGAIN);
+}
+
+#[test]
+fn a_description_shared_over_fork() {
+    holds(HANDED_ON);
+}
+
+#[test]
+fn a_description_shared_over_fork_whose_parent_exits() {
+    holds(HANDED_ON_BY_EXIT);
+}
+
+#[test]
+fn a_child_locks_its_parents_description() {
+    holds(CHILD_LOCKS);
+}
+
+#[test]
+fn a_lock_file_outside() {
+    holds(FILE_OUTSIDE);
+}
+
+#[test]
+fn a_lock_file_inside() {
+    holds(FILE_INSIDE);
+}
+
+#[test]
+fn a_lock_file_that_a_helper_makes() {
+    holds(FILE_BY_HELPER);
+}
+
+#[test]
+fn a_lock_file_that_another_removes() {
+    holds(FILE_REMOVED);
+}
+
+#[test]
+fn a_lock_file_whose_maker_exits() {
+    holds(FILE_LEFT);
+}
+
+#[test]
+fn more_locks_than_the_table_has_room_for() {
+    holds(OVERFLOW);
+}

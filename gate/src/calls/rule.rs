@@ -18,6 +18,8 @@ pub enum Rule {
     Path(u8, u8),
     /// Changes something at two places.
     Paths(u8, u8, u8, u8),
+    /// Makes something at (directory descriptor, path), which a profile may call a lock.
+    Make(u8, u8),
     /// Makes the second name; may take a dotlock.
     Link(u8, u8, u8, u8),
     /// Removes a name; may end a dotlock.
@@ -116,6 +118,8 @@ pub enum Rule {
     Reap,
     /// prctl: may lay a system call filter on the process.
     Confine,
+    /// chroot: from then on the paths of locks cannot be asked for.
+    Chroot,
     /// syscall().
     Syscall,
 }

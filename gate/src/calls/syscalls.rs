@@ -140,7 +140,7 @@ pub fn changing(number: u32) -> Option<&'static str> {
 /// Does a call of this rule change files whatever its other arguments are?
 fn changes_files(rule: Rule) -> bool {
     use Rule::*;
-    matches!(rule, Fd(_) | Attributes(_) | Path(..) | Paths(..) | Link(..) | Unlink(..))
+    matches!(rule, Fd(_) | Attributes(_) | Path(..) | Paths(..) | Make(..) | Link(..) | Unlink(..))
 }
 
 #[cfg(test)]

@@ -57,14 +57,14 @@ macro_rules! for_each_call {
             call renameat2 [] (Paths(0, 1, 2, 3)) "names; may end a dotlock";
             call link [] (Link(CWD, 0, CWD, 1)) "a new name; may take a dotlock";
             call linkat [] (Link(0, 1, 2, 3)) "a new name; may take a dotlock";
-            call symlink [] (Path(CWD, 1)) "a new name";
-            call symlinkat [] (Path(1, 2)) "a new name";
+            call symlink [] (Make(CWD, 1)) "a new name; may take a lock that a profile names";
+            call symlinkat [] (Make(1, 2)) "a new name; may take a lock that a profile names";
             call unlink [] (Unlink(CWD, 0)) "a name; may end a dotlock";
             call unlinkat [] (Unlink(0, 1)) "a name; may end a dotlock";
             call remove [] (Unlink(CWD, 0)) "a name; may end a dotlock";
-            call rmdir [] (Path(CWD, 0)) "a name";
-            call mkdir [] (Path(CWD, 0)) "a directory";
-            call mkdirat [] (Path(0, 1)) "a directory";
+            call rmdir [] (Unlink(CWD, 0)) "a name; may end a lock that a profile names";
+            call mkdir [] (Make(CWD, 0)) "a directory; may take a lock that a profile names";
+            call mkdirat [] (Make(0, 1)) "a directory; may take a lock that a profile names";
             call mknod [] (Path(CWD, 0)) "a node";
             call mknodat [] (Path(0, 1)) "a node";
             call __xmknod [] (Path(CWD, 1)) "a node";
@@ -340,6 +340,7 @@ macro_rules! for_each_call {
             call mmap [mmap64] (Mmap) "stores into a shared writable mapping cannot be held";
             call mprotect [] (Mprotect) "makes a mapping writable";
             call pkey_mprotect [] (Mprotect) "makes a mapping writable";
+            call chroot [] (Chroot) "nothing; hides the paths of locks";
             call prctl [] (Confine) "nothing; may forbid calls to this process";
             call mremap [] (Mremap) "grows a mapping";
             // everything at once

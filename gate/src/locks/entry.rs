@@ -27,8 +27,13 @@ constants! {
     pub const LOCKS: usize = 64;
 
     const FREE: u32 = 0;
-    const CLAIMED: u32 = 1;
     const USED: u32 = 2;
+    /// Counts how often a place was filled: a lock is never taken for the one that stood there
+    /// before.
+    const FILLED: u32 = 0x1ff << 15;
+    const FILLED_ONCE: u32 = 1 << 15;
+    /// All flags.
+    const FLAGS: u32 = 0x7f << 8;
 
     /// Guards writing: counts for the section (an exclusive lock, or a flock shared
     /// on a descriptor open for writing).
@@ -39,13 +44,20 @@ constants! {
     pub const FOR_LIFE: u32 = 1 << 10;
     /// Came with a fork: its owner is the parent; gives no right to pass.
     pub const INHERITED: u32 = 1 << 11;
+    /// A dotlock whose file its owner has also locked through the kernel: as long as that
+    /// lasts, that lock says everything.
+    pub const KERNEL_TOO: u32 = 1 << 12;
+    /// A dotlock in a place that is not protected: it lies in no snapshot.
+    pub const OUTSIDE: u32 = 1 << 13;
+    /// Its file was so small when it was locked that it may be a pid file.
+    pub const SMALL: u32 = 1 << 14;
 }
 
 shared! {
     /// One lock.
     #[repr(C)]
     pub struct LockEntry {
-        /// FREE, CLAIMED or USED in the low bits, then flags, then the kind.
+        /// FREE or USED in the low bits, then flags, then FILLED, then the kind.
         state: AtomicU32,
         fd: AtomicI32,
         /// Entries of one open file description have the same group.
@@ -66,7 +78,7 @@ const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
 pub struct Lock {
     /// Its kind.
     pub kind: LockKind,
-    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED`.
+    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO | OUTSIDE | SMALL`.
     pub flags: u32,
     /// Descriptor it was taken on (-1: none).
     pub fd: i32,
@@ -87,14 +99,23 @@ pub struct Lock {
 impl Lock {
     /// Does it count for the section?
     pub fn counts(&self) -> bool {
-        self.flags & GUARDS != 0 && self.flags & (FOR_LIFE | INHERITED) == 0
+        self.flags & GUARDS != 0 && self.flags & (FOR_LIFE | INHERITED | KERNEL_TOO) == 0
     }
 }
 
 impl LockEntry {
     /// The lock in this place, if there is one.
     pub fn get(&self) -> Option<Lock> {
+        self.get_as(self.state.load(Ordering::Acquire))
+    }
+
+    /// The lock with what [`LockEntry::empty`] must know of it.
+    pub(super) fn get_filled(&self) -> Option<(Lock, u32)> {
         let state = self.state.load(Ordering::Acquire);
+        Some((self.get_as(state)?, state & FILLED))
+    }
+
+    fn get_as(&self, state: u32) -> Option<Lock> {
         if state & 0xff != USED {
             return None;
         }
@@ -107,7 +128,7 @@ impl LockEntry {
         };
         Some(Lock {
             kind,
-            flags: state & 0x00ff_ff00,
+            flags: state & FLAGS,
             fd: self.fd.load(Ordering::Relaxed),
             group: self.group.load(Ordering::Relaxed),
             dev: self.dev.load(Ordering::Relaxed),
@@ -118,12 +139,8 @@ impl LockEntry {
         })
     }
 
-    /// Fills the place if it is free.
-    pub(super) fn claim(&self, lock: &Lock) -> bool {
-        if self.state.compare_exchange(FREE, CLAIMED, Ordering::AcqRel, Ordering::Relaxed).is_err()
-        {
-            return false;
-        }
+    /// Fills the place, which is the caller's alone.
+    pub(super) fn fill(&self, lock: &Lock) {
         self.fd.store(lock.fd, Ordering::Relaxed);
         self.group.store(lock.group, Ordering::Relaxed);
         self.dev.store(lock.dev, Ordering::Relaxed);
@@ -131,24 +148,23 @@ impl LockEntry {
         self.start.store(lock.start, Ordering::Relaxed);
         self.end.store(lock.end, Ordering::Relaxed);
         self.since.store(lock.since, Ordering::Relaxed);
-        let state = USED | lock.flags | (lock.kind as u32) << 24;
+        let filled = self.state.load(Ordering::Relaxed).wrapping_add(FILLED_ONCE) & FILLED;
+        let state = USED | lock.flags | filled | (lock.kind as u32) << 24;
         self.state.store(state, Ordering::Release);
-        true
     }
 
-    pub(super) fn free(&self) {
-        self.state.store(FREE, Ordering::Release);
+    /// Empties the place, if the lock that was seen there is there still. False: another did.
+    pub(super) fn empty(&self, filled: u32) -> bool {
+        let same = |state: u32| state & 0xff == USED && state & FILLED == filled;
+        let empty = |state: u32| same(state).then_some(FREE | filled);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, empty).is_ok()
     }
 
     pub(super) fn flag(&self, flags: u32) {
         self.state.fetch_or(flags, Ordering::AcqRel);
     }
 
-    pub(super) fn set_guards(&self, guards: bool) {
-        if guards {
-            self.state.fetch_or(GUARDS, Ordering::AcqRel);
-        } else {
-            self.state.fetch_and(!GUARDS, Ordering::AcqRel);
-        }
+    pub(super) fn unflag(&self, flags: u32) {
+        self.state.fetch_and(!flags, Ordering::AcqRel);
     }
 }

@@ -1,37 +1,83 @@
 //! What a call does to the table, and what its entries mean for the section.
 
-use super::entry::{FOR_LIFE, GUARDS, INHERITED, JUDGED, LOCKS, Lock, LockEntry, LockKind};
+use super::entry::{
+    FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, OUTSIDE,
+    SMALL,
+};
+use crate::abi::shared;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// What stands for no descriptor.
+const NO_FD: i32 = -1;
 
 /// The table was full: a lock is held that is not in it.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableFull(pub bool);
 
-/// The table, wherever it lies.
+shared! {
+    /// The table as it lies in the region.
+    #[repr(C)]
+    pub struct LockTable {
+        /// A bit for each place that is somebody's. It is set before the place is filled, and
+        /// cleared when it is empty again: so nobody else fills it in between, and a place that
+        /// holds a lock always has its bit. Nearly all processes use one or two places, and look
+        /// at no other.
+        taken: AtomicU64,
+        entries: [LockEntry; LOCKS],
+    }
+}
+
+const _: () = assert!(LOCKS == u64::BITS as usize);
+
+impl LockTable {
+    /// The locks that stand in it, whatever its owner says of its places: what a freezer reads.
+    pub fn locks(&self) -> impl Iterator<Item = Lock> + '_ {
+        self.entries.iter().filter_map(LockEntry::get)
+    }
+}
+
+/// The places whose bits are set.
+fn places(table: &LockTable, bits: u64) -> impl Iterator<Item = (u32, &LockEntry)> {
+    let mut left = bits;
+    core::iter::from_fn(move || {
+        let at = left.trailing_zeros();
+        let place = table.entries.get(at as usize)?;
+        left &= left - 1;
+        Some((at, place))
+    })
+}
+
+/// The table, for the process whose it is.
 ///
 /// Operations change entries only; what follows for the section is counted
 /// afresh by [`Table::count`]. Counting up and down instead would drift for ever
 /// once two threads, or a signal handler, had crossed.
 #[derive(Clone, Copy)]
-pub struct Table<'a>(pub &'a [LockEntry; LOCKS]);
+pub struct Table<'a>(pub &'a LockTable);
 
 impl<'a> Table<'a> {
+    fn taken(self) -> impl Iterator<Item = (u32, &'a LockEntry)> + use<'a> {
+        places(self.0, self.0.taken.load(Acquire))
+    }
+
     /// The locks held now.
     pub fn locks(self) -> impl Iterator<Item = Lock> + use<'a> {
-        self.0.iter().filter_map(LockEntry::get)
+        self.taken().filter_map(|(_, place)| place.get())
     }
 
     /// How many locks count for the section: each POSIX range and lock file,
     /// each open file description once, however many descriptors it has.
     pub fn count(self) -> u16 {
-        let first_of_group = |at: usize, lock: &Lock| {
+        let before = |at: u32| self.taken().take_while(move |(other, _)| *other < at);
+        let first_of_group = |at: u32, lock: &Lock| {
             matches!(lock.kind, LockKind::Posix | LockKind::Dot)
-                || !self.0[..at].iter().filter_map(LockEntry::get).any(|other| {
+                || !before(at).filter_map(|(_, place)| place.get()).any(|other| {
                     other.counts() && other.kind == lock.kind && other.group == lock.group
                 })
         };
-        let places = self.0.iter().enumerate();
-        let held = places.filter_map(|(at, place)| place.get().map(|lock| (at, lock)));
+        let held = self.taken().filter_map(|(at, place)| place.get().map(|lock| (at, lock)));
         held.filter(|(at, lock)| lock.counts() && first_of_group(*at, lock)).count() as u16
     }
 
@@ -41,87 +87,153 @@ impl<'a> Table<'a> {
     }
 
     fn add(self, lock: &Lock) -> TableFull {
-        TableFull(!self.0.iter().any(|place| place.claim(lock)))
+        let mut taken = self.0.taken.load(Relaxed);
+        while let Some((at, place)) = places(self.0, !taken).next() {
+            let bit = 1 << at;
+            taken = self.0.taken.fetch_or(bit, Acquire);
+            if taken & bit == 0 {
+                place.fill(lock);
+                return TableFull(false);
+            }
+        }
+        TableFull(true)
+    }
+
+    /// Of two that free the same place only one gives it back.
+    fn free(self, at: u32, place: &LockEntry, filled: u32) {
+        if place.empty(filled) {
+            self.0.taken.fetch_and(!(1 << at), Release);
+        }
     }
 
     fn remove(self, gone: impl Fn(&Lock) -> bool) {
-        for place in self.0 {
-            if place.get().is_some_and(|lock| gone(&lock)) {
-                place.free();
+        for (at, place) in self.taken() {
+            if let Some((lock, filled)) = place.get_filled()
+                && gone(&lock)
+            {
+                self.free(at, place, filled);
             }
         }
     }
 
     /// fcntl or lockf has set (`Some(guards)`) or removed (`None`) a lock on a range.
     pub fn posix_lock(self, what: Option<bool>, lock: Lock) -> TableFull {
-        let Lock { dev, ino, start, end, .. } = lock;
+        let Lock { dev, ino, .. } = lock;
+        let same = |held: &Lock| held.kind == LockKind::Posix && held.dev == dev && held.ino == ino;
+        let mut lost = self.cut(same, lock.start, lock.end);
+        if let Some(guards) = what {
+            let flags = if guards { GUARDS } else { 0 } | lock.flags & SMALL;
+            lost |= self.add(&Lock { kind: LockKind::Posix, flags, ..lock }).0;
+        }
+        TableFull(lost)
+    }
+
+    /// Takes this range out of such locks; what is left of them on either side stays. True: the
+    /// table was full.
+    fn cut(self, such: impl Fn(&Lock) -> bool, start: u64, end: u64) -> bool {
         let mut lost = false;
-        for place in self.0 {
-            let Some(held) = place.get() else { continue };
+        for (at, place) in self.taken() {
+            let Some((held, filled)) = place.get_filled() else { continue };
             let apart = held.start > end || start > held.end;
-            if held.kind != LockKind::Posix || held.dev != dev || held.ino != ino || apart {
+            if apart || !such(&held) {
                 continue;
             }
-            // What is left of it on either side stays.
+            // Free first: the piece that is left finds a place in a full table too.
+            self.free(at, place, filled);
             if held.start < start {
                 lost |= self.add(&Lock { end: start - 1, ..held }).0;
             }
             if held.end > end {
                 lost |= self.add(&Lock { start: end + 1, ..held }).0;
             }
-            place.free();
         }
-        if let Some(guards) = what {
-            let flags = if guards { GUARDS } else { 0 };
-            lost |= self.add(&Lock { kind: LockKind::Posix, flags, ..lock }).0;
-        }
-        TableFull(lost)
+        lost
     }
 
     /// flock, or an OFD lock on a range, was set or removed through `lock.fd`.
     ///
-    /// OFD ranges are kept as they were asked for; unlocking more than was locked
-    /// ends them, unlocking a part of one does not (the section then lasts until
-    /// the close, which is the safe side).
+    /// Each descriptor of the description that is known has entries of its own.
     pub fn description_lock(self, what: Option<bool>, lock: Lock) -> TableFull {
-        let same_kind = |held: &Lock| held.kind == lock.kind;
-        let group = self.locks().filter(same_kind).find(|held| held.fd == lock.fd);
-        let group = group.map(|held| held.group);
-        let covered = |held: &Lock| {
-            same_kind(held)
-                && group == Some(held.group)
-                && (held.kind == LockKind::Flock
-                    || (lock.start <= held.start && held.end <= lock.end))
-        };
-        let Some(guards) = what else {
-            self.remove(covered);
-            return TableFull(false);
-        };
-        let mut known = false;
-        for place in self.0 {
-            // A conversion: all descriptors of the description show the new mode.
-            if place.get().is_some_and(|held| covered(&held)) {
-                place.set_guards(guards);
-                known = true;
+        let (mut known, mut highest) = (None, 0);
+        for held in self.locks() {
+            highest = highest.max(held.group);
+            if held.kind == lock.kind && held.fd == lock.fd {
+                known = Some(held.group);
             }
         }
-        if known {
-            return TableFull(false);
+        let flags = if what == Some(true) { GUARDS } else { 0 } | lock.flags & SMALL;
+        let Some(group) = known else {
+            // The first lock of this description, or one that was not known.
+            let new = Lock { flags, group: highest.wrapping_add(1), ..lock };
+            return if what.is_some() { self.add(&new) } else { TableFull(false) };
+        };
+        let same = |held: &Lock| held.kind == lock.kind && held.group == group;
+        if what.is_none() {
+            return TableFull(self.cut(same, lock.start, lock.end));
         }
-        let highest = self.locks().map(|held| held.group).max().unwrap_or(0);
-        let group = group.unwrap_or(highest.wrapping_add(1));
-        let flags = if guards { GUARDS } else { 0 };
-        self.add(&Lock { flags, group, ..lock })
+        // Whoever took it before: with this call it is this process's own.
+        let mut fds = [NO_FD; LOCKS];
+        for held in self.locks().filter(same) {
+            let room = fds.iter_mut().find(|fd| **fd == NO_FD || **fd == held.fd);
+            room.into_iter().for_each(|fd| *fd = held.fd);
+        }
+        let mut lost = self.cut(same, lock.start, lock.end);
+        for fd in fds.into_iter().take_while(|fd| *fd != NO_FD) {
+            lost |= self.add(&Lock { flags, group, fd, ..lock }).0;
+        }
+        TableFull(lost)
     }
 
     /// A lock file was made.
     pub fn dotlock(self, lock: Lock) -> TableFull {
-        self.add(&Lock { kind: LockKind::Dot, flags: GUARDS | JUDGED, fd: -1, ..lock })
+        // It was just made.
+        let flags = GUARDS | JUDGED | SMALL | lock.flags & OUTSIDE;
+        self.add(&Lock { kind: LockKind::Dot, flags, fd: NO_FD, ..lock })
     }
 
-    /// A lock file is gone from under its name.
-    pub fn dotlock_gone(self, dev: u64, ino: u64) {
+    /// A lock file is gone from under its name. True: it was in the table.
+    pub fn dotlock_gone(self, dev: u64, ino: u64) -> bool {
+        let before = self.lock_files().count();
         self.remove(|held| held.kind == LockKind::Dot && held.dev == dev && held.ino == ino);
+        self.lock_files().count() < before
+    }
+
+    /// The lock files, inherited ones too.
+    pub fn lock_files(self) -> impl Iterator<Item = Lock> + use<'a> {
+        self.locks().filter(|lock| lock.kind == LockKind::Dot)
+    }
+
+    /// Does a kernel lock of this process's own that guards writing lie on this file?
+    pub fn is_kernel_locked(self, dev: u64, ino: u64) -> bool {
+        let same = |lock: &Lock| lock.kind != LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
+        self.locks().any(|lock| same(&lock) && lock.counts())
+    }
+
+    /// The owner of this lock file has locked it through the kernel too. True: there is such
+    /// a lock file.
+    pub fn locked_by_kernel(self, dev: u64, ino: u64) -> bool {
+        let mut some = false;
+        for (_, place) in self.taken() {
+            let is_it =
+                |lock: Lock| lock.kind == LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
+            if place.get().is_some_and(is_it) {
+                place.flag(KERNEL_TOO);
+                some = true;
+            }
+        }
+        some
+    }
+
+    /// Lock files that were locked through the kernel too, and are not any more: those that are
+    /// still there say everything themselves from now on.
+    pub fn kernel_let_go(self, mut is_there: impl FnMut(&Lock) -> bool) {
+        for (at, place) in self.taken() {
+            let Some((lock, filled)) = place.get_filled() else { continue };
+            if lock.flags & KERNEL_TOO == 0 || self.is_kernel_locked(lock.dev, lock.ino) {
+                continue;
+            }
+            if is_there(&lock) { place.unflag(KERNEL_TOO) } else { self.free(at, place, filled) }
+        }
     }
 
     /// `new` is now another descriptor of what `old` is.
@@ -152,7 +264,7 @@ impl<'a> Table<'a> {
 
     /// Compares counting locks with the patterns of locks held for life, once each.
     pub fn judge(self, mut for_life: impl FnMut(&Lock) -> bool) {
-        for place in self.0 {
+        for (_, place) in self.taken() {
             let Some(lock) = place.get() else { continue };
             if lock.counts() && lock.flags & JUDGED == 0 {
                 place.flag(if for_life(&lock) { JUDGED | FOR_LIFE } else { JUDGED });
@@ -160,20 +272,10 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Takes locks out of the count that turn out to be held for life.
-    pub fn exclude(self, mut for_life: impl FnMut(&Lock) -> bool) {
-        for place in self.0 {
-            let Some(lock) = place.get() else { continue };
-            if lock.counts() && lock.kind != LockKind::Dot && for_life(&lock) {
-                place.flag(JUDGED | FOR_LIFE);
-            }
-        }
-    }
-
     /// The locks on this descriptor came with it over fork and exec: another process
     /// took them.
     pub fn inherited(self, fd: i32) {
-        for place in self.0 {
+        for (_, place) in self.taken() {
             let came =
                 |lock: &Lock| lock.fd == fd && matches!(lock.kind, LockKind::Flock | LockKind::Ofd);
             if place.get().is_some_and(|lock| came(&lock)) {
@@ -182,12 +284,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Takes over, in a child, the flock and OFD locks that came with the fork.
+    /// Takes over, in a child, what came with the fork: flock and OFD locks, and the lock
+    /// files, which may be there when the parent is gone.
     /// They are its parent's: they give the child no right to pass.
     pub fn inherit(self, parent: Table<'_>) -> TableFull {
         let mut lost = false;
         for lock in parent.locks() {
-            if matches!(lock.kind, LockKind::Flock | LockKind::Ofd) {
+            if lock.kind != LockKind::Posix {
                 lost |= self.add(&Lock { flags: lock.flags | INHERITED, ..lock }).0;
             }
         }

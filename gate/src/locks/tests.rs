@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn table() -> std::boxed::Box<[LockEntry; LOCKS]> {
+fn table() -> std::boxed::Box<LockTable> {
     // SAFETY: entries are integers and atomics; all zero bytes are free places.
     unsafe { std::boxed::Box::new_zeroed().assume_init() }
 }
@@ -95,6 +95,47 @@ fn two_ranges_of_one_description_are_one_until_both_are_gone() {
 }
 
 #[test]
+fn ranges_of_a_description_grow_shrink_and_are_split_as_the_kernels_are() {
+    let table = table();
+    let t = Table(&table);
+    let ofd = |start, end| lock(LockKind::Ofd, 3, 7, start, end);
+    let _ = t.description_lock(Some(false), ofd(0, 9));
+    let _ = t.description_lock(Some(true), ofd(0, ALL));
+    let _ = t.description_lock(None, ofd(0, 9));
+    assert_eq!(t.count(), 1, "all behind the tenth byte is locked still");
+    let _ = t.description_lock(None, ofd(20, ALL));
+    let _ = t.duplicated(3, 5);
+    let _ = t.description_lock(Some(false), lock(LockKind::Ofd, 5, 7, 12, 13));
+    let mut left: std::vec::Vec<_> =
+        t.locks().map(|l| (l.fd, l.start, l.end, l.flags & GUARDS != 0)).collect();
+    left.sort();
+    let of = |fd| [(fd, 10, 11, true), (fd, 12, 13, false), (fd, 14, 19, true)];
+    assert_eq!(left, [of(3), of(5)].concat());
+    let _ = t.description_lock(None, ofd(10, 11));
+    assert_eq!(t.count(), 1);
+    let _ = t.description_lock(None, ofd(14, 19));
+    assert_eq!(t.count(), 0, "the read lock is left");
+}
+
+#[test]
+fn a_dotlock_that_the_kernel_locks_too_counts_again_when_that_lock_is_gone() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.dotlock(lock(LockKind::Dot, -1, 7, 0, ALL));
+    assert!(t.locked_by_kernel(1, 7) && !t.locked_by_kernel(1, 8));
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    t.kernel_let_go(|_| panic!("it is locked still"));
+    assert_eq!(t.count(), 1);
+    t.closed(3, None);
+    assert_eq!(t.count(), 0);
+    t.kernel_let_go(|lock| lock.ino == 7);
+    assert_eq!(t.count(), 1, "its file is there");
+    t.locked_by_kernel(1, 7);
+    t.kernel_let_go(|_| false);
+    assert!(t.is_empty());
+}
+
+#[test]
 fn converting_a_lock_counts_it_once_and_keeps_its_duplicates() {
     let table = table();
     let t = Table(&table);
@@ -128,10 +169,13 @@ fn inherited_locks_do_not_count_for_the_child() {
     let p = Table(&parent);
     let _ = p.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
     let _ = p.posix_lock(Some(true), lock(LockKind::Posix, 4, 8, 0, ALL));
+    let _ = p.dotlock(lock(LockKind::Dot, -1, 9, 0, ALL));
     let c = Table(&child);
     let _ = c.inherit(p);
-    assert_eq!(c.locks().count(), 1, "POSIX locks are not inherited");
+    assert_eq!(c.locks().count(), 2, "POSIX locks are not inherited");
     assert_eq!(c.count(), 0);
+    let _ = c.description_lock(Some(true), lock(LockKind::Flock, 3, 7, 0, ALL));
+    assert_eq!(c.count(), 1, "what it takes itself is its own");
 }
 
 #[test]
@@ -153,4 +197,57 @@ fn a_full_table_says_so() {
         assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, n, 0, ALL)), TableFull(false));
     }
     assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, 999, 0, ALL)), TableFull(true));
+}
+
+#[test]
+fn threads_that_cross_lose_no_place_and_no_lock() {
+    let table = table();
+    let own = |who: u64, n: u64| lock(LockKind::Posix, who as i32, 1000 * who + n % 3, 0, ALL);
+    std::thread::scope(|threads| {
+        for who in 1..=8 {
+            let t = Table(&table);
+            threads.spawn(move || {
+                for n in 0..20_000 {
+                    let lock = own(who, n);
+                    assert_eq!(t.posix_lock(Some(true), lock), TableFull(false));
+                    assert_eq!(t.locks().filter(|held| held.ino == lock.ino).count(), 1);
+                    // What all of them end at once: each of their locks ends once.
+                    let _ = t.posix_lock(Some(true), Lock { ino: 7, ..lock });
+                    t.closed(9, Some((1, 7)));
+                    assert_eq!(t.locks().filter(|held| held.ino == lock.ino).count(), 1);
+                    t.closed(lock.fd, Some((1, lock.ino)));
+                    assert!(!t.locks().any(|held| held.ino == lock.ino));
+                }
+            });
+        }
+    });
+    Table(&table).closed(9, Some((1, 7)));
+    assert!(Table(&table).is_empty());
+    for n in 0..LOCKS as u64 {
+        let lock = lock(LockKind::Posix, 3, n, 0, ALL);
+        assert_eq!(
+            Table(&table).posix_lock(Some(true), lock),
+            TableFull(false),
+            "place {n} is lost"
+        );
+    }
+    let one_more = lock(LockKind::Posix, 3, 99, 0, ALL);
+    assert_eq!(Table(&table).posix_lock(Some(true), one_more), TableFull(true));
+}
+
+#[test]
+fn who_saw_the_lock_before_does_not_end_the_one_that_has_its_place_now() {
+    // SAFETY: integers and atomics; all zero bytes are a free place.
+    let place: std::boxed::Box<LockEntry> = unsafe { std::boxed::Box::new_zeroed().assume_init() };
+    place.fill(&lock(LockKind::Posix, 3, 7, 0, ALL));
+    let (_, seen) = place.get_filled().unwrap();
+    assert!(place.empty(seen));
+    assert!(!place.empty(seen), "of two that end it only one does");
+    place.fill(&lock(LockKind::Posix, 3, 8, 0, ALL));
+    assert!(!place.empty(seen));
+    assert_eq!(place.get().map(|lock| lock.ino), Some(8));
+    place.flag(JUDGED);
+    let (held, now) = place.get_filled().unwrap();
+    assert_eq!(held.flags, JUDGED, "how often it was filled is no flag");
+    assert!(place.empty(now), "a flag makes it no other lock");
 }

@@ -76,6 +76,10 @@ keys! {
         "files that are not judged: logs, statistics";
     LifetimeLock "lifetime-lock" (Paths, not_all)
         "locks held for life (pid files): never part of a section";
+    LockFile "lock-file" (Paths, not_all)
+        "names that are locks, beside `*.lock` files: a directory, a symbolic link, or a file that is made by exclusive create, link or rename";
+    LockHelper "lock-helper" (Programs, not_all)
+        "programs that make a lock file for the process that runs them, and end: the names stand on their command lines";
     Program "program" (Programs, anything)
         "only programs so named are gated; none given: all";
     Parkable "parkable" (Paths, not_all)
@@ -100,15 +104,6 @@ keys! {
         "only to such addresses; none given: all";
     Hold "hold" (Whom, whom)
         "`ungated`: a freeze stops at rest whom the gate cannot hold (--hold-ungated)";
-    Dotlock "dotlock" (Paths, absolute)
-        "lock files of processes that are held at rest: while such a file is there, a set is open";
-}
-
-fn absolute(value: &str) -> Option<&'static str> {
-    if !value.starts_with('/') {
-        return Some("such a lock file is looked for by its absolute path");
-    }
-    not_all(value)
 }
 
 fn whom(value: &str) -> Option<&'static str> {
@@ -133,7 +128,7 @@ fn directory(value: &str) -> Option<&'static str> {
 
 /// What holds without any profile. No suffix is excluded: a mail store's own data
 /// may be called a log (Dovecot's `dovecot.index.log` is its index).
-pub const BUILT_IN: [(Key, &str); 13] = [
+pub const BUILT_IN: [(Key, &str); 18] = [
     (Key::Exclude, "/var/log/*"),
     (Key::Exclude, "/proc/*"),
     (Key::Exclude, "/sys/*"),
@@ -148,4 +143,9 @@ pub const BUILT_IN: [(Key, &str); 13] = [
     (Key::LifetimeLock, "*.pid.lock"),
     (Key::LifetimeLock, "*.pidfile"),
     (Key::LifetimeLock, "*.pidfile.lock"),
+    (Key::LockHelper, "lockfile"),
+    (Key::LockHelper, "dotlockfile"),
+    (Key::LockHelper, "lockfile-create"),
+    (Key::LockHelper, "mutt_dotlock"),
+    (Key::LockHelper, "shlock"),
 ];

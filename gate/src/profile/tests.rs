@@ -46,6 +46,7 @@ fn patterns_match_as_described() {
 fn lock_names() {
     assert_eq!(lock_like(b"/m/dovecot-uidlist.lock"), Some(LockName::Lock));
     assert_eq!(lock_like(b"/m/bob.lock.host.4f.1"), Some(LockName::HitchingPost));
-    assert_eq!(lock_like(b".lock"), None);
+    assert_eq!(lock_like(b"/m/.lock"), Some(LockName::Lock));
+    assert_eq!(lock_like(b"/m/lock"), None);
     assert_eq!(lock_like(b"/m.lock/cur"), None);
 }

@@ -33,10 +33,13 @@ constants! {
     pub const RECORDED: u64 = 1 << 19;
     /// Its section lasts until it ends.
     pub const UNTIL_EXIT: u64 = 1 << 20;
+    /// In its section so far only the small file was changed that it has locked: perhaps it has
+    /// put its process id there, and holds the lock for life.
+    pub const LOCK_FILE_ONLY: u64 = 1 << 21;
     /// Under the locks that it holds it has changed a file that no list protected
     /// ([`crate::places`]).
-    pub const PASSED_BY: u64 = 1 << 21;
+    pub const PASSED_BY: u64 = 1 << 22;
     /// How often the last lock went after that (wrapping): notes of other locks are told apart.
-    pub const PERIOD_SHIFT: u32 = 22;
-    pub const PERIOD_MASK: u64 = 0x3ff;
+    pub const PERIOD_SHIFT: u32 = 23;
+    pub const PERIOD_MASK: u64 = 0x1ff;
 }

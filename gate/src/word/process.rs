@@ -1,9 +1,12 @@
 //! One process's word: its locks and whether its section is open.
 
 use super::bits::{
-    DOTLOCK_ONLY, LOCKS_MASK, PASSED_BY, PERIOD_MASK, PERIOD_SHIFT, RECORDED, SECTION,
-    SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
+    DOTLOCK_ONLY, LOCK_FILE_ONLY, LOCKS_MASK, PASSED_BY, PERIOD_MASK, PERIOD_SHIFT, RECORDED,
+    SECTION, SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
 };
+
+/// What is said of a section that a change does not leave as it is.
+const OF_SECTION: u64 = DOTLOCK_ONLY | LOCK_FILE_ONLY | RECORDED;
 
 /// One process's locks and section: sequence, number of guarding locks, flags.
 ///
@@ -31,7 +34,7 @@ impl ProcessWord {
     pub fn with_locks(self, count: u16) -> Self {
         let mut low = self.0 & !LOCKS_MASK | count as u64;
         if count == 0 {
-            low &= !(DOTLOCK_ONLY | RECORDED);
+            low &= !OF_SECTION;
             if low & PASSED_BY != 0 {
                 let period = ((self.period() + 1) & PERIOD_MASK) << PERIOD_SHIFT;
                 low = low & !(PASSED_BY | PERIOD_MASK << PERIOD_SHIFT) | period;
@@ -45,7 +48,30 @@ impl ProcessWord {
 
     /// The first change under a lock: the section is open.
     pub fn section_begun(self) -> Self {
-        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION)
+        self.next(self.0 & !OF_SECTION | SECTION)
+    }
+
+    /// A change of the locked file itself, which is small: the section is open, and the next
+    /// change is looked at again.
+    pub fn lock_file_changed(self) -> Self {
+        if self.section_open() && !self.lock_file_only() {
+            return self.section_begun();
+        }
+        self.next(self.0 & !OF_SECTION | SECTION | LOCK_FILE_ONLY)
+    }
+
+    /// A fork under locks on pid files: the process has locked them for life, and what it has
+    /// put there so far is its id.
+    pub fn forked_under_pid_files(self) -> Self {
+        if self.section_open() && !self.lock_file_only() {
+            return self.forked(false);
+        }
+        self.next(self.0 & !(SECTION | OF_SECTION))
+    }
+
+    /// Was only the locked file changed so far, and is it small?
+    pub fn lock_file_only(self) -> bool {
+        self.0 & LOCK_FILE_ONLY != 0
     }
 
     /// A fork under a lock begins the section, and it lasts until the parent's
@@ -56,7 +82,7 @@ impl ProcessWord {
     /// pass until its next change, so that the freezer may count the section as
     /// over ([`crate::settled::settled`]).
     pub fn forked(self, recorded: bool) -> Self {
-        let begun = self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION;
+        let begun = self.0 & !OF_SECTION | SECTION;
         self.next(if recorded { begun | RECORDED } else { begun })
     }
 
@@ -70,18 +96,18 @@ impl ProcessWord {
 
     /// A change by a program whose sections last until it waits.
     pub fn until_wait_begun(self) -> Self {
-        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_WAIT)
+        self.next(self.0 & !OF_SECTION | SECTION | UNTIL_WAIT)
     }
 
     /// A change by a program whose sections last until it ends: only its death closes this one.
     pub fn until_exit_begun(self) -> Self {
-        self.next(self.0 & !(DOTLOCK_ONLY | RECORDED) | SECTION | UNTIL_EXIT)
+        self.next(self.0 & !OF_SECTION | SECTION | UNTIL_EXIT)
     }
 
     /// The record that completes the set was written: the section is over, though
     /// its lock is still held (a profile's rule).
     pub fn record_written(self) -> Self {
-        self.next(self.0 & !(SECTION | UNTIL_WAIT | UNTIL_EXIT | DOTLOCK_ONLY | RECORDED))
+        self.next(self.0 & !(SECTION | UNTIL_WAIT | UNTIL_EXIT | OF_SECTION))
     }
 
     /// Such a program is about to wait: its section is over unless locks hold it.
@@ -145,7 +171,7 @@ impl ProcessWord {
     }
 
     /// These bits of a word under locks ...
-    pub const BEGUN_MASK: u64 = SECTION | DOTLOCK_ONLY | RECORDED;
+    pub const BEGUN_MASK: u64 = SECTION | OF_SECTION;
     /// ... read so if a change begins nothing any more.
     pub const BEGUN: u64 = SECTION;
 
@@ -200,6 +226,18 @@ mod tests {
         let dot = ProcessWord::default().with_locks(1).dotlock_begun();
         assert!(dot.section_open() && dot.dotlock_only() && dot.would_begin());
         assert!(!dot.section_begun().dotlock_only());
+    }
+
+    #[test]
+    fn a_process_id_in_the_locked_file_is_no_set_and_all_else_is() {
+        let word = ProcessWord::default().with_locks(1).lock_file_changed();
+        assert!(word.section_open() && word.would_begin());
+        let forked = word.lock_file_changed().forked_under_pid_files();
+        assert!(!forked.section_open() && forked.would_begin(), "held for life so far");
+        assert!(forked.section_begun().section_open(), "and under it something is changed");
+        let more = word.section_begun().lock_file_changed();
+        assert!(!more.lock_file_only() && more.forked_under_pid_files().section_open());
+        assert!(!word.with_locks(0).section_open() && !word.with_locks(0).lock_file_only());
     }
 
     #[test]

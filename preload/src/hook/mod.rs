@@ -18,7 +18,7 @@ pub unsafe extern "C" fn writegate_enter(frame: &mut Frame) -> u64 {
     frame.leave = Leave::Nothing;
     if region().is_none() && MODE.load(Acquire) == GATED && !rules::needs_region(frame.inner) {
         // A forked child that has done nothing so far, and does not begin now.
-        rules::children::leaves_family(frame.inner);
+        rules::children::leaves_family(frame);
         return PASS;
     }
     if region().is_none() && region_or_start().is_none() {

@@ -30,7 +30,9 @@ pub struct Stat {
     _times: [u64; 6],
     /// Time of the last change of the inode, s.
     pub changed: i64,
-    _rest: [u64; 4],
+    /// The ns of it.
+    pub changed_ns: i64,
+    _rest: [u64; 3],
 }
 
 const _: () = assert!(core::mem::size_of::<Stat>() == 144);
@@ -50,7 +52,8 @@ impl Stat {
             size: 0,
             _times: [0; 6],
             changed: 0,
-            _rest: [0; 4],
+            changed_ns: 0,
+            _rest: [0; 3],
         }
     }
 
@@ -181,6 +184,18 @@ pub fn write(fd: i32, bytes: &[u8]) -> isize {
 /// fchmod: the mode as it is given, whatever the umask.
 pub fn set_mode(fd: i32, mode: usize) {
     call!(nr::__NR_fchmod, fd, mode);
+}
+
+/// Locks one byte for reading, for as long as the open file lasts; false: that could not be.
+pub fn lock_byte_for_reading(fd: i32, at: u64) -> bool {
+    let lock = nr::flock {
+        l_type: nr::F_RDLCK as i16,
+        l_whence: nr::SEEK_SET as i16,
+        l_start: at as i64,
+        l_len: 1,
+        l_pid: 0,
+    };
+    call!(nr::__NR_fcntl, fd, nr::F_OFD_SETLK, &raw const lock) == 0
 }
 
 /// The current file offset.

@@ -8,7 +8,8 @@ use gate::entry::BlindSleep;
 use linux_raw_sys::errno::{EAGAIN, EINTR, ETIMEDOUT};
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, FUTEX_WAIT_BITSET,
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, CLOCK_REALTIME_COARSE,
+    FUTEX_WAIT_BITSET,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -75,6 +76,13 @@ pub fn now() -> u64 {
         return coarse().map_or(0, |time| time + event);
     }
     exact().or_else(coarse).unwrap_or(0)
+}
+
+/// The time that files bear which are changed now: s and ns of CLOCK_REALTIME at the last tick.
+pub fn coarse_real() -> (i64, i64) {
+    let mut time: Timespec = [0; 2];
+    call!(nr::__NR_clock_gettime, CLOCK_REALTIME_COARSE, &raw mut time);
+    (time[0] as i64, time[1] as i64)
 }
 
 /// When this machine was booted, s since the epoch, by the present clock.

@@ -7,7 +7,7 @@ use crate::linux::files::read_at;
 use crate::linux::process;
 use crate::text::number;
 use crate::this_process::settings::settings;
-use gate::locks::Lock;
+use gate::locks::{Lock, Table};
 use gate::profile::Key;
 
 /// Is a lock with this path held for life, by the profile's patterns?
@@ -28,15 +28,29 @@ pub fn is_held_for_life(lock: &Lock) -> bool {
     for_life
 }
 
-/// Is the locked file a pid file, because it contains this process's id and
-/// nothing else? Looked at before a fork: daemons fork their services under it.
-pub fn is_pid_file(lock: &Lock) -> bool {
+/// The size that a file with a process id has at most.
+const PID_SIZE: i64 = 16;
+
+/// May a file of this size be a pid file, or become one?
+pub fn is_small(size: i64) -> bool {
+    size <= PID_SIZE
+}
+
+/// Are all locks that count on pid files: files that contain this process's id and nothing
+/// else? Looked at before a fork: daemons fork their services under them. What is changed under
+/// them later is a set like any other.
+pub fn are_pid_files(table: Table<'_>) -> bool {
+    let mut counting = table.locks().filter(Lock::counts).peekable();
+    counting.peek().is_some() && counting.all(|lock| is_pid_file(&lock))
+}
+
+fn is_pid_file(lock: &Lock) -> bool {
     if confined::by_itself() {
         return false;
     }
     let mut content = [0u8; 24];
     let len = read_at(lock.fd, &mut content, 0);
-    if !(1..=16).contains(&len) {
+    if !(1..=PID_SIZE as isize).contains(&len) {
         return false;
     }
     let text = content.get(..len as usize).unwrap_or(&[]).trim_ascii();

@@ -21,6 +21,6 @@ mod passed_by;
 pub mod paths;
 mod place;
 pub mod reached;
-mod remembered;
+pub mod remembered;
 pub mod streams;
 pub mod unasked;

@@ -9,6 +9,10 @@ pub static PROTECTED: Remembered = Remembered::new();
 /// Lock files that were found not to be held for life, likewise.
 pub static FOR_A_TIME: Remembered = Remembered::new();
 
+/// Files that this process made to link them to a lock's name; one that is forgotten is removed
+/// like any file.
+pub static HITCHING_POSTS: Remembered = Remembered::new();
+
 /// A set that forgets: one place for each value of some bits of the hash.
 pub struct Remembered([AtomicU64; 64]);
 

@@ -4,6 +4,8 @@
 //! section: the child may change things and be gone before its parent records
 //! them. A child never passes by what it inherited.
 
+use super::dotlocks::children_may_change;
+use super::lock_helpers;
 use crate::announce::{BRACKET, PASS, announce, bracket_if, take_back};
 use crate::change::SectionEffect;
 use crate::frame::{Frame, Leave};
@@ -13,11 +15,13 @@ use crate::protected::operand::Operand;
 use crate::rule_table::rule;
 use crate::this_process::lock_table::{process_word, shares_memory};
 use crate::this_process::region::adopt;
-use crate::this_process::state::{LAST_REGION, NOT_WIPED, Region, SHARED_ONCE, WIPED, region};
-use crate::this_process::{family, slots};
+use crate::this_process::state::{
+    LAST_REGION, LOCK_FILES_SEEN, NOT_WIPED, Region, SHARED_ONCE, WIPED, region,
+};
+use crate::this_process::{family, mailbox, slots};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use gate::calls::Rule;
+use gate::calls::{Call, Rule};
 use gate::entry::left_behind;
 use gate::word::{Doing, ThreadWord};
 
@@ -28,6 +32,7 @@ fn locks_held(region: &Region) -> bool {
 /// fork, and what returns in parent and child alike.
 pub fn fork(frame: &mut Frame) -> u64 {
     let Some(region) = region() else { return PASS };
+    mailbox::make();
     // A call is open on this stack: a signal handler forks inside it. The child
     // must show it from the beginning.
     frame.note = [0; 5];
@@ -96,8 +101,15 @@ fn wipe_late(frame: &Frame, region: &Region) -> bool {
 /// Back from fork in the child.
 pub fn in_child(frame: &mut Frame) {
     let rule = rule(frame.inner);
-    if matches!(rule, Some(Rule::Fork | Rule::Daemon)) && frame.note[0] == 1 {
+    if !matches!(rule, Some(Rule::Fork | Rule::Daemon)) {
+        return;
+    }
+    if frame.note[0] == 1 {
         adopt(Some((frame.note[1], frame.note[2])));
+    } else if LOCK_FILES_SEEN.load(Relaxed) {
+        // A lock file has no descriptor that the kernel would show: what came along must be seen
+        // when the parent is gone.
+        adopt(None);
     }
 }
 
@@ -119,15 +131,30 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
         unsafe { announce(frame, None, SectionEffect::Begins, |_| Operand::Anything) };
         take_back(frame);
     }
-    PASS
+    if !matches!(rule(frame.inner), Some(Rule::Waits)) {
+        mailbox::make();
+        return PASS;
+    }
+    // The child is libc's own, and nothing of it comes back through here: the call may be
+    // come back from.
+    let takes_command = [Call::system, Call::popen].iter().any(|c| *c as u16 == frame.inner);
+    // SAFETY: the first argument of these is a command line, or null.
+    let told =
+        takes_command && unsafe { lock_helpers::about_to_command(frame.arg(0) as *const u8) };
+    let waits = frame.inner != Call::popen as u16;
+    bracket_if(region().is_some() && waits && (told || children_may_change()))
 }
 
 /// A child without a region of its own makes this call: what becomes another program by it
-/// changes things that are counted nowhere.
-pub fn leaves_family(call: u16) {
-    let rule = rule(call);
+/// changes things that are counted nowhere, and may make a lock file for its parent.
+pub fn leaves_family(frame: &Frame) {
+    let rule = rule(frame.inner);
     if matches!(rule, Some(Rule::Exec | Rule::Vfork | Rule::Clone | Rule::Waits)) {
         family::changed();
+    }
+    if matches!(rule, Some(Rule::Exec)) {
+        // SAFETY: the frame is the trampoline's own.
+        unsafe { lock_helpers::about_to_run(frame, pid()) };
     }
 }
 
@@ -135,6 +162,9 @@ pub fn leaves_family(call: u16) {
 pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
     family::changed();
     let Some(region) = region() else { return PASS };
+    mailbox::make();
+    // SAFETY: the frame is the trampoline's own.
+    unsafe { lock_helpers::about_to_run(frame, 0) };
     if frame.arg(actions) == 0 && !locks_held(region) {
         return PASS;
     }
@@ -147,6 +177,8 @@ pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
 /// find its locks and not know what was done under them.
 pub fn exec(frame: &mut Frame) -> u64 {
     family::changed();
+    // SAFETY: the frame is the trampoline's own.
+    unsafe { lock_helpers::about_to_run(frame, pid()) };
     let Some(region) = region() else { return PASS };
     if shares_memory(region) {
         return PASS;

@@ -1,13 +1,14 @@
 //! Closing and duplicating descriptors, which ends locks or gives them another name.
 
-use super::inherited::placed;
+use super::dotlocks::let_go;
+use super::inherited::{ask_for_lost, book_duplicates, has_duplicate, placed};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
 use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::dirfd;
-use crate::this_process::lock_table::{overflowed, recount, released, shares_memory};
+use crate::this_process::lock_table::{overflowed, recount, shares_memory};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
@@ -32,6 +33,7 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
         return match rule {
             Rule::Dup => BRACKET,
             Rule::Dup2 => {
+                has_duplicate(frame.arg(0) as i32);
                 placed(frame.arg(1) as i32);
                 PASS
             }
@@ -81,23 +83,29 @@ fn forget_unasked(frame: &Frame, rule: Rule) {
 /// own but not a table of its own.
 pub fn close_now(region: &'static Region, fd: i32) {
     let table = Table(&region.header.locks);
+    ask_for_lost(region);
     if fd < 0 || table.is_empty() {
         return;
     }
     let file = fstat(fd).map(|stat| (stat.dev, stat.ino));
     let touched = table.locks().any(|lock| lock.fd == fd || file == Some((lock.dev, lock.ino)));
     if touched && !shares_memory(region) {
+        book_duplicates(region, fd, file);
         table.closed(fd, file);
-        released(region);
+        let_go(region);
     }
 }
 
 fn range_now(region: &'static Region, first: i32, last: i32) {
     let table = Table(&region.header.locks);
+    ask_for_lost(region);
     let touched = table.locks().any(|lock| (first..=last).contains(&lock.fd));
     if touched && !shares_memory(region) {
+        for lock in table.locks().filter(|lock| (first..=last).contains(&lock.fd)) {
+            book_duplicates(region, lock.fd, Some((lock.dev, lock.ino)));
+        }
         table.closed_range(first, last);
-        released(region);
+        let_go(region);
     }
 }
 
@@ -111,6 +119,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             if old == new || shares_memory(region) {
                 return;
             }
+            has_duplicate(old);
             placed(new);
             let file = (frame.note[0] == 1).then_some((frame.note[1], frame.note[2]));
             table.closed(new, file);
@@ -118,11 +127,11 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
             if full {
                 overflowed(region);
             }
-            released(region);
+            let_go(region);
         }
         Rule::StreamClose(_) | Rule::Freopen if frame.note[0] == 1 && !shares_memory(region) => {
             table.closed(frame.note[1] as i32, Some((frame.note[2], frame.note[3])));
-            released(region);
+            let_go(region);
         }
         _ => {}
     }
@@ -130,6 +139,7 @@ pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
 
 /// `new` is another descriptor of what `old` is.
 pub fn duplicated(region: &'static Region, old: i32, new: i32) {
+    has_duplicate(old);
     placed(new);
     if !LOCKS_SEEN.load(Relaxed) {
         return;

@@ -1,36 +1,78 @@
 //! Lock files: taken, given up, told apart from files that are only locked.
 //!
 //! A lock file is made by exclusive create or by link, under a name like
-//! `x.lock`. Making and removing one is locking, never a change; owning one keeps
-//! its owner in flight, because it also lies in the snapshot.
+//! `x.lock`; a profile names others. Making and removing one is locking, never a change;
+//! owning one keeps its owner in flight, because it also lies in the snapshot. One that lies
+//! outside of what is protected is a lock like any other: the first change under it begins.
+//!
+//! It is its file: it lasts until that is gone, whoever removes it, and whoever made it for
+//! this process (`lock_helpers`, the mailbox).
 
 use super::arguments::{directory, path};
-use crate::announce::PASS;
-use crate::frame::Frame;
-use crate::linux::files::{fstat, lstat_at};
+use crate::announce::{BRACKET, PASS};
+use crate::frame::{Frame, Leave};
+use crate::linux::files::{Stat, fstat, lstat_at};
+use crate::linux::process::pid;
 use crate::linux::time::now;
 use crate::program_memory::program_string;
 use crate::protected::lifetime_locks::is_path_for_life;
+use crate::protected::operand::{self, Operand};
 use crate::protected::paths::{absolute, with_path_of};
 use crate::protected::reached::with_path_of_name;
+use crate::protected::remembered::HITCHING_POSTS;
 use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
-use crate::text::Path;
-use crate::this_process::lock_table::{recount, shares_memory, update};
+use crate::text::{Buffer, Path};
+use crate::this_process::lock_table::{overflowed, recount, released, shares_memory, update};
+use crate::this_process::mailbox;
 use crate::this_process::profile_flags::{SETTLED, applies};
-use crate::this_process::state::{LOCKS_LOST, LOCKS_SEEN, Region, region};
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use crate::this_process::settings::settings;
+use crate::this_process::state::{LOCK_FILES_SEEN, LOCKS_SEEN, Region, region};
+use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{Lock, LockKind, Table, TableFull};
-use gate::profile::LockName;
-use gate::region::Header;
+use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, OUTSIDE, Table, TableFull};
+use gate::profile::{Key, LockName, lock_like};
+use linux_raw_sys::general::AT_FDCWD;
 
 /// `note[0]`: this call may make a lock file.
 pub const MAKES_LOCK: u64 = 1;
 /// `note[0]`: this call has a chance to remove one.
 const REMOVES_LOCK: u64 = 2;
+/// `note[0]`: this call may make what will be linked to one.
+pub const MAKES_POST: u64 = 3;
 
-/// Remembers which file a lock-like name stands for before it goes.
+/// What this name looks like, or is by the profile.
+pub fn lock_name(dir: i32, name: &[u8]) -> Option<LockName> {
+    lock_like(name).or_else(|| is_named(dir, name).then_some(LockName::Lock))
+}
+
+/// Does the profile call anything a lock, so that a name must be read? (Whether the program's
+/// memory can be read is a question to the kernel.)
+pub fn are_named() -> bool {
+    settings().has(Key::LockFile)
+}
+
+/// Does the profile say that it is a lock?
+pub fn is_named(dir: i32, name: &[u8]) -> bool {
+    are_named() && is_named_path(dir, name)
+}
+
+/// The buffer is on the stack here only.
+#[inline(never)]
+fn is_named_path(dir: i32, name: &[u8]) -> bool {
+    let mut path = Path::new();
+    absolute(dir, name, &mut path);
+    !path.too_long && settings().given(Key::LockFile, path.bytes())
+}
+
+/// A call that may make a lock file or its hitching post comes back, announced or not: where
+/// its place is not protected it went past, and the lock is one all the same.
+pub fn comes_back(frame: &Frame, action: u64) -> u64 {
+    if action == PASS && frame.note[0] != 0 && region().is_some() { BRACKET } else { action }
+}
+
+/// Remembers which file a lock-like name stands for before it goes. True: it is a lock that
+/// this process holds, or what it has made to take one.
 ///
 /// # Safety
 /// `name` is the program's path, a C string or null.
@@ -39,15 +81,24 @@ pub unsafe fn note_removed_lock(
     dir: i32,
     name: *const u8,
     kind: Option<LockName>,
-) {
+) -> bool {
     frame.note[0] = 0;
-    if kind != Some(LockName::Lock) || !LOCKS_SEEN.load(Relaxed) {
-        return;
+    if kind.is_none() || !LOCKS_SEEN.load(Relaxed) && kind == Some(LockName::Lock) {
+        return false;
     }
     // SAFETY: the path is the program's, by the caller's promise.
-    if let Some(stat) = unsafe { lstat_at(dir, name) } {
+    let (Some(stat), Some(region)) = (unsafe { lstat_at(dir, name) }, region()) else {
+        return false;
+    };
+    if kind == Some(LockName::HitchingPost) {
+        return HITCHING_POSTS.has(stat.dev, stat.ino);
+    }
+    let table = Table(&region.header.locks);
+    let held = table.locks().any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
+    if held {
         frame.note = [REMOVES_LOCK, stat.dev, stat.ino, 0, 0];
     }
+    held
 }
 
 /// The call goes past unannounced (its place is not protected), so leave will not
@@ -57,137 +108,211 @@ pub fn gone_unannounced(frame: &mut Frame, action: u64) -> u64 {
         && frame.note[0] == REMOVES_LOCK
         && let Some(region) = region()
     {
-        remove_dotlock(frame, region);
+        remove_dotlock(region, frame.note[1], frame.note[2]);
     }
     action
 }
 
-fn remove_dotlock(frame: &Frame, region: &'static Region) {
+fn remove_dotlock(region: &'static Region, dev: u64, ino: u64) {
     if shares_memory(region) {
         return;
     }
-    Table(&region.header.locks).dotlock_gone(frame.note[1], frame.note[2]);
-    region.header.lock_sequence.fetch_add(1, Relaxed);
-    recount(region);
+    if Table(&region.header.locks).dotlock_gone(dev, ino) {
+        FileNames(&region.names).free(dev, ino);
+        mailbox::forget(region.header.pid.load(Relaxed), dev, ino);
+    }
+    released(region);
 }
 
-/// After unlink or rename.
+/// After unlink, rmdir or rename.
 pub fn unnamed(frame: &mut Frame, region: &'static Region) {
     if frame.note[0] == REMOVES_LOCK && frame.int() == 0 {
-        remove_dotlock(frame, region);
+        remove_dotlock(region, frame.note[1], frame.note[2]);
     }
 }
 
-/// After link.
+/// After link, mkdir, symlink, or a rename to a name that the profile calls a lock.
 ///
 /// # Safety
 /// The frame's arguments are the program's.
-pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name_at: u8) {
-    if frame.note[0] != MAKES_LOCK || frame.int() != 0 {
-        return;
+pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: u8) {
+    if frame.note[0] == MAKES_LOCK && frame.int() == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { named(frame, region, dir, name) };
     }
-    // SAFETY: the path is the program's, by the caller's promise.
-    let stat = unsafe { lstat_at(directory(frame, dir), path(frame, name_at)) };
-    let place = directory(frame, dir);
+}
+
+/// The name that this argument has is a lock now.
+///
+/// # Safety
+/// The frame's arguments are the program's, of a call that has just succeeded.
+pub unsafe fn named(frame: &mut Frame, region: &'static Region, dir: u8, name: u8) {
+    let (place, at) = (directory(frame, dir), path(frame, name));
     // SAFETY: the call has just succeeded with this path, and has not returned to the program.
-    let name = unsafe { program_string(path(frame, name_at)) };
-    if let Some(stat) = stat
+    let (stat, name, protected) = unsafe {
+        let protected =
+            frame.leave != Leave::Nothing && operand::protected(&Operand::Entry(place, at));
+        (lstat_at(place, at), program_string(at), protected)
+    };
+    if let (Some(stat), Some(name)) = (stat, name)
         // SAFETY: as above.
-        && !unsafe { with_path_of_name(place, path(frame, name_at), is_path_for_life) }
-        && !is_locked(region, stat.dev, stat.ino)
-        && take_dotlock(region, stat.dev, stat.ino)
+        && !unsafe { with_path_of_name(place, at, is_path_for_life) }
+        // A file that is locked first and then linked under its `*.lock` name is no dotlock: its
+        // maker unlinks the name only while it has the kernel's lock, and leaves that to the
+        // process that gets the lock next (Dovecot's `mailboxes.lock`).
+        && !Table(&region.header.locks).is_kernel_locked(stat.dev, stat.ino)
     {
-        note_name(&region.header, stat.ino, place, name.unwrap_or(&[]));
+        forget_gone(region);
+        take_at(region, &stat, place, name, protected);
     }
 }
 
-/// Whether a kernel lock of this process that guards writing lies on this file. A file that is
-/// locked first and then linked under its `*.lock` name is no dotlock either: its maker
-/// unlinks the name only while it has the kernel's lock, and leaves that to the process that
-/// gets the lock next (Dovecot's `mailboxes.lock`). A dotlock of it would last for ever.
-fn is_locked(region: &Region, dev: u64, ino: u64) -> bool {
-    let same = |lock: &Lock| lock.kind != LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
-    Table(&region.header.locks).locks().any(|lock| same(&lock) && lock.counts())
+#[inline(never)]
+fn take_at(region: &'static Region, stat: &Stat, dir: i32, name: &[u8], protected: bool) {
+    let mut path = Path::new();
+    absolute(dir, name, &mut path);
+    take(region, stat, if path.too_long { &[] } else { path.bytes() }, protected);
 }
 
-/// After an open that may have made a lock file.
+/// After an open that may have made a lock file, or its hitching post.
 pub fn opened(frame: &mut Frame, region: &'static Region) {
-    if frame.note[0] != MAKES_LOCK {
+    if frame.note[0] == 0 {
         return;
     }
     let stream = matches!(rule(frame.inner), Some(Rule::OpenMode(..)));
     let fd = if stream { fileno(frame.result) } else { frame.int() };
-    if fd >= 0
-        && let Some(stat) = fstat(fd)
-        && !with_path_of(fd, false, is_path_for_life)
-        && take_dotlock(region, stat.dev, stat.ino)
-    {
+    let Some(stat) = (fd >= 0).then(|| fstat(fd)).flatten() else { return };
+    if frame.note[0] == MAKES_POST {
+        HITCHING_POSTS.put(stat.dev, stat.ino);
+    } else if frame.note[0] == MAKES_LOCK && !with_path_of(fd, false, is_path_for_life) {
+        let protected = frame.leave != Leave::Nothing && operand::descriptor(fd);
+        forget_gone(region);
         with_path_of(fd, false, |path| {
-            note_path(&region.header, stat.ino, path);
+            take(region, &stat, path, protected);
             true
         });
     }
 }
 
-/// A `*.lock` file that its maker then locks by fcntl or flock is a file to lock,
-/// not a dotlock: the kernel's lock says everything.
+/// A `*.lock` file that its maker then locks by fcntl or flock: as long as that lasts, the
+/// kernel's lock says everything.
 pub fn locked_by_kernel(region: &'static Region, dev: u64, ino: u64) {
-    let table = Table(&region.header.locks);
-    let is_it = |lock: &Lock| lock.kind == LockKind::Dot && (lock.dev, lock.ino) == (dev, ino);
-    if table.locks().any(|lock| is_it(&lock)) {
-        table.dotlock_gone(dev, ino);
+    if LOCK_FILES_SEEN.load(Relaxed) && Table(&region.header.locks).locked_by_kernel(dev, ino) {
         update(region, |word| if word.dotlock_only() { word.with_locks(0) } else { word });
     }
 }
 
-/// Enters a dotlock that was made just now. False: it is not this process's own.
-fn take_dotlock(region: &'static Region, dev: u64, ino: u64) -> bool {
-    if shares_memory(region) {
-        return false;
+/// A kernel lock is gone: if its file was made as a dotlock and is still there, it is that again.
+pub fn let_go(region: &'static Region) {
+    if LOCK_FILES_SEEN.load(Relaxed) {
+        Table(&region.header.locks).kernel_let_go(|lock| is_there(region, lock));
     }
-    LOCKS_SEEN.store(true, Relaxed);
-    let since = now();
-    let lock = Lock {
-        kind: LockKind::Dot,
-        flags: 0,
-        fd: -1,
-        group: 0,
-        dev,
-        ino,
-        start: 0,
-        end: u64::MAX,
-        since,
-    };
-    let TableFull(lost) = Table(&region.header.locks).dotlock(lock);
-    if lost {
-        LOCKS_LOST.store(true, Relaxed);
+    released(region);
+}
+
+/// Is the file of this lock still there, under the name that it was made with? Where that was
+/// not kept, it is not.
+fn is_there(region: &Region, lock: &Lock) -> bool {
+    matches!(where_it_is(region, lock), Some(true))
+}
+
+/// None: not known.
+#[inline(never)]
+fn where_it_is(region: &Region, lock: &Lock) -> Option<bool> {
+    let path = FileNames(&region.names).get(lock.dev, lock.ino)?;
+    let mut name = Buffer::<{ FILE_NAME_MAX + 1 }>::new();
+    name.push(path.bytes());
+    // SAFETY: a `Buffer` always ends with a NUL.
+    let stat = unsafe { lstat_at(AT_FDCWD, name.c()) };
+    Some(stat.is_some_and(|stat| (stat.dev, stat.ino) == (lock.dev, lock.ino)))
+}
+
+/// Lock files that others have removed are locks no more.
+#[inline(never)]
+pub fn forget_gone(region: &'static Region) {
+    if !LOCK_FILES_SEEN.load(Relaxed) || shares_memory(region) {
+        return;
     }
-    recount(region);
-    region.header.section_since.store(since, Relaxed);
+    let table = Table(&region.header.locks);
+    let mut some = false;
+    for lock in table.lock_files() {
+        if where_it_is(region, &lock) == Some(false) {
+            table.dotlock_gone(lock.dev, lock.ino);
+            FileNames(&region.names).free(lock.dev, lock.ino);
+            some = true;
+        }
+    }
+    if some {
+        released(region);
+    }
+}
+
+/// Enters a lock file that this process has made just now.
+fn take(region: &'static Region, stat: &Stat, text: &[u8], in_snapshot: bool) {
+    let shared = shares_memory(region);
+    if shared || region.header.parent_nonce.load(Relaxed) != 0 {
+        // For the one that waits for this process, if it leaves the file behind.
+        mailbox::put(pid(), 0, (stat.dev, stat.ino), (0, 0), &[text]);
+    }
+    if shared {
+        return;
+    }
+    enter(region, stat, text, in_snapshot);
     // Where the profile says `settled`, a lock file alone is no section: its owner
     // may sleep for seconds until another lock is free. It then lies in the
     // snapshot, and a restore deletes it.
-    if !applies(SETTLED) {
+    if in_snapshot && !applies(SETTLED) {
         update(region, |word| if word.locks() > 0 { word.dotlock_begun() } else { word });
     }
-    true
 }
 
-/// [`note_path`] of a dotlock whose name may be relative.
-#[inline(never)]
-fn note_name(header: &Header, ino: u64, dir: i32, name: &[u8]) {
-    let mut path = Path::new();
-    absolute(dir, name, &mut path);
-    note_path(header, ino, if path.too_long { &[] } else { path.bytes() });
-}
-
-/// Puts down where a dotlock lies, for the report: it has no descriptor that would tell.
-fn note_path(header: &Header, ino: u64, bytes: &[u8]) {
-    let len = if bytes.len() <= header.dotlock_path.len() { bytes.len() } else { 0 };
-    header.dotlock_len.store(0, Release);
-    for (to, from) in header.dotlock_path.iter().zip(bytes) {
-        to.store(*from, Relaxed);
+fn enter(region: &'static Region, stat: &Stat, path: &[u8], in_snapshot: bool) {
+    LOCKS_SEEN.store(true, Relaxed);
+    LOCK_FILES_SEEN.store(true, Relaxed);
+    let (dev, ino, since) = (stat.dev, stat.ino, now());
+    FileNames(&region.names).put(dev, ino, path);
+    let (kind, flags) = (LockKind::Dot, if in_snapshot { 0 } else { OUTSIDE });
+    let lock = Lock { kind, flags, fd: -1, group: 0, dev, ino, start: 0, end: u64::MAX, since };
+    let TableFull(lost) = Table(&region.header.locks).dotlock(lock);
+    if lost {
+        overflowed(region);
     }
-    header.dotlock_ino.store(ino, Relaxed);
-    header.dotlock_len.store(len as u32, Release);
+    recount(region);
+    region.header.section_since.store(since, Relaxed);
+}
+
+/// Enters a lock file that a child has made for this process. Nothing was changed under it by
+/// this one: the first change begins the section, and waits at a closed barrier.
+pub fn enter_for_child(region: &'static Region, stat: &Stat, path: &Path) {
+    let known = Table(&region.header.locks)
+        .lock_files()
+        .any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
+    if !known && !is_path_for_life(path.bytes()) {
+        // SAFETY: a `Buffer` always ends with a NUL.
+        let protected = unsafe { operand::protected(&Operand::Entry(AT_FDCWD, path.c())) };
+        enter(region, stat, path.bytes(), protected);
+    }
+}
+
+/// If there is a file of this name that was made since then, it is a lock that was taken for this
+/// process. `named`: the profile says that the name is a lock, be it a directory or a link.
+pub fn made_since(region: &'static Region, path: &Path, since: (i64, i64), named: bool) {
+    // SAFETY: a `Buffer` always ends with a NUL.
+    let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
+    let Some(stat) = stat.filter(|stat| named || stat.is_file()) else { return };
+    if (stat.changed, stat.changed_ns) >= since {
+        enter_for_child(region, &stat, path);
+    }
+}
+
+/// May a child that is about to end make or remove a lock file?
+#[inline(always)]
+pub fn children_may_change() -> bool {
+    mailbox::is_made() || LOCK_FILES_SEEN.load(Relaxed)
+}
+
+/// May a child that has ended have made or removed a lock file?
+#[inline(always)]
+pub fn children_may_have_changed() -> bool {
+    mailbox::is_used() || LOCK_FILES_SEEN.load(Relaxed)
 }

@@ -6,11 +6,13 @@
 //! a process may have ten thousand.
 
 use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::files::fstat;
 use crate::this_process::lock_table::{recount, released, shares_memory};
-use crate::this_process::state::Region;
+use crate::this_process::state::{LOCKS_LOST, LOCKS_TO_ASK, Region};
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use gate::locks::{LockKind, Table};
+use gate::region::FLAG_LOCKS_UNKNOWN;
 use linux_raw_sys::general::STDERR_FILENO;
 
 const BITS: usize = u64::BITS as usize;
@@ -19,7 +21,9 @@ const NOTED: usize = 1 << 16;
 
 /// A bit for each descriptor that was put in its place; what it is, is asked when a child ends.
 static PLACED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
-/// No bit is set in this word of it or in later ones.
+/// The same for descriptors that were duplicated: looked at when a lock's descriptor is closed.
+static DUPLICATED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
+/// No bit is set in this word of either or in later ones.
 static END: AtomicU32 = AtomicU32::new(0);
 /// Some descriptor was that has no place there: all must be looked at.
 static BEYOND: AtomicBool = AtomicBool::new(false);
@@ -39,9 +43,34 @@ pub fn placed(fd: i32) {
     }
 }
 
+/// There is another descriptor of what this one is. (It is put in its place: so it is known that
+/// there are some.)
+pub fn has_duplicate(fd: i32) {
+    if let Some(word) = usize::try_from(fd).ok().and_then(|fd| DUPLICATED.get(fd / BITS)) {
+        word.fetch_or(1 << (fd as usize % BITS), Relaxed);
+        END.fetch_max((fd as usize / BITS) as u32 + 1, Relaxed);
+    }
+}
+
 /// May a child have locked something for this process?
 pub fn children_may_lock() -> bool {
     END.load(Relaxed) > 0 || BEYOND.load(Relaxed)
+}
+
+/// Shows each of these descriptors; one that is said to be no file's is forgotten.
+fn each_of(set: &[AtomicU64], mut is_files: impl FnMut(i32) -> bool) {
+    for (at, word) in set.iter().take(END.load(Relaxed) as usize).enumerate() {
+        let mut bits = word.load(Relaxed);
+        while bits != 0 {
+            let bit = bits & bits.wrapping_neg();
+            bits ^= bit;
+            let fd = (at * BITS) as i32 + bit.trailing_zeros() as i32;
+            if !is_files(fd) {
+                // Closed since, or a socket's or pipe's: nothing to lock.
+                word.fetch_and(!bit, Relaxed);
+            }
+        }
+    }
 }
 
 /// A child has ended.
@@ -60,26 +89,50 @@ pub fn after_a_child(region: &'static Region) {
         for lock in table.locks().filter(is_shared) {
             ask_again(table, lock.fd);
         }
-        let words = PLACED.iter().take(END.load(Relaxed) as usize);
-        for (at, word) in words.enumerate() {
-            let mut bits = word.load(Relaxed);
-            while bits != 0 {
-                let bit = bits & bits.wrapping_neg();
-                bits ^= bit;
-                let fd = (at * BITS) as i32 + bit.trailing_zeros() as i32;
-                let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
-                if !known && !kernel_locks::enter_of(fd, LockOrigin::Child) {
-                    // Closed since, or a socket's or pipe's: nothing to lock.
-                    word.fetch_and(!bit, Relaxed);
-                }
-            }
-        }
+        each_of(&PLACED, |fd| {
+            let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
+            known || kernel_locks::enter_of(fd, LockOrigin::Child)
+        });
     }
     if table.count() < before {
         released(region);
     } else {
         recount(region);
     }
+}
+
+/// A descriptor with a lock is about to be closed, or replaced: what was duplicated before it was
+/// locked carries the lock too, and keeps it.
+pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)>) {
+    let table = Table(&region.header.locks);
+    let shared = |lock: &gate::locks::Lock| lock.fd == fd && is_shared(lock) && lock.counts();
+    if !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
+        return;
+    }
+    let look = |other: i32| {
+        // One that was closed since is forgotten.
+        let Some(stat) = fstat(other) else { return false };
+        let known = table.locks().any(|lock| lock.fd == other && is_shared(&lock));
+        if other != fd && Some((stat.dev, stat.ino)) == file && !known {
+            kernel_locks::enter_of(other, LockOrigin::Child);
+        }
+        true
+    };
+    each_of(&PLACED, look);
+    each_of(&DUPLICATED, look);
+}
+
+/// The table was full, and has been empty since: the kernel is asked what is held.
+pub fn ask_for_lost(region: &'static Region) {
+    if !LOCKS_TO_ASK.load(Relaxed) || shares_memory(region) {
+        return;
+    }
+    LOCKS_TO_ASK.store(false, Relaxed);
+    LOCKS_LOST.store(false, Relaxed);
+    region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
+    // It says so again, if they are still more than there is room for.
+    kernel_locks::enter_all(LockOrigin::Lost);
+    recount(region);
 }
 
 /// Is it a lock that a child shares?

@@ -4,17 +4,17 @@
 //! alarm that was to interrupt it.
 
 use super::descriptors::duplicated;
-use super::dotlocks::locked_by_kernel;
+use super::dotlocks::{let_go, locked_by_kernel};
+use super::inherited::ask_for_lost;
 use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
 use crate::linux::files::{fstat, opened_for_writing, tell};
-use crate::this_process::lock_table::{
-    overflowed, process_word, recount, released, shares_memory, update,
-};
+use crate::protected::lifetime_locks::{is_held_for_life, is_small};
+use crate::this_process::lock_table::{overflowed, process_word, recount, shares_memory, update};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{Lock, LockKind, Table, TableFull};
+use gate::locks::{Lock, LockKind, SMALL, Table, TableFull};
 use gate::word::ProcessWord;
 use linux_raw_sys::general::{
     F_DUPFD, F_DUPFD_CLOEXEC, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETLK, F_SETLKW, F_WRLCK,
@@ -39,6 +39,9 @@ const GUARDS: u64 = 3;
 const DUPLICATE: u64 = 4;
 /// The argument says it.
 const IN_ARGUMENT: u64 = 5;
+
+/// `note[3]`: device and inode stand in `note[1]` and `note[2]`, [`SMALL`] in `note[4]` if it is so.
+const KNOWN: u64 = 1;
 
 /// fcntl: locks and duplicates; nothing else of it matters here.
 pub fn fcntl(frame: &mut Frame) -> u64 {
@@ -91,7 +94,7 @@ fn note(frame: &mut Frame, fd: i32, kind: LockKind, asked: u64, waits: bool) -> 
         return PASS;
     }
     if asked != UNLOCK && waits {
-        let (Some(region), Some((dev, ino))) = (region(), file_of(fd)) else { return PASS };
+        let (Some(region), Some((dev, ino, size))) = (region(), file_of(fd)) else { return PASS };
         let word = process_word(region);
         if word.until_wait() && word.locks() == 0 {
             // A process that asks for a lock anew, holding none, begins a new set. Else
@@ -99,17 +102,23 @@ fn note(frame: &mut Frame, fd: i32, kind: LockKind, asked: u64, waits: bool) -> 
             update(region, ProcessWord::waits);
         }
         announce_lock_wait(frame, region, fd, dev, ino);
+        // The kernel has looked the descriptor up when the call began: whatever another thread
+        // puts in its place while this one waits, the lock is on this file.
+        frame.note = [frame.note[0], dev, ino, KNOWN, size as u64];
     }
     BRACKET
 }
 
-/// Device and inode of a descriptor: from the table, where its file is locked
-/// already, else from the kernel.
-fn file_of(fd: i32) -> Option<(u64, u64)> {
+/// Device and inode of a descriptor, and whether its file is [`SMALL`]: from the table, where its
+/// file is locked already, else from the kernel.
+fn file_of(fd: i32) -> Option<(u64, u64, u32)> {
     let known = region().and_then(|region| {
-        Table(&region.header.locks).locks().find(|lock| lock.fd == fd).map(|l| (l.dev, l.ino))
+        let of_fd = |lock: &Lock| lock.fd == fd;
+        let lock = Table(&region.header.locks).locks().find(of_fd)?;
+        Some((lock.dev, lock.ino, lock.flags & SMALL))
     });
-    known.or_else(|| fstat(fd).map(|stat| (stat.dev, stat.ino)))
+    let asked = || fstat(fd).map(|stat| (stat.dev, stat.ino, is_small(stat.size) as u32 * SMALL));
+    known.or_else(asked)
 }
 
 /// First and last byte of a range given as fcntl and lockf take it.
@@ -171,8 +180,11 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
     if what.is_none() && !LOCKS_SEEN.load(Relaxed) {
         return;
     }
-    let Some((dev, ino)) = file_of(fd) else { return };
-    let lock = Lock { kind, flags: 0, fd, group: 0, dev, ino, start, end, since: 0 };
+    let noted = (frame.note[1], frame.note[2], frame.note[4] as u32);
+    let known = (frame.note[3] == KNOWN).then_some(noted);
+    let Some((dev, ino, flags)) = known.or_else(|| file_of(fd)) else { return };
+    ask_for_lost(region);
+    let lock = Lock { kind, flags, fd, group: 0, dev, ino, start, end, since: 0 };
     LOCKS_SEEN.store(true, Relaxed);
     if what == Some(true) {
         locked_by_kernel(region, dev, ino);
@@ -188,6 +200,18 @@ pub fn done(frame: &mut Frame, region: &'static Region, rule: Rule) {
     if what == Some(true) {
         recount(region);
     } else {
-        released(region);
+        let_go(region);
     }
+}
+
+/// From now on the paths of locks may not be there to be asked for.
+pub fn chroot() -> u64 {
+    if LOCKS_SEEN.load(Relaxed)
+        && let Some(region) = region()
+        && !shares_memory(region)
+    {
+        Table(&region.header.locks).judge(is_held_for_life);
+        recount(region);
+    }
+    PASS
 }

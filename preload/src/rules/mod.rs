@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`names`] | open, link, unlink, rename |
 //! | [`dotlocks`] | lock files among those names |
+//! | [`after_child`] | what a child that has ended has left |
+//! | [`lock_helpers`] | programs that make a lock file for the one that runs them |
 //! | [`sockets`] | bind |
 //! | [`locks`] | fcntl, flock, lockf |
 //! | [`descriptors`] | close, dup |
@@ -14,6 +16,7 @@
 //! | [`children`] | fork, vfork, spawn, exec |
 //! | [`waits`] | calls that wait |
 
+mod after_child;
 mod aio;
 mod arguments;
 pub mod children;
@@ -22,6 +25,7 @@ mod descriptors;
 mod dotlocks;
 mod inherited;
 mod ioctl;
+mod lock_helpers;
 mod locks;
 mod mappings;
 mod names;
@@ -67,6 +71,7 @@ pub fn needs_region(call: u16) -> bool {
                 | Rule::Mremap
                 | Rule::Reap
                 | Rule::Confine
+                | Rule::Chroot
                 | Rule::StreamRead(_)
                 | Rule::StdinRead
                 | Rule::WaitFd(_)
@@ -124,6 +129,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
                 announce(frame, None, SectionEffect::Begins, |_| Operand::Attributes(fd))
             }
             Rule::Paths(da, a, db, b) => names::rename(frame, da, a, db, b),
+            Rule::Make(dir, name) => names::make(frame, dir, name),
             Rule::Link(da, a, db, b) => names::link(frame, da, a, db, b),
             Rule::Unlink(dir, name) => names::unlink(frame, dir, name),
             Rule::Open(dir, name, flags) => {
@@ -154,7 +160,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::FixedLog => announce(frame, None, SectionEffect::None, |_| Operand::Anything),
             Rule::WaitFd(n) => waits::waits(Some(frame.arg(n) as i32)),
             Rule::Wait => waits::waits(None),
-            Rule::Reap => waits::reap(),
+            Rule::Reap => waits::reap(frame),
             Rule::AioWrite => aio::aio_write(frame),
             Rule::AioList => aio::aio_list(frame),
             Rule::Close(_)
@@ -186,6 +192,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Spawn(actions) => children::spawn(frame, actions),
             Rule::Exec => children::exec(frame),
             Rule::Confine => confine::prctl(frame),
+            Rule::Chroot => locks::chroot(),
             Rule::Syscall => by_number(frame),
         }
     }
@@ -264,8 +271,11 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
     // SAFETY: the arguments are the program's, by the caller's promise.
     unsafe {
         match rule {
-            Rule::Paths(..) | Rule::Unlink(..) => dotlocks::unnamed(frame, region),
-            Rule::Link(_, _, dir, name) => dotlocks::linked(frame, region, dir, name),
+            Rule::Unlink(..) => dotlocks::unnamed(frame, region),
+            Rule::Paths(_, _, dir, name) => names::renamed(frame, region, dir, name),
+            Rule::Link(_, _, dir, name) | Rule::Make(dir, name) => {
+                dotlocks::linked(frame, region, dir, name);
+            }
             Rule::Open(..) | Rule::OpenMode(..) | Rule::OpenHow => dotlocks::opened(frame, region),
             Rule::Close(_)
             | Rule::CloseFrom
@@ -277,7 +287,8 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             | Rule::StreamClose(_)
             | Rule::Freopen => descriptors::closed(frame, region, rule),
             Rule::Fcntl | Rule::Flock | Rule::Lockf => locks::done(frame, region, rule),
-            Rule::Reap if waits::has_reaped(frame) => inherited::after_a_child(region),
+            Rule::Reap => waits::reaped(frame, region),
+            Rule::Waits => waits::has_waited(frame, region),
             Rule::Confine => confine::done(frame),
             _ => {}
         }

@@ -3,8 +3,11 @@
 //! Among them are those that make or remove a lock file: see [`super::dotlocks`].
 
 use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
-use super::dotlocks::{MAKES_LOCK, gone_unannounced, note_removed_lock};
-use crate::announce::{PASS, announce};
+use super::dotlocks::{
+    self, MAKES_LOCK, MAKES_POST, are_named, comes_back, gone_unannounced, is_named, lock_name,
+    note_removed_lock,
+};
+use crate::announce::{BRACKET, PASS, announce};
 use crate::change::{SectionEffect, matters};
 use crate::frame::Frame;
 use crate::linux::files::stat_at;
@@ -13,9 +16,9 @@ use crate::protected::descriptor_cache;
 use crate::protected::operand::Operand;
 use crate::this_process::lock_table::process_word;
 use crate::this_process::profile_flags::PROFILE_FLAGS;
-use crate::this_process::state::region;
+use crate::this_process::state::{Region, region};
 use core::sync::atomic::Ordering::Relaxed;
-use gate::profile::{LockName, lock_like};
+use gate::profile::LockName;
 use linux_raw_sys::general::RESOLVE_IN_ROOT;
 
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
@@ -30,10 +33,13 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
         let Some(text) = program_string(path) else { return PASS };
-        let name = lock_like(text);
         let exclusive = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
-        frame.note[0] = (name == Some(LockName::Lock) && exclusive) as u64 * MAKES_LOCK;
-        let effect = if frame.note[0] != 0 || name == Some(LockName::HitchingPost) {
+        frame.note[0] = match exclusive.then(|| lock_name(dir, text)).flatten() {
+            Some(LockName::Lock) => MAKES_LOCK,
+            Some(LockName::HitchingPost) => MAKES_POST,
+            None => 0,
+        };
+        let effect = if frame.note[0] != 0 {
             SectionEffect::None
         } else if flags & O_TRUNC == 0 && may_begin() && stat_at(dir, path).is_some() {
             // Only opened: whatever is written to it later is the change.
@@ -41,7 +47,8 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         } else {
             SectionEffect::Begins
         };
-        announce(frame, None, effect, |_| Operand::Opened(dir, path))
+        let action = announce(frame, None, effect, |_| Operand::Opened(dir, path));
+        comes_back(frame, action)
     }
 }
 
@@ -93,10 +100,29 @@ pub unsafe fn link(frame: &mut Frame, _da: u8, _a: u8, db: u8, b: u8) -> u64 {
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
         let Some(text) = program_string(new) else { return PASS };
-        let is_lock = lock_like(text) == Some(LockName::Lock);
-        frame.note[0] = is_lock as u64 * MAKES_LOCK;
-        let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
-        announce(frame, None, effect, |_| Operand::Entry(dir, new))
+        let is_lock = lock_name(dir, text) == Some(LockName::Lock);
+        makes(frame, dir, new, is_lock)
+    }
+}
+
+/// # Safety
+/// As [`link`]; `new` is its second name.
+unsafe fn makes(frame: &mut Frame, dir: i32, new: *const u8, is_lock: bool) -> u64 {
+    frame.note[0] = is_lock as u64 * MAKES_LOCK;
+    let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
+    // SAFETY: the paths are the program's, by the caller's promise.
+    let action = unsafe { announce(frame, None, effect, |_| Operand::Entry(dir, new)) };
+    comes_back(frame, action)
+}
+
+/// # Safety
+/// The arguments are those of a call that makes a directory or a symbolic link.
+pub unsafe fn make(frame: &mut Frame, dir: u8, name: u8) -> u64 {
+    let (dir, new) = (directory(frame, dir), path(frame, name));
+    // SAFETY: the paths are the program's, by the caller's promise.
+    unsafe {
+        let is_lock = are_named() && program_string(new).is_some_and(|text| is_named(dir, text));
+        makes(frame, dir, new, is_lock)
     }
 }
 
@@ -107,9 +133,10 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
         let Some(text) = program_string(name) else { return PASS };
-        let kind = lock_like(text);
-        note_removed_lock(frame, dir, name, kind);
-        let effect = if kind.is_some() { SectionEffect::None } else { SectionEffect::Begins };
+        let kind = lock_name(dir, text);
+        // Only of a lock that this process holds: another file may have such a name too.
+        let is_lock = note_removed_lock(frame, dir, name, kind);
+        let effect = if is_lock { SectionEffect::None } else { SectionEffect::Begins };
         let action = announce(frame, None, effect, |_| Operand::Entry(dir, name));
         gone_unannounced(frame, action)
     }
@@ -124,10 +151,27 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
         let Some(text) = program_string(old) else { return PASS };
-        let kind = lock_like(text);
+        let kind = lock_name(from, text);
         note_removed_lock(frame, from, old, kind);
+        let makes_lock = are_named() && program_string(new).is_some_and(|text| is_named(to, text));
+        frame.note[3] = makes_lock as u64;
         let target = |_: &Frame| Operand::Entries(from, old, to, new);
         let action = announce(frame, None, SectionEffect::Begins, target);
+        if makes_lock && action == PASS && region().is_some() {
+            return BRACKET;
+        }
         gone_unannounced(frame, action)
+    }
+}
+
+/// After a rename.
+///
+/// # Safety
+/// The frame's arguments are the program's.
+pub unsafe fn renamed(frame: &mut Frame, region: &'static Region, dir: u8, name: u8) {
+    dotlocks::unnamed(frame, region);
+    if frame.note[3] != 0 && frame.int() == 0 {
+        // SAFETY: the caller's promise; the call has succeeded.
+        unsafe { dotlocks::named(frame, region, dir, name) };
     }
 }

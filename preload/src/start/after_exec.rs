@@ -2,7 +2,7 @@
 
 use crate::kernel_locks::{self, LockOrigin};
 use crate::linux::time::now;
-use crate::protected::lifetime_locks::{is_held_for_life, is_pid_file};
+use crate::protected::lifetime_locks::{are_pid_files, is_held_for_life};
 use crate::this_process::lock_table::{recount, update};
 use crate::this_process::state::{BARRIER_AT_START, LOCKS_SEEN, barrier, region};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -22,12 +22,16 @@ pub fn take_over(below: Option<u32>) {
     {
         let table = Table(&region.header.locks);
         table.judge(is_held_for_life);
-        table.exclude(is_pid_file);
         recount(region);
         if let Some(barrier) = barrier() {
             BARRIER_AT_START.store(barrier.load(Acquire), Relaxed);
         }
         region.header.section_since.store(now(), Relaxed);
-        update(region, |word| if word.locks() > 0 { word.section_begun() } else { word });
+        let for_life = are_pid_files(table);
+        update(region, |word| match word.locks() {
+            0 => word,
+            _ if for_life => word,
+            _ => word.section_begun(),
+        });
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`environment`] | what the environment says |
 //! | [`page`] | the control page: opened, or made |
+//! | [`mark`] | from which PID namespace the page is mapped |
 //! | [`status`] | is there a filter; the process's id |
 //! | [`program`] | is this program gated, and what does the profile say of it |
 //! | [`configure`] | the settings |
@@ -17,6 +18,7 @@
 mod after_exec;
 mod configure;
 mod environment;
+mod mark;
 mod page;
 mod program;
 mod status;
@@ -91,6 +93,9 @@ unsafe fn join() -> bool {
         && take_profile(settings, control, file)
         && program::is_gated(settings.profile.str())
         && configure(settings, &env);
+    if meant {
+        mark::set(file, control);
+    }
     files::close(file);
     if !meant {
         // SAFETY: `control` is not used any more, and is published nowhere.

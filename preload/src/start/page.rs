@@ -4,6 +4,7 @@
 //! believed, or looked at through a mapping, before it was read.
 
 use super::environment::Environment;
+use super::mark;
 use super::status::Status;
 use crate::clock::boot_id;
 use crate::linux::{confined, files, memory, process, time};
@@ -170,6 +171,7 @@ fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
     page.layout.store(LAYOUT, Relaxed);
     page.size.store(SIZE as u32, Relaxed);
     page.boot_id = *boot;
+    page.made_in.store(mark::own_namespace(), Relaxed);
     let mut path = Path::new();
     if env.config.is_empty() {
         for part in [b"/etc/writegate/" as &[u8], env.gate, b".conf"] {

@@ -1,7 +1,7 @@
 //! What happens to the lock table, booked in the process's word: how many locks are held,
 //! and whether the section is over.
 
-use super::state::{LOCKS_LOST, Region, SHARED_ONCE};
+use super::state::{LOCKS_LOST, LOCKS_TO_ASK, Region, SHARED_ONCE};
 use crate::linux::process;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::Table;
@@ -27,7 +27,8 @@ pub fn recount(region: &Region) {
     loop {
         let word = ProcessWord(process.load(Acquire));
         if LOCKS_LOST.load(Relaxed) && table.is_empty() {
-            LOCKS_LOST.store(false, Relaxed);
+            // Whether what was not in it is held still, the kernel knows.
+            LOCKS_TO_ASK.store(true, Relaxed);
         }
         let count = table.count() + LOCKS_LOST.load(Relaxed) as u16;
         let next = word.with_locks(count);

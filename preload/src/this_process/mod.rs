@@ -8,10 +8,12 @@
 //! | [`region`] | making the region, adopting one after a fork |
 //! | [`slots`] | the slot of each thread |
 //! | [`lock_table`] | locks taken and released, in the process's word |
+//! | [`mailbox`] | lock files that forked children leave for their parent |
 //! | [`family`] | changes counted together with all forked children |
 
 pub mod family;
 pub mod lock_table;
+pub mod mailbox;
 pub mod profile_flags;
 pub mod region;
 pub mod settings;

@@ -1,7 +1,9 @@
 //! This process's region: making one, and adopting one's own after a fork.
 
 use super::settings::settings;
-use super::state::{self, LAST_REGION, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED};
+use super::state::{
+    self, LAST_REGION, LOCK_FILES_SEEN, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED,
+};
 use super::{family, slots};
 use crate::hash::spread;
 use crate::linux::files::fstat;
@@ -11,7 +13,7 @@ use crate::linux::time::now;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::layout::LAYOUT;
-use gate::locks::{Table, TableFull};
+use gate::locks::{FileNames, LockKind, Table, TableFull};
 use gate::region::{
     FLAG_CALLS_MISSING, FLAG_FOREIGN_CLOCK, FLAG_IO_URING, FLAG_LOCKS_UNKNOWN, FLAG_MAPS_SHARED,
     FLAG_MORE_CALLS_MISSING, FLAG_STRONG, MAGIC, SLOTS,
@@ -52,11 +54,11 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
     }
     let Some(fresh) = fill(Some(parent), process::pid()) else {
         // No memory: runs on ungated, and must not look like a child that has done
-        // nothing yet. Without its last page (slots that no thread has reached)
-        // what it maps is no region any more, and it counts as in flight.
+        // nothing yet. Without its last page (the names of lock files) what it maps is no
+        // region any more, and it counts as in flight.
         let last = LAST_REGION.load(Acquire).cast::<u8>().wrapping_add(gate::region::SIZE - PAGE);
-        // SAFETY: the parent's last slots, which no thread of this process has; this process
-        // takes none any more.
+        // SAFETY: the names of the parent's lock files; this process has no region, so it asks
+        // for none.
         unsafe { memory::unmap(last, PAGE) };
         MODE.store(UNGATED, Release);
         return None;
@@ -134,9 +136,15 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
             flags |= FLAG_LOCKS_UNKNOWN;
         }
         flags |= old.flags.load(Relaxed) & COMES_ALONG;
+        for lock in table.lock_files() {
+            LOCK_FILES_SEEN.store(true, Relaxed);
+            if let Some(path) = FileNames(&parent.names).get(lock.dev, lock.ino) {
+                FileNames(&region.names).put(lock.dev, lock.ino, path.bytes());
+            }
+        }
         // What the parent has locked since, and what was closed here before the
         // first entry, did not come along.
-        for lock in table.locks() {
+        for lock in table.locks().filter(|lock| lock.kind != LockKind::Dot) {
             if fstat(lock.fd).is_none_or(|s| (s.dev, s.ino) != (lock.dev, lock.ino)) {
                 table.closed(lock.fd, None);
             }

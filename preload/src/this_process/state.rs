@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use gate::control::ControlPage;
+use gate::locks::{FILE_NAMES, FileName};
 use gate::region::{FLAG_FIRST, FLAG_SENDER, Header, SLOTS, Slot};
 
 /// A region as it lies in memory.
@@ -11,6 +12,8 @@ pub struct Region {
     pub header: Header,
     /// One for each thread.
     pub slots: [Slot; SLOTS],
+    /// Where its lock files lie.
+    pub names: [FileName; FILE_NAMES],
 }
 
 const _: () = assert!(core::mem::size_of::<Region>() == gate::region::SIZE);
@@ -54,12 +57,16 @@ pub static STRONG: AtomicBool = AtomicBool::new(false);
 pub static EXPIRED_BARRIER: AtomicU64 = AtomicU64::new(0);
 /// A lock was taken at some time: closing descriptors must look into the table.
 pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
+/// A lock file was made at some time, or came with a fork.
+pub static LOCK_FILES_SEEN: AtomicBool = AtomicBool::new(false);
 /// The barrier that was closed when this program was started (0: none). What it
 /// holds over exec gives it no right to pass that one: the freezer may not have seen
 /// it yet.
 pub static BARRIER_AT_START: AtomicU64 = AtomicU64::new(0);
 /// The lock table was full: a lock is held that is not in it.
 pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
+/// Since then the table was empty: what was not in it must be asked for.
+pub static LOCKS_TO_ASK: AtomicBool = AtomicBool::new(false);
 
 /// The kernel does not wipe [`WIPED`] in a child: the hook of fork does it before the call.
 pub static NOT_WIPED: AtomicBool = AtomicBool::new(false);

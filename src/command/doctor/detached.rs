@@ -181,6 +181,22 @@ fn cannot_see(process: &Observation, context: &Context<'_>) -> Option<Diagnosis>
             ),
         ));
     }
+    if let Some(root) = process.page_of_nobody {
+        return Some(Diagnosis::new(
+            Cause::UserNamespace,
+            format!(
+                "it lives in a user namespace (a rootless container, or `PrivateUsers=`) in which \
+                 the owner of the gate's page {} is nobody: it does not believe it",
+                context.control()
+            ),
+            format!(
+                "let its root make the page: remove {}, `chown {root} {}`, {}",
+                context.control(),
+                context.dir,
+                restart(process)
+            ),
+        ));
+    }
     process.boot_id_hidden.then(|| {
         Diagnosis::new(
             Cause::BootId,

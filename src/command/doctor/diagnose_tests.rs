@@ -2,9 +2,9 @@
 
 use super::super::diagnosis::Membership;
 use super::super::observation::PreloadFault;
-use super::super::program_file::ProgramFile;
 use super::*;
 use crate::linux::library::LibraryLayout;
+use crate::linux::program_file::ProgramFile;
 use gate::layout::LAYOUT;
 use std::collections::BTreeMap;
 

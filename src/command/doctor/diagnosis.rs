@@ -70,6 +70,7 @@ causes! {
     Page              "page"               NotGated
     SecureGate        "secure-gate"        NotGated
     PageHidden        "page-hidden"        NotGated
+    UserNamespace     "user-namespace"     NotGated
     BootId            "boot-id"            NotGated
     PageYounger       "page-younger"       NotGated
     Detached          "detached"           NotGated

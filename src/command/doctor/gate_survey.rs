@@ -1,6 +1,7 @@
 //! What is to be known of the gate itself: its page, the profile in force, who maps the
 //! page, and which processes a freeze would hold against its snapshot.
 
+use super::lasting_locks::{self, LastingLock};
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::command::arguments;
@@ -9,7 +10,7 @@ use crate::freeze::session::look_around;
 use crate::gatedir::other_layout::OtherLayout;
 use crate::gatedir::{self, Gate};
 use crate::linux::helper::own_page;
-use crate::outcome::fault::{Fault, Result};
+use crate::outcome::fault::{Fault, PERMISSION, Result};
 use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use crate::places::Places;
@@ -66,6 +67,8 @@ pub struct GateSurvey {
     pub outside: Vec<i32>,
     /// What a freeze would hold against its snapshot, as the processes stand.
     pub against: Vec<Finding>,
+    /// Locks that would keep it from draining.
+    pub lasting_locks: Vec<LastingLock>,
 }
 
 impl GateSurvey {
@@ -101,7 +104,7 @@ impl GateSurvey {
         let (mut helper, mut census) = look_around(&gates)?;
         let paths = arguments::protected_paths(None)?;
         let mut ledger = Ledger::default();
-        let places = Places::find(&census, 0, &mut helper, &paths, &self.profile);
+        let places = Places::find(&mut census, 0, &mut helper, &paths, &self.profile);
         // What a freeze could not look at must not be green here.
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
         let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };
@@ -110,8 +113,10 @@ impl GateSurvey {
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();
         self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
+        self.lasting_locks = lasting_locks::of(&census, &mut helper, &self.profile);
         // A freeze would be refused.
-        self.refusal = places.refusal(name);
+        let hidden = census.hidden[0].map(|hidden| Fault::new(PERMISSION, hidden.to_string()));
+        self.refusal = hidden.or_else(|| places.refusal(name));
         self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! System calls that a program's own text makes past libc, where the gate does not see
 //! them. x86-64 only.
 
-use super::program_file::{little_endian, segments};
+use crate::linux::program_file::{little_endian, segments};
 use gate::calls::syscalls::changing;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`selection`] | which processes are looked at |
 //! | [`observation`], [`observe`] | what is seen of one process; the looking itself, which may hang |
-//! | [`program_file`], [`inline_calls`] | what a program's file says; system calls in its text, past libc |
+//! | [`inline_calls`] | system calls in a program's text, past libc |
 //! | [`gate_survey`] | the gate's page, profile and members |
+//! | [`lasting_locks`] | locks that would keep a freeze from draining |
 //! | [`unit_settings`] | what a unit's settings mean here |
 //! | [`own_rights`] | what the doctor itself may not do |
 //! | [`diagnosis`] | membership, cause, sentence and cure of one process |
@@ -22,11 +23,11 @@ mod diagnosis;
 mod gate_survey;
 mod hooked_calls;
 mod inline_calls;
+mod lasting_locks;
 mod not_loaded;
 mod observation;
 mod observe;
 mod own_rights;
-mod program_file;
 mod report;
 mod selection;
 mod survey;

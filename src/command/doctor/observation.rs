@@ -1,10 +1,10 @@
 //! What was seen of one process, from the outside. `observe` gathers it, `diagnose` says
 //! what it means.
 
-use super::program_file::ProgramFile;
 use crate::command::servers::{self, Server};
 use crate::foreign_text::ForeignText;
 use crate::linux::library::LibraryLayout;
+use crate::linux::program_file::ProgramFile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -60,6 +60,8 @@ pub struct Observation {
     pub label: Option<String>,
     /// The gate's page cannot be seen at its place in this process's root.
     pub page_hidden: bool,
+    /// It lives in a user namespace that does not know the page's owner: who its root is for us.
+    pub page_of_nobody: Option<u32>,
     /// The boot id cannot be read in its root.
     pub boot_id_hidden: bool,
     /// What is wrong with the library that LD_PRELOAD names.

@@ -2,12 +2,13 @@
 //! a child that has a time limit.
 
 use super::observation::{Environment, Observation, PreloadFault, named_library};
-use super::program_file;
 use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::linux::clock::wall_ns_of_ticks;
 use crate::linux::library;
 use crate::linux::procfs::{self, environ, maps};
+use crate::linux::program_file;
+use crate::linux::user_namespaces;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,7 @@ fn look(pid: i32, control: &Path) -> Observation {
     seen.label = label(&proc);
     let root_seen = fs::metadata(&root).is_ok();
     seen.page_hidden = root_seen && fs::metadata(inside(&root, control)).is_err();
+    seen.page_of_nobody = page_of_nobody(pid, control);
     let boot_id = inside(&root, Path::new("/proc/sys/kernel/random/boot_id"));
     seen.boot_id_hidden = root_seen && fs::read(boot_id).is_err();
     seen.preload_fault = preload_fault(&seen, &root);
@@ -97,6 +99,13 @@ fn seen_from(chroot: Option<&Path>, path: String) -> String {
         return path;
     };
     Path::new("/").join(inside).display().to_string()
+}
+
+/// The root, as we number it, of a process's user namespace, if that does not know the page's owner.
+fn page_of_nobody(pid: i32, control: &Path) -> Option<u32> {
+    let map = user_namespaces::id_map(&pid.to_string())?;
+    let owner = fs::metadata(control).ok()?.uid();
+    map.root().filter(|_| map.inside(owner).is_none())
 }
 
 /// A path of the process, as we reach it.

@@ -1,5 +1,6 @@
 //! What the doctor itself may do: its own rights decide what it can see.
 
+use crate::linux::procfs::effective_capabilities;
 use serde::Serialize;
 use std::fs;
 
@@ -18,12 +19,7 @@ const CHECKPOINT_RESTORE: u32 = 40;
 
 /// The rights that are missing here.
 pub fn missing() -> Vec<MissingRight> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let capabilities = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
+    let capabilities = effective_capabilities();
     let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
         .ok()
         .and_then(|text| text.trim().parse().ok());

@@ -1,6 +1,7 @@
 //! The doctor's findings: a table for persons, JSON for machines.
 
 use super::diagnosis::{Diagnosis, Membership};
+use super::lasting_locks::LastingLock;
 use super::own_rights::MissingRight;
 use super::survey::Survey;
 use super::unit_settings::SettingEffect;
@@ -40,6 +41,7 @@ struct SurveyJson<'a> {
     inline_system_calls: &'a BTreeMap<String, Vec<String>>,
     profile: &'a str,
     against: &'a [Finding],
+    lasting_locks: &'a [LastingLock],
 }
 
 /// For machines.
@@ -69,6 +71,7 @@ pub fn json(survey: &Survey) {
         inline_system_calls: &survey.inline_calls,
         profile: &survey.profile,
         against: &survey.against,
+        lasting_locks: &survey.lasting_locks,
     };
     print_json(&all);
 }
@@ -107,6 +110,7 @@ pub fn table(survey: &Survey, verbose: bool) {
     processes(survey, paint);
     cures(survey);
     gaps(survey);
+    lasting_locks(survey);
     notes(survey, verbose);
     let line = match survey.code() {
         0 => paint.green("a freeze of this gate could be trusted"),
@@ -161,6 +165,18 @@ fn gaps(survey: &Survey) {
     }
     for (gap, processes) in gaps {
         print(&format!("gap: {}: {gap}", processes.join(", ")));
+    }
+}
+
+/// What the profile lacks, if they are held for life.
+fn lasting_locks(survey: &Survey) {
+    for lock in &survey.lasting_locks {
+        let LastingLock { pid, program, path, .. } = lock;
+        print(&format!(
+            "a freeze would wait for pid {pid} ({program}): it has held the lock on {path} for more than a \
+             second, with something changed under it. If it holds it as long as it runs, say so in the \
+             gate's profile:\n  lifetime-lock = {path}"
+        ));
     }
 }
 

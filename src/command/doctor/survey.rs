@@ -4,6 +4,7 @@
 use super::diagnose::diagnose;
 use super::diagnosis::{Cause, Context, Diagnosis, Membership};
 use super::gate_survey::GateSurvey;
+use super::lasting_locks::LastingLock;
 use super::observation::Observation;
 use super::own_rights::{self, MissingRight};
 use super::selection::{self, Selection};
@@ -40,6 +41,8 @@ pub struct Survey {
     pub profile: String,
     /// What a freeze would hold against its snapshot, as these processes stand.
     pub against: Vec<Finding>,
+    /// Locks that would keep a freeze from draining.
+    pub lasting_locks: Vec<LastingLock>,
 }
 
 impl Survey {
@@ -101,6 +104,7 @@ impl Survey {
             missing_rights: own_rights::missing(),
             page_fault: survey.fault.or(survey.refusal),
             names_no_directory: survey.names_no_directory,
+            lasting_locks: survey.lasting_locks,
             profile: survey.profile,
             gate,
             directory,

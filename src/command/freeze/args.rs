@@ -48,7 +48,7 @@ pub struct Args {
     pub(super) lifetime_lock: Vec<String>,
     /// The same: while such a lock file is there, nothing is at rest
     #[arg(long, value_name = "PATTERN", conflicts_with = "gate")]
-    pub(super) dotlock: Vec<String>,
+    pub(super) lock_file: Vec<String>,
     /// No writer waits longer than this, whatever happens
     #[arg(short = 't', long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) limit: Duration,

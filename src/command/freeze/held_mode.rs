@@ -157,7 +157,7 @@ fn group_dir(given: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The profile's text, with the lines of --lifetime-lock and --dotlock.
+/// The profile's text, with the lines of --lifetime-lock and --lock-file.
 fn profile(args: &Args) -> Result<String> {
     let mut text = String::new();
     if let Some(name) = &args.profile {
@@ -171,11 +171,11 @@ fn profile(args: &Args) -> Result<String> {
     for pattern in &args.lifetime_lock {
         text += &format!("\nlifetime-lock = {pattern}");
     }
-    for pattern in &args.dotlock {
-        text += &format!("\ndotlock = {pattern}");
+    for pattern in &args.lock_file {
+        text += &format!("\nlock-file = {pattern}");
     }
     gate::profile::check(&text).map_err(|wrong| {
-        Fault::new(CONFIG, format!("--profile, --lifetime-lock, --dotlock: {}", wrong.what))
+        Fault::new(CONFIG, format!("--profile, --lifetime-lock, --lock-file: {}", wrong.what))
     })?;
     Ok(text)
 }

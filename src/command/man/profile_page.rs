@@ -24,8 +24,8 @@ pub fn roff() -> String {
         "DESCRIPTION",
         "One file for each gate. It is read when the gate's page is made (by the unit's \
          ExecStartPre, or by \\fBwritegate exec\\fR) and again by each freeze; \\fBwritegate setup\\fR \
-         writes the profile that was made for a known server, and never writes over one that is \
-         there.\n.PP\nA line reads \\fBkey = value\\fR. A key may stand in several lines: all its \
+         writes the profile that was made for a known server, with the directories that the server \
+         names, and never writes over one that is there.\n.PP\nA line reads \\fBkey = value\\fR. A key may stand in several lines: all its \
          values count. Lines that begin with # are comments. In a pattern * stands for any text and \
          ? for one character; a pattern without / is compared with the last part of a path. An \
          unknown key is an error, and so is a value that would match everything.",

@@ -1,5 +1,7 @@
 //! Composes the plan for a server, or for a unit of which nothing is known.
 
+use super::directories;
+use super::directories::found::Directories;
 use super::plan::{Inputs, Plan};
 use super::site::Site;
 use super::{dovecot, exim, gate_files, hook_conf, init_script, postfix};
@@ -10,9 +12,9 @@ use crate::outcome::fault::{CONFIG, Fault, Result};
 /// The profile of a service of which nothing is known.
 const EMPTY_PROFILE: &str = "\
 # writegate profile. Nothing is known about this service; keys, one value a line: path,
-# exclude, lifetime-lock, program, parkable, new-files, settled, record, until-wait,
-# until-exit, first, first-wait, hand-over, hand-over-to, hold, dotlock.
-# Protected directories, if not every file system on storage is meant:
+# exclude, lifetime-lock, lock-file, lock-helper, program, parkable, new-files, settled,
+# record, until-wait, until-exit, first, first-wait, hand-over, hand-over-to, hold.
+# Protected directories. Without one all storage is held, and nobody else who writes is found out:
 # path = /srv/data
 ";
 
@@ -25,7 +27,8 @@ pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
         ));
     }
     let mut plan = Plan::default();
-    gate_files::add(site, &mut plan, server.name, server.profile, inputs)?;
+    let directories = directories::find(site, server, server.profile);
+    gate_files::add(site, &mut plan, server.name, (server.profile, &directories), inputs)?;
     hook_conf::add(site, &mut plan, server.name, inputs)?;
     let unit = server.unit(site.root());
     let start = |plan: &mut Plan| match init_script::of_unit(site, unit) {
@@ -68,7 +71,8 @@ pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
     }
     let name = unit.trim_end_matches(".service");
     let mut plan = Plan::default();
-    gate_files::add(site, &mut plan, name, EMPTY_PROFILE, inputs)?;
+    let directories = Directories::default();
+    gate_files::add(site, &mut plan, name, (EMPTY_PROFILE, &directories), inputs)?;
     hook_conf::add(site, &mut plan, name, inputs)?;
     gate_files::add_dropin(site, &mut plan, unit, name, inputs, true)?;
     plan.notes.push(

@@ -1,6 +1,7 @@
 //! Dovecot: `import_environment` in a file of its own below conf.d.
 
 use super::plan::{Change, Inputs, Plan};
+use super::server_tool;
 use super::site::Site;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
@@ -23,8 +24,8 @@ pub fn add(site: &Site, plan: &mut Plan, inputs: &Inputs) -> Result<()> {
     let setting = if is_new_form(&main) {
         new_form()
     } else {
-        let default = if site.is_this_machine() { ask() } else { None };
-        let default = default.unwrap_or_else(|| DEFAULT.into());
+        let asked = server_tool::ask(site, &["doveconf"], &["-dh", "import_environment"]);
+        let default = asked.as_deref().map_or(DEFAULT, str::trim);
         format!("import_environment = {default} {NAMES}\n")
     };
     plan.changes.push(Change {
@@ -105,15 +106,4 @@ fn refuse_without_include(main: &str) -> Result<()> {
 fn uncommented(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     lines.filter(|(_, line)| !line.starts_with('#'))
-}
-
-/// The default of this very Dovecot.
-fn ask() -> Option<String> {
-    let out = std::process::Command::new("doveconf")
-        .args(["-dh", "import_environment"])
-        .env_remove("LD_PRELOAD")
-        .output()
-        .ok()?;
-    let text = String::from_utf8(out.stdout).ok()?;
-    (out.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }

@@ -2,21 +2,29 @@
 //! drop-in.
 
 use super::block;
+use super::directories::found::Directories;
 use super::plan::{Change, Inputs, Plan};
 use super::site::Site;
 use crate::command::unit_files;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
 /// Adds the gate's configuration and directory.
-pub fn add(site: &Site, plan: &mut Plan, name: &str, profile: &str, inputs: &Inputs) -> Result<()> {
+pub fn add(
+    site: &Site,
+    plan: &mut Plan,
+    name: &str,
+    (profile, directories): (&str, &Directories),
+    inputs: &Inputs,
+) -> Result<()> {
     let gate = &inputs.gate;
     let conf = format!("/etc/writegate/{gate}.conf");
     let now = site.read(&conf)?.unwrap_or_default();
     // A profile is there to be edited: one that stands is never written over.
     let after = match block::find(&now, name) {
         Some(_) => now,
-        None => block::append(&now, name, profile),
+        None => block::append(&now, name, &directories.written_into(profile)),
     };
+    directories.say(site, plan, &conf, &after);
     plan.changes.push(Change { path: conf, after, whole: false });
     let path = format!("/etc/tmpfiles.d/writegate-{name}.conf");
     if site.has_systemd() {

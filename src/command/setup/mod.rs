@@ -5,6 +5,8 @@
 //! | [`compose`] | the plan for a server or a unit, out of the following |
 //! | [`gate_files`] | what every set-up has: configuration, directory, drop-in |
 //! | [`hook_conf`] | the gates that backup tools freeze |
+//! | [`directories`] | where the server stores: asked of it, written into its profile |
+//! | [`server_tool`] | a program of the server's, asked |
 //! | [`init_script`] | where there is no systemd |
 //! | [`apply`] | what must be run afterwards, and whether it has worked |
 //! | [`postfix`], [`dovecot`], [`exim`] | the server's own setting |
@@ -18,6 +20,7 @@ mod apply;
 mod block;
 mod compose;
 mod diff;
+mod directories;
 mod dovecot;
 mod exim;
 mod gate_files;
@@ -27,6 +30,7 @@ mod list;
 mod plan;
 mod postfix;
 mod record;
+mod server_tool;
 mod site;
 
 use super::library;
@@ -168,8 +172,11 @@ fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
 /// Shows the plan's changes and makes them, if that is wanted.
 fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan) -> Result<()> {
     let missing = record.missing(plan.changes)?;
+    let say_of_directories =
+        || plan.directories.iter().for_each(|said| say(&format!("{name}: {said}")));
     if missing.is_empty() {
         print(&format!("{name}: set up already, nothing to change"));
+        say_of_directories();
         if !args.apply {
             return Ok(());
         }
@@ -186,6 +193,7 @@ fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan)
     for note in &plan.notes {
         print(&format!("note: {note}"));
     }
+    say_of_directories();
     if args.apply {
         apply::run(&plan.then)?;
         return apply::check(&plan.check, gate);

@@ -24,6 +24,8 @@ pub struct Plan {
     pub check: Vec<String>,
     /// What the admin must know.
     pub notes: Vec<String>,
+    /// What there is to say of the directories that are protected: each time, until it is mended.
+    pub directories: Vec<String>,
 }
 
 /// What a plan is made with.

@@ -2,7 +2,7 @@
 
 use super::plan::{Change, Inputs, Plan};
 use super::site::Site;
-use super::{block, gate_files};
+use super::{block, gate_files, server_tool};
 use crate::command::{library, unit_files};
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
@@ -40,7 +40,7 @@ pub fn add(site: &Site, plan: &mut Plan, unit: &str, inputs: &Inputs) -> Result<
 }
 
 /// The configuration directory of every instance, the default one first.
-fn instances(site: &Site) -> Result<Vec<String>> {
+pub fn instances(site: &Site) -> Result<Vec<String>> {
     let mut found = vec![DIRECTORY.to_owned()];
     let main = site.read(&format!("{DIRECTORY}/main.cf"))?.unwrap_or_default();
     if let Some((_, value)) = setting(&main, "multi_instance_directories") {
@@ -82,27 +82,16 @@ fn add_main(site: &Site, plan: &mut Plan, path: &str, inputs: &Inputs) -> Result
             ),
         ));
     }
-    let default = if site.is_this_machine() { ask() } else { None };
-    let default = default.unwrap_or_else(|| DEFAULT.into());
+    let asked = server_tool::ask(site, &["postconf"], &["-dh", "import_environment"]);
+    let default = asked.as_deref().map_or(DEFAULT, str::trim);
     let text = format!("import_environment = {default}\n    {ours}");
     let after = block::append(&main, "postfix", &text);
     plan.changes.push(Change { path: path.into(), after, whole: false });
     Ok(())
 }
 
-/// The default of this very Postfix.
-fn ask() -> Option<String> {
-    let out = std::process::Command::new("postconf")
-        .args(["-dh", "import_environment"])
-        .env_remove("LD_PRELOAD")
-        .output()
-        .ok()?;
-    let text = String::from_utf8(out.stdout).ok()?;
-    (out.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
-}
-
 /// The line and value of a parameter; lines that begin with a blank continue it.
-fn setting(text: &str, name: &str) -> Option<(usize, String)> {
+pub fn setting(text: &str, name: &str) -> Option<(usize, String)> {
     let mut found: Option<(usize, String)> = None;
     let mut continues = false;
     for (number, line) in text.lines().enumerate() {

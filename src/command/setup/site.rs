@@ -47,6 +47,13 @@ impl Site {
         paths.iter().any(|path| self.at(path).exists())
     }
 
+    /// Is this directory there?
+    pub fn has_directory(&self, path: &str) -> bool {
+        // A link below another root means something else than it does to us.
+        let at = self.at(path);
+        at.is_dir() || !self.is_this_machine() && at.is_symlink()
+    }
+
     /// Is it started by systemd? Where nothing says so, yes: almost every system is.
     pub fn has_systemd(&self) -> bool {
         let systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];

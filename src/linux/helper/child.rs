@@ -14,12 +14,14 @@ use crate::linux::fork;
 use crate::linux::look::WhyNot;
 use crate::linux::procfs::{maps, seen_by};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
-use std::ffi::OsString;
+use nix::sys::stat::{Mode, fstat};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -66,6 +68,9 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
             }
             Request::MappedFile(pid, file) => {
                 reply(&link, &Reply::MappedAs(mapped_as(pid, &file)), None);
+            }
+            Request::IsAt(pid, path, file) => {
+                reply(&link, &Reply::Is(is_at(pid, &path, file)), None);
             }
             Request::OneMapping(pid, low, high) => {
                 reply(&link, &Reply::OneMapping(maps::one_mapping(pid, low, high)), None);
@@ -120,6 +125,22 @@ fn mapped_as(pid: i32, file: &str) -> Option<String> {
     })
     .ok()?;
     found
+}
+
+/// Is this file there, under this path as the process sees it? None: that cannot be told.
+fn is_at(pid: i32, path: &[u8], file: (u64, u64)) -> Option<bool> {
+    let look = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = open(format!("/proc/{pid}/root").as_str(), look, Mode::empty()).ok()?;
+    let path = Path::new(OsStr::from_bytes(path));
+    let how = OpenHow::new().flags(look | OFlag::O_NOFOLLOW).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let found = match openat2(root.as_fd(), path, how) {
+        Ok(found) => found,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Some(false),
+        // Before Linux 5.6, or not to be seen.
+        Err(_) => return None,
+    };
+    let stat = fstat(&found).ok()?;
+    Some((stat.st_dev, stat.st_ino) == file)
 }
 
 /// Copies a part of a process's memory, as long as it says that the part is.

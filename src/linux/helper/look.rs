@@ -4,15 +4,16 @@ use super::pages::Pages;
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
-use crate::linux::elf;
 use crate::linux::library::{self, LibraryLayout};
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
 use crate::linux::procfs::{self, environ, locks, maps};
+use crate::linux::program_file::never_loads_ours;
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// How long, and how often, a process that holds a lock is looked at in the middle of an exec.
 const IN_EXEC_NS: u64 = 400_000_000;
@@ -89,10 +90,7 @@ fn look_once(
             return (looked, None);
         }
     }
-    // Of a static one none shows for good. Under a lock it would else be taken for one that is on its
-    // way to our constructor, freeze after freeze.
-    let is_static = !libc && !looked.library && elf::runs_without_loader(by);
-    looked.decided = looked.elsewhere || libc && !looked.library || is_static;
+    looked.decided = looked.elsewhere || libc && !looked.library;
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
@@ -112,9 +110,10 @@ fn look_once(
         looked.asks_for = asks_for;
         // One with another layout is on its way to nowhere: that library does not take our page. Nor
         // is one that has a page already.
-        let is_lost =
-            looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere || is_static;
-        if asks_for.is_some() && !is_lost {
+        let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
+        if asks_for.is_some() && !is_lost && !looked.library && never_loads_ours(&exe(by)) {
+            looked.decided = true;
+        } else if asks_for.is_some() && !is_lost {
             match locks::holds_a_guarding_lock(pid) {
                 Look::Seen(true) => looked.page = asks_for,
                 Look::Seen(false) | Look::Gone(_) => {}
@@ -130,6 +129,10 @@ fn look_once(
     }
     let fd = find_region(pid, by, &candidates, copied, &mut looked);
     (looked, fd)
+}
+
+fn exe(pid: i32) -> PathBuf {
+    format!("/proc/{pid}/exe").into()
 }
 
 /// What one of its mappings says; and whether a region may lie there.
@@ -179,11 +182,17 @@ fn find_region(
     let mut inherited = false;
     for &(start, end) in candidates {
         match open_region((pid, by), start, end, own, copied) {
-            Ok(Candidate::Own(found, fd)) => {
+            Ok(Candidate::Own(found, fd, came)) => {
                 looked.region = found;
+                looked.left = came;
                 return Some(fd);
             }
-            Ok(Candidate::Inherited) => inherited = true,
+            Ok(Candidate::Inherited(forker, files)) => {
+                inherited = true;
+                if !files.is_empty() && !is_parent(pid, forker) {
+                    looked.left = files;
+                }
+            }
             Ok(Candidate::None) => {}
             Err(e) => looked.region = RegionFound::Denied(e.raw_os_error().unwrap_or(0)),
         }
@@ -196,6 +205,13 @@ fn find_region(
         looked.region = RegionFound::Inherited;
     }
     None
+}
+
+/// Is the parent of this process still the one that calls itself `forker`?
+fn is_parent(pid: i32, forker: i32) -> bool {
+    let parent = procfs::stat(pid).map(|stat| stat.ppid);
+    let same = |parent: &i32| procfs::innermost_pid(&parent.to_string()) == Some(forker);
+    parent.is_some_and(|parent| same(&parent) && procfs::stat(parent).is_some_and(|s| !s.is_dead()))
 }
 
 /// The gate that a process's environment names, from the first moment on.

@@ -318,6 +318,23 @@ impl Helper {
         }
     }
 
+    /// Is this file (device, inode) there, under this path of the process's? None: that cannot be
+    /// told.
+    pub fn is_at(&mut self, pid: i32, path: &[u8], file: (u64, u64)) -> Option<bool> {
+        if self.hung.contains(&pid) || self.patience.is_spent(pid) {
+            return None;
+        }
+        let asked = self.ask(&Request::IsAt(pid, path.to_vec(), file));
+        match asked.and_then(|()| self.answer()) {
+            Ok((Reply::Is(is), _)) => is,
+            _ => {
+                self.abandon();
+                self.hung.push(pid);
+                None
+            }
+        }
+    }
+
     /// Do both addresses lie in one mapping of this process? None: that cannot be told.
     pub fn one_mapping(&mut self, pid: i32, low: u64, high: u64) -> Option<bool> {
         if self.hung.contains(&pid) || self.patience.is_spent(pid) {

@@ -28,6 +28,8 @@ pub enum Request {
     Refresh,
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
     MappedFile(i32, String),
+    /// Is this file (device, inode) there, under this path of a process's?
+    IsAt(i32, Vec<u8>, (u64, u64)),
     /// Do both addresses lie in one mapping of this process?
     OneMapping(i32, u64, u64),
     /// Open this directory below the root of a process, or below our own (0): the file system may
@@ -48,6 +50,8 @@ pub enum Reply {
     Refreshed(Vec<i32>),
     /// To [`Request::MappedFile`]; none: it maps no such file.
     MappedAs(Option<String>),
+    /// To [`Request::IsAt`]; none: that cannot be told.
+    Is(Option<bool>),
     /// To [`Request::OneMapping`].
     OneMapping(bool),
     /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
@@ -93,6 +97,8 @@ pub struct Looked {
     pub maps_page: bool,
     /// Its region, if it maps one of our pages.
     pub region: RegionFound,
+    /// Lock files of the process that forked it, which is gone.
+    pub left: Vec<LeftFile>,
     /// It has the library loaded.
     pub library: bool,
     /// The layout of that library; asked only of a process that maps no control page.
@@ -117,6 +123,17 @@ impl Looked {
     pub fn not_seen(pid: i32, why: WhyNot) -> Looked {
         Looked { pid, unseen: Some(why), ..Looked::default() }
     }
+}
+
+/// A lock file that came to a process with its fork.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeftFile {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Its path; empty: not known.
+    pub path: Vec<u8>,
 }
 
 /// The region of a process that maps a control page.

@@ -2,15 +2,17 @@
 //! be, copied to a file of ours and copied afresh before each pass.
 
 use super::pages::is_anonymous_link;
-use super::protocol::RegionFound;
+use super::protocol::{LeftFile, RegionFound};
 use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::mapping::Mapping;
 use gate::check::BadRegion;
 use gate::claimed::ClaimedRegion;
-use gate::region::{SIZE, SLOTS_OFFSET, Slot};
+use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind};
+use gate::region::{NAMES_OFFSET, SIZE, SLOTS_OFFSET, Slot};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Acquire;
 
 /// One region that is copied, because we may not map it.
 pub struct Copied {
@@ -22,14 +24,19 @@ pub struct Copied {
 }
 
 impl Copied {
-    /// Copies the first page, then as many slots as are in use.
+    /// Copies the first page, then as many slots as are in use, and the names of lock files, if
+    /// there are any.
     pub fn refresh(&mut self) -> io::Result<()> {
         self.copy(0, SLOTS_OFFSET)?;
         let used = ClaimedRegion::of(self.to.foreign()).map_or(0, ClaimedRegion::slots_used);
-        match used * size_of::<Slot>() {
-            0 => Ok(()),
-            len => self.copy(SLOTS_OFFSET, len),
+        if used > 0 {
+            self.copy(SLOTS_OFFSET, used * size_of::<Slot>())?;
         }
+        let of_file = |region: ClaimedRegion<'_>| region.locks().any(|l| l.kind == LockKind::Dot);
+        if ClaimedRegion::of(self.to.foreign()).is_some_and(of_file) {
+            self.copy(NAMES_OFFSET, SIZE - NAMES_OFFSET)?;
+        }
+        Ok(())
     }
 
     fn copy(&mut self, offset: usize, len: usize) -> io::Result<()> {
@@ -41,10 +48,10 @@ impl Copied {
 
 /// What a mapping of a region's size turned out to be.
 pub enum Candidate {
-    /// This process's region.
-    Own(RegionFound, OwnedFd),
-    /// The region of the process that forked this one.
-    Inherited,
+    /// This process's region, and the lock files that came along.
+    Own(RegionFound, OwnedFd, Vec<LeftFile>),
+    /// The region of the process that forked this one: that one's id, and its lock files.
+    Inherited(i32, Vec<LeftFile>),
     /// Something else.
     None,
 }
@@ -66,8 +73,8 @@ pub fn open_region(
         && let Ok(map) = Mapping::new(&file, SIZE, false)
     {
         return Ok(match check(&map, own) {
-            Ok(()) => Candidate::Own(RegionFound::Mapped, file.into()),
-            Err(BadRegion::NotItsOwn) => Candidate::Inherited,
+            Ok(()) => Candidate::Own(RegionFound::Mapped, file.into(), came_along(&map)),
+            Err(BadRegion::NotItsOwn) => inherited(&map),
             Err(_) => Candidate::None,
         });
     }
@@ -76,11 +83,35 @@ pub fn open_region(
     copy.refresh()?;
     match check(&copy.to, own) {
         Ok(()) => {}
-        Err(BadRegion::NotItsOwn) => return Ok(Candidate::Inherited),
+        Err(BadRegion::NotItsOwn) => return Ok(inherited(&copy.to)),
         Err(_) => return Ok(Candidate::None),
     }
+    let came = came_along(&copy.to);
     copied.push(copy);
-    Ok(Candidate::Own(RegionFound::Copied, fd))
+    Ok(Candidate::Own(RegionFound::Copied, fd, came))
+}
+
+fn inherited(map: &Mapping) -> Candidate {
+    let Some(region) = ClaimedRegion::of(map.foreign()) else { return Candidate::None };
+    let pid = region.header().pid.load(Acquire);
+    let files =
+        region.locks().filter(|lock| lock.kind == LockKind::Dot && lock.flags & FOR_LIFE == 0);
+    Candidate::Inherited(pid, files.map(|lock| left_file(region, &lock)).collect())
+}
+
+/// The lock files that came to this process with its fork.
+fn came_along(map: &Mapping) -> Vec<LeftFile> {
+    let Some(region) = ClaimedRegion::of(map.foreign()) else { return Vec::new() };
+    let came = |lock: &Lock| {
+        lock.kind == LockKind::Dot && lock.flags & (FOR_LIFE | INHERITED) == INHERITED
+    };
+    region.locks().filter(came).map(|lock| left_file(region, &lock)).collect()
+}
+
+fn left_file(region: ClaimedRegion<'_>, lock: &Lock) -> LeftFile {
+    let path = region.dotlock_path(lock.dev, lock.ino);
+    let path = path.map_or_else(Vec::new, |path| path.bytes().to_vec());
+    LeftFile { dev: lock.dev, ino: lock.ino, path }
 }
 
 fn check(map: &Mapping, own: i32) -> Result<(), BadRegion> {
@@ -112,7 +143,7 @@ mod tests {
             make_region(&mut map, me);
             let (from, mut copied) = (map.address(), Vec::new());
             match open_region((me, me), from, from + SIZE as u64, me, &mut copied).unwrap() {
-                Candidate::Own(found, _) => found,
+                Candidate::Own(found, ..) => found,
                 _ => panic!("no region"),
             }
         };

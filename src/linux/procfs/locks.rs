@@ -60,7 +60,7 @@ pub struct DescriptorLock {
 }
 
 /// `1: POSIX  ADVISORY  WRITE 1234 08:02:5678 0 EOF`; none for one that only waits (`->`).
-fn parse(line: &str) -> Option<KernelLock> {
+pub fn parse(line: &str) -> Option<KernelLock> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let kind = match fields.next()? {
         "POSIX" => KernelLockKind::Posix,

@@ -65,14 +65,18 @@ pub fn each(pid: i32, mut take: impl FnMut(Line<'_>)) -> io::Result<Extent> {
 fn line(line: &str) -> Option<Line<'_>> {
     let (range, fields) = line.split_once(' ')?;
     let (start, end) = range.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    if end < start {
+        return None;
+    }
     let mut fields = fields.splitn(5, ' ');
     let protection = fields.next()?.as_bytes();
     let _offset = fields.next()?;
     let dev = fields.next()?;
     let ino = fields.next()?.parse().ok()?;
     Some(Line {
-        start: u64::from_str_radix(start, 16).ok()?,
-        end: u64::from_str_radix(end, 16).ok()?,
+        start,
+        end,
         writable: protection.get(1) == Some(&b'w'),
         executable: protection.get(2) == Some(&b'x'),
         shared: protection.get(3) == Some(&b's'),
@@ -103,6 +107,11 @@ mod tests {
         assert!(line.shared && line.writable && !line.executable);
         assert_eq!((line.dev, line.ino, line.path), ("00:01", 1043, "/dev/zero (deleted)"));
         assert_eq!(line.path_once(), "/dev/zero");
+    }
+
+    #[test]
+    fn a_mapping_that_ends_before_it_begins_is_none() {
+        assert!(line("7f1200021000-7f1200000000 rw-s 00000000 00:01 1043 /dev/zero").is_none());
     }
 
     #[test]

@@ -6,19 +6,21 @@
 
 pub mod bounded;
 pub mod environ;
+mod hidden;
 pub mod locks;
 pub mod maps;
 pub mod mounts;
-mod origin;
-mod stat;
-mod status;
-mod task;
+pub mod origin;
+pub mod stat;
+pub mod status;
+pub mod task;
 
+pub use hidden::hides_processes;
 pub use origin::{Origin, origin};
 pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
 pub use status::{
-    cgroup, exe, innermost_pid, is_first_pid_namespace, mount_namespace, process_of, sees_as_we_do,
-    tracer, uid,
+    CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
+    process_of, sees_as_we_do, tracer, uid,
 };
 pub use task::{
     hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,

@@ -39,7 +39,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
 }
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, more @ ..] = rest {

@@ -19,8 +19,8 @@ pub struct Origin {
     pub parent: i32,
     /// Real, effective, saved and file system user.
     pub users: [u32; 4],
-    /// It runs a set-id program of root's with the id that this gives.
-    pub set_id: bool,
+    /// It runs a set-id program with the id that this gives: whose that program is.
+    pub set_id: Option<u32>,
     /// The login that it comes from; none: it comes from none, or the kernel does not say.
     pub login: Option<u32>,
     /// Control group.
@@ -39,7 +39,10 @@ pub fn origin(pid: i32) -> Option<Origin> {
         start: stat.start,
         parent: stat.ppid,
         users,
-        set_id: (users[0] != users[1] || groups[0] != groups[1]) && runs_set_id(pid, users, groups),
+        set_id: match users[0] != users[1] || groups[0] != groups[1] {
+            true => runs_set_id(pid, users, groups),
+            false => None,
+        },
         login: login.filter(|login| *login != NO_LOGIN),
         cgroup: cgroup(pid).unwrap_or_default(),
     })
@@ -47,17 +50,17 @@ pub fn origin(pid: i32) -> Option<Origin> {
 
 /// Real, effective, saved and file system id. The name before it in `status` may hold anything,
 /// but no newline.
-fn ids(status: &str, name: &str) -> Option<[u32; 4]> {
+pub fn ids(status: &str, name: &str) -> Option<[u32; 4]> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let ids: Vec<u32> = line.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
     ids.try_into().ok()
 }
 
-fn runs_set_id(pid: i32, users: [u32; 4], groups: [u32; 4]) -> bool {
-    let Ok(file) = fs::metadata(format!("/proc/{pid}/exe")) else { return false };
+fn runs_set_id(pid: i32, users: [u32; 4], groups: [u32; 4]) -> Option<u32> {
+    let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
     let user = file.mode() & libc::S_ISUID != 0 && users[1] == file.uid();
     let group = file.mode() & libc::S_ISGID != 0 && groups[1] == file.gid();
-    file.uid() == 0 && (user || group)
+    (user || group).then(|| file.uid())
 }
 
 #[cfg(test)]
@@ -69,7 +72,7 @@ mod tests {
         let me = origin(std::process::id() as i32).unwrap();
         assert_eq!(me.users[1], nix::unistd::geteuid().as_raw());
         assert_eq!(me.parent, nix::unistd::getppid().as_raw());
-        assert!(!me.set_id && me.start > 0);
+        assert!(me.set_id.is_none() && me.start > 0);
     }
 
     #[test]

@@ -124,7 +124,8 @@ pub(super) fn stat_of(of: &str) -> io::Result<Stat> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn parse(text: &str) -> Option<Stat> {
+/// Its text, as the kernel prints it.
+pub fn parse(text: &str) -> Option<Stat> {
     let open = text.find('(')?;
     let by = text[..open].trim().parse().ok()?;
     // The name may hold anything, `)` too.

@@ -11,9 +11,12 @@ pub fn innermost_pid(of: &str) -> Option<i32> {
     line_of(of, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()
 }
 
-/// Are we in the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h)?
-pub fn is_first_pid_namespace() -> bool {
-    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+/// To whom everybody is shown (include/uapi/linux/capability.h).
+pub const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+/// Our own rights, a bit for each capability.
+pub fn effective_capabilities() -> u64 {
+    line_of("self", "CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Effective user of a process.
@@ -67,7 +70,8 @@ pub fn cgroup(pid: i32) -> Option<String> {
     parse_cgroup(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cgroup")).ok()?))
 }
 
-fn parse_cgroup(text: &str) -> Option<String> {
+/// The text of `cgroup`.
+pub fn parse_cgroup(text: &str) -> Option<String> {
     let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
     let systemd = text.lines().find_map(|l| l.split_once(":name=systemd:").map(|(_, path)| path));
     unified.filter(|path| *path != "/").or(systemd).or(unified).map(str::to_owned)

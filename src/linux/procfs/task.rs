@@ -115,7 +115,7 @@ pub fn stack_pointer(pid: i32, tid: i32) -> Option<u64> {
 
 /// "number six-arguments stack-pointer instruction", or "-1 stack-pointer
 /// instruction" outside a system call, or "running".
-fn stack_pointer_in(text: &str) -> Option<u64> {
+pub fn stack_pointer_in(text: &str) -> Option<u64> {
     let hex = text.split_ascii_whitespace().rev().nth(1)?.strip_prefix("0x")?;
     u64::from_str_radix(hex, 16).ok()
 }

@@ -33,7 +33,7 @@
 
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
-#define REGION_SIZE (4096 + SLOTS * 64)
+#define REGION_SIZE (4096 + SLOTS * 64 + 4096)
 enum { IDLE, CALL, HELD, LOCKWAIT, ASKING };
 
 static volatile char *control;

@@ -140,7 +140,7 @@ def dotlock(lab, freezes):
     check(torn > 0, "not named nothing was torn: the case proves nothing")
     held = 0
     for _ in range(freezes):
-        code, record, said = lab.freeze(extra=["--dotlock", f"{lab.mail}/*.lock"])
+        code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"])
         if code == NOT_DRAINED:
             continue
         check(code == CONSISTENT, f"exit {code}: {said}")
@@ -155,7 +155,7 @@ def dotlock(lab, freezes):
         left.unlink()
     lab.start("idle")
     (lab.mail / "p9.lock").write_text("1 left over")
-    code, record, said = lab.freeze(extra=["--dotlock", f"{lab.mail}/*.lock"], drain="300ms", retries="0")
+    code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"], drain="300ms", retries="0")
     check(code == NOT_DRAINED and record["gates"][0]["blockers"][0]["path"] == f"{lab.mail}/p9.lock", f"exit {code}: {said}")
     return f"{torn} torn without its name; with it {held} of {freezes}, 0 torn"
 

@@ -266,14 +266,15 @@ def test_on_untrusted_is_not_run_for_what_was_not_made(rig):
 def test_no_hook_reads_a_line_or_deletes_by_place(rig):
     """The few lines of contrib/ that delete a snapshot, each with the reason why it may; none reads a verdict line."""
     may = {"snapshot/writegate-snapshot": 1,             # the id that it has recorded itself
-           "rsnapshot/writegate-lvcreate": 1}            # what this call has made
+           "rsnapshot/writegate-lvcreate": 1,            # what this call has made
+           "timeshift/writegate-timeshift": 1}           # what was not there before this call
     for path in sorted((ROOT / "contrib").rglob("*")):
         if path.is_dir() or path.parent.name in ("grafana", "valgrind"):
             continue
         lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
         name = str(path.relative_to(ROOT / "contrib"))
         deletes = [line for line in lines if any(word in line for word in
-                   ("subvolume delete", "zfs destroy", "LVREMOVE", "snapper delete", "--on-untrusted", "forget"))]
+                   ("subvolume delete", "zfs destroy", "LVREMOVE", "snapper delete", "timeshift --delete", "--on-untrusted", "forget"))]
         assert len(deletes) == may.get(name, 0), f"{name}: {deletes}"
         reads = [line for line in lines if "verdict=" in line and "writegate:verdict=" not in line]
         assert not reads, f"{name} reads words: {reads}"

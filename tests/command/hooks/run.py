@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import agent                                             # noqa: E402
 import harm                                              # noqa: E402
+import prepost                                           # noqa: E402
 import playbook                                          # noqa: E402
 import scripts                                           # noqa: E402
 import steps                                             # noqa: E402
@@ -46,7 +47,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="*")
     only = parser.parse_args().only
-    cases = [(name, case) for module in (scripts, harm, steps, agent, tools, playbook)
+    cases = [(name, case) for module in (scripts, harm, steps, agent, tools, playbook, prepost)
              for name, case in inspect.getmembers(module, inspect.isfunction)
              if name.startswith("test_") and fnmatch.fnmatch(name[5:], only)]
     if not cases:

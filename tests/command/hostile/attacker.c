@@ -31,7 +31,7 @@
 
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
-#define REGION_SIZE (4096 + SLOTS * 64)
+#define REGION_SIZE (4096 + SLOTS * 64 + 4096)
 enum { CALL = 1, HELD = 2, LOCKWAIT = 3 };
 
 #define AT(type, base, offset) ((_Atomic type *)((char *)(base) + (offset)))
@@ -195,9 +195,12 @@ static void cut_off(const char *where) {
     for_ever();
 }
 
-/* A mapping whose name is that of the gate's page, from another file: "restart me". */
-static void name_of_the_page(const char *where, const char *page) {
+/* A mapping whose name is that of the gate's page, from another file: "restart me". It may have a protected
+ * file open for writing. */
+static void name_of_the_page(const char *where, const char *page, const char *protected) {
     char path[4096], *cut;
+    if (*protected)
+        must(open(protected, O_WRONLY | O_APPEND) >= 0, protected);
     own_mounts(where);
     snprintf(path, sizeof path, "%s", page);
     for (cut = strchr(path + 1, '/'); cut; cut = strchr(cut + 1, '/')) {
@@ -241,6 +244,38 @@ static void long_names(int processes, int mappings, const char *where) {
     for (int p = 1; p < processes; p++)
         if (fork() == 0)
             break;
+}
+
+/* Its region says that it does nothing, and it writes, barrier or not. */
+static void two_faced(const char *protected) {
+    void *region = anonymous();
+    int fd = open(protected, O_WRONLY | O_APPEND);
+    must(fd >= 0, protected);
+    forge(region, 1);
+    slot(region, 0, 0, 0);
+    *PROCESS(region) = 1ull << 32;
+    ready();
+    for (;;) {
+        must(write(fd, "y", 1) == 1, protected);
+        pause_ms(2);
+    }
+}
+
+/* A region of which every byte behind its header's first line changes all the time, also while it is read. */
+static void scramble(void) {
+    void *region = anonymous();
+    forge(region, 1);
+    ready();
+    uint64_t x = 88172645463325252ull;
+    for (int n = 0;; n++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        uint64_t at = 36 + x % (n % 4 ? 4096 + 64 * 64 : REGION_SIZE);
+        if (at / 8 * 8 + 8 <= REGION_SIZE)
+            *AT(uint64_t, region, at / 8 * 8) = n % 3 ? x * 2685821657736338717ull : x % 8;
+        *AT(int32_t, region, 32) = getpid();
+        if (n % 4096 == 0)
+            pause_ms(0.2);
+    }
 }
 
 static void many_descriptors(int count) {
@@ -319,7 +354,7 @@ int main(int argc, char **argv) {
     } else if (strcmp(mode, "long-names") == 0) {
         long_names(atoi(first), atoi(second), argv[5]);
     } else if (strcmp(mode, "page-name") == 0) {
-        name_of_the_page(first, argv[1]);
+        name_of_the_page(first, argv[1], second);
     } else if (strcmp(mode, "descriptors") == 0) { /* as many as it may have */
         many_descriptors(atoi(first));
     } else {
@@ -330,6 +365,10 @@ int main(int argc, char **argv) {
             restless();
         else if (strcmp(mode, "births") == 0)
             births();
+        else if (strcmp(mode, "two-faced") == 0)
+            two_faced(first);
+        else if (strcmp(mode, "scramble") == 0)
+            scramble();
         else if (strcmp(mode, "cut-off") == 0)
             cut_off(first);
         else if (strcmp(mode, "look-alikes") == 0)

@@ -5,7 +5,7 @@
 
 Copies the crates to a folder of its own, changes one place of one file, builds the command (LTO off), runs the
 tests that are named beside it. Prints a line for each; exit 1 if one survives, or its place is no longer there to
-be changed. The library is this checkout's own. Not a part of scripts/test: some 20 min.
+be changed. The library is this checkout's own. Not a part of scripts/test: some 30 min.
 
 A test is one of this folder, `unit:NAME` of the command's unit tests, `gate:NAME` of the gate's, or `cli:NAME`
 of tests/command/cli.
@@ -20,21 +20,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_S = 240
-FAST = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16", "CARGO_INCREMENTAL": "1"}
+BUILT_WITHIN_S = 1200
+FAST = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "256", "CARGO_INCREMENTAL": "1",
+        "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1", "CARGO_PROFILE_RELEASE_DEBUG": "0"}
 
-# name: (file, what stands there, what is put instead, tests)
+# name: (file, what stands there, what is put instead, tests), or one such triple for each place and then the tests
 MUTANTS = {
     # Who belongs to a service.
     "outsiders count": (
         "src/census/list.rs", "let outsider = outsiders.contains(&looked.pid);", "let outsider = false;",
-        "test_delay.Delay.test_one_that_never_goes_idle"),
+        "test_delay.Delay.test_one_that_never_goes_idle test_delay.Delay.test_one_that_maps_the_page_and_shows_no_region "
+        "test_container.Container.test_it_shows_what_never_goes_idle "
+        "test_container.Container.test_it_puts_itself_behind_the_gate"),
     "a page's name accuses": (
         "src/census/list.rs", "looked.other_page.filter(|gate| self.belongs(*gate, pid))", "looked.other_page",
         "test_accuse.Accuse.test_a_mapping_named_like_the_page"),
     "a file called control hides": (
-        "src/linux/helper/look.rs", "looked.elsewhere |= pages.others.iter().any(is_it);",
-        'looked.elsewhere |= line.path_once().ends_with("/control");',
-        "test_accuse.Accuse.test_an_ungated_writer_behind_a_file_called_control"),
+        ("src/linux/helper/look.rs", "looked.elsewhere |= pages.others.iter().any(is_it);",
+         'looked.elsewhere |= line.path_once().ends_with("/control");'),
+        ("src/census/list.rs", "looked.elsewhere && looked.page.is_none() && !outsider {",
+         "looked.elsewhere && looked.page.is_none() {"),
+        "test_accuse.Accuse.test_an_ungated_writer_behind_a_file_called_control "
+        "test_container.Container.test_it_writes_here_behind_a_page_of_its_own"),
     "another gate's page hides strangers": (
         "src/census/list.rs", "looked.elsewhere && looked.page.is_none() && !outsider {",
         "looked.elsewhere && looked.page.is_none() {",
@@ -61,6 +68,11 @@ MUTANTS = {
     "any file is mapped": (
         "src/linux/helper/region.rs", "fs::read_link(&link).is_ok_and(|to| is_anonymous_link(&to))", "true",
         "unit:only_what_is_anonymous_is_mapped"),
+    "a count of threads is believed": (
+        ("gate/src/check.rs", "            || self.slots_used.load(Relaxed) as usize > SLOTS\n", ""),
+        ("gate/src/claimed.rs", "self.memory.some(SLOTS_OFFSET, self.slots_used(), SLOTS)",
+         "&self.memory.some(SLOTS_OFFSET, SLOTS, SLOTS)[..self.header.slots_used.load(Acquire) as usize]"),
+        "test_service.Service.test_its_region_changes_while_it_is_read"),
     "every look-alike is opened": (
         "src/linux/helper/look.rs", "const CANDIDATES: usize = 16;", "const CANDIDATES: usize = 1 << 40;",
         "test_bounds.Bounds.test_a_member_with_very_many_mappings_that_look_like_regions"),
@@ -100,7 +112,7 @@ MUTANTS = {
         "src/linux/signals.rs", "            open();\n", "            let _ = open;\n", "unit:opened"),
     "the thread ends nothing": (
         "src/linux/signals.rs", "        self.end(signal);\n", "        loop { std::thread::park(); }\n",
-        "test_signals.Signals.test_at_many_moments"),
+        "test_signals.Signals.test_at_many_moments test_signals.Signals.test_while_the_helper_hangs"),
     "a caller may go": (
         "src/linux/signals.rs", "if is(2, PollFlags::POLLHUP) &&", "if false && is(2, PollFlags::POLLHUP) &&",
         "test_signals.Signals.test_the_one_who_waits_for_a_token_is_gone unit:a_caller_that_goes"),
@@ -117,12 +129,70 @@ MUTANTS = {
     "the command inherits the limit": (
         "src/linux/priority.rs", "                self.restore();\n", "",
         "test_signals.Signals.test_while_the_freezer_itself_is_slow"),
+    # Rights.
+    "the page is everybody's": (
+        "src/gatedir/page.rs", "fs::Permissions::from_mode(0o644)", "fs::Permissions::from_mode(0o666)",
+        "test_rights.Rights.test_another_local_user test_rights.Rights.test_the_services_own_user "
+        "test_rights.Rights.test_root_of_a_user_namespace"),
+    "the lock is everybody's": (
+        "src/gatedir/lock.rs", ".mode(0o600)", ".mode(0o666)",
+        "test_rights.Rights.test_another_local_user test_rights.Rights.test_the_services_own_user "
+        "test_rights.Rights.test_root_of_a_user_namespace"),
+    "the socket is everybody's": (
+        "src/freeze/keeper.rs", "let before = umask(OWNER_ONLY);", "let before = umask(Mode::empty());",
+        "test_rights.Rights.test_another_local_user test_rights.Rights.test_a_stranger_has_the_token"),
+    "a page of anybody": (
+        "src/gatedir/dir.rs", "if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {", "if false {",
+        "cli:test_bad_days.Page.test_somebody_elses"),
+    "a page that others may write": (
+        "src/gatedir/dir.rs", "if meta.mode() & OTHERS_WRITE != 0 {", "if false {",
+        "cli:test_bad_days.Page.test_writable_by_others"),
+    "a report through links": (
+        "src/outcome/record.rs", "replace(path, text.as_bytes(), READABLE).map_err(failed)",
+        'std::fs::write(path.with_extension(format!("json.{}", std::process::id())), &text)\n'
+        "            .and_then(|()| replace(path, text.as_bytes(), READABLE)).map_err(failed)",
+        "test_rights.Report.test_a_report_into_a_folder_of_another_user"),
+    "set-id programs believe variables": (
+        "preload/src/start/environment.rs", "if auxiliary(AT_SECURE) != Some(0) {", "if false {",
+        "test_rights.SetId.test_a_set_id_program_believes_no_variable"),
+    # The kernel's watch, and who may speak for whom.
+    "a change is not put down": (
+        "src/evidence/watch.rs", "if !is_none && !own(pid) {", "if !is_none && new_dir && !own(pid) {",
+        "test_service.Service.test_it_says_that_it_does_nothing_and_writes"),
+    "all speak for all": (
+        "src/places/mod.rs", "let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();",
+        "let own = &self.own_exclude.values().flatten().cloned().collect::<Vec<_>>()[..]; let _ = pid;",
+        "test_accuse.Accuse.test_a_member_excludes_everything"),
+    "what is in flight is no matter": (
+        "gate/src/summary.rs", "        if p.in_flight() {\n", "        if false {\n",
+        "test_bounds.Bounds.test_a_member_shows_a_web_of_locks test_service.Service.test_it_stops_inside_of_a_set"),
+    "who can no more be told": (
+        "src/linux/fanotify.rs", "Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => {}",
+        "Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => return None,",
+        "test_accuse.Accuse.test_a_change_below_a_path_that_is_too_long_to_be_told"),
+    # Root's own accidents.
+    "a page that was replaced is the same": (
+        "src/evidence/judged.rs", "if session.gates[at].was_replaced() {", "if false {",
+        "cli:test_bad_days.Page.test_replaced_during_the_freeze"),
+    "a deadline that is later than the limit": (
+        "src/drive/barrier.rs", "let rounded = now.saturating_add(limit_ns) & !mask;",
+        "let rounded = now.saturating_add(limit_ns * 8) & !mask;", "cli:test_token.Token.test_keeper_killed_and_late"),
+    "the clock is not read": (
+        "gate/src/thaw.rs", "    if opened_at >= deadline {\n", "    if opened_at == deadline {\n",
+        "gate:thaw"),
+    "a keeper that was killed is believed": (
+        "src/command/thaw.rs", "{ Verdict::Expired } else { Verdict::Unproven };",
+        "{ Verdict::Expired } else { Verdict::Consistent };", "cli:test_token.Token.test_keeper_killed"),
+    "two have the lock": (
+        "src/linux/file.rs", "FlockArg::LockExclusiveNonblock", "FlockArg::LockSharedNonblock",
+        "cli:test_bad_days.Freezers.test_two_at_once_take_turns"),
     # Text.
     "names are shown raw": (
-        "src/foreign_text.rs", "f.pad(&escape(&self.0))", "f.pad(&self.0)", "unit:nothing_acts"),
+        "src/foreign_text.rs", "f.pad(&escape(&self.0))", "f.pad(&self.0)", "unit:nothing_acts test_text.Text.test_names_of_programs"),
     "remarks are written raw": (
         "src/command/output.rs", '"writegate: {}", escape(message)', '"writegate: {}", message',
-        "test_text.Text.test_what_is_given_on_the_command_line"),
+        "test_text.Text.test_what_is_given_on_the_command_line test_text.Text.test_a_verdict_in_the_name_of_a_mailbox "
+        "test_text.Text.test_a_verdict_in_the_path_of_a_change"),
     "JSON acts": (
         "src/foreign_text.rs", "    if !text.contains(escapes) {", "    if true {",
         "unit:json_is_faithful test_text.Text.test_names_of_gated_programs"),
@@ -131,8 +201,8 @@ MUTANTS = {
 }
 
 
-def run(argv, **more):
-    return subprocess.run(["timeout", "-k", "5", str(LONGEST_S), *map(str, argv)], capture_output=True, text=True, errors="replace", **more)
+def run(argv, longest_s=LONGEST_S, **more):
+    return subprocess.run(["timeout", "-k", "5", str(longest_s), *map(str, argv)], capture_output=True, text=True, errors="replace", **more)
 
 
 def tests_of(names):
@@ -156,24 +226,46 @@ def ran(said):
     return "running 1 test" in text or "running " in text and "running 0 tests" not in text.split("Doc-tests")[0] or "Ran " in text
 
 
+def places(name):
+    """[(file, what stands there, what is put instead)] and the tests of a mutant."""
+    *changes, tests = MUTANTS[name]
+    return [tuple(changes)] if isinstance(changes[0], str) else changes, tests
+
+
+def build(folder, target, env, library):
+    """The command, and the library if that was changed; what went wrong."""
+    packages = [("writegate", {**env, **FAST}, ["--bin", "writegate"])]
+    if library:
+        packages.append(("writegate-preload", env, []))    # (with LTO, or it does not load)
+    else:
+        (target / "release").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "target/release/libwritegate.so", target / "release")
+    for package, settings, more in packages:
+        built = run(["cargo", "build", "--release", "-p", package, *more], BUILT_WITHIN_S, cwd=folder, env=settings)
+        if built.returncode:
+            return f"does not build: {built.stderr[-600:]}"
+    return None
+
+
 def judge(folder, target, name):
     """None if a test went red, else what is wrong."""
-    file, old, new, tests = MUTANTS[name]
-    path, text = folder / file, (ROOT / file).read_text()
-    if text.count(old) != 1:
-        return f"its place stands {text.count(old)} times in {file}"
-    path.write_text(text.replace(old, new))
-    env = {**os.environ, **FAST, "CARGO_TARGET_DIR": str(target)}
+    changes, tests = places(name)
+    for file, old, _ in changes:
+        if (count := (ROOT / file).read_text().count(old)) != 1:
+            return f"its place stands {count} times in {file}"
+    for file, old, new in changes:
+        (folder / file).write_text((ROOT / file).read_text().replace(old, new))
+    env = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     try:
         survived = []
         for test, argv in tests_of(tests):
             if argv[0] != "cargo":
-                built = run(["cargo", "build", "--release", "-p", "writegate", "--bin", "writegate"], cwd=folder, env=env)
-                if built.returncode:
-                    return f"does not build: {built.stderr[-600:]}"
-                shutil.copy(ROOT / "target/release/libwritegate.so", target / "release")
+                if wrong := build(folder, target, env, any(file.startswith("preload/") for file, _, _ in changes)):
+                    return wrong
                 env["WRITEGATE_BIN_DIR"] = str(target / "release")
-            said = run(argv, cwd=folder, env=env)
+            else:
+                run([*argv, "--no-run"], BUILT_WITHIN_S, cwd=folder, env={**env, **FAST})
+            said = run(argv, cwd=folder, env={**env, **FAST})
             if "error: could not compile" in said.stderr:
                 return f"does not build: {said.stderr[-600:]}"
             if said.returncode in (124, 137):
@@ -182,7 +274,8 @@ def judge(folder, target, name):
                 survived.append(test)
         return f"green: {' '.join(survived)}" if survived else None
     finally:
-        path.write_text(text)
+        for file, _, _ in changes:
+            shutil.copyfile(ROOT / file, folder / file)
 
 
 def main():

@@ -3,44 +3,14 @@
    (or for $HOLD_MS), then the second byte; then the lock is given up, DONE is said, and a byte is waited for.
    Cases with "read_" or "listed_idle" hold what guards nothing, or change nothing. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static long raw(long n, long a, long b, long c)
-{
-    register long result __asm__("rax") = n;
-    __asm__ volatile("syscall" : "+r"(result) : "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-    return result;
-}
-static int a, b, l;
-static void must(int ok, const char *what) { if (!ok) { perror(what); _exit(3); } }
-static int file(const char *name, int flags)
-{
-    int fd = open(name, flags | O_CREAT, 0600);
-    must(fd >= 0, name);
-    return fd;
-}
-static void byte(int fd) { must(pwrite(fd, "1", 1, lseek(fd, 0, SEEK_END)) == 1, "write"); }
-static void say(const char *word) { raw(SYS_write, 1, (long)word, (long)strlen(word)); }
-static void await(void) { char got; raw(SYS_read, 0, (long)&got, 1); }
-static void half(void)
-{
-    const char *ms = getenv("HOLD_MS");
-    say("READY\n");
-    if (ms) usleep(atoi(ms) * 1000); else await();
-}
+#include "half.h"
+
 static void raw_fcntl(int fd, int command, int type)
 {
     struct flock what = {.l_type = type, .l_whence = SEEK_SET};
@@ -54,6 +24,48 @@ static void raw_shared_writer(void) { raw(SYS_flock, l, LOCK_SH, 0); set_and_clo
 static void raw_posix(void) { raw_fcntl(l, F_SETLK, F_WRLCK); set_and_close(l); }
 static void raw_ofd(void) { raw_fcntl(l, F_OFD_SETLK, F_WRLCK); set_and_close(l); }
 static void missed_conversion(void) { int r = file("l", O_RDONLY); close(l); flock(r, LOCK_SH); raw(SYS_flock, r, LOCK_EX, 0); set_and_close(r); }
+static void dup_before(void) { int d = dup(l); flock(l, LOCK_EX); byte(a); close(l); half(); byte(b); close(d); }
+static void locked_by_dup(void) { int d = dup(l); flock(d, LOCK_EX); byte(a); close(d); half(); byte(b); close(l); }
+static void ofd(int type, long start, long length)
+{
+    struct flock what = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    must(fcntl(l, F_OFD_SETLK, &what) == 0, "F_OFD_SETLK");
+}
+static void ofd_grows(void) { ofd(F_RDLCK, 0, 10); ofd(F_WRLCK, 0, 0); byte(a); ofd(F_UNLCK, 0, 10); half(); byte(b); ofd(F_UNLCK, 10, 0); }
+static void ofd_shrinks(void)
+{
+    ofd(F_WRLCK, 0, 100); byte(a);
+    ofd(F_UNLCK, 0, 20); ofd(F_RDLCK, 40, 10); ofd(F_UNLCK, 60, 0);
+    half(); byte(b);
+    ofd(F_UNLCK, 20, 20); ofd(F_UNLCK, 50, 10);
+}
+static void many_locks(void)
+{
+    char name[20];
+    int fds[70];
+    for (int i = 0; i < 70; i++) {
+        sprintf(name, "m%d", i);
+        fds[i] = file(name, O_RDWR);
+        must(lockf(fds[i], F_LOCK, 0) == 0, name);
+    }
+    byte(a);
+    for (int i = 0; i < 69; i++) close(fds[i]);
+    half(); byte(b); close(fds[69]);
+}
+static void process_id(void)
+{
+    char id[20];
+    flock(l, LOCK_EX);
+    must(ftruncate(l, 0) == 0 && pwrite(l, id, sprintf(id, "%d\n", getpid()), 0) > 0, "the id");
+    pid_t child = fork();
+    if (!child) _exit(0);
+    waitpid(child, 0, 0);
+    set_and_close(l);
+}
+static void conversion(void) { int r = file("l", O_RDONLY); flock(r, LOCK_SH); flock(r, LOCK_EX); set_and_close(r); close(l); }
+static void *in_short_thread(void *unused) { flock(l, LOCK_EX); byte(a); return unused; }
+static void thread_ends(void) { pthread_t t; pthread_create(&t, 0, in_short_thread, 0); pthread_join(t, 0); half(); byte(b); close(l); }
+
 static void write_lease(void) { must(fcntl(l, F_SETLEASE, F_WRLCK) == 0, "lease"); set_and_close(l); }
 static void child_locks(void)
 {
@@ -135,20 +147,31 @@ static void odd_name(void) { prctl(PR_SET_NAME, "postausg\xc3\xa4ng-r\xc3", 0, 0
 
 static void read_flock(void) { int r = file("l", O_RDONLY); raw(SYS_flock, r, LOCK_SH, 0); half(); close(r); }
 static void read_posix(void) { raw_fcntl(l, F_SETLK, F_RDLCK); half(); close(l); }
+/* A daemon: its id is in the file that it holds for life, and that is all that it has changed. */
+static void pid_file(void)
+{
+    char id[20];
+    flock(l, LOCK_EX);
+    must(pwrite(l, id, sprintf(id, "%d\n", getpid()), 0) > 0, "the id");
+    pid_t child = fork();
+    if (!child) { half(); _exit(0); }
+    waitpid(child, 0, 0);
+}
+static void chrooted(void) { flock(l, LOCK_EX); must(chroot(".") == 0 && chdir("/") == 0, "chroot"); byte(a); half(); }
 static void listed_idle(void) { flock(l, LOCK_EX); half(); close(l); }
 static void listed_idle_posix(void) { must(lockf(l, F_LOCK, 0) == 0, "lockf"); half(); close(l); }
 
 #define CASE(name) {#name, name}
 static struct { const char *name; void (*run)(void); } cases[] = {
     CASE(dup_of_dup), CASE(raw_flock), CASE(raw_shared_writer), CASE(raw_posix), CASE(raw_ofd), CASE(missed_conversion),
-    CASE(write_lease), CASE(child_locks), CASE(tool_locks), CASE(parent_closes), CASE(parent_exits), CASE(passed_on),
+    CASE(write_lease), CASE(dup_before), CASE(locked_by_dup), CASE(ofd_grows), CASE(ofd_shrinks), CASE(many_locks),
+    CASE(process_id), CASE(conversion), CASE(thread_ends), CASE(pid_file), CASE(chrooted), CASE(child_locks), CASE(tool_locks), CASE(parent_closes), CASE(parent_exits), CASE(passed_on),
     CASE(closed_but_mapped), CASE(table_of_its_own), CASE(first_thread_ends), CASE(odd_name),
     CASE(read_flock), CASE(read_posix), CASE(listed_idle), CASE(listed_idle_posix)};
 
 int main(int argc, char **argv)
 {
-    must(argc == 3 && chdir(argv[2]) == 0, "arguments");
-    a = file("a", O_RDWR); b = file("b", O_RDWR); l = file("l", O_RDWR);
+    prepare(argc, argv);
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
         if (!strcmp(argv[1], cases[i].name)) {
             cases[i].run();

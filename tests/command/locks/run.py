@@ -2,14 +2,17 @@
 """Locks that only the kernel knows: a lock that guards writing and that no region accounts for is a section in
 flight. Ends with a line "N passed, N failed".
 
-  run.py [CASE...]      run.py --costs [PROCESSES...]
+  run.py [--only PATTERN]      run.py --costs [PROCESSES...]
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release).
 """
+import contextlib
 import json
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,15 +20,27 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+from lab import suite  # noqa: E402
+
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NOT_DRAINED = 0, 65, 75
 GATE = "locks"
 
 HALF_DONE = ["dup_of_dup", "raw_flock", "raw_shared_writer", "raw_posix", "raw_ofd", "missed_conversion", "write_lease",
              "child_locks", "tool_locks", "parent_closes", "parent_exits", "passed_on", "closed_but_mapped",
-             "table_of_its_own", "first_thread_ends", "odd_name"]
-# The lock's file has no path that a descriptor would show.
-NO_SET = ["read_flock", "read_posix", "listed_idle", "listed_idle_posix"]
+             "table_of_its_own", "first_thread_ends", "odd_name", "dup_before", "locked_by_dup", "ofd_grows", "ofd_shrinks",
+             "many_locks", "process_id", "conversion", "thread_ends"]
+NO_SET = ["read_flock", "read_posix", "listed_idle", "listed_idle_posix", "pid_file"]
+# Of lockfiles.c.
+LOCK_FILES = ["plain", "kernel_too", "child_makes", "child_removes", "another_removes", "shell_makes", "shell_removes",
+              "helper_makes", "helper_appends", "maker_exits", "maker_exits_late", "message", "data_file"]
+# The same, where the profile must say what is a lock.
+NAMED_LOCK_FILES = ["directory", "symbolic", "exclusive", "renamed", "by_mkdir", "by_ln"]
+# Drained while the set is made, with time to spare: nothing holds it up.
+FINISHES = ["raw_flock", "dup_before", "child_locks", "parent_closes", "passed_on", "process_id", "child_makes", "helper_makes"]
+# Its first process ends, and its stdin is read by a child.
+NOT_ITS_OWN = ["parent_exits", "maker_exits", "maker_exits_late"]
 
 
 class Lab:
@@ -50,26 +65,33 @@ class Lab:
         return env
 
     def start(self, command, gated=True, **env):
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self.mail,
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd=self.mail, start_new_session=True,
                                    env={**self.env(gated), **env})
         self.procs.append(process)
         return process
 
     def holder(self, case, **env):
-        process = self.start([str(self.holders()), case, str(self.mail)], **env)
-        line = process.stdout.readline()
-        if line != b"READY\n":
-            raise RuntimeError(f"{case}: said {line!r}")
+        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale"]
+        program = self.built() / ("lockfiles" if files else "holders")
+        env = {"PATH": f"{self.built()}:{os.environ['PATH']}", **env}
+        process = self.start([str(program), case, str(self.mail)], **env)
+        said = next_line(process)
+        if said != b"READY\n":
+            raise RuntimeError(f"{case}: said {said!r}")
         return process
 
-    built = None
+    programs = None
 
     @classmethod
-    def holders(cls):
-        if cls.built is None:
-            cls.built = Path(tempfile.gettempdir()) / f"writegate-holders-{os.getpid()}"
-            subprocess.run(["cc", "-O1", "-Wall", "-o", cls.built, HERE / "holders.c", "-lpthread"], check=True)
-        return cls.built
+    def built(cls):
+        if cls.programs is None:
+            cls.programs = Path(tempfile.mkdtemp(prefix="writegate-holders-"))
+            cls.programs.chmod(0o755)
+            for name in ("holders", "lockfiles"):
+                subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs / name, HERE / f"{name}.c", "-lpthread"], check=True)
+            for name in ("lockfile", "lockfile-create"):
+                (cls.programs / name).symlink_to("lockfiles")
+        return cls.programs
 
     def freeze(self, *command, drain="400ms", before=(), extra=()):
         report = self.root / "report.json"
@@ -83,12 +105,20 @@ class Lab:
 
     def close(self):
         for process in self.procs:
-            if process.poll() is None:
-                process.kill()
+            # Its children too.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process.stdin.close()
             process.stdout.close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def next_line(process):
+    """What it says next; nothing, if that does not come in time."""
+    if not select.select([process.stdout], [], [], 20)[0]:
+        return b"(nothing in 20 s)"
+    return process.stdout.readline()
 
 
 def check(ok, what):
@@ -105,7 +135,7 @@ def half_done(lab, case):
     check(named, f"no blocker has a program and the lock file: {record['blockers']}")
     process.stdin.write(b"g")
     process.stdin.flush()
-    check(process.stdout.readline() == b"DONE\n" or case in ("parent_exits",), "the set did not end")
+    check(next_line(process) == b"DONE\n" or case in NOT_ITS_OWN, "the set did not end")
     time.sleep(0.05)
     code, record, said = lab.freeze()
     check(code == CONSISTENT, f"afterwards: exit {code}: {said}")
@@ -117,9 +147,99 @@ def no_set(lab, case):
     check(code == CONSISTENT, f"exit {code}: {said}")
 
 
-def drain_goes_on(lab):
-    lab.holder("raw_flock", HOLD_MS="500")
+def drain_goes_on(lab, case):
+    lab.holder(case, HOLD_MS="300")
     code, record, said = lab.freeze("sh", "-c", f"test $(cat {lab.mail}/b | wc -c) = 1", drain="4s")
+    check(code == CONSISTENT, f"exit {code}: {said}")
+
+
+def made_while_the_gate_is_closed(lab):
+    """A lock file outside of what is protected: nothing holds that up, and the next freeze must know of it."""
+    box = Path(tempfile.mkdtemp(dir="/dev/shm")) / "box.lock"
+    check(box.parent.stat().st_dev != lab.mail.stat().st_dev, "/dev/shm is no file system of its own here")
+    process = lab.holder("outside", OUTSIDE=str(box))
+    go = lab.other / "go"
+    freeze = subprocess.Popen(
+        [str(BIN / "writegate"), "freeze", "-g", GATE, "-t", "20s", "--drain", "4s", "--", "sh", "-c",
+         f"touch {lab.other}/frozen; while ! test -e {go}; do sleep 0.02; done"],
+        env=lab.env(False), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while not (lab.other / "frozen").exists() and freeze.poll() is None:
+            time.sleep(0.01)
+        process.stdin.write(b"g")
+        process.stdin.flush()
+        check(next_line(process) == b"LOCKED\n", "no lock file")
+        check((lab.mail / "a").stat().st_size == 0, "it was not held")
+        go.touch()
+        said = freeze.communicate(timeout=30)[0]
+        check(freeze.returncode == CONSISTENT, f"the first: exit {freeze.returncode}: {said}")
+    finally:
+        freeze.kill()
+        freeze.communicate()
+    check(next_line(process) == b"READY\n", "it was held for ever")
+    code, record, said = lab.freeze()
+    check(code == NOT_DRAINED, f"exit {code}: {said}")
+    check(record["blockers"][0]["path"] == str(box), record["blockers"])
+    process.stdin.write(b"g")
+    process.stdin.flush()
+    check(next_line(process) == b"DONE\n", "the set did not end")
+    box.parent.rmdir()
+    code, _, said = lab.freeze()
+    check(code == CONSISTENT, f"afterwards: exit {code}: {said}")
+
+
+def left_by_the_dead(lab):
+    """A lock file that a child has left, which failed or was killed, is no lock of its parent's."""
+    lab.holder("stale")
+    code, _, said = lab.freeze()
+    check(code == CONSISTENT, f"exit {code}: {said}")
+
+
+def chrooted_for_life(lab):
+    """By the profile's path, though the process cannot ask for it any more."""
+    lab.holder("chrooted")
+    code, _, said = lab.freeze()
+    check(code == CONSISTENT, f"exit {code}: {said}")
+
+
+def rehearse_names_what_never_ends(lab):
+    def rehearse():
+        run = subprocess.run([str(BIN / "writegate"), "rehearse", "-g", GATE, "-n", "2", "--drain", "300ms", "--every", "10ms"],
+                             env=lab.env(False), capture_output=True, text=True, timeout=60)
+        return run.returncode, f"lifetime-lock = {lab.mail}/l" in run.stdout, run.stdout + run.stderr
+    process = lab.holder("raw_flock")
+    code, named, said = rehearse()
+    check((code, named) == (NOT_DRAINED, True), f"exit {code}: {said}")
+    process.stdin.write(b"g")
+    check(next_line(process) == b"DONE\n", "the set did not end")
+    code, named, said = rehearse()
+    check((code, named) == (0, False), f"exit {code}: {said}")
+
+
+def doctor_names_what_lasts(lab):
+    """With a region's word, and by the kernel alone; and not once the set is done, or where the profile says it."""
+    def doctor():
+        run = subprocess.run([str(BIN / "writegate"), "doctor", "-g", GATE], env=lab.env(False), capture_output=True, text=True, timeout=60)
+        return f"lifetime-lock = {lab.mail}/l" in run.stdout, run.stdout + run.stderr
+    for case in ("raw_flock", "control"):
+        process = lab.holder(case)
+        named, said = doctor()
+        check(named, f"{case}: {said}")
+        process.stdin.write(b"g")
+        check(next_line(process) == b"DONE\n", "the set did not end")
+        named, said = doctor()
+        check(not named, f"{case}, afterwards: {said}")
+    lab.profile.write_text("lifetime-lock = */mail/l\n")
+    subprocess.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"], env=lab.env(False), check=True, capture_output=True)
+    lab.holder("raw_flock")
+    named, said = doctor()
+    check(not named, f"named in the profile: {said}")
+
+
+def file_without_its_line(lab):
+    """What a client may choose as a folder's name is no lock, unless the profile says so."""
+    lab.holder("directory")
+    code, _, said = lab.freeze()
     check(code == CONSISTENT, f"exit {code}: {said}")
 
 
@@ -147,7 +267,7 @@ print('READY',flush=True); sys.stdin.read(1)"""
 
 def stranger(lab, kind, *files):
     process = lab.start([sys.executable, "-c", LOCKER, kind, *map(str, files)], gated=False)
-    check(process.stdout.readline() == b"READY\n", "the stranger did not lock")
+    check(next_line(process) == b"READY\n", "the stranger did not lock")
     return process
 
 
@@ -155,7 +275,7 @@ def strangers_elsewhere(lab):
     for kind in ("flock", "posix", "ofd"):
         stranger(lab, kind, lab.other / f"db-{kind}", lab.other / "data")
     dead_taker = lab.start(["sh", "-c", f"( flock 9; echo READY; read x ) 9>{lab.other}/job"], gated=False)
-    check(dead_taker.stdout.readline() == b"READY\n", "sh did not lock")
+    check(next_line(dead_taker) == b"READY\n", "sh did not lock")
     code, _, said = lab.freeze()
     check(code == CONSISTENT, f"exit {code}: {said}")
 
@@ -211,7 +331,7 @@ def stranger_with_protected_file(lab):
 def ungated_child(lab):
     script = f"exec 8<&0; env -u LD_PRELOAD {sys.executable} -c \"$CODE\" flock {lab.other}/l <&8; true"
     process = lab.start(["sh", "-c", script], CODE=LOCKER)
-    check(process.stdout.readline() == b"READY\n", "the child did not lock")
+    check(next_line(process) == b"READY\n", "the child did not lock")
     code, record, said = lab.freeze()
     check(code == UNGATED, f"exit {code}: {said}")
     code, record, said = lab.freeze(extra=["--accept", "partial"])
@@ -229,37 +349,48 @@ def costs(root, crowds):
             for _ in range(crowd):
                 lab.start([sys.executable, "-S", "-c", code])
             for process in lab.procs[1:]:
-                process.stdout.readline()
+                next_line(process)
             took = []
             for _ in range(30):
                 exit_code, _, said = lab.freeze(drain="2s")
                 check(exit_code == CONSISTENT, said)
                 took.append(float(re.search(r"drain=([0-9.]+)ms", said)[1]))
             took.sort()
-            print(f"{crowd} processes: drain p50 {took[15]:.2f} ms, p99 {took[-1]:.2f} ms", flush=True)
+            print(f"{crowd} processes, {len(took)} freezes: drain p50 {took[len(took) // 2]:.2f} ms, max {took[-1]:.2f} ms", flush=True)
         finally:
             lab.close()
 
 
 CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_DONE},
          **{name: lambda lab, name=name: no_set(lab, name) for name in NO_SET},
-         "drain_goes_on": drain_goes_on, "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
+         **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES},
+         **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
+         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead,
+         "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
+         "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "doctor_names_what_lasts": doctor_names_what_lasts,
+         "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
          "strangers_elsewhere": strangers_elsewhere,
          "on_its_way_to_a_member": on_its_way_to_a_member, "on_its_way_elsewhere": on_its_way_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
          "ungated_child": ungated_child}
-PROFILES = {name: "lifetime-lock = */mail/l\n" for name in ("lock_of_profile", "mapped_lock_of_profile")}
+PROFILES = {**{name: "lifetime-lock = */mail/l\n" for name in ("lock_of_profile", "mapped_lock_of_profile", "chrooted_for_life")},
+            **{name: "lock-file = *.lck\n" for name in NAMED_LOCK_FILES}}
 
 
 def main():
-    arguments = sys.argv[1:]
+    parser = suite.parser(__doc__)
+    parser.add_argument("--costs", nargs="*", type=int, metavar="PROCESSES", help="print what the drain costs")
+    options = parser.parse_args()
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
+    if not chosen:
+        return suite.nothing(options.only, CASES)
     root = tempfile.mkdtemp(prefix="writegate-locks-")
     os.chmod(root, 0o755)
     try:
-        if arguments[:1] == ["--costs"]:
-            return costs(root, [int(n) for n in arguments[1:]] or [40, 100, 1000])
+        if options.costs is not None:
+            return costs(root, options.costs or [40, 100, 1000])
         failed = 0
-        for name in arguments or CASES:
+        for name in chosen:
             lab = Lab(root, PROFILES.get(name, ""))
             try:
                 CASES[name](lab)
@@ -269,12 +400,12 @@ def main():
                 print(f"FAIL  {name}: {error}", flush=True)
             finally:
                 lab.close()
-        total = len(arguments or CASES)
-        print(f"{total - failed} passed, {failed} failed")
+        total = len(chosen)
+        print(f"{total - failed} passed, {failed} failed, 0 skipped")
         return failed > 0
     finally:
-        if Lab.built:
-            Lab.built.unlink(missing_ok=True)
+        if Lab.programs:
+            shutil.rmtree(Lab.programs, ignore_errors=True)
         shutil.rmtree(root, ignore_errors=True)
 
 

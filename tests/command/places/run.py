@@ -2,12 +2,12 @@
 """Which files are protected: outsiders who write by every path are found out, what came after the start is held,
 a directory that is not there refuses the freeze. Ends with a line "N passed, N failed, N skipped".
 
-  run.py [PATTERN...]     only these cases (exit 64 if there is none)
+  run.py --only PATTERN   only these cases (exit 64 if there is none)
   run.py --costs          100 directories, 1,000 mounts: what publication and watch cost
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Needs root.
 """
-import fnmatch
+import json
 import os
 import re
 import shutil
@@ -18,16 +18,23 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+from lab import suite                                    # noqa: E402
+
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 GATE = "places"
 HELD_S = 0.3                    # how long a change gets to show itself behind the barrier
 
 
+class Skipped(Exception):
+    """This cannot be tried here."""
+
+
 class Lab:
     """A gate of its own, a protected directory, and what must be undone."""
 
-    def __init__(self, root, member, profile=""):
-        self.root, self.member_program = Path(tempfile.mkdtemp(dir=root)), member
+    def __init__(self, root, profile=""):
+        self.programs, self.root = Path(root), Path(tempfile.mkdtemp(dir=root))
         self.gates, self.mail, self.other = (self.root / name for name in ("gates", "mail", "other"))
         for folder in (self.gates, self.mail, self.other):
             folder.mkdir()
@@ -47,7 +54,7 @@ class Lab:
         return {**env, **more}
 
     def member(self, *before, gated=True, paths=None, **more):
-        p = subprocess.Popen([*before, self.member_program], env=self.env(gated, paths, **more), text=True,
+        p = subprocess.Popen([*before, self.programs / "member"], env=self.env(gated, paths, **more), text=True,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self.root)
         self.procs.append(p)
         assert p.stdout.readline() == "done\n", "it did not start"
@@ -187,6 +194,25 @@ def hard_link_of_others(lab):
     os.link(lab.other / "a", lab.other / "b")
     lab.member()
     good(lab.outsider(f"echo x >> {lab.other}/a"))
+
+
+def by_its_handle(lab):
+    """As NFS clients write through this machine's server: the kernel knows no directory of the file."""
+    for top, is_ours in ((lab.mail, True), (lab.other, False)):
+        (top / "box").mkdir()
+        (top / "box" / "message").write_text("one")
+    lab.member()
+    for top, is_ours in ((lab.mail, True), (lab.other, False)):
+        message = top / "box" / "message"
+        said = lab.outsider(f"{lab.programs}/by_handle {message} 2> {lab.root}/why || echo >> {lab.root}/why")
+        why = (lab.root / "why").read_text()
+        if why:
+            raise Skipped(why.strip())
+        assert message.read_text() == "onex", "it wrote nothing"
+        if is_ours:
+            accused(said, "box/message")
+        else:
+            good(said)
 
 
 def renamed_directory(lab):
@@ -345,6 +371,18 @@ def on_an_overlay(lab):
     lab.held(m, f"write {everything}/new", everything / "new")
 
 
+def exported(lab):
+    """This machine's own NFS server shows it to others; as exportfs notes it, in a mount namespace of the freezer's own."""
+    lab.member()
+    for flags, watched in (("rw,sync", "contents"), ("ro,sync", "full")):
+        table = f"{lab.root.parent}\t10.0.0.0/8({flags},no_subtree_check)"
+        said = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /var/lib && mkdir /var/lib/nfs && "
+                               f"echo '{table}' > /var/lib/nfs/etab && exec {BIN}/writegate freeze -g {GATE} -t 20s -- true"],
+                              env=lab.env(), capture_output=True, text=True, timeout=60)
+        assert f"watched={watched}" in said.stderr, said.stderr
+        assert ("exported by NFS" in said.stderr) == (watched == "contents"), said.stderr
+
+
 def mapped(lab):
     for order in ("map", "map-first-to-read"):
         for gated in (True, False):
@@ -366,66 +404,94 @@ def mapped(lab):
                     p.wait()
 
 
+def a_server_as_setup_sets_it_up(lab):
+    """Each path once or twice; servers.py does all of them, often."""
+    sys.path.insert(0, str(HERE))
+    import servers
+    lines = []
+    try:
+        bad = servers.of_server("dovecot", str(lab.root), 2, lines.append)
+    except servers.roots.Unavailable as why:
+        raise Skipped(why) from None
+    assert not bad and len(lines) == 8, lines
+
+
 CASES = {f.__name__: f for f in (
     nobody, direct, bind_mount, bind_mount_of_a_part, other_namespace, through_a_link, mounted_below, hard_link,
-    hard_link_of_others, renamed_directory, elsewhere_is_nobodys_business, inside_a_container, on_btrfs, came_later,
+    hard_link_of_others, by_its_handle, renamed_directory, elsewhere_is_nobodys_business, inside_a_container, on_btrfs, came_later,
     mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
-    exec_says_it, no_list, on_an_overlay, mapped)}
+    exec_says_it, no_list, on_an_overlay, exported, mapped, a_server_as_setup_sets_it_up)}
 NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
 
 
 def costs(lab):
-    """Nothing is judged: figures only."""
+    """Nothing is judged: figures only. What lies between the listing and the closing is publication and a look at what speaks
+    against the snapshot; the watch is armed between the drain and the command."""
     dirs = [lab.mail / f"d{n}" for n in range(100)]
     for d in dirs:
         d.mkdir()
-    lab.member(paths=":".join(map(str, dirs)))
-    for mounts in (0, 1000):
-        for n in range(mounts):
-            at = lab.other / f"m{n}"
+    member = lab.member(paths=dirs[0])
+    print("                                              whole  listed to closed   drain    held (of nothing)")
+    for what, top in (("1 directory", None), ("100 directories", None), ("100, and 1,000 mounts elsewhere", lab.other),
+                      ("100, and 1,000 mounts more below them", dirs[0])):
+        if what.startswith("100 d"):
+            member.kill()
+            member.wait()
+            member = lab.member(paths=":".join(map(str, dirs)))
+        for n in range(1000 if top else 0):
+            at = top / f"m{n}"
             at.mkdir()
             lab.mount("-t", "tmpfs", "-o", "size=4k", "none", at)
         for _ in range(3):
             begun = time.monotonic()
-            said = lab.freeze()
-            print(f"100 directories, {mounts} mounts more: {1000 * (time.monotonic() - begun):.0f} ms in all, "
-                  f"{re.search('drain=[^ ]* held=[^ ]*', said.stdout)[0]}")
+            said = lab.freeze("--report", lab.root / "report")
+            whole = time.monotonic() - begun
+            report = json.loads((lab.root / "report").read_text())
+            gate = report["gates"][0]
+            moments = {name: moment["monotonic_ns"] for name, moment in
+                       (("listed", report["listed"]), *((name, gate[name]) for name in ("closed", "drained", "opened")))}
+            took = [(moments[b] - moments[a]) / 1e6 for a, b in
+                    (("listed", "closed"), ("closed", "drained"), ("drained", "opened"))]
+            print(f"{what:42} {1000 * whole:6.0f} ms {took[0]:10.1f} ms {took[1]:8.1f} ms {took[2]:8.1f} ms  "
+                  f"{re.search('verdict=[^ ]*', said.stdout)[0]}", flush=True)
 
 
 def main():
+    options = suite.parser(__doc__)
+    options.add_argument("--costs", action="store_true")
+    options = options.parse_args()
     if os.geteuid():
         print("skipped: all: needs root\n0 passed, 0 failed, 1 skipped")
         return 0
-    patterns = [a for a in sys.argv[1:] if not a.startswith("-")]
-    chosen = [name for name in CASES if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)]
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
     if not chosen:
-        print("no such case; there are: " + " ".join(CASES))
-        return 64
+        return suite.nothing(options.only, CASES)
     work = Path(tempfile.mkdtemp(prefix="writegate-places-", dir="/var/tmp"))
     work.chmod(0o755)
     passed = failed = skipped = 0
     try:
-        program = work / "member"
-        subprocess.run(["gcc", "-O1", "-o", program, HERE / "member.c"], check=True)
-        if "--costs" in sys.argv:
-            lab = Lab(work, program)
+        for program in ("member", "by_handle"):
+            subprocess.run(["gcc", "-O1", "-o", work / program, HERE / f"{program}.c"], check=True)
+        if options.costs:
+            lab = Lab(work)
             try:
                 costs(lab)
             finally:
                 lab.close()
             return 0
         for name in chosen:
-            if name in NEEDS and not shutil.which(NEEDS[name]):
-                print(f"skipped: {name}: {NEEDS[name]} is not there", flush=True)
-                skipped += 1
-                continue
-            lab = Lab(work, program)
+            lab = Lab(work)
             try:
+                if name in NEEDS and not shutil.which(NEEDS[name]):
+                    raise Skipped(f"{NEEDS[name]} is not there")
                 CASES[name](lab)
                 passed += 1
                 print(f"ok   {name}", flush=True)
+            except Skipped as why:
+                print(f"skipped: {name}: {why}", flush=True)
+                skipped += 1
             except Exception as why:
                 failed += 1
                 print(f"FAIL {name}: {why!r}", flush=True)

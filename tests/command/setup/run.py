@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`writegate setup` against golden trees: NN-name/{args,before,expected} or {args,before,refused}.
+"""`writegate setup` against golden trees: NN-name/{args,before,expected} or {args,before,refused}; also
+`directories` that are there before (git keeps no empty ones), and what must be `said` on stderr, line by line.
 
     run.py [--only PATTERN] [--bless]
 
@@ -11,6 +12,7 @@ Where `refused` stands, nothing at all may be changed, and the message must hold
 import argparse
 import fnmatch
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -44,7 +46,8 @@ def differ(a, b):
     """The first difference between two trees, in words."""
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
-            show = [t.get(name) and (oct(t[name][0]), t[name][1]) for t in (a, b)]
+            show = [t.get(name) and (t[name][0] if isinstance(t[name][0], str) else oct(t[name][0]), t[name][1])
+                    for t in (a, b)]
             return f"{name}: {show[0]} is not {show[1]}"
     return None
 
@@ -56,8 +59,13 @@ def contents(t):
 
 
 def without_profiles(content):
+    """A profile's text stands for itself, but for the directories that it names."""
     for profile in (HERE.parents[2] / "profiles").glob("*.conf"):
-        content = content.replace(profile.read_bytes().strip(), f"@profiles/{profile.name}@".encode())
+        before, usual, after = re.split(rb"((?:^# path = .*\n)+)", profile.read_bytes().strip(), flags=re.M)
+        found = re.search(re.escape(before) + rb"((?:^(?:# )?path = .*\n)+)" + re.escape(after), content, flags=re.M)
+        if found:
+            named = b"" if found[1] == usual else b"\n" + found[1].strip()
+            content = content.replace(found[0], f"@profiles/{profile.name}@".encode() + named)
     return content
 
 
@@ -74,12 +82,18 @@ def check(condition, what):
         raise AssertionError(what)
 
 
+def lines_of(file):
+    return file.read_text().splitlines() if file.exists() else []
+
+
 def golden(case, root, bless):
     lines = (case / "args").read_text().splitlines()
+    for directory in lines_of(case / "directories"):
+        (root / directory).mkdir(parents=True, exist_ok=True)
     for file in root.rglob("*.conf"):
         file.chmod(0o640)                               # a mode to be kept
     before = tree(root)
-    refused = case / "refused"
+    refused, said = case / "refused", ""
     for line in lines:
         done = setup(root, line, "--print")
         check(refused.exists() or done.returncode == 0, f"--print: {done.stderr}")
@@ -94,6 +108,9 @@ def golden(case, root, bless):
         done = setup(root, line, "--install")
         check(done.returncode == 0, f"--install {line}: {done.stderr}")
         check("--- " in done.stdout and "restart" in done.stdout, f"no diff, no restart: {done.stdout}")
+        said += done.stderr
+    unsaid = [line for line in lines_of(case / "said") if line not in said]
+    check(not unsaid, f"not said: {unsaid}; but: {said}")
     after = tree(root, record=False)
     if bless:
         shutil.rmtree(case / "expected", ignore_errors=True)
@@ -103,12 +120,13 @@ def golden(case, root, bless):
                 (case / "expected" / name).write_bytes(without_profiles(content))
     wrong = differ(contents(after), contents(tree(case / "expected")))
     check(not wrong, f"after --install {wrong}")
-    kept = [n for n in before if before[n][0] != after.get(n, (None,))[0]]
-    check(not kept, f"mode or presence changed: {kept}")
     whole = tree(root)
+    kept = [n for n in before if before[n][0] != whole.get(n, (None,))[0]]
+    check(not kept, f"mode or presence changed: {kept}")
     for line in lines:
         done = setup(root, line, "--install")
         check("nothing to change" in done.stdout, f"a second time: {done.stdout}{done.stderr}")
+        check(done.stderr in said, f"a second time it says {done.stderr}")
     check(not differ(whole, tree(root)), "a second --install changed something")
     for line in lines:
         done = setup(root, line, "--remove")
@@ -149,10 +167,12 @@ def edited_profile(root, bless):
     """A profile is there to be edited: neither --install nor --remove may lose that."""
     setup(root, "postfix", "--install")
     profile = root / "etc/writegate/postfix.conf"
-    profile.write_text(profile.read_text().replace("# path = /var/mail", "path = /srv/mail"))
+    profile.write_text(profile.read_text().replace("path = /var/spool/postfix", "path = /srv/mail"))
     mine = profile.read_text()
     check("path = /srv/mail" in mine, mine)
-    check("nothing to change" in setup(root, "postfix", "--install").stdout, "written over?")
+    done = setup(root, "postfix", "--install")
+    check("nothing to change" in done.stdout, "written over?")
+    check("add `path = /var/spool/postfix`" in done.stderr, f"what it lacks is not said: {done.stderr}")
     done = setup(root, "postfix", "--remove")
     check(profile.read_text() == mine and "postfix.conf was edited since and is kept" in done.stderr, done.stderr)
 

@@ -76,6 +76,7 @@ impl Protocol {
             Phase::HelperState => self.start(s),
             Phase::Draining(ask) => self.drain(s, ask),
             Phase::Reading => self.read(s),
+            Phase::Comparing => self.compared(s),
             Phase::Snapshot => {
                 let f = &mut s.freezer;
                 // Without patience: what an asking thread shows must not need any.
@@ -117,7 +118,11 @@ impl Protocol {
             order: (self.scenario.first != 0 && self.fault != Fault::NoOrder).then_some(order),
         };
         let mut drain = Drain::new(limits);
+        self.rescan(s);
+        let before = self.fault == Fault::ComparedBefore;
+        let unaccounted = if before { self.unaccounted(s) } else { 0 };
         let f = &mut s.freezer;
+        f.unaccounted = unaccounted;
         f.list.clear();
         f.verdict = None;
         f.arrivals = false;
@@ -295,6 +300,7 @@ impl Protocol {
     fn read_one(&self, s: &mut State, at: usize, member: Member, which: usize) {
         let asleep = self.scenario.hands > 0 && self.is_asleep(s, member.proc as usize);
         let (rows, procs, regions) = (&mut s.freezer.rows, &s.procs, &s.regions);
+        let s_files = &s.lock_files;
         let (proc, row) = (&procs[member.proc as usize], &mut rows[at]);
         row.gone |= !proc.alive;
         row.asleep |= !proc.alive;
@@ -314,6 +320,14 @@ impl Protocol {
         row.asleep = asleep;
         row.waits = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
         row.family = !region.after_exec;
+        let there = (0..s_files.len()).filter(|file| s_files[*file].is_some());
+        let there = there.fold(0u8, |bits, file| bits | 1 << file);
+        let files = self.scenario.files();
+        row.files_gone = region.holds != 0
+            && region.holds & !files == 0
+            && region.holds & there == 0
+            && !region.lost
+            && self.fault != Fault::FileOutlives;
     }
 
     /// Would a pass made now read what this one has read?
@@ -327,11 +341,87 @@ impl Protocol {
         again.freezer.rows == s.freezer.rows
     }
 
+    fn summary(&self, s: &State) -> Summary {
+        Reading::of(self, s).judge(self, s, |views| {
+            with_room(views, |scratch| summarize(views, &s.freezer.given, scratch))
+        })
+    }
+
+    /// All words are read: before a drain is believed, and as long as that has found something, the
+    /// accounts are held against the kernel's locks.
     fn pass_done(&self, s: &mut State) {
+        let Some(drain) = s.freezer.drain.filter(|_| s.freezer.thaw.is_none()) else {
+            return self.judged(s);
+        };
+        let due = drain.believes_next_pass() && self.summary(s).in_flight == 0;
+        let compares = ![
+            Fault::NotCompared,
+            Fault::ComparedBefore,
+            Fault::ReapAsksNothing,
+            Fault::OverflowForgotten,
+            // A new image's locks are none of its old region's: the comparison would catch it.
+            Fault::NewImageIsOld,
+        ]
+        .contains(&self.fault);
+        if compares && (due || drain.is_under_way() && s.freezer.unaccounted != 0) {
+            s.freezer.phase = Phase::Comparing;
+            return;
+        }
+        self.judged(s);
+    }
+
+    fn compared(&self, s: &mut State) {
+        s.freezer.unaccounted = self.unaccounted(s);
+        self.judged(s);
+    }
+
+    /// The members with a lock that the kernel shows and no region accounts for.
+    fn unaccounted(&self, s: &State) -> u128 {
+        let list = &s.freezer.list;
+        let region_of = |at: usize| list[at].region.map(|region| &s.regions[region as usize]);
+        let alive = |at: &usize| s.procs[list[*at].proc as usize].alive;
+        let others_account = |at: usize, lock: usize| {
+            let mut others = (0..list.len()).filter(alive).filter(|other| *other != at);
+            others.any(|other| {
+                // A lock file has no descriptors.
+                let has = self.scenario.files() & 1 << lock != 0
+                    || s.locks[lock] & 1u128 << list[other].proc != 0;
+                has && region_of(other).is_some_and(|region| region.holds & 1 << lock != 0)
+            })
+        };
+        let mut found = 0u128;
+        for at in (0..list.len()).filter(alive) {
+            let p = list[at].proc;
+            for lock in 0..s.locks.len() {
+                let file = self.scenario.files() & 1 << lock != 0;
+                // One that has done nothing since the fork maps the region of its parent.
+                let from = region_of(at).map(|region| region.came).or_else(|| {
+                    let parent = &s.procs[s.procs[p as usize].parent? as usize];
+                    let region = &s.regions[parent.region? as usize];
+                    (!parent.alive && self.fault != Fault::FreshForkHasNothing)
+                        .then_some(region.holds | region.came)
+                });
+                let came_file = from.is_some_and(|came| came & 1 << lock != 0);
+                let held = match file {
+                    true => came_file && s.lock_files[lock].is_some(),
+                    false => s.locks[lock] & 1u128 << p != 0,
+                };
+                let (own, came) = match region_of(at) {
+                    Some(region) => (region.holds & 1 << lock != 0, region.came & 1 << lock != 0),
+                    None => (false, list[at].fresh_fork),
+                };
+                let trusted = self.fault == Fault::InheritedIsAccounted;
+                let accounted = own || came && (trusted || others_account(at, lock));
+                found |= ((held && !accounted) as u128) << at;
+            }
+        }
+        found
+    }
+
+    fn judged(&self, s: &mut State) {
         let mut fresh = self.is_fresh(s);
         let given = s.freezer.given.clone();
-        let mut seen = Reading::of(self, s)
-            .judge(self, s, |views| with_room(views, |scratch| summarize(views, &given, scratch)));
+        let mut seen = self.summary(s);
         match self.fault {
             Fault::NoAdmission => seen.candidate = None,
             Fault::AdmissionKept => seen.revocable = false,
@@ -404,7 +494,7 @@ impl Protocol {
     /// All that a pass reads and a decision depends on.
     fn readable(&self, s: &State) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (s.time, &s.regions, s.family).hash(&mut hasher);
+        (s.time, &s.regions, s.family, s.locks, s.lock_files).hash(&mut hasher);
         for (p, proc) in s.procs.iter().enumerate() {
             let sleeps = proc.threads.iter().any(|thread| thread.step == Step::Sleeping);
             let asleep = self.scenario.hands > 0 && self.is_asleep(s, p);
@@ -521,10 +611,10 @@ impl Reading {
                 overflow_entries: 0,
                 parent: s.procs[f.list[at].proc as usize].parent.and_then(at_of),
                 rank: protocol.scenario.rank(f.list[at].proc as usize),
-                settled: row.gone,
+                settled: row.gone || row.files_gone && row.process.section_open(),
                 fresh_fork: f.list[at].fresh_fork,
                 unknown: false,
-                unaccounted_lock: false,
+                unaccounted_lock: f.unaccounted & 1 << at != 0 && !row.gone,
                 in_doubt: false,
             })
             .collect();

@@ -101,6 +101,26 @@ pub enum Fault {
     HeldForkTrusted,
     /// What becomes another program leaves the family unseen.
     ExecUncounted,
+    /// The regions' accounts are not held against the kernel.
+    NotCompared,
+    /// They are once, before the barrier is closed.
+    ComparedBefore,
+    /// What came with a fork is accounted for, whether or not the one that took it has it still.
+    InheritedIsAccounted,
+    /// What a child has locked for its parent begins the section when that hears of it.
+    ReapBegins,
+    /// Who waits for a child does not ask what that has locked for it (and nothing is compared).
+    ReapAsksNothing,
+    /// A lock file outside of what is protected is none while the barrier is closed.
+    FileUnseenWhenClosed,
+    /// A lock file outside of what is protected begins the section when it is made.
+    FileBegins,
+    /// A lock file lasts until its maker removes it.
+    FileOutlives,
+    /// What did not fit into the table is forgotten when that is empty (and nothing is compared).
+    OverflowForgotten,
+    /// A forked child that has done nothing is nobody, also when its parent is gone.
+    FreshForkHasNothing,
     /// When nobody new is found, what was seen before the listing is believed.
     ListedIsDrained,
 }
@@ -147,6 +167,7 @@ impl Model for Protocol {
             procs: Vec::new(),
             regions: Vec::new(),
             locks: Default::default(),
+            lock_files: Default::default(),
             files: Default::default(),
             freezer: Freezer::default(),
             kills: self.scenario.kills,

@@ -1,6 +1,7 @@
 //! Who does what: small programs, chosen so that each rule of the protocol has
 //! something that fails without it.
 
+use super::state::LOCKS;
 use super::state::Op::{self, *};
 use super::{Set, TICK};
 use gate::control::Rank;
@@ -45,9 +46,31 @@ pub struct Scenario {
     pub hands: u32,
     /// The profile's rule for settled sections is in force.
     pub settled: bool,
+    /// Locks (bits) of descriptions that come along with a fork.
+    pub shared: u8,
+    /// Those that were opened before the first fork: whoever takes one takes it for its parent too.
+    pub opened_before: u8,
+    /// Locks (bits) that are taken and given up past the library.
+    pub unseen: u8,
+    /// Lock files (bits) that lie outside of what is protected.
+    pub outside: u8,
+    /// How many locks a process's table has room for.
+    pub table: u32,
 }
 
 impl Scenario {
+    /// Which of the locks are lock files.
+    pub fn files(&self) -> u8 {
+        let ops = self.programs.iter().flat_map(|program| program.iter());
+        ops.fold(0, |bits, op| if let Make(file) = op { bits | 1 << file } else { bits })
+    }
+
+    /// Does who waits for a child ask what that has locked for it?
+    pub fn reaps(&self) -> bool {
+        let makes = |op: &&Op| matches!(op, Make(_));
+        self.shared != 0 || self.programs.iter().any(|program| program.iter().any(|op| makes(&op)))
+    }
+
     /// When this process is held.
     pub fn rank(&self, process: usize) -> Rank {
         let is_in = |bits| bits & bit(process) != 0;
@@ -93,6 +116,11 @@ pub const TIMELESS: Scenario = Scenario {
     until_exit: 0,
     hands: 0,
     settled: false,
+    shared: 0,
+    opened_before: 0,
+    unseen: 0,
+    outside: 0,
+    table: LOCKS as u32,
 };
 
 /// Two processes, single calls without locks.
@@ -531,3 +559,110 @@ pub const FIRST_CROSSED: Scenario =
 /// The others are held by the second closing alone.
 pub const FIRST_SETS: Scenario =
     Scenario { name: "sets under one lock, one process held first", first: 2, ..SETS };
+
+/// A lock that was taken past the library: only the kernel knows it.
+pub const KERNEL_ONLY: Scenario = Scenario {
+    name: "a lock that only the kernel knows",
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)], &[Lock(0), Write(2), Unlock(0)]],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    unseen: 1,
+    ..TIMELESS
+};
+
+/// One set after the other under such a lock: an admission ends with the set.
+pub const KERNEL_ONLY_AGAIN: Scenario = Scenario {
+    name: "two sets under a lock that only the kernel knows",
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0), Lock(0), Write(0), Write(1), Unlock(0)]],
+    procs: &[&[0]],
+    ..KERNEL_ONLY
+};
+
+/// The child has the locked description too, and goes on when the parent has closed it.
+pub const HANDED_ON: Scenario = Scenario {
+    name: "a description shared over fork, the parent closes",
+    programs: &[&[Lock(0), Write(0), Fork(1), Close(0)], &[Write(1), Close(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    shared: 1,
+    ..TIMELESS
+};
+
+/// The parent ends, and another process wants the lock.
+pub const HANDED_ON_BY_EXIT: Scenario = Scenario {
+    name: "a description shared over fork, the parent exits",
+    programs: &[&[Fork(1)], &[Lock(0), Write(0), Fork(2)], &[Write(1), Close(0)]],
+    ..HANDED_ON
+};
+
+/// A helper takes the lock on its parent's descriptor, and ends (`flock 9` in a shell).
+pub const CHILD_LOCKS: Scenario = Scenario {
+    name: "a child locks its parent's description",
+    programs: &[&[Fork(1), Wait, Write(0), Write(1), Unlock(0)], &[Lock(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    shared: 1,
+    opened_before: 1,
+    ..TIMELESS
+};
+
+/// A lock file that does not lie in the snapshot, made at any moment, also under a closed barrier.
+pub const FILE_OUTSIDE: Scenario = Scenario {
+    name: "a lock file outside of what is protected",
+    programs: &[&[Make(0), Write(0), Write(1), Remove(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    freezes: 2,
+    outside: 1,
+    ..TIMELESS
+};
+
+/// One beside the data: making and removing it wait at the barrier.
+pub const FILE_INSIDE: Scenario = Scenario {
+    name: "a lock file, and one that waits for it",
+    programs: &[&[Make(0), Write(0), Write(1), Remove(0)]],
+    procs: &[&[0], &[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    openings: 1,
+    until: 9 * TICK,
+    patient: true,
+    ..TIMELESS
+};
+
+/// A helper makes it and ends; its parent works under it.
+pub const FILE_BY_HELPER: Scenario = Scenario {
+    name: "a lock file that a helper makes",
+    programs: &[&[Fork(1), Wait, Write(0), Write(1), Remove(0)], &[Make(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// Another process removes it.
+pub const FILE_REMOVED: Scenario = Scenario {
+    name: "a lock file that another process removes",
+    programs: &[&[Make(0), Write(0), Write(1), Stay], &[Await(1), Remove(0), Write(2)]],
+    procs: &[&[0], &[1]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    outside: 1,
+    ..TIMELESS
+};
+
+/// Its maker forks and ends; the child goes on.
+pub const FILE_LEFT: Scenario = Scenario {
+    name: "a lock file whose maker forks and exits",
+    programs: &[&[Fork(1)], &[Make(0), Write(0), Fork(2)], &[Write(1), Remove(0)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    ..TIMELESS
+};
+
+/// More locks than the table has room for, and back.
+pub const OVERFLOW: Scenario = Scenario {
+    name: "more locks than the table has room for",
+    programs: &[&[Lock(0), Lock(1), Write(0), Unlock(0), Write(1), Unlock(1)]],
+    procs: &[&[0]],
+    sets: &[Set { files: &[0, 1], of: ALL }],
+    table: 1,
+    ..TIMELESS
+};

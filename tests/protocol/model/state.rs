@@ -22,8 +22,14 @@ pub enum Op {
     Write(u8),
     /// Waits for and takes this lock, which guards writing.
     Lock(u8),
-    /// Gives it up.
+    /// Gives it up, for all that share it.
     Unlock(u8),
+    /// Closes its descriptor of that lock's file: the lock lasts as long as another has one.
+    Close(u8),
+    /// Makes this lock file.
+    Make(u8),
+    /// Removes it, whoever made it.
+    Remove(u8),
     /// Forks a child that runs this program.
     Fork(u8),
     /// Waits until all children are gone.
@@ -64,6 +70,10 @@ pub enum Step {
     Locked,
     /// The kernel has taken the lock back; the library does not know yet.
     Unlocked,
+    /// The lock file is there; the library does not know yet.
+    Made,
+    /// It has waited for its children; the library asks next what they have locked for it.
+    Reaped,
     /// Inside a call that may wait seconds.
     Sleeping,
 }
@@ -131,8 +141,12 @@ pub struct Proc {
 pub struct Region {
     pub process: ProcessWord,
     pub lock_sequence: u64,
-    /// Bit for each lock in its table.
+    /// Bit for each lock in its table that it took itself.
     pub holds: u8,
+    /// Those in its table that came with the fork.
+    pub came: u8,
+    /// Some lock did not fit into the table.
+    pub lost: bool,
     /// Visible words.
     pub words: Vec<(ThreadWord, Option<u8>)>,
     pub changes: u64,
@@ -166,6 +180,8 @@ pub struct Row {
     pub family: bool,
     /// In a call that waits for others.
     pub asleep: bool,
+    /// The files of all locks in its table are gone.
+    pub files_gone: bool,
 }
 
 /// Where the freezer is.
@@ -178,6 +194,8 @@ pub enum Phase {
     Draining(gate::drain::Action),
     /// Reads word after word.
     Reading,
+    /// Holds the regions' accounts against the kernel's locks.
+    Comparing,
     /// Drained: the snapshot is being taken.
     Snapshot,
     /// Does what the thaw asked for.
@@ -206,6 +224,8 @@ pub struct Freezer {
     pub deadline: u64,
     pub list: Vec<Member>,
     pub rows: Vec<Row>,
+    /// Members (bits of the list) with a lock that no region accounts for, by the last comparison.
+    pub unaccounted: u128,
     /// How many reads this pass has made.
     pub reads: u16,
     pub given: Vec<Grant>,
@@ -251,8 +271,10 @@ pub struct State {
     pub places: Vec<Admission>,
     pub procs: Vec<Proc>,
     pub regions: Vec<Region>,
-    /// Kernel locks: whose.
-    pub locks: [Option<u8>; LOCKS],
+    /// Kernel locks: bit for each process that has a descriptor of the locked description.
+    pub locks: [u128; LOCKS],
+    /// Lock files that are there, and the process that made each.
+    pub lock_files: [Option<u8>; LOCKS],
     pub files: [u8; FILES],
     pub freezer: Freezer,
     pub kills: u8,

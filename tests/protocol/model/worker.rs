@@ -41,7 +41,9 @@ impl Protocol {
                 !s.procs.iter().any(|child| child.parent == Some(p as u8) && child.alive)
             }
             (Step::Next, Op::Await(file)) => s.files[file as usize] > 0,
-            (Step::LockWait, Op::Lock(lock)) => s.locks[lock as usize].is_none(),
+            (Step::LockWait, Op::Lock(lock)) => s.locks[lock as usize] == 0,
+            (Step::Next | Step::Begun, Op::Make(file)) => s.lock_files[file as usize].is_none(),
+            (Step::Next, Op::Remove(file)) => s.lock_files[file as usize].is_some(),
             // It sleeps in slices: it goes on as soon as a look would let it.
             (Step::Held, _) => {
                 self.look(s, p, &mut thread.clone()) != Look::Closed || self.permitted(s, p, t)
@@ -110,6 +112,7 @@ impl Protocol {
     fn is_entry(&self, region: &Region, op: Op) -> bool {
         match op {
             Op::Write(_) | Op::Sync => true,
+            Op::Make(file) | Op::Remove(file) => self.scenario.outside & 1 << file == 0,
             Op::Send(_) => self.fault != Fault::SendIsNoChange,
             Op::Fork(_) => region.process.locks() > 0 && self.fault != Fault::ForkIsNoEntry,
             Op::Exec => region.process.locks() > 0 && self.fault != Fault::ExecIsNoEntry,
@@ -187,25 +190,39 @@ impl Protocol {
             Step::Begun => self.act(s, p, t, op),
             Step::LockWait => {
                 let Op::Lock(lock) = op else { unreachable!() };
-                s.locks[lock as usize] = Some(p as u8);
+                s.locks[lock as usize] = self.sharers(s, p, lock);
                 s.procs[p].threads[t].step = Step::Locked;
             }
             Step::Locked => {
                 let Op::Lock(lock) = op else { unreachable!() };
-                let region = s.procs[p].region.expect("it runs") as usize;
-                s.regions[region].holds |= 1 << lock;
-                let count = s.regions[region].holds.count_ones() as u16;
-                self.swap(s, p, t, |word| word.with_locks(count));
+                if self.scenario.unseen & 1 << lock == 0 {
+                    self.enter_lock(s, p, lock);
+                    self.count(s, p, t);
+                }
                 self.store(s, p, t, own.leave(), None);
                 self.done(s, p, t);
             }
             Step::Unlocked => {
-                let Op::Unlock(lock) = op else { unreachable!() };
-                let region = s.procs[p].region.expect("it runs") as usize;
-                s.regions[region].holds &= !(1 << lock);
-                let count = s.regions[region].holds.count_ones() as u16;
-                self.swap(s, p, t, |word| word.with_locks(count));
-                s.regions[region].lock_sequence += 1;
+                let (Op::Unlock(lock) | Op::Close(lock) | Op::Remove(lock)) = op else {
+                    unreachable!()
+                };
+                if self.scenario.unseen & 1 << lock == 0 {
+                    self.ask_for_lost(s, p);
+                    self.give_up(s, p, t, lock);
+                }
+                self.done(s, p, t);
+            }
+            Step::Made => {
+                let Op::Make(file) = op else { unreachable!() };
+                self.enter_lock(s, p, file);
+                self.count(s, p, t);
+                if self.fault == Fault::FileBegins {
+                    self.swap(s, p, t, ProcessWord::dotlock_begun);
+                }
+                self.done(s, p, t);
+            }
+            Step::Reaped => {
+                self.ask_after_child(s, p, t);
                 self.done(s, p, t);
             }
             Step::Sleeping => self.done(s, p, t),
@@ -224,10 +241,27 @@ impl Protocol {
                 s.procs[p].threads[t].step = Step::LockWait;
             }
             Op::Unlock(lock) => {
-                s.locks[lock as usize] = None;
+                s.locks[lock as usize] = 0;
+                s.procs[p].threads[t].step = Step::Unlocked;
+            }
+            Op::Close(lock) => {
+                s.locks[lock as usize] &= !(1 << p);
+                s.procs[p].threads[t].step = Step::Unlocked;
+            }
+            Op::Make(file) => {
+                s.lock_files[file as usize] = Some(p as u8);
+                let unseen = self.fault == Fault::FileUnseenWhenClosed && s.barrier != 0;
+                s.procs[p].threads[t].step = Step::Made;
+                if unseen {
+                    self.done(s, p, t);
+                }
+            }
+            Op::Remove(file) => {
+                s.lock_files[file as usize] = None;
                 s.procs[p].threads[t].step = Step::Unlocked;
             }
             Op::Sleep => s.procs[p].threads[t].step = Step::Sleeping,
+            Op::Wait if self.scenario.reaps() => s.procs[p].threads[t].step = Step::Reaped,
             Op::Wait | Op::Await(_) => self.done(s, p, t),
             Op::Fork(_) | Op::Exec | Op::Send(_) => self.act(s, p, t, op),
             Op::Write(_) | Op::Sync | Op::Stay => unreachable!("entries"),
@@ -348,6 +382,16 @@ impl Protocol {
                 oracle::changed(s);
             }
             Op::Send(message) => s.files[message as usize] += 1,
+            Op::Make(file) => {
+                s.lock_files[file as usize] = Some(p as u8);
+                self.enter_lock(s, p, file);
+                self.count(s, p, t);
+                self.swap(s, p, t, ProcessWord::dotlock_begun);
+            }
+            Op::Remove(file) => {
+                s.lock_files[file as usize] = None;
+                self.give_up(s, p, t, file);
+            }
             Op::Sync => {
                 s.regions[region].synced = s.regions[region].changes;
                 s.regions[region].family_synced = s.family;
@@ -356,6 +400,11 @@ impl Protocol {
                 let inherited = s.regions[region].process.locks() > 0 || s.procs[p].inherited;
                 let threads = vec![Thread::new(program)];
                 let parent = Some(p as u8);
+                let child = s.procs.len();
+                for lock in (0..s.locks.len()).filter(|lock| self.scenario.shared & 1 << lock != 0)
+                {
+                    s.locks[lock] |= (s.locks[lock] >> p & 1) << child;
+                }
                 s.procs.push(Proc {
                     alive: true,
                     parent,
@@ -425,6 +474,76 @@ impl Protocol {
         thread.bound = outer.bound;
     }
 
+    /// Who has a descriptor of this lock's description, if `p` takes it.
+    fn sharers(&self, s: &State, p: usize, lock: u8) -> u128 {
+        match s.procs[p].parent {
+            Some(parent) if self.scenario.opened_before & 1 << lock != 0 => 1 << p | 1 << parent,
+            _ => 1 << p,
+        }
+    }
+
+    /// Into the table, if there is room.
+    fn enter_lock(&self, s: &mut State, p: usize, lock: u8) {
+        let region = &mut s.regions[s.procs[p].region.expect("it runs") as usize];
+        if region.holds.count_ones() < self.scenario.table {
+            region.holds |= 1 << lock;
+        } else {
+            region.lost = true;
+        }
+    }
+
+    /// Counts the locks afresh.
+    fn count(&self, s: &mut State, p: usize, t: usize) {
+        let region = &mut s.regions[s.procs[p].region.expect("it runs") as usize];
+        if self.fault == Fault::OverflowForgotten && region.holds == 0 {
+            region.lost = false;
+        }
+        let count = region.holds.count_ones() as u16 + region.lost as u16;
+        self.swap(s, p, t, |word| word.with_locks(count));
+    }
+
+    fn give_up(&self, s: &mut State, p: usize, t: usize, lock: u8) {
+        let region = &mut s.regions[s.procs[p].region.expect("it runs") as usize];
+        region.holds &= !(1 << lock);
+        region.came &= !(1 << lock);
+        region.lock_sequence += 1;
+        self.count(s, p, t);
+    }
+
+    /// The table was full and is empty: what is held still, the kernel knows. (Before the next
+    /// lock is given up.)
+    fn ask_for_lost(&self, s: &mut State, p: usize) {
+        let locks = s.locks;
+        // The lock that is being given up is gone already, here.
+        let region = &mut s.regions[s.procs[p].region.expect("it runs") as usize];
+        if region.lost && region.holds == 0 {
+            region.lost = false;
+            let held = (0..locks.len()).filter(|lock| locks[*lock] & 1 << p != 0);
+            region.holds = held.fold(0, |bits, lock| bits | 1 << lock);
+        }
+    }
+
+    /// A child has ended: what it has locked for this process, and which lock file it has left.
+    fn ask_after_child(&self, s: &mut State, p: usize, t: usize) {
+        if self.fault == Fault::ReapAsksNothing {
+            return;
+        }
+        let locks = (0..s.locks.len()).filter(|lock| s.locks[*lock] & 1 << p != 0);
+        let of_child = |file: &usize| {
+            s.lock_files[*file].is_some_and(|maker| {
+                let maker = &s.procs[maker as usize];
+                !maker.alive && maker.parent == Some(p as u8)
+            })
+        };
+        let files = (0..s.lock_files.len()).filter(of_child);
+        let found = locks.chain(files).fold(0u8, |bits, lock| bits | 1 << lock);
+        s.regions[s.procs[p].region.expect("it runs") as usize].holds |= found;
+        self.count(s, p, t);
+        if self.fault == Fault::ReapBegins && found != 0 {
+            self.swap(s, p, t, ProcessWord::section_begun);
+        }
+    }
+
     fn done(&self, s: &mut State, p: usize, t: usize) {
         let thread = &mut s.procs[p].threads[t];
         thread.at += 1;
@@ -435,8 +554,14 @@ impl Protocol {
 
     /// A new process, or a new image, shows a region of its own.
     pub fn publish(&self, s: &mut State, p: usize) {
-        let held = s.locks.iter().enumerate().filter(|(_, holder)| **holder == Some(p as u8));
-        let holds = held.fold(0u8, |bits, (lock, _)| bits | 1 << lock);
+        let held = s.locks.iter().enumerate().filter(|(_, holders)| **holders & 1 << p != 0);
+        let held = held.fold(0u8, |bits, (lock, _)| bits | 1 << lock);
+        let files =
+            s.lock_files.iter().enumerate().filter(|(_, maker)| **maker == s.procs[p].parent);
+        let files = files.fold(0u8, |bits, (file, maker)| bits | (maker.is_some() as u8) << file);
+        // A forked child has taken nothing itself.
+        let execed = s.procs[p].execed;
+        let (holds, came) = if execed { (held, 0) } else { (0, held | files) };
         let mut process = ProcessWord::default();
         if holds != 0 {
             // What the kernel still shows as held; whether the old image had
@@ -451,6 +576,8 @@ impl Protocol {
             process,
             lock_sequence: 0,
             holds,
+            came,
+            lost: false,
             words: vec![Default::default(); s.procs[p].threads.len()],
             changes: 0,
             synced: 0,
@@ -462,10 +589,9 @@ impl Protocol {
 
     /// A process is gone, by its own will or killed.
     pub fn die(&self, s: &mut State, p: usize) {
-        for lock in &mut s.locks {
-            if *lock == Some(p as u8) {
-                *lock = None;
-            }
+        // Lock files stay.
+        for holders in &mut s.locks {
+            *holders &= !(1 << p);
         }
         for t in 0..s.procs[p].threads.len() {
             self.flush_all(s, p, t);

@@ -2,8 +2,9 @@
 //! and where its text lies. (ELF, as far as it is needed here.)
 
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -70,6 +71,17 @@ pub fn read(path: &Path) -> Option<ProgramFile> {
     Some(ProgramFile { bits, is_static, set_id: mode & (libc::S_ISUID | libc::S_ISGID) != 0 })
 }
 
+/// Will this program never load our library, whatever its environment says?
+pub fn never_loads_ours(path: &Path) -> bool {
+    // The loader itself names no loader, and may be told to load everything.
+    let is_loader = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_bytes().starts_with(b"ld")
+    };
+    read(path).is_some_and(|file| file.bits != 64 || file.is_static)
+        && !fs::read_link(path).is_ok_and(|link| is_loader(&link))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +90,6 @@ mod tests {
     fn this_very_program() {
         let own = read(Path::new("/proc/self/exe")).unwrap();
         assert_eq!((own.bits, own.is_static, own.set_id), (64, false, false));
+        assert!(!never_loads_ours(Path::new("/proc/self/exe")));
     }
 }

@@ -1,0 +1,51 @@
+"""Paths and profile of a container: its /data is the container's, and so is the profile that made the page."""
+import re
+import subprocess
+from world import Container, tell, whole
+
+
+def data_in_a_container(world):
+    """The mail lies at /data for the container alone."""
+    c = Container(world)
+    inside = "/media"
+    assert world.run(["mount", "--bind", str(world.mail), inside], c).returncode == 0
+    member = world.popen(["env", f"WRITEGATE_PATHS={inside}", world.member_program], c, gated=True,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert member.stdout.readline() == "done\n"
+    return c, member, inside
+
+
+def its_directories_are_looked_up_inside(world):
+    c, member, inside = data_in_a_container(world)
+    whole(world.freeze(), procs=1, watched="full")
+    whole(world.freeze(c), procs=1, watched="full")
+    tell(member, f"lock {inside}/lock")
+    tell(member, f"write {inside}/half")
+    assert world.freeze().returncode == 75
+
+
+def whoever_writes_there_from_outside_is_told(world):
+    c, _, _ = data_in_a_container(world)
+    for where in (None, c):
+        go, over = world.root / "go", world.root / "over"
+        for file in (go, over):
+            file.unlink(missing_ok=True)
+        world.popen(["sh", "-c", f"until [ -e {go} ]; do sleep .02; done; echo x > {world.mail}/outside; touch {over}"])
+        said = world.freeze(where, command=["sh", "-c", f"touch {go}; until [ -e {over} ]; do sleep .02; done"])
+        assert said.returncode == 65 and "verdict=ESCAPED" in said.said and "outside" in said.said, said.said
+
+
+def a_profile_that_lies_outside_is_not_in_force(world):
+    c = Container(world)
+    other = world.root / "other.conf"
+    other.write_text("exclude = *.nothing\n")
+    assert world.run(["mount", "--bind", str(other), str(world.profile)], c).returncode == 0
+    world.member(c)
+    world.profile.write_text(f"path = {world.mail}\n")
+    said = world.freeze()
+    whole(said, procs=1)
+    assert re.search("made in a container.*mount /etc/writegate into the container", said.said), said.said
+
+
+CASES = [its_directories_are_looked_up_inside, whoever_writes_there_from_outside_is_told,
+         a_profile_that_lies_outside_is_not_in_force]

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Containers and pods, kernels and rights: whoever is behind the gate is seen, or the freeze is refused at once with
+its cure. Ends with a line "N passed, N failed, N skipped".
+
+  run.py [--only PATTERN]     only these cases
+  run.py --table              what each kernel and right came to, for docs/admin/systems.md
+
+WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Needs root.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+import kernels                                           # noqa: E402
+import paths                                             # noqa: E402
+import pid_namespaces                                    # noqa: E402
+import user_namespaces                                   # noqa: E402
+from lab import suite                                    # noqa: E402
+from world import Skip, World                                # noqa: E402
+
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels) for case in part.CASES}
+
+
+def run(name, work, program):
+    """What it came to, in a line."""
+    world = World(work, program)
+    try:
+        CASES[name](world)
+        return f"ok   {name}"
+    except Skip as why:
+        return f"skip {name}: {why}"
+    except Exception as why:                             # noqa: BLE001: one case must not hide the others
+        return f"FAIL {name}: {why!r}"
+    finally:
+        world.close()
+
+
+def main():
+    options = suite.parser(__doc__)
+    options.add_argument("--table", action="store_true")
+    options = options.parse_args()
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
+    if options.table:
+        chosen = list(kernels.TABLE)
+    if not chosen:
+        return suite.nothing(options.only, CASES)
+    if os.geteuid():
+        print("skipped: all: needs root\n0 passed, 0 failed, 1 skipped")
+        return 0
+    work = Path(tempfile.mkdtemp(prefix="writegate-containers-", dir="/var/tmp"))
+    work.chmod(0o755)
+    lines = []
+    try:
+        program = work / "member"
+        subprocess.run(["gcc", "-O1", "-o", program, HERE.parent / "places" / "member.c"], check=True)
+        for name in chosen:
+            lines.append(run(name, work, program))
+            print(lines[-1], flush=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if options.table:
+        print(kernels.table())
+    passed, failed, skipped = (sum(line.startswith(word) for line in lines) for word in ("ok", "FAIL", "skip"))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

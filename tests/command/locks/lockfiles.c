@@ -1,0 +1,103 @@
+/* lockfiles CASE DIR: as holders.c, with a lock that is a file. Called `lockfile` it makes the files that it is told,
+   and ends. OUTSIDE: a lock file in a place that is not protected. */
+#define _GNU_SOURCE
+#include "half.h"
+
+static const char *box = "box.lock";
+static void make(const char *name) { int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0600); must(fd >= 0, name); close(fd); }
+static void set_and_unlink(const char *name) { byte(a); half(); byte(b); must(unlink(name) == 0, name); }
+static void in_child(void (*does)(void)) { pid_t child = fork(); if (!child) { does(); _exit(0); } waitpid(child, 0, 0); }
+static void run(const char *program, const char *one, const char *two)
+{
+    pid_t child = vfork();
+    if (!child) { execlp(program, program, one, two, (char *)0); _exit(3); }
+    int status;
+    must(waitpid(child, &status, 0) == child && status == 0, program);
+}
+
+static void plain(void) { make(".lock"); set_and_unlink(".lock"); }
+static void kernel_too(void)
+{
+    int fd = open(box, O_CREAT | O_EXCL | O_RDWR, 0600);
+    must(fd >= 0 && flock(fd, LOCK_EX) == 0 && write(fd, "1\n", 2) == 2, box);
+    close(fd);
+    set_and_unlink(box);
+}
+static void make_box(void) { make(box); }
+static void remove_box(void) { must(unlink(box) == 0, box); }
+static void child_makes(void) { in_child(make_box); set_and_unlink(box); }
+static void child_removes(void) { make(box); byte(a); half(); byte(b); in_child(remove_box); }
+static void another_removes(void)
+{
+    /* Not a child that is waited for. */
+    make(box); byte(a); half(); byte(b);
+    if (!fork()) { if (!fork()) { remove_box(); } _exit(0); }
+    while (access(box, F_OK) == 0) usleep(1000);
+}
+static void shell_makes(void) { must(system("set -C; : > box.lock") == 0, "system"); set_and_unlink(box); }
+static void shell_removes(void) { make(box); byte(a); half(); byte(b); must(system("rm box.lock") == 0, "rm"); }
+static void helper_makes(void) { run("lockfile", box, 0); set_and_unlink(box); }
+static void helper_appends(void) { run("lockfile-create", "box", 0); set_and_unlink(box); }
+static void maker_exits(void) { make(box); byte(a); if (fork()) _exit(0); half(); byte(b); remove_box(); }
+static void maker_exits_late(void)
+{
+    make(box); byte(a);
+    if (fork()) _exit(0);
+    byte(file("c", O_RDWR)); half(); byte(b); remove_box();
+}
+static void message(void)
+{
+    /* A message on a host called mx.lock.example is no hitching post. */
+    const char *name = "1732.M1P2.mx.lock.example";
+    close(file(name, O_RDWR));
+    flock(l, LOCK_EX); must(unlink(name) == 0, name); half(); byte(b); close(l);
+}
+static void data_file(void) { close(file("composer.lock", O_RDWR)); flock(l, LOCK_EX); must(unlink("composer.lock") == 0, "unlink"); half(); byte(b); close(l); }
+
+static void directory(void) { must(mkdir("box.lck", 0700) == 0, "mkdir"); byte(a); half(); byte(b); must(rmdir("box.lck") == 0, "rmdir"); }
+static void symbolic(void) { must(symlink("host:12", "box.lck") == 0, "symlink"); set_and_unlink("box.lck"); }
+static void exclusive(void) { make("box.lck"); set_and_unlink("box.lck"); }
+static void renamed(void) { make("mine"); must(rename("mine", "box.lck") == 0, "rename"); set_and_unlink("box.lck"); }
+static void by_mkdir(void) { run("mkdir", "box.lck", 0); byte(a); half(); byte(b); run("rmdir", "box.lck", 0); }
+static void by_ln(void) { run("ln", "l", "box.lck"); byte(a); half(); byte(b); run("rm", "box.lck", 0); }
+
+static void outside(void)
+{
+    const char *name = getenv("OUTSIDE");
+    byte(file("c", O_RDWR));
+    say("READY\n"); await();
+    make(name);
+    say("LOCKED\n");
+    byte(a); half(); byte(b); unlink(name);
+}
+/* A child that fails, or is killed, has locked nothing for its parent. */
+static void make_and_fail(void) { make(box); _exit(1); }
+static void make_and_die(void) { make("other.lock"); raise(SIGKILL); }
+static void stale(void) { in_child(make_and_fail); in_child(make_and_die); byte(a); half(); byte(b); }
+
+#define CASE(name) {#name, name}
+static struct { const char *name; void (*run)(void); } cases[] = {
+    CASE(plain), CASE(kernel_too), CASE(child_makes), CASE(child_removes), CASE(another_removes), CASE(shell_makes),
+    CASE(shell_removes), CASE(helper_makes), CASE(helper_appends), CASE(maker_exits), CASE(maker_exits_late), CASE(message),
+    CASE(data_file), CASE(directory), CASE(symbolic), CASE(exclusive), CASE(renamed), CASE(by_mkdir), CASE(by_ln), CASE(outside),
+    CASE(stale)};
+
+int main(int argc, char **argv)
+{
+    const char *name = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    if (!strncmp(name, "lockfile", 8) && strcmp(name, "lockfiles")) {
+        char path[300];
+        snprintf(path, sizeof path, "%s%s", argv[1], strcmp(name, "lockfile") ? ".lock" : "");
+        make(path);
+        return 0;
+    }
+    prepare(argc, argv);
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (!strcmp(argv[1], cases[i].name)) {
+            cases[i].run();
+            say("DONE\n");
+            await();
+            return 0;
+        }
+    return 2;
+}

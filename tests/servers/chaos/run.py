@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Real servers under load, several tools that freeze them all the time, and whatever else goes wrong: scripts/chaos.
+
+    scripts/chaos [--minutes 5] [--seed 1] [--sites cyrus,dovecot,postfix] [--tools 3] [--results FILE]
+
+At the end: no CONSISTENT that a checker calls torn, no acknowledged message lost (Dovecot and Postfix by their ledgers; Cyrus by
+its files), no barrier beyond its limit or left up, no process left stopped, no freezer, helper or keeper left, no file left in
+the gates' directories, and each gate can be frozen again. Needs root and Debian 12. The seed chooses what goes wrong; when each
+thing meets what else is up to the machine.
+"""
+import argparse
+import collections
+import json
+import random
+import struct
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+import agents                                   # noqa: E402
+import sites as the_sites                       # noqa: E402
+from cyrus import evaluate as cyrus             # noqa: E402
+from dovecot import evaluate as dovecot         # noqa: E402
+from lab import gate as lab_gate, procs         # noqa: E402
+from postfix import evaluate as postfix         # noqa: E402
+
+BARRIER_AT, WATCHED_EVERY_S = 32, 0.005
+# What stays in a gate's directory.
+FILES = {"control", "lock", "stats", "history", "last", "keeper"}
+LAST_FREEZES, GONE_WITHIN_S = 8, 20
+
+
+def deadline(site):
+    return struct.unpack_from("<Q", (site.gate.directory / site.gate.name / "control").read_bytes(), BARRIER_AT)[0]
+
+
+def now_ns():
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+class Chaos:
+    def __init__(self, sites, options):
+        self.sites, self.options = sites, options
+        self.until = time.monotonic() + options.minutes * 60
+        self.verdicts, self.bad, self.lock = collections.Counter(), [], threading.Lock()
+        self.longest_ns = 0
+
+    def wrong(self, text):
+        with self.lock:
+            self.bad.append(text)
+        print(f"FAIL {text}", flush=True)
+
+    def guarded(self, what):
+        try:
+            what()
+        except Exception:                       # a thread that dies silently would look like peace
+            self.wrong(traceback.format_exc()[-1500:])
+
+    def tool(self, number):
+        rng = random.Random(self.options.seed * 100 + number)
+        while time.monotonic() < self.until:
+            site = rng.choice(self.sites)
+            outcome, wrong = site.freeze(number)
+            with self.lock:
+                self.verdicts[f"{site.name} {outcome.verdict if outcome.fields else f'exit {outcome.exit}'}"] += 1
+            if wrong:
+                self.wrong(f"{site.name}: CONSISTENT, and it is not: {wrong[:3]}; {outcome.line}")
+            time.sleep(rng.uniform(0.2, 1.2))
+
+    def watch(self):
+        """No barrier is ever up for longer than the limit: it is its own deadline."""
+        while time.monotonic() < self.until:
+            for site in self.sites:
+                # The clock first: a word that is raised in between only looks longer.
+                before = now_ns()
+                left = deadline(site) - before
+                self.longest_ns = max(self.longest_ns, left)
+                if left > the_sites.LIMIT_S * 10**9 + (now_ns() - before):
+                    self.wrong(f"{site.name}: a barrier for {left / 1e9:.3f} s")
+                    return
+            time.sleep(WATCHED_EVERY_S)
+
+    def trouble(self, troubles):
+        rng = random.Random(self.options.seed)
+        while time.monotonic() < self.until:
+            troubles.one(rng.choice(self.sites))
+            troubles.sweep()
+            time.sleep(rng.uniform(0.2, 1.0))
+        troubles.sweep(all_of_them=True)
+
+    def run(self, troubles):
+        threads = [threading.Thread(target=self.guarded, args=(lambda n=n: self.tool(n),)) for n in range(self.options.tools)]
+        threads += [threading.Thread(target=self.guarded, args=(self.watch,)),
+                    threading.Thread(target=self.guarded, args=(lambda: self.trouble(troubles),))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def afterwards(self):
+        time.sleep(the_sites.LIMIT_S)
+        for site in self.sites:
+            if deadline(site) > now_ns():
+                self.wrong(f"{site.name}: its barrier was left up")
+            # (Who is killed while it replaces a file leaves the new one, under a hidden name.)
+            left = {path.name for path in (site.gate.directory / site.gate.name).iterdir()} - FILES
+            if left := {name for name in left if ".new-" not in name}:
+                self.wrong(f"{site.name}: left in the gate's directory: {sorted(left)}")
+            stopped = [pid for pid in site.members() if state(pid) == "T"]
+            if stopped:
+                self.wrong(f"{site.name}: left stopped: {stopped}")
+            for again in range(LAST_FREEZES):
+                outcome, wrong = site.freeze("last")
+                if wrong:
+                    self.wrong(f"{site.name}: {wrong[:3]}")
+                if outcome.consistent:
+                    break
+            else:
+                self.wrong(f"{site.name}: cannot be frozen any more: {outcome.line} {outcome.stderr[-500:]}")
+        for site in self.sites:
+            if (found := site.rest()):
+                self.wrong(f"{site.name}, at rest: {found[:5]}")
+        until = time.monotonic() + GONE_WITHIN_S
+        while (left := freezers_of({str(site.gate.directory) for site in self.sites})) and time.monotonic() < until:
+            time.sleep(0.2)
+        if left:
+            self.wrong(f"left over: {left}")
+
+
+def state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return None
+
+
+def freezers_of(directories):
+    """Processes of the command that are still there, zombies too."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "comm").read_text().startswith("writegate"):
+                environ = (entry / "environ").read_bytes()
+                if any(directory.encode() in environ for directory in directories):
+                    found.append((int(entry.name), state(entry.name)))
+        except OSError:
+            continue
+    return found
+
+
+def unavailable(names):
+    none = argparse.Namespace(only=None)
+    reasons = {"cyrus": cyrus.unavailable, "dovecot": dovecot.unavailable, "postfix": postfix.unavailable}
+    return next((f"{name}: {why}" for name in names if (why := reasons[name](none))), None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sites", default="cyrus,dovecot,postfix")
+    parser.add_argument("--tools", type=int, default=3, help="that freeze at once")
+    parser.add_argument("--results", type=Path, help="write the counts there, as JSON")
+    options = parser.parse_args()
+    names = options.sites.split(",")
+    if unknown := set(names) - set(the_sites.ALL):
+        print(f"no such site: {' '.join(sorted(unknown))}", file=sys.stderr)
+        return 64
+    if why := unavailable(names):
+        print(f"skipped: {why}\n0 passed, 0 failed, 1 skipped")
+        return 77
+    begun = time.monotonic()
+    with procs.workspace("chaos") as work, the_sites.start(names, work, options.seed) as sites:
+        chaos = Chaos(sites, options)
+        troubles = agents.Agents(work, random.Random(options.seed))
+        troubles.build(lab_gate.binaries()[1])
+        chaos.run(troubles)
+        chaos.afterwards()
+        for name, number in sorted(chaos.verdicts.items()):
+            print(f"     {name}: {number}")
+        print(f"     what went wrong: {' '.join(f'{name} {n}' for name, n in sorted(troubles.counts.items()))}")
+        print(f"     longest barrier seen: {chaos.longest_ns / 1e9:.3f} s of {the_sites.LIMIT_S} s")
+        consistent = sum(n for name, n in chaos.verdicts.items() if name.endswith("CONSISTENT"))
+        if not consistent:
+            chaos.wrong("no freeze was CONSISTENT: nothing was shown")
+    if options.results:
+        options.results.write_text(json.dumps({"seed": options.seed, "minutes": options.minutes, "verdicts": chaos.verdicts,
+                                               "what_went_wrong": troubles.counts, "wrong": chaos.bad,
+                                               "longest_barrier_s": round(chaos.longest_ns / 1e9, 3)}, indent=1, sort_keys=True) + "\n")
+    print(f"seed {options.seed}, {time.monotonic() - begun:.0f} s, {sum(chaos.verdicts.values())} freezes judged")
+    print(f"{consistent} passed, {len(chaos.bad)} failed, 0 skipped")
+    return 1 if chaos.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
