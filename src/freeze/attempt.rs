@@ -8,7 +8,7 @@ use crate::drive::thaw::Thawed;
 use crate::duration::show_ms;
 use crate::evidence::gathered::Evidence;
 use crate::evidence::wanted::{Require, Wanted};
-use crate::freeze::beside::{self, Beside};
+use crate::freeze::held_beside::{self, HeldBeside};
 use crate::freeze::options::Options;
 use crate::freeze::places;
 use crate::linux::clock;
@@ -26,7 +26,7 @@ pub struct Freeze {
     /// What is known beside.
     pub evidence: Evidence,
     /// What is held beside the barriers.
-    pub beside: Beside,
+    pub beside: HeldBeside,
     pub(super) attempts: u32,
     pub(super) quiet: Option<QuietWait>,
     quiet_until: u64,
@@ -49,7 +49,7 @@ impl Freeze {
         let places = places::publish(&mut session, &options.evidence.paths)?;
         let texts = session.gates.iter().map(|gate| gate.page.get().profile_text());
         let hold: Vec<bool> =
-            texts.map(|text| options.evidence.hold_ungated || beside::is_wanted(text)).collect();
+            texts.map(|text| options.evidence.hold_ungated || held_beside::is_wanted(text)).collect();
         // Who is to be held is told by what speaks against a snapshot, also in a rehearsal.
         let gather = options.evidence.gather || hold.contains(&true);
         let wanted = Wanted { gather, ..options.evidence.clone() };
@@ -60,7 +60,7 @@ impl Freeze {
             session,
             drains: Vec::new(),
             evidence,
-            beside: Beside::default(),
+            beside: HeldBeside::default(),
             attempts: 0,
             quiet: None,
             quiet_until: 0,
@@ -169,7 +169,7 @@ impl Freeze {
             self.evidence.before_opening();
         }
         if self.is_interrupted() {
-            if let Some(tracer) = self.beside.take_tracer() {
+            if let Some(tracer) = self.beside.tracer.take() {
                 self.let_go(tracer);
             }
             let opened = self.session.open_unjudged();

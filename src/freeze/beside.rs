@@ -8,51 +8,23 @@
 
 use crate::drive::drain::DrainEnd;
 use crate::freeze::attempt::Freeze;
+use crate::freeze::held_beside::HeldBeside;
 use crate::freeze::hold_end::{HoldEnd, blocker, end_of};
 use crate::hold::owner::{NoAnswer, Tracer};
 use crate::hold::protocol::Plan;
 use crate::hold::report::Report;
 use crate::hold::selection::Selection;
 use crate::linux::clock;
-use crate::outcome::held::HeldProcess;
 use crate::outcome::ledger::Barrier;
 use crate::outcome::verdict::Verdict;
-use gate::profile::{self, Key};
 
 /// However long the drain took, they are given so long to come to rest, ns.
 const AT_LEAST_NS: u64 = 100_000_000;
 
-/// What is held beside the barrier.
-#[derive(Default)]
-pub struct Beside {
-    tracer: Option<Tracer>,
-    report: Option<Report>,
-    /// How the hold fared, where it stood.
-    fared: Option<Barrier>,
-}
-
-impl Beside {
-    /// How the hold fared; none: nothing was to be held.
-    pub fn fared(&self) -> Option<Barrier> {
-        self.fared
-    }
-
-    /// The tracer, to be ended.
-    pub(super) fn take_tracer(&mut self) -> Option<Tracer> {
-        self.tracer.take()
-    }
-
-    /// Those that were held.
-    pub fn held(&self) -> &[HeldProcess] {
-        let stood = self.report.as_ref().filter(|report| end_of(report) == HoldEnd::AtRest);
-        stood.map(|report| report.held.as_slice()).unwrap_or_default()
-    }
-}
-
 impl Freeze {
     /// Starts the tracer, while nothing is held yet. None: there is nobody to be held.
     pub(super) fn start_tracer(&mut self) -> std::io::Result<()> {
-        self.beside = Beside::default();
+        self.beside = HeldBeside::default();
         self.session.held_later = self.evidence.hold.todo.keys().copied().collect();
         if !(0..self.session.gates.len()).any(|at| self.evidence.hold.is_wanted(at)) {
             return Ok(());
@@ -176,9 +148,4 @@ impl Freeze {
     fn signal(&self) -> i32 {
         self.session.signals.received().unwrap_or(libc::SIGTERM)
     }
-}
-
-/// Does the profile ask for it?
-pub fn is_wanted(profile: &str) -> bool {
-    profile::values(profile, Key::Hold).next().is_some()
 }

@@ -6,7 +6,7 @@
 //! | [`options`] | what is asked for |
 //! | [`session`] | opens what a freeze needs |
 //! | [`attempt`] | prepares, drains again and again if it must, thaws |
-//! | [`beside`], [`hold_end`] | whom the gate cannot hold, stopped at rest beside the barrier; how a hold ended |
+//! | [`beside`], [`held_beside`], [`hold_end`] | whom the gate cannot hold, stopped at rest beside the barrier; what is held so; how a hold ended |
 //! | [`without_gate`] | the same without a gate: processes held by the tracer alone |
 //! | [`record`], `passed` | makes the record; which process passed the closed barrier |
 //! | [`wrapped`], [`preload`] | the snapshot command; what it must not be preloaded with |
@@ -14,6 +14,7 @@
 
 pub mod attempt;
 pub mod beside;
+pub mod held_beside;
 pub mod hold_end;
 pub mod keeper;
 pub mod last;
