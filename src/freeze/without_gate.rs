@@ -1,6 +1,5 @@
 //! A freeze without a gate: processes that were never set up are held at rest by the tracer alone.
 
-use crate::evidence::watching::Watching;
 use crate::evidence::without_gate::WithoutGate;
 use crate::freeze::hold_end::{HoldEnd, blocker, end_of};
 use crate::freeze::options::Options;
