@@ -8,22 +8,22 @@
 //! whatever the name, the mount or the namespace by which it was reached? A file that has other
 //! names and is changed elsewhere is looked for below them after the thaw ([`super::hard_links`]).
 
+use super::whereabouts::{Known, NoPath, Whereabouts};
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
-use crate::linux::directory::{self, FileId};
-use crate::linux::fanotify::{self, Event, FsId, Group, NoDirectory, Place, Scope};
+use crate::linux::directory::FileId;
+use crate::linux::fanotify::{self, Event, FsId, Group, Place, Scope};
 use crate::linux::look::WhyNot;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Subject};
 use crate::places::Places;
 use crate::places::kind::Kind;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, fstatat};
+use nix::sys::stat::FileStat;
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ use std::sync::Arc;
 const STALE_ROUNDS: usize = 8;
 /// How much is read at a time, ...
 const BUFFER: usize = 256 * 1024;
-/// ... and how long at once: a flood must not hold the thaw up. What is left is not seen, and that
-/// is said.
+/// ... and how long at once: a flood must not hold the thaw up. What is left is read the next time; what is
+/// left in the end is not seen, and that is said.
 const READS_NS: u64 = 500_000_000;
 /// So many changes of protected files by others are put down; the rest is counted.
 const CHANGES: usize = 100;
@@ -87,26 +87,13 @@ pub struct Linked {
     pub program: Option<ForeignText>,
 }
 
-/// A directory that changes were made in.
-#[derive(Clone)]
-struct Known {
-    path: PathBuf,
-    /// The gates that protect it; none: it lies elsewhere.
-    gates: Vec<usize>,
-}
-
 /// The watch.
 #[derive(Default)]
 pub struct Watch {
     groups: Vec<Group>,
-    /// Directories by which a handle can be opened, by the id of their file system: one for each
-    /// protected directory, since a mount may show a part of it only.
-    roots: HashMap<FsId, Vec<Arc<File>>>,
+    whereabouts: Whereabouts,
     /// By what the file system of each place is watched.
     marks: HashMap<FileId, Arc<File>>,
-    /// The protected directories of each gate.
-    tops: Vec<Vec<FileId>>,
-    known: HashMap<(FsId, Vec<u8>), Known>,
     /// Changes of protected files by others, so far.
     pub changes: Vec<FileChange>,
     /// So many more of them.
@@ -119,21 +106,21 @@ pub struct Watch {
     pub blind: Vec<Cause>,
 }
 
-/// Why an event has no path.
-enum NoPath {
-    /// Its directory is no more. Removing it was a change of its own, seen in the
-    /// directory above, and so on up to one that is still there: if that is
-    /// protected, the removal is the escape, and if not, this was none.
-    DirectoryRemoved,
-    /// It cannot be told.
-    Unknown,
+/// What came of one read of all that is there.
+enum Taken {
+    /// All was judged.
+    All,
+    /// Some directory had been removed before its event was read.
+    Stale,
+    /// The time was over before the end.
+    Late,
 }
 
 impl Watch {
     /// Opens what is needed, before anything is held.
     pub fn prepare(places: &[Places]) -> Watch {
-        let mut watch =
-            Watch { tops: places.iter().map(Places::tops).collect(), ..Watch::default() };
+        let whereabouts = Whereabouts::new(places.iter().map(Places::tops).collect());
+        let mut watch = Watch { whereabouts, ..Watch::default() };
         for place in places.iter().flat_map(Places::all) {
             // What a directory's handle means must be found out, or a change has no place: that
             // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
@@ -144,7 +131,7 @@ impl Watch {
                 fanotify::fsid(&mark).and_then(|id| fanotify::resolves_handles(file).map(|()| id));
             watch.marks.insert(place.id, mark);
             match resolved {
-                Ok(id) => watch.roots.entry(id).or_default().push(file.clone()),
+                Ok(id) => watch.whereabouts.add_root(id, file.clone()),
                 Err(e) => drop(watch.nameless.insert(place.id, e.to_string())),
             }
         }
@@ -192,20 +179,23 @@ impl Watch {
     }
 
     /// Takes what was seen so far of protected files. `own`: is this a process of the command?
-    /// What is changed elsewhere on the disk, by whatever user, takes no place from it.
-    pub fn take(&mut self, own: impl Fn(i32) -> bool, places: &[Places]) {
+    /// What is changed elsewhere on the disk, by whatever user, takes no place from it. `is_last`: what
+    /// is left now is not seen any more.
+    pub fn take(&mut self, own: impl Fn(i32) -> bool, places: &[Places], is_last: bool) {
         let until = clock::now_ns() + READS_NS;
         // A directory that is gone has left an event where it was, in the queue already:
         // there its place shows. If that one is gone as well, again one above.
         for _ in 0..STALE_ROUNDS {
-            if !self.take_once(&own, places, until) {
-                break;
+            match self.take_once(&own, places, until) {
+                Taken::Stale => {}
+                Taken::All => return,
+                Taken::Late if is_last => return self.unseen(Cause::TooManyChanges),
+                Taken::Late => return,
             }
         }
     }
 
-    /// True: some directory had been removed before its event was read.
-    fn take_once(&mut self, own: &impl Fn(i32) -> bool, places: &[Places], until: u64) -> bool {
+    fn take_once(&mut self, own: &impl Fn(i32) -> bool, places: &[Places], until: u64) -> Taken {
         let mut stale = false;
         let mut buffer = vec![0u8; BUFFER];
         for at in 0..self.groups.len() {
@@ -223,12 +213,11 @@ impl Watch {
                     stale |= self.take_event(event, own, places);
                 }
                 if clock::now_ns() >= until {
-                    self.unseen(Cause::TooManyChanges);
-                    return false;
+                    return Taken::Late;
                 }
             }
         }
-        stale
+        if stale { Taken::Stale } else { Taken::All }
     }
 
     /// True: its directory had been removed.
@@ -247,7 +236,7 @@ impl Watch {
             }
         };
         let found = match place {
-            Place::Path(path) => path.ok_or(NoPath::Unknown).map(|path| {
+            Place::Path(path) => path.ok_or(NoPath::Unknown(WhyNot::Malformed)).map(|path| {
                 let gates = (0..places.len()).filter(|gate| places[*gate].holds(&path)).collect();
                 (Known { path, gates }, None)
             }),
@@ -257,23 +246,23 @@ impl Watch {
                 }
                 return false;
             }
-            Place::Handle { fsid, handle, name } => {
-                self.directory(&fsid, &handle).map(|dir| (dir, Some((fsid, handle, name))))
-            }
+            Place::Handle { fsid, handle, name } => self
+                .whereabouts
+                .directory(&fsid, &handle)
+                .map(|dir| (dir, Some((fsid, handle, name)))),
         };
         let (dir, entry) = match found {
             Ok(found) => found,
-            Err(NoPath::DirectoryRemoved) => return true,
-            Err(NoPath::Unknown) if !own(pid) => {
-                self.unseen(Cause::ChangedWithoutPath(pid));
+            Err(NoPath::Removed) => return true,
+            Err(NoPath::Unknown(why)) if !own(pid) => {
+                self.unseen(Cause::ChangedWithoutPath(pid, why));
                 return false;
             }
-            Err(NoPath::Unknown) => return false,
+            Err(NoPath::Unknown(_)) => return false,
         };
         let stat = || {
             let (fsid, handle, name) = entry.as_ref()?;
-            self.roots_of(fsid)
-                .find_map(|root| stat_in(&fanotify::directory(root, handle).ok()?, name))
+            self.whereabouts.stat(fsid, handle, name)
         };
         if dir.gates.is_empty() {
             // Of a file that has other names one may be protected.
@@ -316,60 +305,12 @@ impl Watch {
     /// do through this machine's server. Whether it is a protected one is looked for like that of one
     /// with other names.
     fn take_file(&mut self, pid: i32, fsid: &FsId, handle: &[u8]) {
-        let opened: Vec<_> =
-            self.roots_of(fsid).map(|root| fanotify::directory(root, handle)).collect();
-        match opened.iter().find_map(|file| file.as_ref().ok()).map(directory::id) {
-            Some(Ok(file)) => self.add_linked(pid, file),
-            // It is gone, and its removal is a change of its own.
-            None if opened.iter().any(|file| matches!(file, Err(NoDirectory::Removed))) => {}
-            None | Some(Err(_)) => self.unseen(Cause::ChangedWithoutPath(pid)),
+        match self.whereabouts.file(fsid, handle) {
+            Ok(file) => self.add_linked(pid, file),
+            // Its removal is a change of its own.
+            Err(NoPath::Removed) => {}
+            Err(NoPath::Unknown(why)) => self.unseen(Cause::ChangedWithoutPath(pid, why)),
         }
-    }
-
-    /// Directories by which a handle of this file system can be opened; where its id is not known,
-    /// all of them.
-    fn roots_of(&self, fsid: &FsId) -> impl Iterator<Item = &Arc<File>> {
-        let known = self.roots.get(fsid);
-        let all = known.is_none().then(|| self.roots.values().flatten());
-        known.into_iter().flatten().chain(all.into_iter().flatten())
-    }
-
-    /// Where a directory lies, and who protects it.
-    fn directory(&mut self, fsid: &FsId, handle: &[u8]) -> Result<Known, NoPath> {
-        let key = (*fsid, handle.to_vec());
-        if let Some(known) = self.known.get(&key) {
-            return Ok(known.clone());
-        }
-        let found = self.resolve(fsid, handle)?;
-        self.known.insert(key, found.clone());
-        Ok(found)
-    }
-
-    fn resolve(&self, fsid: &FsId, handle: &[u8]) -> Result<Known, NoPath> {
-        let mut elsewhere = Err(NoPath::Unknown);
-        for root in self.roots_of(fsid) {
-            let dir = match fanotify::directory(root, handle) {
-                Ok(dir) => dir,
-                Err(NoDirectory::Removed) => {
-                    elsewhere = elsewhere.or(Err(NoPath::DirectoryRemoved));
-                    continue;
-                }
-                Err(NoDirectory::Unknown) => continue,
-            };
-            let below = |(_, tops): &(usize, &Vec<FileId>)| {
-                // What cannot be told counts as protected.
-                !tops.is_empty() && directory::lies_below(&dir, tops).unwrap_or(true)
-            };
-            let gates: Vec<usize> =
-                self.tops.iter().enumerate().filter(below).map(|(at, _)| at).collect();
-            let found = Known { path: fanotify::path_or_ancestors(dir).unwrap_or_default(), gates };
-            if !found.gates.is_empty() {
-                return Ok(found);
-            }
-            // Through another mount it may be below one all the same.
-            elsewhere = Ok(found);
-        }
-        elsewhere
     }
 
     fn unseen(&mut self, what: Cause) {
@@ -404,10 +345,6 @@ impl Watch {
 /// Is it a name in the directory, and not the directory itself?
 fn is_name(name: &OsString) -> bool {
     !name.is_empty() && name != "."
-}
-
-fn stat_in(dir: &OwnedFd, name: &OsStr) -> Option<FileStat> {
-    fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
 }
 
 fn has_other_names(stat: &FileStat) -> bool {

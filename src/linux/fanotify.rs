@@ -2,6 +2,7 @@
 //! by its directory's handle.)
 #![allow(unsafe_code)]
 
+use crate::linux::look::WhyNot;
 use libc::fanotify_event_metadata as Metadata;
 use std::ffi::OsString;
 use std::fs::File;
@@ -90,7 +91,7 @@ pub enum NoDirectory {
     /// It is gone, or going as it was looked for.
     Removed,
     /// It cannot be told.
-    Unknown,
+    Unknown(WhyNot),
 }
 
 impl Group {
@@ -262,7 +263,7 @@ fn by_handle(root: &File, handle: &[u8], flags: i32) -> Result<OwnedFd, NoDirect
     const NUMBERS: usize = 8;
     let says = handle.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize);
     if says.is_none_or(|bytes| handle.len() < NUMBERS + bytes) {
-        return Err(NoDirectory::Unknown);
+        return Err(NoDirectory::Unknown(WhyNot::Malformed));
     }
     // SAFETY: `handle` holds the two numbers of a file_handle and as many bytes as the first of
     // them says (checked above).
@@ -275,9 +276,9 @@ fn by_handle(root: &File, handle: &[u8], flags: i32) -> Result<OwnedFd, NoDirect
         )
     };
     if fd < 0 {
-        let error = io::Error::last_os_error().raw_os_error();
-        let removed = matches!(error, Some(libc::ESTALE | libc::ENOENT));
-        return Err(if removed { NoDirectory::Removed } else { NoDirectory::Unknown });
+        let why = WhyNot::of(&io::Error::last_os_error());
+        let removed = matches!(why, WhyNot::Errno(libc::ESTALE | libc::ENOENT));
+        return Err(if removed { NoDirectory::Removed } else { NoDirectory::Unknown(why) });
     }
     // SAFETY: the call has just made this descriptor, and nothing else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
@@ -348,8 +349,9 @@ mod tests {
         let root = File::open("/").unwrap();
         let mut handle = 9u32.to_ne_bytes().to_vec();
         handle.extend([0; 12]);
-        assert_eq!(directory(&root, &handle).err(), Some(NoDirectory::Unknown));
-        assert_eq!(directory(&root, &[]).err(), Some(NoDirectory::Unknown));
+        let malformed = Some(NoDirectory::Unknown(WhyNot::Malformed));
+        assert_eq!(directory(&root, &handle).err(), malformed);
+        assert_eq!(directory(&root, &[]).err(), malformed);
     }
 
     fn record(kind: u8, name: &[u8]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use crate::linux::marks::Hidden;
 use crate::outcome::facts::{Coverage, Watched};
+use crate::outcome::held::Obstacle;
 use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +120,7 @@ pub enum Cause {
     /// The kernel lost events.
     QueueOverflowed,
     /// This process changed a file that has no path.
-    ChangedWithoutPath(i32),
+    ChangedWithoutPath(i32, WhyNot),
     /// So many further changes were seen and are not put down one by one.
     MoreChanges(u64),
     /// This could not be looked at.
@@ -130,6 +131,8 @@ pub enum Cause {
     Dotlock,
     /// A process died inside a section.
     DiedInSection,
+    /// A process that was to be held at rest is not.
+    NotAtRest(Obstacle),
 }
 
 /// What was looked at.
@@ -199,7 +202,8 @@ impl Cause {
             | Cause::OldPage
             | Cause::OtherLayout(_)
             | Cause::PageReplaced
-            | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
+            | Cause::LockedUngated(_)
+            | Cause::NotAtRest(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
             | Cause::OtherGate(_)
             | Cause::Detached
@@ -217,7 +221,7 @@ impl Cause {
             | Cause::NotWatched(..) => FindingKind::NotWatched,
             Cause::TooManyChanges
             | Cause::QueueOverflowed
-            | Cause::ChangedWithoutPath(_)
+            | Cause::ChangedWithoutPath(..)
             | Cause::NobodysLock
             | Cause::Hidden(_)
             | Cause::NotSeen(..) => FindingKind::NotSeen,
@@ -254,6 +258,27 @@ impl Cause {
         )
     }
 
+    /// Is it about a process that can be held at rest instead (`--hold-ungated`)?
+    pub fn can_be_held(&self) -> bool {
+        matches!(
+            self,
+            Cause::OpenForWriting
+                | Cause::MappedForWriting
+                | Cause::OldPage
+                | Cause::OtherLayout(_)
+                | Cause::LockedUngated(_)
+                | Cause::Ungated(_)
+                | Cause::OtherGate(_)
+                | Cause::Detached
+                | Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NotHeld
+                | Cause::NotSeen(Subject::Process | Subject::Descriptors, _)
+        )
+    }
+
     /// Is it a gap that `--accept partial` accepts?
     pub fn is_gap(&self) -> bool {
         matches!(
@@ -279,7 +304,7 @@ impl Cause {
             | Cause::NotWatched(..)
             | Cause::TooManyChanges
             | Cause::QueueOverflowed
-            | Cause::ChangedWithoutPath(_)
+            | Cause::ChangedWithoutPath(..)
             | Cause::NotSeen(Subject::Watch | Subject::OtherNames, _) => Watched::None,
             _ => Watched::Full,
         }
@@ -335,13 +360,14 @@ impl Cause {
             Cause::Exported(..) => "exported",
             Cause::TooManyChanges => "too-many-changes",
             Cause::QueueOverflowed => "queue-overflowed",
-            Cause::ChangedWithoutPath(_) => "changed-without-path",
+            Cause::ChangedWithoutPath(..) => "changed-without-path",
             Cause::MoreChanges(_) => "more-changes",
             Cause::NoDirectory(..) => "no-directory",
             Cause::NotSeen(..) => "not-seen",
             Cause::HeldWithLocks(_) => "held-with-locks",
             Cause::Dotlock => "dotlock",
             Cause::DiedInSection => "died-in-section",
+            Cause::NotAtRest(_) => "not-at-rest",
         }
     }
 
@@ -350,6 +376,7 @@ impl Cause {
             Cause::Passed(passage) => {
                 return format!("a call passed the closed barrier: {}", passage.words());
             }
+            Cause::NotAtRest(why) => return why.sentence(),
             Cause::LockedUngated(file) => {
                 return format!(
                     "belongs to the service, is not gated, and holds a write lock (file {file}): \
@@ -384,8 +411,10 @@ impl Cause {
                     "{dir}: its file system is exported by {by}: what other machines write is not held"
                 );
             }
-            Cause::ChangedWithoutPath(pid) => {
-                return format!("pid {pid} changed a file that has no path");
+            Cause::ChangedWithoutPath(pid, why) => {
+                return format!(
+                    "pid {pid} changed a file, and where that lies cannot be told ({why})"
+                );
             }
             Cause::Hidden(hidden) => return hidden.to_string(),
             Cause::NotSeen(subject, why) => {

@@ -142,6 +142,7 @@ mod tests {
     use crate::linux::library::LibraryLayout;
     use crate::linux::marks::Hidden;
     use crate::outcome::finding::{Claim, Passage};
+    use crate::outcome::held::Obstacle;
 
     /// One of each cause.
     fn causes() -> Vec<Cause> {
@@ -175,12 +176,14 @@ mod tests {
             Cause::NoDirectory(text().into(), text()),
             Cause::OnlyMountWatched(text().into(), text()),
             Cause::NotWatched(text().into(), text()),
+            Cause::Exported(text().into(), "NFS"),
             Cause::TooManyChanges,
             Cause::QueueOverflowed,
-            Cause::ChangedWithoutPath(1),
+            Cause::ChangedWithoutPath(1, WhyNot::Hangs),
             Cause::HeldWithLocks(1),
             Cause::Dotlock,
             Cause::DiedInSection,
+            Cause::NotAtRest(Obstacle::NotAllowed),
         ];
         let subjects = [
             Subject::Listing,

@@ -69,13 +69,13 @@ class Lab:
         image, top = self.root / "image", self.root / "btrfs"
         with open(image, "wb") as f:
             f.truncate(256 << 20)
-        subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+        subprocess.run(["mkfs.btrfs", "-q", image], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         top.mkdir()
         self.mount("-o", "loop", image, top)
         return top
 
-    def freeze(self, *args, command=("true",)):
-        return subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", "20s", "--drain", "2s", "--retries", "0",
+    def freeze(self, *args, command=("true",), before=()):
+        return subprocess.run([*before, BIN / "writegate", "freeze", "-g", GATE, "-t", "20s", "--drain", "2s", "--retries", "0",
                                *map(str, args), "--", *map(str, command)], env=self.env(), text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
 
@@ -246,6 +246,9 @@ def on_btrfs(lab):
     for script, name in (("rm a", "mail/a"), ("mv b bb", "mail/b"), ("touch c", "mail/c"), ("chmod 600 d", "mail/d"),
                          ("echo x >> e", "mail/e"), ("echo x > inner/new", "inner/new")):
         accused(lab.outsider(f"cd {top}/mail && {script}"), name)
+    # Without the right to open by handle only the mount can be watched.
+    few = ("setpriv", "--bounding-set=-dac_read_search", "--inh-caps=-dac_read_search")
+    good(lab.freeze(before=few), watched="contents")
 
 
 # Held: what came after the start.
