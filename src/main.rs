@@ -10,6 +10,7 @@
 //! | [`drive`] | carries out what the gate's state machines ask for |
 //! | [`places`] | which directories a gate protects, found out and published |
 //! | [`census`] | the gated processes, their regions, and those that came since |
+//! | [`hold`] | processes that no preload reaches, held at rest by a tracer |
 //! | [`gatedir`] | a gate's directory: control page, lock, profile, statistics |
 //! | [`outcome`] | exit codes, verdicts, faults, findings, the record and the log line |
 //! | [`duration`] | durations with a unit |
@@ -33,6 +34,8 @@ mod foreign_text;
 mod freeze;
 #[forbid(unsafe_code)]
 mod gatedir;
+#[forbid(unsafe_code)]
+mod hold;
 mod linux;
 #[forbid(unsafe_code)]
 mod outcome;

@@ -28,6 +28,7 @@
 //! | [`scratch`] | room in which a pass is judged at a cost that no region decides |
 //! | [`drain`] | the freezer's state machine: close, pass, admit, open, done |
 //! | [`thaw`] | the end of a freeze: a last pass, the opening, the clock |
+//! | [`hold`] | the tracer's state machine: processes without words are stopped where they hold no lock |
 //! | [`quiesce`] | when the processes that are not held yet have acted on what the first ones did |
 //! | [`profile`] | which files, locks and programs count: patterns and their parser |
 //! | [`calls`] | the table of hooked calls, one line each |
@@ -45,6 +46,7 @@ pub mod claimed;
 pub mod control;
 pub mod drain;
 pub mod entry;
+pub mod hold;
 pub mod layout;
 pub mod locks;
 pub mod mark;

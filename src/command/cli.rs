@@ -26,7 +26,7 @@ struct Cli {
 /// The one list of subcommands: help, manual pages and completions are made from it.
 #[derive(Subcommand)]
 enum Commands {
-    Freeze(freeze::Args),
+    Freeze(Box<freeze::Args>),
     Thaw(thaw::Args),
     Status(status::Args),
     Rehearse(rehearse::Args),

@@ -3,7 +3,7 @@
 
 use crate::foreign_text::{escape, json};
 use crate::linux::standard_streams;
-use crate::outcome::finding::FindingKind;
+use crate::outcome::finding::{Cause, Finding, FindingKind};
 use crate::outcome::record::{GateRecord, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
 use serde::Serialize;
@@ -139,6 +139,16 @@ fn remarks(record: &Record, gate: &GateRecord) {
         if !trusted {
             say(&format!("gate {name}: {finding}"));
         }
+    }
+    let could_be_held = |finding: &&Finding| {
+        finding.kind.is_against() && finding.known().is_some_and(Cause::can_be_held)
+    };
+    let held = gate.findings.iter().filter(could_be_held).count();
+    if held > 0 && gate.line.at_rest.is_none() {
+        say(&format!(
+            "gate {name}: {held} of these would be answered by --hold-ungated, which stops such \
+             processes at rest for the snapshot (docs/admin/hold.md)"
+        ));
     }
 }
 

@@ -5,6 +5,7 @@ use super::arguments::gates;
 use super::output::{print, print_json, say};
 use crate::drive::drain::DrainEnd;
 use crate::duration::{self, show_ms};
+use crate::evidence::wanted::Wanted;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::options::Options;
 use crate::outcome::blocker::{Blocker, BlockerState};
@@ -31,6 +32,9 @@ pub struct Args {
     /// Between two of them
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration::parse)]
     every: Duration,
+    /// Also stop those at rest that the gate cannot hold, as `freeze --hold-ungated` does
+    #[arg(long)]
+    hold_ungated: bool,
     /// As JSON (schema 1)
     #[arg(long)]
     json: bool,
@@ -92,6 +96,7 @@ fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
         limit_ns: duration::ns(args.limit),
         drain_ns: duration::ns(args.drain),
         queue_ns: 60_000_000_000,
+        evidence: Wanted { hold_ungated: args.hold_ungated, ..Wanted::default() },
         ..Options::default()
     })?;
     let ended = freeze.begin();

@@ -20,6 +20,8 @@ pub enum DrainEnd {
     NotDrained,
     /// It did not become quiet, as was required; no barrier was raised.
     NotQuiet,
+    /// A process that was to be held at rest beside the barrier cannot be; every barrier is down again.
+    NotHeld,
     /// A signal came; every barrier is down.
     Interrupted(i32),
 }

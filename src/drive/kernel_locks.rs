@@ -150,7 +150,8 @@ impl Session {
             }
         }
         for (place, member) in self.census.gates[at].iter_mut().enumerate() {
-            member.unaccounted_lock = unaccounted.remove(&place);
+            let later = self.held_later.contains(&member.pid);
+            member.unaccounted_lock = unaccounted.remove(&place).filter(|_| !later);
         }
         let some = |m: &Member| !m.gone && m.unaccounted_lock.is_some();
         let strangers = !known.strangers.is_empty();
@@ -271,6 +272,10 @@ impl Session {
         held: Option<&HeldLock>,
     ) -> Whose {
         if pid == self.helper.pid() || self.census.ours.contains(&pid) {
+            return Whose::Others;
+        }
+        // It is brought to rest when all else is drained.
+        if !self.held_later.is_empty() && reaches(pid, |one| self.held_later.contains(&one)) {
             return Whose::Others;
         }
         let guards = held.map_or(line.write, |held| held.guards);

@@ -8,6 +8,7 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -29,6 +30,8 @@ pub struct Session {
     pub locked_at: u64,
     /// The protected directories, by gate, as far as they are known.
     pub protected: Vec<Vec<PathBuf>>,
+    /// Processes that are held at rest when all else is drained: their locks are looked at then.
+    pub held_later: BTreeSet<i32>,
 }
 
 impl Session {

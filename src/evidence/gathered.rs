@@ -5,15 +5,17 @@
 //! | [`Evidence::gather`] | list what is not gated and should be, what has protected files open | none: before the barrier |
 //! | [`Evidence::before_closing`] | flush while writers still run | none |
 //! | [`Evidence::drained`] | ask what holds a lock and is not gated, begin to watch for changes; flush the rest | some µs; `--sync` |
-//! | [`Evidence::meanwhile`] | take what was seen so far | none: the command runs |
+//! | [`Watching::meanwhile`] | take what was seen so far | none: the command runs |
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
 use super::ancestry::reaches;
-use super::coverage::Service;
+use super::coverage::{self, Service};
 use super::standing::{self, View};
+use super::to_hold::HoldList;
 use super::wanted::Wanted;
 use super::watch::Watch;
+use super::watching::Watching;
 use super::{flush, holders};
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
@@ -22,6 +24,7 @@ use crate::linux::look::Look;
 use crate::linux::process::is_there;
 use crate::linux::procfs::locks;
 use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::outcome::held::NotHeld;
 use crate::outcome::ledger::Ledger;
 use crate::outcome::verdict::Verdict;
 use crate::places::Places;
@@ -47,15 +50,24 @@ pub struct Evidence {
     pub(super) places: Vec<Places>,
     pub(super) services: Vec<Service>,
     pub(super) watch: Watch,
+    /// Whom the gate cannot hold and the tracer can.
+    pub hold: HoldList,
     command: Option<i32>,
 }
 
 impl Evidence {
-    /// Before anything is held. `places`: of each gate.
-    pub fn gather(session: &mut Session, wanted: &Wanted, places: Vec<Places>) -> Evidence {
+    /// Before anything is held. `places`: of each gate; `hold`: does it want those held at rest that it
+    /// cannot hold?
+    pub fn gather(
+        session: &mut Session,
+        wanted: &Wanted,
+        places: Vec<Places>,
+        hold: Vec<bool>,
+    ) -> Evidence {
         let gates = session.gates.len();
         let mut evidence = Evidence {
             wanted: wanted.clone(),
+            hold: HoldList::new(hold),
             ledgers: vec![Ledger::default(); gates],
             places,
             ..Evidence::default()
@@ -110,7 +122,7 @@ impl Evidence {
         if let Some(why) = session.census.unlisted {
             self.ledgers[at].not_seen(Subject::Listing, None, why);
         }
-        self.ledgers[at].note_all(found);
+        self.note_found(session, at, found);
     }
 
     /// Notes what speaks against the snapshot as the processes stand.
@@ -120,7 +132,55 @@ impl Evidence {
         self.services[at] = Service::of(census, at);
         let view = View { gate: &gates[at], at, places: &self.places[at], is_last };
         let found = standing::settled(census, helper, &view, &stop);
-        self.ledgers[at].note_all(found);
+        self.note_found(session, at, found);
+    }
+
+    /// Notes what was found; but for what a hold at rest answers.
+    fn note_found(&mut self, session: &Session, at: usize, found: Vec<Finding>) {
+        let gated = |finding: &Finding| {
+            finding.pid.is_some_and(|pid| {
+                session.census.gates.iter().flatten().any(|m| m.pid == pid && !m.gone)
+            })
+        };
+        for finding in found {
+            let gated = gated(&finding);
+            let left = self.hold.take(at, finding, gated);
+            self.ledgers[at].note_all(left);
+        }
+    }
+
+    /// The barriers are up: who has come since it was gathered, belongs to the service and is not gated?
+    pub fn look_for_more_to_hold(&mut self, session: &mut Session) {
+        session.census.rescan(&mut session.helper, false, false);
+        for at in 0..self.services.len() {
+            if !self.hold.is_wanted(at) {
+                continue;
+            }
+            self.services[at] = Service::of(&session.census, at);
+            let profile = session.gates[at].page.get().profile_text();
+            let found: Vec<Finding> = coverage::ungated(&session.census, &self.services[at])
+                .into_iter()
+                .filter(|ungated| !ungated.elsewhere && !coverage::left_out(ungated.pid, profile))
+                .filter(|ungated| !self.hold.todo.contains_key(&ungated.pid))
+                .map(|one| Finding::of(Cause::Ungated(one.why), one.pid, Some(one.program)))
+                .collect();
+            self.note_found(session, at, found);
+        }
+    }
+
+    /// These could not be held: what was found of them counts, and why.
+    pub fn not_held(&mut self, processes: &[NotHeld]) {
+        for process in processes.iter().filter(|process| process.why.is_free()) {
+            let found = self.hold.todo.get(&process.pid).map(|one| one.found.clone());
+            let why = Cause::NotAtRest(process.why.clone());
+            let why = Finding::of(why, process.pid, Some(process.program.clone()));
+            let gates: Vec<usize> =
+                (0..self.ledgers.len()).filter(|at| self.hold.is_wanted(*at)).collect();
+            for (at, finding) in found.into_iter().flatten() {
+                self.ledgers[at].note(finding);
+            }
+            gates.into_iter().for_each(|at| self.ledgers[at].note(why.clone()));
+        }
     }
 
     /// The protected directories, by gate.
@@ -151,9 +211,10 @@ impl Evidence {
         for (ledger, unexplained) in self.ledgers.iter_mut().zip(unexplained) {
             ledger.note_all(unexplained.iter().cloned());
         }
-        for (at, service) in self.services.iter().enumerate() {
+        for at in 0..self.services.len() {
             let Session { census, helper, .. } = session;
-            self.ledgers[at].note_all(holders::unlisted(census, helper, service));
+            let found = holders::unlisted(census, helper, &self.services[at]);
+            self.note_found(session, at, found);
         }
         for at in 0..self.ledgers.len() {
             self.note_unseen(session, at);
@@ -182,18 +243,6 @@ impl Evidence {
         self.command = Some(pid);
     }
 
-    /// Readable when something was changed.
-    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.watch.fds()
-    }
-
-    /// The command runs; no process waits for us.
-    pub fn meanwhile(&mut self) {
-        if self.wanted.gather {
-            self.take_changes(false);
-        }
-    }
-
     fn take_changes(&mut self, is_last: bool) {
         let command = self.command;
         let me = std::process::id() as i32;
@@ -209,8 +258,20 @@ impl Evidence {
     }
 }
 
+impl Watching for Evidence {
+    fn meanwhile(&mut self) {
+        if self.wanted.gather {
+            self.take_changes(false);
+        }
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.watch.fds()
+    }
+}
+
 /// What is known of the places beforehand: whose list could not be read, what cannot be watched.
-fn note_places(ledger: &mut Ledger, places: &Places) {
+pub(super) fn note_places(ledger: &mut Ledger, places: &Places) {
     if places.dirs.is_empty() {
         ledger.note(Cause::NoDirectories);
     }

@@ -2,11 +2,13 @@
 
 use super::gathered::Evidence;
 use super::hard_links;
+use super::watch::Watch;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
 use crate::outcome::finding::{Cause, Finding};
 use crate::outcome::ledger::{Barrier, Ledger};
 use crate::outcome::verdict::Verdict;
+use crate::places::Places;
 
 /// So many processes are put down that map the page from outside.
 const OUTSIDERS: usize = 50;
@@ -31,21 +33,7 @@ impl Evidence {
     }
 
     fn judge_changes(&mut self, at: usize) {
-        hard_links::look_for(&mut self.watch, at, &self.places[at]);
-        let ledger = &mut self.ledgers[at];
-        for change in &self.watch.changes {
-            if change.gates.contains(&at) && !change.is_snapshot() {
-                let program = change.program.clone().or(Some(GONE.into()));
-                let found = Finding::of(Cause::Changed, change.pid, program);
-                ledger.note(found.at(ForeignText::of_path(&change.path)));
-            }
-        }
-        if self.watch.more > 0 {
-            ledger.note(Cause::MoreChanges(self.watch.more));
-        }
-        for cause in &self.watch.blind {
-            ledger.note(cause.clone());
-        }
+        judge_changes(&mut self.watch, at, &self.places[at], &mut self.ledgers[at]);
     }
 
     fn note_gaps(&mut self, session: &Session, at: usize) {
@@ -74,5 +62,23 @@ impl Evidence {
     /// The verdict that a gate's ledger allows.
     pub fn verdict(&self, gate: usize, barrier: Barrier) -> Verdict {
         self.ledger(gate).verdict(barrier, &self.wanted.terms())
+    }
+}
+
+/// Notes what the watch has seen of the places of this gate, and what it could not see.
+pub(super) fn judge_changes(watch: &mut Watch, at: usize, places: &Places, ledger: &mut Ledger) {
+    hard_links::look_for(watch, at, places);
+    for change in &watch.changes {
+        if change.gates.contains(&at) && !change.is_snapshot() {
+            let program = change.program.clone().or(Some(GONE.into()));
+            let found = Finding::of(Cause::Changed, change.pid, program);
+            ledger.note(found.at(ForeignText::of_path(&change.path)));
+        }
+    }
+    if watch.more > 0 {
+        ledger.note(Cause::MoreChanges(watch.more));
+    }
+    for cause in &watch.blind {
+        ledger.note(cause.clone());
     }
 }

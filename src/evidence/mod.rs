@@ -9,7 +9,10 @@
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch`, `whereabouts`, `hard_links` | changes while the gate is closed; where; of files that have other names |
+//! | [`watching`] | what is done while the command runs |
 //! | `mappings` | protected files that a store alone can change |
+//! | [`to_hold`] | whom the gate cannot hold and the tracer can |
+//! | [`without_gate`] | the evidence of a freeze without a gate |
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
@@ -24,7 +27,10 @@ mod holders;
 pub mod judged;
 mod mappings;
 pub mod standing;
+pub mod to_hold;
 pub mod wanted;
 mod watch;
+pub mod watching;
 mod whereabouts;
+pub mod without_gate;
 pub mod writers;

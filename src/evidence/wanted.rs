@@ -10,6 +10,8 @@ pub struct Wanted {
     pub gather: bool,
     /// Protected directories, as the freezer was told.
     pub paths: Vec<PathBuf>,
+    /// Hold those at rest that no gate holds, whatever the profile says of it.
+    pub hold_ungated: bool,
     /// Flush the file systems of the protected directories.
     pub sync: bool,
     /// What must have been checked, or have been.

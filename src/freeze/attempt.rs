@@ -7,7 +7,8 @@ use crate::drive::session::Session;
 use crate::drive::thaw::Thawed;
 use crate::duration::show_ms;
 use crate::evidence::gathered::Evidence;
-use crate::evidence::wanted::Require;
+use crate::evidence::wanted::{Require, Wanted};
+use crate::freeze::held_beside::{self, HeldBeside};
 use crate::freeze::options::Options;
 use crate::freeze::places;
 use crate::linux::clock;
@@ -24,6 +25,8 @@ pub struct Freeze {
     pub drains: Vec<GateDrain>,
     /// What is known beside.
     pub evidence: Evidence,
+    /// What is held beside the barriers.
+    pub beside: HeldBeside,
     pub(super) attempts: u32,
     pub(super) quiet: Option<QuietWait>,
     quiet_until: u64,
@@ -44,13 +47,21 @@ impl Freeze {
             })?;
         let listed_at = clock::now_ns();
         let places = places::publish(&mut session, &options.evidence.paths)?;
-        let evidence = Evidence::gather(&mut session, &options.evidence, places);
+        let texts = session.gates.iter().map(|gate| gate.page.get().profile_text());
+        let hold: Vec<bool> = texts
+            .map(|text| options.evidence.hold_ungated || held_beside::is_wanted(text))
+            .collect();
+        // Who is to be held is told by what speaks against a snapshot, also in a rehearsal.
+        let gather = options.evidence.gather || hold.contains(&true);
+        let wanted = Wanted { gather, ..options.evidence.clone() };
+        let evidence = Evidence::gather(&mut session, &wanted, places, hold);
         session.protected = evidence.protected();
         Ok(Freeze {
             options,
             session,
             drains: Vec::new(),
             evidence,
+            beside: HeldBeside::default(),
             attempts: 0,
             quiet: None,
             quiet_until: 0,
@@ -77,8 +88,17 @@ impl Freeze {
                 Some(ended) => return ended,
             }
             self.attempts += 1;
+            if let Err(e) = self.start_tracer() {
+                self.notes.push(format!("the tracer cannot be started: {e}"));
+                return DrainEnd::NotHeld;
+            }
+            let until = clock::now_ns().saturating_add(drain_ns.min(limit_ns));
             let (ended, drains) = self.session.drain(limit_ns, drain_ns);
             self.drains = drains;
+            let ended = match ended {
+                DrainEnd::Drained => self.hold_beside(until),
+                other => other,
+            };
             if ended == DrainEnd::Drained {
                 let deadline = self.deadline();
                 let unexplained: Vec<_> =
@@ -150,10 +170,14 @@ impl Freeze {
             self.evidence.before_opening();
         }
         if self.is_interrupted() {
+            if let Some(tracer) = self.beside.tracer.take() {
+                self.let_go(tracer);
+            }
             let opened = self.session.open_unjudged();
             self.session.signals.in_hand();
             return opened;
         }
+        self.release_beside();
         let thawed = self.session.thaw(&mut self.drains);
         self.evidence.after(&mut self.session);
         thawed

@@ -7,6 +7,7 @@
 
 use crate::drive::drain::DrainEnd;
 use crate::drive::progress::GateDrain;
+use crate::evidence::watching::Watching;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::last::{self, Last};
 use crate::freeze::options::Options;
@@ -109,6 +110,7 @@ fn keep(options: Options, link: UnixStream) {
         let verdict = match ended {
             DrainEnd::Interrupted(_) => Verdict::Interrupted,
             DrainEnd::NotQuiet => Verdict::NotQuiet,
+            DrainEnd::NotHeld => freeze.not_held(),
             DrainEnd::NotDrained | DrainEnd::Drained => Verdict::NotDrained,
         };
         let record = freeze.record_all(verdict, None);

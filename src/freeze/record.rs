@@ -24,7 +24,10 @@ impl Freeze {
         let interrupted = self.is_interrupted();
         let verdict = |at: usize| match thawed.get(at).map(|t| t.held) {
             _ if interrupted => Verdict::Interrupted,
-            Some(Ok(())) => self.evidence.verdict(at, Barrier::Held),
+            Some(Ok(())) => {
+                let fared = self.beside.fared().filter(|_| self.evidence.hold.is_wanted(at));
+                self.evidence.verdict(at, fared.unwrap_or(Barrier::Held))
+            }
             Some(Err(Broken::Moved)) => self.evidence.verdict(at, Barrier::Moved),
             Some(Err(Broken::Expired)) => self.evidence.verdict(at, Barrier::Expired),
             None => self.evidence.verdict(at, Barrier::Unknown),
@@ -95,6 +98,7 @@ impl Freeze {
         let not_drained = matches!(verdict, Verdict::NotDrained | Verdict::CrashConsistent);
         let escapes = findings.iter().filter(|f| f.kind == FindingKind::Escape).count();
         let members = || self.session.census.alive(at);
+        let hold = self.evidence.hold.is_wanted(at);
         GateRecord {
             line: VerdictLine {
                 gate: gate.name.clone(),
@@ -111,12 +115,14 @@ impl Freeze {
                 escaped: escapes as u32,
                 openings: drain.map_or(0, |drain| drain.openings),
                 quiet: self.quiet.map(|quiet| quiet.reached),
+                at_rest: hold.then(|| self.beside.held().len()),
             },
             deadline: drain.map_or(0, GateDrain::deadline),
             closed: Moment::at(closed_at),
             drained: Moment::at(ended_at),
             opened: Moment::at(opened_at),
             processes: members().map(process).collect(),
+            held_at_rest: if hold { self.beside.held().to_vec() } else { Vec::new() },
             blockers: match drain {
                 Some(drain) if not_drained => drain.blockers.clone(),
                 _ => Vec::new(),
@@ -127,7 +133,7 @@ impl Freeze {
 }
 
 /// A record of what was asked for, and of nothing that came of it.
-fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
+pub(super) fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
     let ms = |ns: u64| ns as f64 / 1e6;
     Record {
         schema: SCHEMA,
@@ -151,7 +157,7 @@ fn blank(options: &Options, asked_at: u64, verdict: Verdict) -> Record {
     }
 }
 
-fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
+pub(super) fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
     GateRecord {
         line: VerdictLine::unmeasured(gate.into(), verdict),
         deadline: 0,
@@ -159,6 +165,7 @@ fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
         drained: Moment::default(),
         opened: Moment::default(),
         processes: Vec::new(),
+        held_at_rest: Vec::new(),
         blockers: Vec::new(),
         findings: Vec::new(),
     }

@@ -8,6 +8,7 @@ use crate::drive::{barrier, cooldown};
 use crate::evidence::coverage;
 use crate::gatedir::Gate;
 use crate::gatedir::{self, in_force};
+use crate::hold;
 use crate::linux::clock;
 use crate::linux::helper::own_page;
 use crate::linux::helper::owner::Helper;
@@ -20,7 +21,7 @@ use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
 use gate::layout::LAYOUT;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// So many processes are named in a message.
 const NAMED: usize = 5;
@@ -70,7 +71,21 @@ fn other_pages(gates: &[Gate]) -> Vec<PageId> {
     others.filter_map(|name| own_page(Gate::open_to_read(&name).ok()?.page.address())).collect()
 }
 
+/// What opens these gates from beside the freezer, and ends this tracer.
+fn opener(gates: &[Gate], tracer: Option<i32>) -> Box<dyn Fn() + Send> {
+    let pages: Vec<_> = gates.iter().map(|gate| gate.page.clone()).collect();
+    Box::new(move || {
+        tracer.into_iter().for_each(hold::owner::end);
+        pages.iter().for_each(|page| barrier::give_up(page.get()));
+    })
+}
+
 impl Session {
+    /// A signal ends this tracer too from now on, or none.
+    pub fn holds_by(&self, tracer: Option<i32>) {
+        self.signals.open_by(opener(&self.gates, tracer));
+    }
+
     /// Opens and locks these gates and looks which processes are there. Messages go to `note`.
     pub fn open(
         names: &[String],
@@ -100,9 +115,7 @@ impl Session {
             }
             locked?;
         }
-        let pages: Vec<_> = gates.iter().map(|gate| gate.page.clone()).collect();
-        signals
-            .open_by(Box::new(move || pages.iter().for_each(|page| barrier::give_up(page.get()))));
+        signals.open_by(opener(&gates, None));
         let locked_at = clock::now_ns();
         for gate in &gates {
             if cooldown::lower_left_behind(gate.page.get()) {
@@ -122,6 +135,7 @@ impl Session {
             priority,
             locked_at,
             protected: Vec::new(),
+            held_later: BTreeSet::new(),
         };
         session.everybody_can_be_seen()?;
         session.require_members()?;

@@ -2,13 +2,13 @@
 //!
 //! It and its children are never gated: they would wait for themselves.
 
-use crate::drive::session::Session;
-use crate::evidence::gathered::Evidence;
+use crate::evidence::watching::Watching;
 use crate::freeze::preload;
 use crate::linux::clock;
 use crate::linux::poll::wait_readable;
 use crate::linux::priority::Priority;
 use crate::linux::process::{kill, pidfd_open};
+use crate::linux::signals::Signals;
 use crate::outcome::exit;
 use crate::outcome::fault::{self, Fault, Result};
 use nix::sys::signal::Signal;
@@ -100,19 +100,19 @@ pub fn wait(
     mut child: Child,
     deadline: u64,
     kill_late: bool,
-    session: &mut Session,
-    evidence: &mut Evidence,
+    signals: &Signals,
+    evidence: &mut impl Watching,
 ) -> Result<End> {
     let handle = pidfd_open(child.id() as i32).ok();
-    session.signals.stop_with_us(child.id() as i32);
+    signals.stop_with_us(child.id() as i32);
     let mut late = false;
     loop {
         let failed = |e| Fault::io("cannot wait for the command", &e);
         if let Some(status) = child.try_wait().map_err(failed)? {
-            session.signals.stop_with_us(0);
+            signals.stop_with_us(0);
             return Ok(End::Exited(status));
         }
-        if let Some(signal) = session.signals.received() {
+        if let Some(signal) = signals.received() {
             return Ok(End::Signal(signal, child));
         }
         let now = clock::now_ns();
@@ -124,7 +124,7 @@ pub fn wait(
         }
         let left_ms = if late { LATE_LOOK_MS } else { (deadline - now) / 1_000_000 + 1 };
         evidence.meanwhile();
-        let mut fds = vec![session.signals.fd()];
+        let mut fds = vec![signals.fd()];
         fds.extend(evidence.fds());
         fds.extend(handle.as_ref().map(|fd| fd.as_fd()));
         let most = if handle.is_some() { LOOK_MS } else { BLIND_LOOK_MS };

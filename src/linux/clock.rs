@@ -36,6 +36,13 @@ pub fn wall_ns_of_ticks(ticks: u64) -> u64 {
     wall_ns().saturating_sub(age)
 }
 
+/// A moment of CLOCK_MONOTONIC (ns) in ticks since boot.
+pub fn ticks_of(monotonic_ns: u64) -> u64 {
+    let rate = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(1).max(1) as u64;
+    let ago = now_ns().saturating_sub(monotonic_ns);
+    read(ClockId::CLOCK_BOOTTIME).saturating_sub(ago) / (NS_PER_S / rate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@
 //! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
 //! | [`procfs`] | `/proc` |
+//! | [`ptrace`] | stopping other processes' threads |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
 
 pub mod bounded_child;
@@ -47,6 +48,7 @@ pub mod priority;
 pub mod process;
 pub mod procfs;
 pub mod program_file;
+pub mod ptrace;
 pub mod replace;
 pub mod signals;
 pub mod standard_streams;

@@ -8,6 +8,7 @@ use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use crate::linux::marks::Hidden;
 use crate::outcome::facts::{Coverage, Watched};
+use crate::outcome::held::Obstacle;
 use gate::layout::LAYOUT;
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,8 @@ pub enum Cause {
     Dotlock,
     /// A process died inside a section.
     DiedInSection,
+    /// A process that was to be held at rest is not.
+    NotAtRest(Obstacle),
 }
 
 /// What was looked at.
@@ -199,7 +202,8 @@ impl Cause {
             | Cause::OldPage
             | Cause::OtherLayout(_)
             | Cause::PageReplaced
-            | Cause::LockedUngated(_) => FindingKind::UngatedWriter,
+            | Cause::LockedUngated(_)
+            | Cause::NotAtRest(_) => FindingKind::UngatedWriter,
             Cause::Ungated(_)
             | Cause::OtherGate(_)
             | Cause::Detached
@@ -251,6 +255,27 @@ impl Cause {
                 | Cause::IoUring
                 | Cause::LocksOverflowed
                 | Cause::NotHeld
+        )
+    }
+
+    /// Is it about a process that can be held at rest instead (`--hold-ungated`)?
+    pub fn can_be_held(&self) -> bool {
+        matches!(
+            self,
+            Cause::OpenForWriting
+                | Cause::MappedForWriting
+                | Cause::OldPage
+                | Cause::OtherLayout(_)
+                | Cause::LockedUngated(_)
+                | Cause::Ungated(_)
+                | Cause::OtherGate(_)
+                | Cause::Detached
+                | Cause::MapsShared
+                | Cause::Aio
+                | Cause::IoUring
+                | Cause::LocksOverflowed
+                | Cause::NotHeld
+                | Cause::NotSeen(Subject::Process | Subject::Descriptors, _)
         )
     }
 
@@ -342,6 +367,7 @@ impl Cause {
             Cause::HeldWithLocks(_) => "held-with-locks",
             Cause::Dotlock => "dotlock",
             Cause::DiedInSection => "died-in-section",
+            Cause::NotAtRest(_) => "not-at-rest",
         }
     }
 
@@ -350,6 +376,7 @@ impl Cause {
             Cause::Passed(passage) => {
                 return format!("a call passed the closed barrier: {}", passage.words());
             }
+            Cause::NotAtRest(why) => return why.sentence(),
             Cause::LockedUngated(file) => {
                 return format!(
                     "belongs to the service, is not gated, and holds a write lock (file {file}): \

@@ -142,6 +142,7 @@ mod tests {
     use crate::linux::library::LibraryLayout;
     use crate::linux::marks::Hidden;
     use crate::outcome::finding::{Claim, Passage};
+    use crate::outcome::held::Obstacle;
 
     /// One of each cause.
     fn causes() -> Vec<Cause> {
@@ -182,6 +183,7 @@ mod tests {
             Cause::HeldWithLocks(1),
             Cause::Dotlock,
             Cause::DiedInSection,
+            Cause::NotAtRest(Obstacle::NotAllowed),
         ];
         let subjects = [
             Subject::Listing,

@@ -8,6 +8,7 @@
 //! | [`facts`] | what stands beside a verdict: coverage, watched |
 //! | [`finding`] | the table of causes: what may be found for or against a snapshot |
 //! | [`ledger`] | what was noted of one gate, and the verdict that follows |
+//! | [`held`] | who was held at rest by the tracer, and who could not be |
 //! | [`blocker`] | a process that keeps a gate from draining, or waits |
 //! | [`record`] | everything about one freeze, and the verdict line |
 //! | [`syslog`] | a line for the system's log |
@@ -17,6 +18,7 @@ pub mod exit;
 pub mod facts;
 pub mod fault;
 pub mod finding;
+pub mod held;
 pub mod ledger;
 pub mod record;
 pub mod syslog;

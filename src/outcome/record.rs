@@ -12,6 +12,7 @@ use crate::outcome::blocker::Blocker;
 use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::fault::{Fault, Result};
 use crate::outcome::finding::Finding;
+use crate::outcome::held::HeldProcess;
 use crate::outcome::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt;
@@ -85,6 +86,9 @@ pub struct VerdictLine {
     /// With `--wait-quiet`: it became quiet before the barrier went up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<bool>,
+    /// With `--hold-ungated`, or without a gate: so many processes were stopped at rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_rest: Option<usize>,
 }
 
 impl VerdictLine {
@@ -105,6 +109,7 @@ impl VerdictLine {
             escaped: 0,
             openings: 0,
             quiet: None,
+            at_rest: None,
         }
     }
 }
@@ -129,10 +134,11 @@ impl std::fmt::Display for VerdictLine {
             self.escaped
         )?;
         match self.quiet {
-            None => Ok(()),
-            Some(true) => f.write_str(" quiet=yes"),
-            Some(false) => f.write_str(" quiet=no"),
+            None => {}
+            Some(true) => f.write_str(" quiet=yes")?,
+            Some(false) => f.write_str(" quiet=no")?,
         }
+        self.at_rest.map_or(Ok(()), |count| write!(f, " at-rest={count}"))
     }
 }
 
@@ -165,6 +171,9 @@ pub struct GateRecord {
     pub opened: Moment,
     /// Its processes.
     pub processes: Vec<Process>,
+    /// Those that the tracer held at rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_at_rest: Vec<HeldProcess>,
     /// What was in flight when draining was given up.
     pub blockers: Vec<Blocker>,
     /// What was found.

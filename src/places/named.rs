@@ -66,6 +66,20 @@ pub struct AllNamed {
     changed: Vec<i32>,
 }
 
+impl AllNamed {
+    /// What root names: as the freezer was told, and in the profile.
+    pub fn without_asking(by_freezer: &[PathBuf], profile: &str) -> AllNamed {
+        let mut all = AllNamed::default();
+        for dir in by_freezer {
+            all.dirs.entry(dir.clone()).or_insert(NamedBy::Freezer);
+        }
+        for dir in profile::values(profile, Key::Path) {
+            all.dirs.entry(dir.into()).or_insert(NamedBy::Profile);
+        }
+        all
+    }
+}
+
 /// How often those are looked at anew that become another program meanwhile ...
 const ROUNDS: usize = 20;
 /// ... and what is waited before that: in the middle of an exec nothing can be told.
@@ -105,13 +119,7 @@ fn ask_once(
     by_freezer: &[PathBuf],
     profile: &str,
 ) -> AllNamed {
-    let mut all = AllNamed::default();
-    for dir in by_freezer {
-        all.dirs.entry(dir.clone()).or_insert(NamedBy::Freezer);
-    }
-    for dir in profile::values(profile, Key::Path) {
-        all.dirs.entry(dir.into()).or_insert(NamedBy::Profile);
-    }
+    let mut all = AllNamed::without_asking(by_freezer, profile);
     let trusted = |member: &&Member| census.services[at].is_trusted(member.pid);
     let (first, then): (Vec<&Member>, Vec<&Member>) = census.alive(at).partition(trusted);
     for (members, is_trusted) in [(first, true), (then, false)] {

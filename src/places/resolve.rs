@@ -2,7 +2,7 @@
 //! the service, at this very moment; and what is mounted below them.
 
 use super::kind::{Kind, stores};
-use super::named::{self, NamedBy};
+use super::named::{self, AllNamed, NamedBy};
 use super::{Missing, Place, Places};
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
@@ -24,6 +24,14 @@ struct View {
     pid: i32,
 }
 
+impl View {
+    /// Of a process in this mount namespace; of one that may not be asked nothing is known.
+    fn of(namespace: &Path, pid: i32) -> View {
+        let unknown = namespace.as_os_str().is_empty();
+        View { pid: if unknown || procfs::sees_as_we_do(pid) { 0 } else { pid } }
+    }
+}
+
 impl Places {
     /// Finds out what gate `at` protects. `by_freezer`: as it was told; `profile`: the one in force.
     pub fn find(
@@ -34,19 +42,39 @@ impl Places {
         profile: &str,
     ) -> Places {
         let all = named::ask(census, at, helper, by_freezer, profile);
+        Places::look_up(all, &views(census, at), helper, profile)
+    }
+
+    /// The same of processes that have no gate: none of them is asked.
+    pub fn of_processes(
+        pids: &[i32],
+        by_freezer: &[PathBuf],
+        profile: &str,
+        helper: &mut Helper,
+    ) -> Places {
+        let mut oldest: BTreeMap<PathBuf, i32> = BTreeMap::new();
+        for pid in pids {
+            let namespace = procfs::mount_namespace(*pid).unwrap_or_default();
+            oldest.entry(namespace).or_insert(*pid);
+        }
+        let views: Vec<View> =
+            oldest.iter().map(|(namespace, pid)| View::of(namespace, *pid)).collect();
+        Places::look_up(AllNamed::without_asking(by_freezer, profile), &views, helper, profile)
+    }
+
+    fn look_up(all: AllNamed, views: &[View], helper: &mut Helper, profile: &str) -> Places {
         let mut places = Places {
             profile: profile.to_owned(),
             own_exclude: all.exclude,
             unread: all.unread,
             ..Places::default()
         };
-        let views = views(census, at);
         let mut known: HashSet<FileId> = HashSet::new();
         let mut seen_by: Vec<(i32, PathBuf)> = Vec::new();
         for (dir, by) in &all.dirs {
             let mut why = None;
             let mut found = false;
-            for view in &views {
+            for view in views {
                 match helper.open(view.pid, dir) {
                     Ok((path, fd)) => {
                         found = true;
@@ -137,9 +165,5 @@ fn views(census: &Census, at: usize) -> Vec<View> {
     }
     let any_trusted = oldest.values().any(|(untrusted, ..)| !untrusted);
     let views = oldest.into_iter().filter(|(_, (untrusted, ..))| !(any_trusted && *untrusted));
-    let view = |(namespace, (.., pid)): (PathBuf, (bool, u64, i32))| {
-        let unknown = namespace.as_os_str().is_empty();
-        View { pid: if unknown || procfs::sees_as_we_do(pid) { 0 } else { pid } }
-    };
-    views.map(view).collect()
+    views.map(|(namespace, (.., pid))| View::of(&namespace, pid)).collect()
 }

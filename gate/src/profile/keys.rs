@@ -19,6 +19,8 @@ pub enum Value {
     Addresses,
     /// Milliseconds (`200ms`), or `rest`.
     TimeOrRest,
+    /// Who is held at rest by the tracer: `ungated`.
+    Whom,
 }
 
 /// One line of the table.
@@ -100,6 +102,12 @@ keys! {
         "what it sends, under a lock, to another process of this machine is a change";
     HandOverTo "hand-over-to" (Addresses, not_all)
         "only to such addresses; none given: all";
+    Hold "hold" (Whom, whom)
+        "`ungated`: a freeze stops at rest whom the gate cannot hold (--hold-ungated)";
+}
+
+fn whom(value: &str) -> Option<&'static str> {
+    (value != "ungated").then_some("the only value is `ungated`")
 }
 
 fn anything(_: &str) -> Option<&'static str> {

@@ -173,10 +173,11 @@ fn lasting_locks(survey: &Survey) {
     for lock in &survey.lasting_locks {
         let LastingLock { pid, program, path, .. } = lock;
         print(&format!(
-            "a freeze would wait for pid {pid} ({program}): it has held the lock on {path} for more than a \
-             second, with something changed under it. If it holds it as long as it runs, say so in the \
-             gate's profile:\n  lifetime-lock = {path}"
+            "a freeze would wait for pid {pid} ({program}): it has held the lock on {path} for more \
+             than a second, with something changed under it. If it holds it as long as it runs, say \
+             so in the gate's profile:"
         ));
+        print(&format!("  lifetime-lock = {path}"));
     }
 }
 

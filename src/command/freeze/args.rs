@@ -4,6 +4,7 @@ use crate::command::output::Telling;
 use crate::duration;
 use crate::evidence::wanted::{Accept, Require};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Raise the barrier, drain, run a snapshot command, thaw, and give a verdict
@@ -28,6 +29,26 @@ pub struct Args {
     /// Gate to freeze; several are frozen all or none
     #[arg(short, long = "gate", value_name = "GATE")]
     pub(super) gate: Vec<String>,
+    /// No gate: stop all processes of this systemd unit at rest, where they hold no lock that guards
+    /// writing
+    #[arg(long, value_name = "UNIT", conflicts_with_all = ["gate", "cgroup", "pid"])]
+    pub(super) unit: Option<String>,
+    /// The same, of this control group and those below
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["gate", "pid"])]
+    pub(super) cgroup: Option<PathBuf>,
+    /// The same, of this process and all that descend from it; may be given several times
+    #[arg(long, value_name = "PID", conflicts_with = "gate")]
+    pub(super) pid: Vec<i32>,
+    /// With --unit, --cgroup, --pid: a profile whose `lifetime-lock`, `path` and `exclude` lines count
+    /// (a file, or a name in /etc/writegate)
+    #[arg(long, value_name = "FILE", conflicts_with = "gate")]
+    pub(super) profile: Option<PathBuf>,
+    /// The same for one pattern: a lock on such a file is held for life and is no set of writes
+    #[arg(long, value_name = "PATTERN", conflicts_with = "gate")]
+    pub(super) lifetime_lock: Vec<String>,
+    /// The same: while such a lock file is there, nothing is at rest
+    #[arg(long, value_name = "PATTERN", conflicts_with = "gate")]
+    pub(super) lock_file: Vec<String>,
     /// No writer waits longer than this, whatever happens
     #[arg(short = 't', long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(super) limit: Duration,
@@ -51,6 +72,10 @@ pub struct Args {
     /// their master, unit or system account)
     #[arg(long, value_name = "USER", value_delimiter = ',')]
     pub(super) users: Vec<String>,
+    /// Also stop at rest, for the snapshot, whom the gate cannot hold and who can write protected files:
+    /// not gated, shared mappings, aio, io_uring (docs/admin/hold.md; in the profile: hold = ungated)
+    #[arg(long, conflicts_with_all = ["unit", "cgroup", "pid"])]
+    pub(super) hold_ungated: bool,
     /// Flush the protected file systems first (for tools that do not do so themselves)
     #[arg(long)]
     pub(super) sync: bool,

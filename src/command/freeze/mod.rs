@@ -6,9 +6,11 @@
 //! |---|---|
 //! | [`args`] | the arguments |
 //! | [`wrap_mode`] | with a snapshot command |
+//! | [`held_mode`] | without a gate: processes are stopped at rest |
 //! | [`token_mode`] | without: a token is printed, and a keeper stays behind |
 
 mod args;
+mod held_mode;
 mod token_mode;
 mod wrap_mode;
 
@@ -32,7 +34,9 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     let options = options(args)?;
     let gates = options.gates.join(",");
-    let done = if args.command.is_empty() {
+    let done = if held_mode::is_asked(args) {
+        held_mode::freeze(args, options)
+    } else if args.command.is_empty() {
         token_mode::freeze(args, options)
     } else {
         wrap_mode::freeze(args, options)
@@ -56,6 +60,7 @@ fn options(args: &Args) -> Result<Options> {
         evidence: Wanted {
             gather: true,
             paths: protected_paths(args.paths.as_deref())?,
+            hold_ungated: args.hold_ungated,
             sync: args.sync,
             require: args.require.clone(),
             accept: args.accept.clone(),

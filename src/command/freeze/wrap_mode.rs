@@ -40,7 +40,11 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             Ok(finish(args, record, Some(128 + signal as u8)))
         }
         DrainEnd::NotQuiet => Ok(finish(args, freeze.record_all(Verdict::NotQuiet, None), None)),
-        DrainEnd::NotDrained => not_drained(args, &mut freeze),
+        DrainEnd::NotDrained => not_held_up(args, &mut freeze, Verdict::NotDrained),
+        DrainEnd::NotHeld => {
+            let verdict = freeze.not_held();
+            not_held_up(args, &mut freeze, verdict)
+        }
     }
 }
 
@@ -58,7 +62,7 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     freeze.evidence.command_is(child.id() as i32);
     let deadline = freeze.deadline();
     let Freeze { evidence, session, .. } = &mut freeze;
-    let end = wrapped::wait(child, deadline, args.kill_late, session, evidence);
+    let end = wrapped::wait(child, deadline, args.kill_late, &session.signals, evidence);
     let ended = clock::now_ns();
     let thawed = freeze.thaw();
     let (exit, signal) = match end? {
@@ -86,10 +90,10 @@ fn frozen(args: &Args, mut freeze: Freeze) -> Result<u8> {
     Ok(finish(args, record, Some(code)))
 }
 
-/// The gate did not drain: ends, or runs the command without it.
-fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
+/// The gate did not drain, or not all could be held: ends, or runs the command without it.
+fn not_held_up(args: &Args, freeze: &mut Freeze, verdict: Verdict) -> Result<u8> {
     if args.policy == Policy::Abort {
-        return Ok(finish(args, freeze.record_all(Verdict::NotDrained, None), None));
+        return Ok(finish(args, freeze.record_all(verdict, None), None));
     }
     let about = About { gates: freeze.names(), token: String::new(), deadlines: "0".into() };
     let started = clock::now_ns();
@@ -100,7 +104,7 @@ fn not_drained(args: &Args, freeze: &mut Freeze) -> Result<u8> {
     Ok(finish(args, record, Some(exit)))
 }
 
-fn command_record(args: &Args, exit: u8, started: u64, ended: u64) -> CommandRecord {
+pub(super) fn command_record(args: &Args, exit: u8, started: u64, ended: u64) -> CommandRecord {
     CommandRecord {
         argv: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
         exit: Some(exit),
@@ -117,7 +121,7 @@ fn interrupted(record: &mut Record) {
 }
 
 /// Prints and writes what there is to say.
-fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
+pub(super) fn finish(args: &Args, mut record: Record, code: Option<u8>) -> u8 {
     record.exit = code.unwrap_or(record.exit);
     show(&record, &args.telling);
     syslog::freeze(&record);
@@ -136,7 +140,7 @@ fn about(freeze: &Freeze) -> About {
 
 /// Only for what a command says that it has made: where it failed, what lies at that place
 /// may be the last good snapshot, and the usual thing to run here is one that deletes.
-fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
+pub(super) fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
     let Some(command) = &args.on_untrusted else { return };
     if exit != 0 {
         say(&format!(

@@ -63,6 +63,7 @@ fn value_of(value: Value) -> &'static str {
         Value::Directory => "directory",
         Value::Paths => "pattern of paths",
         Value::Programs => "pattern of programs",
+        Value::Whom => "the word `ungated`",
         Value::Addresses => "pattern of addresses",
         Value::TimeOrRest => "milliseconds or rest",
     }

@@ -13,7 +13,7 @@ use crate::outcome::fault::{CONFIG, Fault, Result};
 const EMPTY_PROFILE: &str = "\
 # writegate profile. Nothing is known about this service; keys, one value a line: path,
 # exclude, lifetime-lock, lock-file, lock-helper, program, parkable, new-files, settled,
-# record, until-wait, until-exit, first, first-wait, hand-over, hand-over-to.
+# record, until-wait, until-exit, first, first-wait, hand-over, hand-over-to, hold.
 # Protected directories. Without one all storage is held, and nobody else who writes is found out:
 # path = /srv/data
 ";

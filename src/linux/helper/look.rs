@@ -111,9 +111,10 @@ fn look_once(
         // One with another layout is on its way to nowhere: that library does not take our page. Nor
         // is one that has a page already.
         let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
-        if asks_for.is_some() && !is_lost && !looked.library && never_loads_ours(&exe(by)) {
-            looked.decided = true;
-        } else if asks_for.is_some() && !is_lost {
+        // A static program does not ask the loader. (valgrind is one, and loads what its program would:
+        // it stays undecided, and is looked at again.)
+        let comes = || looked.library || !never_loads_ours(&exe(by));
+        if asks_for.is_some() && !is_lost && comes() {
             match locks::holds_a_guarding_lock(pid) {
                 Look::Seen(true) => looked.page = asks_for,
                 Look::Seen(false) | Look::Gone(_) => {}

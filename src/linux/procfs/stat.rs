@@ -111,6 +111,12 @@ pub fn stat(pid: i32) -> Option<Stat> {
     }
 }
 
+/// The `stat` of one thread, for what shows it or asks again: none if it is gone or cannot
+/// be looked at.
+pub fn thread_stat(pid: i32, tid: i32) -> Option<Stat> {
+    stat_of(&format!("{pid}/task/{tid}")).ok()
+}
+
 /// The same of a process or of a thread (`PID/task/TID`).
 pub(super) fn stat_of(of: &str) -> io::Result<Stat> {
     // The kernel cuts the name after 15 bytes, perhaps inside a character.

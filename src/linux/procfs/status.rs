@@ -24,6 +24,16 @@ pub fn uid(pid: i32) -> Option<u32> {
     line_of(&pid.to_string(), "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// The process that traces a thread; 0: none does. None: that cannot be seen.
+pub fn tracer(pid: i32, tid: i32) -> Option<i32> {
+    line_of(&format!("{pid}/task/{tid}"), "TracerPid:")?.trim().parse().ok()
+}
+
+/// The process of a thread.
+pub fn process_of(tid: i32) -> Option<i32> {
+    line_of(&tid.to_string(), "Tgid:")?.trim().parse().ok()
+}
+
 fn line_of(of: &str, name: &str) -> Option<String> {
     // The process's name in it may be no UTF-8.
     let bytes = fs::read(format!("/proc/{of}/status")).ok()?;

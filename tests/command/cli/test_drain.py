@@ -170,6 +170,7 @@ class PlainUser(unittest.TestCase):
         self.assertEqual(said.code, 75, said)
 
     def test_an_escape_shows_in_a_copied_region(self):
-        self.rig.worker("passes", "50")
-        said = self.rig.freeze(command=["sleep", "0.2"])
+        # Long after the drain of a busy machine, and long before the thaw.
+        self.rig.worker("passes", "1000")
+        said = self.rig.freeze(command=["sleep", "2"])
         self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)

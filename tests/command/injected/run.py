@@ -245,8 +245,9 @@ def main():
     print(f"{board.runs} freezes, {board.reached} with a fault, {len(board.bad)} wrong, seed {options.seed}, "
           f"{time.monotonic() - begun:.0f} s")
     if options.results:
-        options.results.write_text(json.dumps({"freezes": board.runs, "with_a_fault": board.reached, "wrong": board.bad,
-                                               "outcomes": board.outcomes, "died": board.died}, indent=1, sort_keys=True) + "\n")
+        found = {"command": " ".join(["tests/command/injected/run.py", *sys.argv[1:]]), "freezes": board.runs,
+                 "with_a_fault": board.reached, "wrong": board.bad, "outcomes": board.outcomes, "died": board.died}
+        options.results.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     print(f"{board.runs - len(board.bad)} passed, {len(board.bad)} failed, 0 skipped")
     return 1 if board.bad or not board.reached else 0
 

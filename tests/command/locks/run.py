@@ -103,7 +103,7 @@ class Lab:
         record = json.loads(report.read_text())["gates"][0] if report.exists() else {}
         return run.returncode, record, run.stdout + run.stderr
 
-    def close(self):
+    def stop(self):
         for process in self.procs:
             # Its children too.
             with contextlib.suppress(ProcessLookupError):
@@ -111,6 +111,10 @@ class Lab:
             process.wait()
             process.stdin.close()
             process.stdout.close()
+        self.procs = []
+
+    def close(self):
+        self.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -216,24 +220,22 @@ def rehearse_names_what_never_ends(lab):
     check((code, named) == (0, False), f"exit {code}: {said}")
 
 
+def doctor(lab):
+    """Does it propose the line? And what it says."""
+    run = subprocess.run([str(BIN / "writegate"), "doctor", "-g", GATE], env=lab.env(False), capture_output=True, text=True, timeout=60)
+    return f"\n  lifetime-lock = {lab.mail}/l\n" in run.stdout, run.stdout + run.stderr
+
+
 def doctor_names_what_lasts(lab):
-    """With a region's word, and by the kernel alone; and not once the set is done, or where the profile says it."""
-    def doctor():
-        run = subprocess.run([str(BIN / "writegate"), "doctor", "-g", GATE], env=lab.env(False), capture_output=True, text=True, timeout=60)
-        return f"lifetime-lock = {lab.mail}/l" in run.stdout, run.stdout + run.stderr
-    for case in ("raw_flock", "control"):
+    """One that the kernel alone knows, and one that a region tells; not when the set is done."""
+    for case in ("raw_flock", "conversion"):
         process = lab.holder(case)
-        named, said = doctor()
+        named, said = doctor(lab)
         check(named, f"{case}: {said}")
         process.stdin.write(b"g")
         check(next_line(process) == b"DONE\n", "the set did not end")
-        named, said = doctor()
+        named, said = doctor(lab)
         check(not named, f"{case}, afterwards: {said}")
-    lab.profile.write_text("lifetime-lock = */mail/l\n")
-    subprocess.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"], env=lab.env(False), check=True, capture_output=True)
-    lab.holder("raw_flock")
-    named, said = doctor()
-    check(not named, f"named in the profile: {said}")
 
 
 def file_without_its_line(lab):
@@ -247,6 +249,8 @@ def lock_of_profile(lab):
     lab.holder("raw_flock")
     code, _, said = lab.freeze()
     check(code == CONSISTENT, f"exit {code}: {said}")
+    named, said = doctor(lab)
+    check(not named, said)
 
 
 def mapped_lock_of_profile(lab):
@@ -339,6 +343,53 @@ def ungated_child(lab):
     check(any(blocker["path"] == f"{lab.other}/l" for blocker in record["blockers"]), record["blockers"])
 
 
+def in_a_pid_namespace(lab):
+    """The freezer in one too: there /proc/locks leaves out what a dead process took."""
+    for name in ("parent_exits", "raw_flock", "passed_on", "listed_idle", "strangers_elsewhere"):
+        run = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, __file__, "--only", name],
+                             capture_output=True, text=True, timeout=120)
+        check(run.returncode == 0, f"{name}: {run.stdout}{run.stderr}")
+
+
+def on_its_own_device(lab, kind):
+    """What stat says of a file is not what /proc/locks says there."""
+    where = lab.root / "mount"
+    where.mkdir()
+    if kind == "btrfs":
+        image = lab.root / "image"
+        subprocess.run(["truncate", "-s", "128M", image], check=True)
+        subprocess.run(["mkfs.btrfs", "-q", image], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", image, where], check=True)
+    else:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", where], check=True)
+        for name in ("lower", "upper", "work"):
+            (where / name).mkdir()
+        (where / "lower/l").touch()
+    over = lab.root / "over"
+    over.mkdir()
+    try:
+        if kind == "btrfs":
+            subprocess.run(["btrfs", "subvolume", "create", where / "mail"], check=True, capture_output=True)
+            mail = where / "mail"
+        else:
+            layers = ",".join(f"{name}dir={where}/{name}" for name in ("lower", "upper", "work"))
+            subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", over], check=True)
+            mail = over
+        lab.mail = mail
+        for case, expected in (("listed_idle", CONSISTENT), ("raw_flock", NOT_DRAINED), ("conversion", NOT_DRAINED), ("raw_posix", NOT_DRAINED)):
+            process = lab.holder(case)
+            code, _, said = lab.freeze(extra=["--accept", "partial"])
+            check(code == expected, f"{case}: exit {code}: {said}")
+            process.stdin.write(b"g")
+            check(next_line(process) == b"DONE\n", f"{case}: the set did not end")
+            code, _, said = lab.freeze(extra=["--accept", "partial"])
+            check(code == CONSISTENT, f"{case}, afterwards: exit {code}: {said}")
+    finally:
+        lab.stop()
+        for mounted in (over, where):
+            subprocess.run(["umount", mounted], capture_output=True)
+
+
 def costs(root, crowds):
     """The drain of idle processes with 35 descriptors each, ms."""
     code = ("import os,sys\nf=[open('/dev/null') for _ in range(30)]\nopen('w','a').write('1')\n"
@@ -369,7 +420,8 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
          "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "doctor_names_what_lasts": doctor_names_what_lasts,
          "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
-         "strangers_elsewhere": strangers_elsewhere,
+         "strangers_elsewhere": strangers_elsewhere, "in_a_pid_namespace": in_a_pid_namespace,
+         "on_btrfs": lambda lab: on_its_own_device(lab, "btrfs"), "on_an_overlay": lambda lab: on_its_own_device(lab, "overlay"),
          "on_its_way_to_a_member": on_its_way_to_a_member, "on_its_way_elsewhere": on_its_way_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
          "ungated_child": ungated_child}

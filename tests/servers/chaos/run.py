@@ -188,9 +188,10 @@ def main():
         if not consistent:
             chaos.wrong("no freeze was CONSISTENT: nothing was shown")
     if options.results:
-        options.results.write_text(json.dumps({"seed": options.seed, "minutes": options.minutes, "verdicts": chaos.verdicts,
-                                               "what_went_wrong": troubles.counts, "wrong": chaos.bad,
-                                               "longest_barrier_s": round(chaos.longest_ns / 1e9, 3)}, indent=1, sort_keys=True) + "\n")
+        found = {"command": " ".join(["scripts/chaos", *sys.argv[1:]]), "seed": options.seed, "minutes": options.minutes,
+                 "verdicts": chaos.verdicts, "what_went_wrong": troubles.counts, "wrong": chaos.bad,
+                 "longest_barrier_s": round(chaos.longest_ns / 1e9, 3)}
+        options.results.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     print(f"seed {options.seed}, {time.monotonic() - begun:.0f} s, {sum(chaos.verdicts.values())} freezes judged")
     print(f"{consistent} passed, {len(chaos.bad)} failed, 0 skipped")
     return 1 if chaos.bad else 0

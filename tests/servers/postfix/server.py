@@ -12,6 +12,8 @@ The package is installed into an overlay root (mta/root.py), because MTAs exclud
 """
 import contextlib
 import os
+import subprocess
+from pathlib import Path
 
 from mta import root as roots
 from mta import server as base
@@ -52,7 +54,8 @@ postlog   unix-dgram n - n -  1  postlogd
 MAIN = """\
 compatibility_level = 3.6
 queue_directory = {queue}
-data_directory = /var/lib/postfix
+# On the queue's volume, as on a machine with one disk: what tlsmgr writes there is judged.
+data_directory = {queue}/data
 maillog_file = /var/log/postfix.log
 mail_owner = postfix
 setgid_group = postdrop
@@ -78,6 +81,14 @@ transport_maps = inline:{{ {{ remote.test = smtp:[127.0.0.1]:{remote} }}{transpo
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_client_connection_count_limit = 0
 biff = no
+# As Debian ships it: TLS on, so that tlsmgr runs and locks its cache for life.
+smtpd_tls_cert_file = /etc/ssl/certs/ssl-cert-snakeoil.pem
+smtpd_tls_key_file = /etc/ssl/private/ssl-cert-snakeoil.key
+smtpd_tls_security_level = may
+smtp_tls_CApath = /etc/ssl/certs
+smtp_tls_security_level = may
+smtp_tls_session_cache_database = btree:$data_directory/smtp_scache
+smtpd_tls_session_cache_database = btree:$data_directory/smtpd_scache
 {extra}
 """
 
@@ -116,6 +127,7 @@ class Postfix(base.Server):
 
     def configure(self):
         self._make_users()
+        self._make_certificate()
         # postsuper, who warns of a half-received file in a restored queue, is not root any more
         # when it opens the log, and cannot make it.
         self.root.run("install", "-o", "postfix", "-m", "644", "/dev/null", "/var/log/postfix.log")
@@ -138,6 +150,21 @@ class Postfix(base.Server):
         for name in ("services", "hosts", "nsswitch.conf", "resolv.conf"):
             if os.path.exists(self.root.inside("/etc/" + name)):
                 self.root.run("cp", "/etc/" + name, os.path.join(self.queue, "etc", name))
+
+    def _make_certificate(self):
+        """What Debian's ssl-cert makes."""
+        for path in ("/etc/ssl/certs", "/etc/ssl/private"):
+            os.makedirs(self.root.inside(path), exist_ok=True)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "3650", "-subj", "/CN=mx.local.test",
+                        "-out", self.root.inside("/etc/ssl/certs/ssl-cert-snakeoil.pem"),
+                        "-keyout", self.root.inside("/etc/ssl/private/ssl-cert-snakeoil.key")], check=True, capture_output=True)
+
+    def holds_its_caches(self):
+        """Has tlsmgr locked its cache of sessions, as it does for life?"""
+        cache = os.stat(os.path.join(self.queue, "data/smtp_scache.db"))
+        locks = Path("/proc/locks").read_text().split()
+        return any(word.endswith(f":{cache.st_ino}") for word in locks)
 
     def _make_users(self):
         with open(self.root.inside("/etc/passwd"), "a") as passwd:

@@ -18,7 +18,7 @@ def main():
         report.Part("without the gate the checker goes red",
                     trial.Options(count=3, gated=False), must="red"),
         report.Part("under the gate mail is conserved, a restore too",
-                    trial.Options(count=4, restores=1, profile=str(evaluate.PROFILE)),
+                    trial.Options(count=4, restores=1, profile=str(evaluate.PROFILE), beside=evaluate.with_tls_caches),
                     must="drain"),
     ])
     return count.close()

@@ -1,0 +1,144 @@
+//! Whom the gate cannot hold and the tracer can (`--hold-ungated`): what speaks against the snapshot
+//! by such a process does not, if the process stood still at rest from before the snapshot until
+//! after it.
+//!
+//! Found before the barrier, held behind it, judged after the thaw by process id and start time.
+
+use crate::linux::{clock, procfs};
+use crate::outcome::finding::{Cause, Finding};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One process that is to be held.
+#[derive(Clone, Debug, Default)]
+pub struct ToHold {
+    /// When it was started, ticks.
+    pub start: u64,
+    /// It is gated, and has a way past the gate: those that descend from it are others' business.
+    pub gated: bool,
+    /// What was found of it, with the gate.
+    pub found: Vec<(usize, Finding)>,
+}
+
+impl ToHold {
+    /// Why, for machines: the names of the causes.
+    pub fn because(&self) -> Vec<String> {
+        let causes: BTreeSet<String> =
+            self.found.iter().map(|(_, finding)| finding.cause.clone()).collect();
+        causes.into_iter().collect()
+    }
+}
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub struct HoldList {
+    wanted: Vec<bool>,
+    /// Who is to be held.
+    pub todo: BTreeMap<i32, ToHold>,
+    /// Who was, and when it was started.
+    held: BTreeMap<i32, u64>,
+    /// They stood from the drain on.
+    stood: bool,
+    /// When they were let go, CLOCK_MONOTONIC ns.
+    released_at: u64,
+}
+
+impl HoldList {
+    /// By gate: is it asked for?
+    pub fn new(wanted: Vec<bool>) -> HoldList {
+        HoldList { wanted, ..HoldList::default() }
+    }
+
+    /// Takes a finding that a hold may answer, and says no more of it; gives back any other.
+    pub fn take(&mut self, at: usize, finding: Finding, gated: bool) -> Option<Finding> {
+        let answers = finding.known().is_some_and(Cause::can_be_held);
+        let (true, Some(pid)) = (self.is_wanted(at) && answers, finding.pid) else {
+            return Some(finding);
+        };
+        if self.stood {
+            return (!self.stood_still(pid)).then_some(finding);
+        }
+        // Gone meanwhile: it is no more.
+        let stat = procfs::stat(pid)?;
+        let to_hold = self.todo.entry(pid).or_default();
+        if to_hold.start != stat.start {
+            *to_hold = ToHold { start: stat.start, gated, found: Vec::new() };
+        }
+        to_hold.gated &= gated;
+        to_hold.found.push((at, finding));
+        None
+    }
+
+    /// Is it asked for by this gate?
+    pub fn is_wanted(&self, at: usize) -> bool {
+        self.wanted.get(at).copied().unwrap_or(false)
+    }
+
+    /// These are held at rest.
+    pub fn held(&mut self, pids: impl Iterator<Item = i32>) {
+        self.held = pids.filter_map(|pid| Some((pid, procfs::stat(pid)?.start))).collect();
+        self.stood = true;
+    }
+
+    /// They were let go.
+    pub fn released(&mut self, at: u64) {
+        self.released_at = at;
+    }
+
+    /// Did this process stand still for the snapshot, or was it not there?
+    fn stood_still(&self, pid: i32) -> bool {
+        let is_held = |pid: i32, start: u64| self.held.get(&pid) == Some(&start);
+        let Some(stat) = procfs::stat(pid) else { return self.held.contains_key(&pid) };
+        if is_held(pid, stat.start) {
+            return true;
+        }
+        if self.released_at == 0 {
+            return false;
+        }
+        // Who is made by one that is held is held too, so this one was made after that.
+        let by_one_that_was_held = procfs::stat(stat.ppid).is_some_and(|parent| {
+            is_held(stat.ppid, parent.start) && !self.todo.get(&stat.ppid).is_some_and(|p| p.gated)
+        });
+        by_one_that_was_held || stat.start > clock::ticks_of(self.released_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::finding::Claim;
+
+    fn list() -> HoldList {
+        HoldList::new(vec![true, false])
+    }
+
+    fn ungated(pid: i32) -> Finding {
+        Finding::of(Cause::Ungated(Claim::Unit), pid, None)
+    }
+
+    #[test]
+    fn who_stood_still_speaks_no_more_against_it_and_another_does() {
+        let me = std::process::id() as i32;
+        let mut list = list();
+        assert!(list.take(1, ungated(me), false).is_some(), "not asked for by this gate");
+        assert!(list.take(0, Finding::of(Cause::Changed, me, None), false).is_some());
+        assert!(list.take(0, ungated(me), false).is_none());
+        assert_eq!(list.todo[&me].because(), ["ungated"]);
+        list.held([me].into_iter());
+        assert!(list.take(0, ungated(me), false).is_none(), "it stood still");
+        assert!(list.take(0, ungated(1), false).is_some(), "it did not");
+    }
+
+    #[test]
+    fn who_was_made_after_the_release_was_not_there() {
+        let mut list = list();
+        list.held(std::iter::empty());
+        list.released(clock::now_ns());
+        clock::sleep_ns(30_000_000);
+        let mut late = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        assert!(list.take(0, ungated(late.id() as i32), false).is_none());
+        let me = std::process::id() as i32;
+        assert!(list.take(0, ungated(me), false).is_some(), "it was there before");
+        late.kill().unwrap();
+        late.wait().unwrap();
+    }
+}

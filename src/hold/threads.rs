@@ -1,0 +1,357 @@
+//! Makes threads ours, asks them to stop, lets them run, and keeps the table true to what they do.
+
+use crate::hold::locks::{self, Locks};
+use crate::hold::selection::Selection;
+use crate::hold::table::{State, Table};
+use crate::linux::clock;
+use crate::linux::look::Look;
+use crate::linux::process::share_memory;
+use crate::linux::procfs;
+use crate::linux::ptrace::calls;
+use crate::linux::ptrace::rescue::Rescue;
+use crate::linux::ptrace::wait::{self, Stop};
+use crate::outcome::held::Obstacle;
+use nix::errno::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+/// Transfers that return early with a short count where a stop comes in between, and whose third
+/// argument is the length that was asked for.
+const TRANSFERS: [i64; 3] = [libc::SYS_write, libc::SYS_sendto, libc::SYS_pwrite64];
+/// Calls at whose end a lock may be gone.
+const UNLOCKS: [i64; 7] = [
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_dup2,
+    libc::SYS_dup3,
+    libc::SYS_execve,
+];
+/// Calls by which a process waits for its children.
+const WAITS: [i64; 2] = [libc::SYS_wait4, libc::SYS_waitid];
+/// Calls in which the maker of a child with its own memory sleeps until that has let go of it.
+const MAKES_CHILD: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
+
+/// The threads that are ours.
+pub struct Threads {
+    pub(super) table: Table,
+    /// Processes that cannot be made ours.
+    pub(super) refused: BTreeMap<i32, Obstacle>,
+    /// Dead, and not taken by their parents yet.
+    pub(super) zombies: BTreeSet<i32>,
+    profile: String,
+    rescue: Arc<Rescue>,
+}
+
+impl Threads {
+    /// None yet.
+    pub fn new(profile: &str) -> io::Result<Threads> {
+        let (table, refused, zombies) = Default::default();
+        let (profile, rescue) = (profile.to_owned(), Rescue::start()?);
+        Ok(Threads { table, refused, zombies, profile, rescue })
+    }
+
+    /// Finds all threads of all selected processes and makes those ours that are not; how many were
+    /// new.
+    pub fn find(&mut self, selection: &Selection) -> io::Result<u32> {
+        let known = |pid: i32| self.table.processes.get(&pid).map(|process| process.complete);
+        let mut new = 0;
+        for pid in selection.list(known)?.into_iter().chain(self.strays()).collect::<BTreeSet<_>>()
+        {
+            let complete = self.table.processes.get(&pid).is_some_and(|process| process.complete);
+            if !complete && !self.refused.contains_key(&pid) {
+                new += self.find_of(pid);
+            }
+        }
+        Ok(new)
+    }
+
+    /// Those that were made by one of ours and are on no list (it has left its group, its parent is
+    /// gone): they are ours since they were made.
+    fn strays(&self) -> Vec<i32> {
+        self.table.processes.keys().copied().collect()
+    }
+
+    fn find_of(&mut self, pid: i32) -> u32 {
+        let mut new = 0;
+        let still = self.table.of(pid).all(|(_, state)| state.is_still());
+        let tids = match procfs::threads(pid) {
+            Look::Seen(tids) => tids,
+            Look::Gone(_) => return 0,
+            Look::NotSeen(_) => return self.refuse(pid, Obstacle::NotAllowed),
+        };
+        for tid in tids {
+            if self.table.threads.contains_key(&tid) {
+                continue;
+            }
+            self.rescue.one_more(tid);
+            match self.rescue.beside(|| calls::seize(tid)) {
+                Ok(()) => {
+                    self.table.add(tid, pid, State::Runs);
+                    new += 1;
+                }
+                Err(Errno::ESRCH) => {}
+                Err(_) => new += self.not_seized(tid, pid),
+            }
+        }
+        self.take_rescued();
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.complete = still && new == 0;
+        }
+        new
+    }
+
+    /// It is dead, or came to be ours with the one that made it, or cannot be ours.
+    fn not_seized(&mut self, tid: i32, pid: i32) -> u32 {
+        let Some(stat) = procfs::thread_stat(pid, tid) else { return 0 };
+        if stat.is_dead() {
+            if tid == pid && procfs::is_exiting(pid) {
+                self.zombies.insert(pid);
+            }
+            return 0;
+        }
+        match procfs::tracer(pid, tid) {
+            Some(tracer) if tracer == std::process::id() as i32 => {
+                self.table.add(tid, pid, State::Runs);
+                1
+            }
+            // Between its end and its being taken nothing can be asked of it.
+            None => 0,
+            Some(0) if stat.exiting => 0,
+            Some(0) => self.refuse(pid, Obstacle::NotAllowed),
+            Some(tracer) => self.refuse(pid, Obstacle::Traced(tracer)),
+        }
+    }
+
+    fn refuse(&mut self, pid: i32, why: Obstacle) -> u32 {
+        self.refused.insert(pid, why);
+        0
+    }
+
+    /// Asks all to stop that run.
+    pub fn stop(&mut self) {
+        let tids: Vec<i32> = self.table.threads.keys().copied().collect();
+        tids.into_iter().for_each(|tid| self.ask(tid));
+    }
+
+    /// Hears everything that they have done since.
+    pub fn hear(&mut self) {
+        while let Some((tid, stop)) = wait::next() {
+            self.heard(tid, stop);
+        }
+        self.take_rescued();
+    }
+
+    fn take_rescued(&mut self) {
+        for tid in self.rescue.taken() {
+            self.heard(tid, Stop::Ended);
+        }
+    }
+
+    fn heard(&mut self, tid: i32, stop: Stop) {
+        if stop != Stop::Ended && !self.table.threads.contains_key(&tid) {
+            self.add_born(tid);
+        }
+        match stop {
+            Stop::Signal(signal) => {
+                // Handed on at once; if it was asked to stop, it does that next.
+                let _ = self.resume(tid, signal);
+                return;
+            }
+            Stop::Ended => {
+                if self.table.remove(tid) {
+                    // A lock on what it shared with others is theirs now.
+                    self.look_at_locks_again();
+                }
+                return;
+            }
+            Stop::Asked => {
+                self.count(tid);
+                self.table.set(tid, State::Stopped);
+            }
+            Stop::JobControl => self.table.set(tid, State::JobControl),
+            Stop::Born => {
+                if let Ok(born) = calls::born(tid) {
+                    self.add_born(born);
+                    self.free_with_maker(born, tid);
+                }
+                self.table.set(tid, State::Stopped);
+            }
+            Stop::Exec => self.table.exec(tid),
+            Stop::Call => {
+                self.table.set(tid, State::Stopped);
+                self.hold_if_unlocked(tid);
+            }
+        }
+        let pid = self.table.threads.get(&tid).map_or(tid, |thread| thread.pid);
+        if self.table.is_free(pid) {
+            self.run(tid);
+        }
+    }
+
+    /// One that one of ours has made: it is ours too, and stops by itself.
+    fn add_born(&mut self, tid: i32) {
+        if !self.table.threads.contains_key(&tid) {
+            self.table.add(tid, procfs::process_of(tid).unwrap_or(tid), State::Asked);
+            self.rescue.one_more(tid);
+        }
+    }
+
+    /// A new process may run where its maker may.
+    fn free_with_maker(&mut self, born: i32, maker: i32) {
+        let pid_of = |tid: i32| self.table.threads.get(&tid).map(|thread| thread.pid);
+        let (Some(pid), Some(maker)) = (pid_of(born), pid_of(maker)) else { return };
+        let since = self.table.processes.get(&maker).and_then(|process| process.free_since);
+        if let Some(since) = since {
+            self.let_go(pid, false, since);
+        }
+    }
+
+    /// One that was let run because of its locks has given the last one up: it is at rest, if its other
+    /// threads come to be before one of them takes another.
+    fn hold_if_unlocked(&mut self, tid: i32) {
+        let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
+        let of_it = || self.table.of(pid).map(|(tid, _)| tid);
+        let ends = calls::stopped_in(tid).is_some_and(|(call, _, result)| {
+            UNLOCKS.contains(&call) && result != -i64::from(libc::ENOSYS)
+        });
+        if !ends || !self.table.is_free(pid) {
+            return;
+        }
+        let looked = locks::of(pid, of_it(), &self.profile);
+        let Some(process) = self.table.processes.get_mut(&pid) else { return };
+        // Who has not had one yet may be the very one that such a one waits for.
+        if looked != Locks::None || !process.under_lock {
+            process.under_lock |= looked != Locks::None;
+            return;
+        }
+        process.hold(clock::now_ns());
+        let others: Vec<i32> = self.table.of(pid).map(|(tid, _)| tid).collect();
+        others.into_iter().for_each(|tid| self.ask(tid));
+    }
+
+    /// Asks a thread to stop, if it runs.
+    fn ask(&mut self, tid: i32) {
+        if let Some(thread) = self.table.threads.get_mut(&tid)
+            && matches!(thread.state, State::Runs | State::Listens)
+            && calls::interrupt(tid).is_ok()
+        {
+            thread.state = State::Asked;
+        }
+    }
+
+    fn resume(&self, tid: i32, signal: i32) -> nix::Result<()> {
+        let pid = self.table.threads.get(&tid).map_or(tid, |thread| thread.pid);
+        match self.table.processes.get(&pid) {
+            Some(process) if process.until_unlocked => calls::run_to_call(tid, signal),
+            _ => calls::run(tid, signal),
+        }
+    }
+
+    /// Lets a thread run, as far as job control does.
+    fn run(&mut self, tid: i32) {
+        let Some(state) = self.table.threads.get(&tid).map(|thread| thread.state) else { return };
+        let (done, state) = match state {
+            State::Stopped => (self.resume(tid, 0), State::Runs),
+            State::JobControl => (calls::listen(tid), State::Listens),
+            State::ThroughChild => (Ok(()), State::Asked),
+            State::Runs | State::Asked | State::Listens => return,
+        };
+        if done.is_ok() {
+            self.table.set(tid, state);
+        }
+    }
+
+    /// Lets a process run; `until_unlocked`: until it has given its last lock up.
+    pub fn let_go(&mut self, pid: i32, until_unlocked: bool, now: u64) {
+        if self.table.is_free(pid) {
+            return;
+        }
+        self.table.let_go(pid, until_unlocked, now);
+        let tids: Vec<i32> = self.table.of(pid).map(|(tid, _)| tid).collect();
+        for tid in tids {
+            self.run(tid);
+        }
+    }
+
+    /// Those that a process waits for, as far as that can be seen: its children, if it waits for one.
+    pub fn waited_for_by(&self, pid: i32) -> Vec<i32> {
+        let waits = self.table.of(pid).any(|(tid, state)| {
+            let in_wait = || calls::stopped_in(tid).is_some_and(|(call, ..)| WAITS.contains(&call));
+            state == State::ThroughChild || state == State::Stopped && in_wait()
+        });
+        if !waits {
+            return Vec::new();
+        }
+        let is_child = |child: &&i32| procfs::stat(**child).is_some_and(|stat| stat.ppid == pid);
+        self.table.processes.keys().filter(is_child).copied().collect()
+    }
+
+    /// Those that cannot stop because their child has their memory and is stopped are at rest.
+    pub fn rest_through_children(&mut self) {
+        let asked: Vec<(i32, i32)> = self
+            .table
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.state == State::Asked)
+            .map(|(tid, thread)| (*tid, thread.pid))
+            .collect();
+        for (tid, pid) in asked {
+            let waits = procfs::thread_stat(pid, tid).is_some_and(|stat| stat.state == 'D')
+                && procfs::syscall_fd(pid, tid)
+                    .is_some_and(|(call, _)| MAKES_CHILD.contains(&call));
+            if waits && self.has_still_child(pid) {
+                self.table.set(tid, State::ThroughChild);
+            }
+        }
+    }
+
+    fn has_still_child(&self, pid: i32) -> bool {
+        let still = |child: i32| {
+            let mut threads = self.table.of(child).peekable();
+            threads.peek().is_some() && threads.all(|(_, state)| state.is_still())
+        };
+        let children = self.table.processes.keys().filter(|child| **child != pid);
+        children.copied().any(|child| {
+            procfs::stat(child).is_some_and(|stat| stat.ppid == pid)
+                && share_memory(pid, child)
+                && still(child)
+        })
+    }
+
+    /// What the stop did to the call in which the thread was.
+    fn count(&mut self, tid: i32) {
+        let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
+        let Some((call, third, result)) = calls::stopped_in(tid) else { return };
+        let Some(process) = self.table.processes.get_mut(&pid) else { return };
+        if result == -i64::from(libc::EINTR) {
+            process.interrupted += 1;
+        } else if TRANSFERS.contains(&call) && result > 0 && (result as u64) < third {
+            process.short += 1;
+        }
+    }
+
+    /// What was seen of their locks is of yesterday.
+    pub fn look_at_locks_again(&mut self) {
+        for process in self.table.processes.values_mut() {
+            process.seen_unlocked = false;
+        }
+    }
+
+    /// Lets all go for good that are stopped; those that run are let go when we end.
+    pub fn release(&mut self) {
+        for (tid, thread) in &self.table.threads {
+            if matches!(thread.state, State::Stopped | State::JobControl) {
+                let _ = calls::detach(*tid);
+            }
+        }
+    }
+
+    /// Why a thread that was asked has not stopped.
+    pub fn why_not_stopped(&self, tid: i32, pid: i32) -> Obstacle {
+        let state = procfs::thread_stat(pid, tid).map_or('?', |stat| stat.state);
+        Obstacle::NotStopped(tid, state, procfs::syscall_fd(pid, tid).map(|(call, _)| call))
+    }
+}

@@ -1,0 +1,467 @@
+#!/usr/bin/env python3
+"""Processes that no preload reaches, held at rest: `freeze --pid` and its kin. Ends with "N passed, N failed".
+
+  run.py [--only PATTERN] [--freezes N]        run.py --costs [PROCESSES...]
+
+The victims are static (victim.c): they append to two files under a lock. The snapshot command (look.c) counts pairs
+of two lengths, and what changes while all are held. WRITEGATE_BIN_DIR: where writegate lies (target/release).
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import beside
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from lab import suite  # noqa: E402 (the path comes first)
+
+BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
+CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
+PAIRS = 2
+# Of those that are let go for a lock some freeze may find no moment on a busy machine.
+MODES = ["fcntl", "flock", "ofd", "shared", "threads", "spawn", "fork", "vfork", "pass", "exec", "pipe"]
+SIGNAL = signal.SIGRTMIN + 3
+
+
+class Lab:
+    """A folder whose pairs are watched, one beside it, and the victims."""
+
+    programs = None
+
+    def __init__(self, root):
+        self.root = Path(tempfile.mkdtemp(dir=root))
+        self.mail = self.root / "mail"
+        self.mail.mkdir()
+        self.victims = []
+
+    @classmethod
+    def build(cls, root):
+        cls.programs = {}
+        for name in ("victim", "look"):
+            cls.programs[name] = Path(root) / name
+            subprocess.run(["cc", "-O1", "-Wall", "-static", "-o", cls.programs[name], HERE / f"{name}.c", "-lpthread"],
+                           check=True)
+        cls.programs["dynamic"] = Path(root) / "dynamic"
+        subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs["dynamic"], HERE / "victim.c", "-lpthread"], check=True)
+
+    def start(self, mode, count=1, pairs=PAIRS):
+        started = [subprocess.Popen([self.programs["victim"], mode, self.mail, str(pairs)], stdout=subprocess.PIPE,
+                                    start_new_session=True) for _ in range(count)]
+        self.victims += started
+        return started
+
+    def freeze(self, *command, of=None, limit="10s", drain="5s", pairs=PAIRS, extra=(), before=(), retries="1"):
+        report = self.root / "report.json"
+        report.unlink(missing_ok=True)
+        who = [arg for victim in (of or self.victims) for arg in ("--pid", str(victim.pid))]
+        command = command or (self.programs["look"], self.mail, str(pairs))
+        run = subprocess.run(
+            [*before, BIN / "writegate", "freeze", *who, "-t", limit, "--drain", drain, "--retries", retries, "--paths",
+             self.mail, "--report", report, *extra, "--", *command], capture_output=True, text=True, timeout=60)
+        record = json.loads(report.read_text()) if report.exists() else None
+        return run.returncode, record, run.stdout + run.stderr
+
+    def close(self):
+        for victim in self.victims:
+            try:
+                os.killpg(victim.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            victim.wait()
+            victim.stdout.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def check(ok, what):
+    if not ok:
+        raise AssertionError(what)
+
+
+def looked(said):
+    """(torn, moved, bytes) as the snapshot command saw it."""
+    found = re.search(r"^LOOK (\d+) (\d+) (\d+)$", said, re.M)
+    check(found, f"the command did not run: {said}")
+    return tuple(map(int, found.groups()))
+
+
+def state(pid):
+    """State and tracer of a process's threads."""
+    seen = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            text = Path(f"/proc/{pid}/task/{task}/status").read_text()
+            seen.append((re.search(r"State:\t(\w)", text)[1], int(re.search(r"TracerPid:\t(\d+)", text)[1])))
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return seen
+
+
+def all_run(victims):
+    for victim in victims:
+        seen = state(victim.pid)
+        check(seen and all(tracer == 0 and what not in "tT" for what, tracer in seen), f"{victim.pid}: {seen}")
+
+
+def whole(lab, mode, freezes):
+    # A set that is handed on by its lock's last descriptor and one that is shared have one writer a pair.
+    lab.start(mode, 1 if mode == "shared" else 4)
+    time.sleep(0.3)
+    held = worked = 0
+    for _ in range(freezes):
+        code, record, said = lab.freeze()
+        if code == NOT_DRAINED:
+            continue
+        check(code == CONSISTENT, f"exit {code}: {said}")
+        torn, moved, size = looked(said)
+        check((torn, moved) == (0, 0), f"{torn} torn, {moved} changed while all were held: {record}")
+        check(record["gates"][0]["at_rest"] >= 1, record)
+        held += 1
+        worked += size > 0
+    check(held >= 0.9 * freezes and worked, f"{held} of {freezes} brought to rest")
+    all_run(lab.victims)
+    check(growth(lab), "they do not go on")
+    return f"{held} of {freezes}, 0 torn"
+
+
+def dotlock(lab, freezes):
+    """A lock that is only a file: torn where it is not named, whole where it is."""
+    lab.start("dotlock", 2)
+    time.sleep(0.3)
+    torn = sum(looked(lab.freeze()[2])[0] for _ in range(max(freezes, 10)))
+    check(torn > 0, "not named nothing was torn: the case proves nothing")
+    held = 0
+    for _ in range(freezes):
+        code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"])
+        if code == NOT_DRAINED:
+            continue
+        check(code == CONSISTENT, f"exit {code}: {said}")
+        check(looked(said)[:2] == (0, 0), f"{said} {record}")
+        held += 1
+    check(held >= 0.8 * freezes, f"{held} of {freezes} brought to rest")
+    for victim in lab.victims:
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+    lab.victims.clear()
+    for left in lab.mail.glob("*.lock"):
+        left.unlink()
+    lab.start("idle")
+    (lab.mail / "p9.lock").write_text("1 left over")
+    code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"], drain="300ms", retries="0")
+    check(code == NOT_DRAINED and record["gates"][0]["blockers"][0]["path"] == f"{lab.mail}/p9.lock", f"exit {code}: {said}")
+    return f"{torn} torn without its name; with it {held} of {freezes}, 0 torn"
+
+
+def growth(lab):
+    size = lambda: sum(f.stat().st_size for f in lab.mail.glob("*.a"))
+    begun, until = size(), time.monotonic() + 5
+    while time.monotonic() < until:
+        if size() > begun:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def control(lab, freezes):
+    """Stopped anywhere they are torn: without a lock the kernel shows nothing that could be waited for."""
+    lab.start("free", 4)
+    time.sleep(0.3)
+    torn = sum(looked(lab.freeze()[2])[0] for _ in range(max(freezes, 10)))
+    check(torn > 0, "nothing torn: the victims prove nothing")
+    return f"{torn} torn of {max(freezes, 10)} freezes"
+
+
+def held_for_life(lab, _):
+    """A lock for life keeps all from being at rest, and is named; with its line it does not."""
+    victim, = lab.start("idle")
+    code = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('READY',flush=True)\nsys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-S", "-c", code, lab.mail / "master.lock"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, start_new_session=True)
+    lab.victims.append(holder)
+    holder.stdout.readline()
+    code, record, said = lab.freeze(drain="300ms", retries="0")
+    check(code == NOT_DRAINED, f"exit {code}: {said}")
+    named = [b for b in record["gates"][0]["blockers"] if b["pid"] == holder.pid]
+    check(named and named[0]["path"] == str(lab.mail / "master.lock"), record)
+    all_run([victim, holder])
+    code, _, said = lab.freeze(extra=["--lifetime-lock", "*/master.lock"])
+    check(code == CONSISTENT, f"exit {code}: {said}")
+
+
+def traced_already(lab, _):
+    victim, other = lab.start("idle", 2)
+    strace = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(victim.pid)])
+    try:
+        until = time.monotonic() + 10
+        while all(tracer == 0 for _, tracer in state(victim.pid)) and time.monotonic() < until:
+            time.sleep(0.01)
+        code, record, said = lab.freeze("touch", lab.root / "ran")
+        check(code == UNGATED and str(strace.pid) in said, f"exit {code}: {said}")
+        check(not (lab.root / "ran").exists(), "the command was run")
+        all_run([other])
+    finally:
+        strace.terminate()
+        strace.wait()
+
+
+def nobody_there(lab, _):
+    victim, = lab.start("idle")
+    victim.kill()
+    victim.wait()
+    code, _, said = lab.freeze()
+    check(code == NO_PROCESS, f"exit {code}: {said}")
+
+
+def limit_passes(lab, _):
+    lab.start("fcntl", 2)
+    time.sleep(0.2)
+    code, _, said = lab.freeze("sleep", "1", limit="300ms", drain="250ms")
+    check(code in (EXPIRED, NOT_DRAINED), f"exit {code}: {said}")
+    all_run(lab.victims)
+
+
+def job_control(lab, _):
+    """A process that job control has stopped stays so, over the hold and after it, and is continued by SIGCONT."""
+    stopped, other = lab.start("idle", 2)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    until = time.monotonic() + 10
+    while state(stopped.pid)[0][0] != "T" and time.monotonic() < until:
+        time.sleep(0.01)
+    for _ in range(5):
+        code, _, said = lab.freeze()
+        check(code == CONSISTENT, f"exit {code}: {said}")
+        check([what for what, _ in state(stopped.pid)] == ["T"], f"it was woken: {state(stopped.pid)}")
+    # While it is held.
+    code, _, said = lab.freeze("kill", "-CONT", str(stopped.pid))
+    check(code == CONSISTENT, f"exit {code}: {said}")
+    time.sleep(0.1)
+    all_run(lab.victims)
+    code, _, said = lab.freeze("kill", "-STOP", str(other.pid))
+    check(code == CONSISTENT, f"exit {code}: {said}")
+    time.sleep(0.1)
+    check([what for what, _ in state(other.pid)] == ["T"], f"SIGSTOP was lost: {state(other.pid)}")
+
+
+def send(victim, sent):
+    """One of each; a plain signal only when the last one was taken, for two of them are one."""
+    text = Path(f"/proc/{victim.pid}/status").read_text()
+    pending = int(re.search(r"ShdPnd:\t(\w+)", text)[1], 16) | int(re.search(r"SigPnd:\t(\w+)", text)[1], 16)
+    if not pending & 1 << (signal.SIGUSR1 - 1):
+        os.kill(victim.pid, signal.SIGUSR1)
+        sent[0] += 1
+    os.kill(victim.pid, SIGNAL)
+    sent[1] += 1
+
+
+def signals(lab, freezes):
+    """No real-time signal is lost, whether it comes before, while or after the process is stopped."""
+    victim, = lab.start("signals")
+    victim.stdout.readline()
+    sent = [0, 0]
+    for _ in range(freezes):
+        freeze = subprocess.Popen([BIN / "writegate", "freeze", "--pid", str(victim.pid), "-t", "5s", "--", "sleep", "0.02"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while freeze.poll() is None:
+            send(victim, sent)
+            time.sleep(0.0007)
+    count_signals(victim, sent)
+    return f"{sent[1]} sent"
+
+
+def count_signals(victim, sent):
+    victim.terminate()
+    out = victim.stdout.read().split()
+    check(victim.wait() == 0 and len(out) == 2, f"it died: {victim.returncode} {out}")
+    check(int(out[1]) == sent[1], f"real-time signals: {sent[1]} sent, {out[1]} came")
+    check(0 < int(out[0]) <= sent[0], f"SIGUSR1: {sent[0]} sent, {out[0]} came")
+
+
+def tracer_of(victim):
+    return next((tracer for _, tracer in state(victim.pid) if tracer), 0)
+
+
+def deaths(lab, freezes, who, how):
+    """Freezer or tracer killed or stopped at some moment: all run at the limit, none is left traced, no signal is lost."""
+    watched, = lab.start("signals")
+    watched.stdout.readline()
+    lab.start("threads")
+    lab.start("fork", 3)
+    time.sleep(0.2)
+    limit, sent, worst, hit = 0.4, [0, 0], 0, 0
+    for number in range(freezes):
+        args = [arg for victim in lab.victims for arg in ("--pid", str(victim.pid))]
+        begun = time.monotonic()
+        freeze = subprocess.Popen([BIN / "writegate", "freeze", *args, "-t", f"{limit}s", "--drain", "350ms", "--", "sleep", "1"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        first = tracer = None
+        # A moment of its own each time: from the first seize on, and in the end when all are at rest.
+        delay = 0.0004 * number if number < 40 else 0.05
+        while time.monotonic() < begun + 5 and freeze.poll() is None:
+            send(watched, sent)
+            tracer = tracer_of(watched)
+            if tracer:
+                first = first or time.monotonic()
+                if time.monotonic() >= first + delay:
+                    break
+        if tracer:
+            hit += 1
+            try:
+                os.kill(tracer if who == "tracer" else freeze.pid, how)
+            except ProcessLookupError:
+                pass
+        # The lease was given at most when its first victim was seized.
+        end = (first or begun) + limit
+        while any(what in "t" or by for victim in lab.victims for what, by in state(victim.pid)):
+            check(time.monotonic() < end + 5, f"still held: {[state(v.pid) for v in lab.victims]}")
+            time.sleep(0.001)
+        worst = max(worst, time.monotonic() - end)
+        for end_it in (freeze.pid, tracer):
+            try:
+                if end_it:
+                    os.kill(end_it, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        freeze.wait()
+        # Whom a SIGKILL leaves: the snapshot command.
+        try:
+            os.killpg(freeze.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    check(hit >= freezes * 0.8, f"only {hit} of {freezes} were seen while they held")
+    all_run(lab.victims)
+    check(growth(lab), "they do not go on")
+    count_signals(watched, sent)
+    return f"{hit} times; at most {worst * 1000:.0f} ms after the limit; {sent[1]} signals"
+
+
+def cgroup(lab, freezes):
+    """By a control group, of which the freezer itself is a member."""
+    mounts = [Path(p) for p in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd") if Path(p, "cgroup.procs").exists()]
+    check(mounts, "no control groups here")
+    group = mounts[0] / f"writegate-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        lab.start("fork", 3)
+        for victim in lab.victims:
+            (group / "cgroup.procs").write_text(str(victim.pid))
+        script = f"echo $$ > {group}/cgroup.procs; exec \"$@\""
+        report = lab.root / "r.json"
+        for _ in range(max(freezes // 2, 3)):
+            run = subprocess.run(["sh", "-c", script, "sh", BIN / "writegate", "freeze", "--cgroup", group, "--paths", lab.mail, "-t", "10s",
+                                  "--report", report, "--", lab.programs["look"], lab.mail, str(PAIRS)], capture_output=True, text=True, timeout=60)
+            said = run.stdout + run.stderr
+            check(run.returncode == CONSISTENT, f"exit {run.returncode}: {said}")
+            check(looked(said)[:2] == (0, 0), said)
+    finally:
+        for victim in lab.victims:
+            os.killpg(victim.pid, signal.SIGKILL)
+            victim.wait()
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            try:
+                group.rmdir()
+                break
+            except OSError:
+                time.sleep(0.05)
+
+
+def came_late(lab, _):
+    """One that enters the group while the others are held was not held, and that is said."""
+    mounts = [Path(p) for p in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd") if Path(p, "cgroup.procs").exists()]
+    group = mounts[0] / f"writegate-test-late-{os.getpid()}"
+    group.mkdir()
+    try:
+        victim, late = lab.start("idle", 2)
+        (group / "cgroup.procs").write_text(str(victim.pid))
+        run = subprocess.run([BIN / "writegate", "freeze", "--cgroup", group, "--", "sh", "-c", f"echo {late.pid} > {group}/cgroup.procs"],
+                             capture_output=True, text=True, timeout=60)
+        check(run.returncode == UNGATED and f"pid {late.pid}" in run.stderr, f"exit {run.returncode}: {run.stdout}{run.stderr}")
+    finally:
+        for victim in lab.victims:
+            victim.kill()
+            victim.wait()
+        time.sleep(0.1)
+        group.rmdir()
+
+
+def interrupted_waits(lab, _):
+    """A wait that ends with EINTR is counted."""
+    lab.start("wait")
+    time.sleep(0.2)
+    code, record, said = lab.freeze()
+    check(code == CONSISTENT, f"exit {code}: {said}")
+    check(record["gates"][0]["held_at_rest"][0]["interrupted"] == 1, record["gates"][0]["held_at_rest"])
+
+
+def costs(root, crowds):
+    """Stops of as many processes, by their lock, ms."""
+    for crowd in crowds:
+        lab = Lab(root)
+        try:
+            pairs = max(PAIRS, crowd // 10)
+            lab.start("fcntl", crowd, pairs)
+            time.sleep(1)
+            took, torn, failed = [], 0, 0
+            for _ in range(60):
+                code, record, said = lab.freeze(limit="20s", drain="15s", pairs=pairs, retries="0")
+                if code == NOT_DRAINED:
+                    failed += 1
+                    continue
+                torn += looked(said)[0]
+                took.append(record["gates"][0]["drain_ns"] / 1e6)
+            took.sort()
+            at = lambda share: took[min(len(took) - 1, int(len(took) * share))] if took else float("nan")
+            print(f"{crowd} processes: {len(took)} stops, {failed} not at rest, {torn} torn; p50 {at(0.5):.1f} ms, p90 {at(0.9):.1f} ms, "
+                  f"p99 {at(0.99):.1f} ms; load {os.getloadavg()[0]:.1f}", flush=True)
+        finally:
+            lab.close()
+
+
+CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
+         "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
+         "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
+         "dotlock": dotlock, "cgroup": cgroup, "came_late": came_late,
+         **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
+         **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
+            for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}
+
+
+def main():
+    options = suite.parser(__doc__)
+    options.add_argument("--freezes", type=int, default=8, metavar="N", help="of each case")
+    options.add_argument("--costs", type=int, nargs="*", metavar="PROCESSES", help="how long stops take, of so many processes")
+    options = options.parse_args()
+    chosen = [name for name in CASES if suite.fits(name, options.only)]
+    if not chosen:
+        return suite.nothing(options.only, CASES)
+    root, failed = tempfile.mkdtemp(prefix="writegate-hold-"), 0
+    try:
+        Lab.build(root)
+        if options.costs is not None:
+            return costs(root, options.costs or [40, 200, 1000])
+        for name in chosen:
+            lab, begun = Lab(root), time.monotonic()
+            try:
+                what = CASES[name](lab, options.freezes)
+                print(f"ok    {name}: {what or 'as it must be'} ({time.monotonic() - begun:.1f} s)", flush=True)
+            except Exception as error:
+                failed += 1
+                print(f"FAIL  {name}: {error} ({time.monotonic() - begun:.1f} s)", flush=True)
+            finally:
+                lab.close()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed, 0 skipped")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

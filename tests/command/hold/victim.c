@@ -1,0 +1,235 @@
+/* victim MODE DIR PAIRS: appends one byte to DIR/pN.a, then one to DIR/pN.b, under a lock on DIR/pN.l, again and
+   again, N by turns. A pair of different lengths is a set that was cut in two. Static: no preload reaches it.
+
+   fcntl flock ofd shared    by such a lock (shared: an flock shared by a writer, one process a pair)
+   threads                   three threads, an OFD lock each
+   spawn                     as threads, and a thread that makes threads which end at once
+   fork                      the lock is taken, and a child makes the second half; the parent waits for it
+   vfork                     the same by a child with our memory
+   pass                      one takes the flock, its child makes both halves and ends; the lock ends with the last descriptor
+   exec                      becomes itself again under the lock, between the halves
+   pipe                      the lock's holder asks a helper without a lock to make the second half
+   dotlock                   the lock is a file that is made and removed (pN.lock)
+   map                       under an fcntl lock, by stores into two mapped files (pN.m, pN.n) instead of writes
+   free                      without a lock: what a stop anywhere would cut
+   signals                   as fcntl, and counts signals: SIGUSR1 and a real-time one; says the counts when SIGTERM comes
+   idle                      sleeps
+   keeps                     takes one fcntl lock and keeps it
+   wait                      waits in epoll_wait, again and again
+*/
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *mode, *dir, *self, *count;
+static int pairs;
+
+static void must(int ok, const char *what) { if (!ok) { perror(what); _exit(3); } }
+static int file(int pair, char which)
+{
+    char name[4096];
+    snprintf(name, sizeof name, "%s/p%d.%c", dir, pair, which);
+    int fd = open(name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    must(fd >= 0, name);
+    return fd;
+}
+static void half(int pair, char which)
+{
+    int fd = file(pair, which);
+    must(write(fd, "1", 1) == 1, "write");
+    close(fd);
+}
+static void set(int fd, int command, int type)
+{
+    struct flock what = {.l_type = type, .l_whence = SEEK_SET};
+    int done;
+    do done = fcntl(fd, command, &what); while (done < 0 && errno == EINTR);
+    must(done == 0, "fcntl");
+}
+static void lock(int fd, const char *how, int on)
+{
+    if (!strcmp(how, "fcntl")) set(fd, F_SETLKW, on ? F_WRLCK : F_UNLCK);
+    else if (!strcmp(how, "ofd")) set(fd, F_OFD_SETLKW, on ? F_WRLCK : F_UNLCK);
+    else while (flock(fd, !on ? LOCK_UN : strcmp(how, "shared") ? LOCK_EX : LOCK_SH) < 0) must(errno == EINTR, "flock");
+}
+static void store(int pair, char which)
+{
+    static volatile long *mapped[64][2];
+    volatile long **at = &mapped[pair % 64][which == 'b'];
+    if (!*at) {
+        int fd = file(pair, which == 'a' ? 'm' : 'n');
+        must(!ftruncate(fd, 4096), "ftruncate");
+        *at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        must(*at != MAP_FAILED, "mmap");
+        close(fd);
+    }
+    ++**at;
+}
+static void think(void) { for (volatile int i = 0; i < 20000; i++) ; }
+
+static void plain(const char *how, int pair)
+{
+    int fd = file(pair, 'l');
+    lock(fd, how, 1);
+    half(pair, 'a');
+    think();
+    half(pair, 'b');
+    lock(fd, how, 0);
+    close(fd);
+}
+static void by_stores(int pair)
+{
+    /* Mapped before the lock is taken: what a gated one does under the lock is stores alone. */
+    static int lock_fd[64], known[64];
+    if (!known[pair % 64]++) { lock_fd[pair % 64] = file(pair, 'l'); close(file(pair, 'm')); close(file(pair, 'n')); }
+    int fd = lock_fd[pair % 64];
+    lock(fd, "fcntl", 1);
+    store(pair, 'a');
+    think();
+    store(pair, 'b');
+    lock(fd, "fcntl", 0);
+}
+static void by_dotlock(int pair)
+{
+    char name[4096];
+    snprintf(name, sizeof name, "%s/p%d.lock", dir, pair);
+    int fd;
+    while ((fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0600)) < 0) { must(errno == EEXIST, "dotlock"); usleep(500); }
+    dprintf(fd, "%d\n", (int)getpid());
+    close(fd);
+    half(pair, 'a');
+    think();
+    half(pair, 'b');
+    must(!unlink(name), "unlink");
+}
+static void by_child(int pair, int shares)
+{
+    int fd = file(pair, 'l');
+    lock(fd, "fcntl", 1);
+    half(pair, 'a');
+    pid_t child = shares ? vfork() : fork();
+    if (!child) { half(pair, 'b'); _exit(0); }
+    must(child > 0, "fork");
+    while (waitpid(child, 0, 0) < 0) must(errno == EINTR, "waitpid");
+    lock(fd, "fcntl", 0);
+    close(fd);
+}
+static void passed_on(int pair)
+{
+    int fd = file(pair, 'l');
+    lock(fd, "flock", 1);
+    pid_t child = fork();
+    if (!child) { half(pair, 'a'); think(); half(pair, 'b'); _exit(0); }
+    must(child > 0, "fork");
+    close(fd);
+    while (waitpid(child, 0, 0) < 0) must(errno == EINTR, "waitpid");
+}
+/* The second half is made by the image that comes after. */
+static void becomes_itself(int pair)
+{
+    int fd = file(pair, 'l');
+    fcntl(fd, F_SETFD, 0);
+    lock(fd, "flock", 1);
+    half(pair, 'a');
+    char next[12], locked[12];
+    sprintf(next, "%d", pair);
+    sprintf(locked, "%d", fd);
+    execl(self, self, mode, dir, count, next, locked, (char *)0);
+    must(0, "exec");
+}
+static int asks[2], answers[2];
+static void helper(void)
+{
+    int pair;
+    while (read(asks[0], &pair, sizeof pair) == sizeof pair) {
+        half(pair, 'b');
+        must(write(answers[1], "", 1) == 1, "answer");
+    }
+    _exit(0);
+}
+static void by_helper(int pair)
+{
+    char done;
+    int fd = file(pair, 'l');
+    lock(fd, "fcntl", 1);
+    half(pair, 'a');
+    must(write(asks[1], &pair, sizeof pair) == sizeof pair && read(answers[0], &done, 1) == 1, "helper");
+    lock(fd, "fcntl", 0);
+    close(fd);
+}
+static void *in_thread(void *unused)
+{
+    for (int pair = 0;; pair = (pair + 1) % pairs) plain("ofd", pair);
+    return unused;
+}
+static void *ends_at_once(void *unused) { plain("ofd", 0); return unused; }
+static void threads(int spawn)
+{
+    pthread_t thread;
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 * 1024);
+    for (int i = 0; i < 2 + !spawn; i++) pthread_create(&thread, &small, in_thread, 0);
+    for (;;) {
+        if (!spawn) { pause(); continue; }
+        if (!pthread_create(&thread, &small, ends_at_once, 0)) pthread_join(thread, 0);
+    }
+}
+static volatile sig_atomic_t usr1, real_time, over;
+static void on_usr1(int s) { (void)s; usr1++; }
+static void on_real_time(int s) { (void)s; real_time++; }
+static void on_term(int s) { (void)s; over = 1; }
+
+int main(int argc, char **argv)
+{
+    must(argc >= 4, "arguments");
+    self = "/proc/self/exe"; mode = argv[1]; dir = argv[2]; count = argv[3]; pairs = atoi(argv[3]);
+    int from = getpid() % pairs;
+    if (argc == 6) { from = atoi(argv[4]); half(from, 'b'); close(atoi(argv[5])); }
+    if (!strcmp(mode, "threads") || !strcmp(mode, "spawn")) threads(!strcmp(mode, "spawn"));
+    if (!strcmp(mode, "keeps")) lock(file(0, 'l'), "fcntl", 1);
+    if (!strcmp(mode, "idle") || !strcmp(mode, "keeps")) for (;;) pause();
+    if (!strcmp(mode, "wait")) {
+        int e = epoll_create1(0);
+        struct epoll_event event;
+        for (;;) must(epoll_wait(e, &event, 1, 1000) == 0 || errno == EINTR, "epoll_wait");
+    }
+    if (!strcmp(mode, "pipe")) {
+        must(!pipe2(asks, O_CLOEXEC) && !pipe2(answers, O_CLOEXEC), "pipe");
+        if (!fork()) { close(asks[1]); helper(); }
+    }
+    if (!strcmp(mode, "signals")) {
+        struct sigaction action = {.sa_handler = on_usr1};
+        sigaction(SIGUSR1, &action, 0);
+        action.sa_handler = on_real_time;
+        sigaction(SIGRTMIN + 3, &action, 0);
+        action.sa_handler = on_term;
+        sigaction(SIGTERM, &action, 0);
+        printf("READY\n");
+        fflush(stdout);
+    }
+    for (int pair = (from + 1) % pairs; !over; pair = (pair + 1) % pairs) {
+        if (!strcmp(mode, "fork")) by_child(pair, 0);
+        else if (!strcmp(mode, "vfork")) by_child(pair, 1);
+        else if (!strcmp(mode, "pass")) passed_on(pair);
+        else if (!strcmp(mode, "exec")) becomes_itself(pair);
+        else if (!strcmp(mode, "pipe")) by_helper(pair);
+        else if (!strcmp(mode, "dotlock")) { by_dotlock(pair); think(); think(); }
+        else if (!strcmp(mode, "map")) by_stores(pair);
+        else if (!strcmp(mode, "free")) { half(pair, 'a'); think(); half(pair, 'b'); }
+        else plain(!strcmp(mode, "signals") ? "fcntl" : mode, pair);
+        think();
+    }
+    printf("%d %d\n", (int)usr1, (int)real_time);
+    return 0;
+}

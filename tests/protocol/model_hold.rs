@@ -1,0 +1,486 @@
+//! Processes without words, held by the tracer: `gate::hold` explored with every interleaving.
+//!
+//! A world of its own beside `model/`: these processes have no region, no barrier and no announcement. A thread
+//! does one system call at a time, each whole; it is stopped some time after it was asked to, each
+//! thread by itself; only the kernel knows who holds a lock; threads and processes are made meanwhile. The
+//! tracer does what `gate::hold` asks for; it may be stopped for good at any step, and the kernel's timer
+//! kills it.
+//!
+//! `cargo test -p writegate-protocol-tests --test model_hold -- --nocapture --test-threads 1`
+
+use gate::hold::{Action, Answer, Hold, Limits, Outcome};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+/// One system call, or what stands between two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+enum Op {
+    /// Waits until the lock is free, and takes it.
+    Lock,
+    Unlock,
+    /// Appends to this file.
+    Write(usize),
+    /// Makes a thread that does this program.
+    Thread(usize),
+    /// Makes a process that does this program.
+    Fork(usize),
+    /// Waits until all its children have ended.
+    Wait,
+}
+use Op::*;
+
+/// What is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    Nothing,
+    /// Nobody asks who holds a lock.
+    StoppedAnywhere,
+    /// The locks are read when the stop is asked for.
+    LocksBeforeStop,
+    /// Only the first thread of a process is stopped.
+    ThreadForgotten,
+    /// Who was made after the first listing is not found, and is not ours by birth.
+    NewThreadMissed,
+    /// Nothing ends a tracer that is stopped.
+    NoTimer,
+    /// A process that waits for a child keeps it waiting: only who holds a lock is let go.
+    HoldersAlone,
+}
+
+/// Programs, and which processes there are: the threads of each.
+#[derive(Clone, Debug)]
+struct World {
+    programs: &'static [&'static [Op]],
+    procs: &'static [&'static [usize]],
+    fault: Fault,
+}
+
+const FILES: usize = 2;
+/// At this time the tracer gives up ...
+const UNTIL: u64 = 100;
+/// ... and at this one the kernel kills it.
+const DEADLINE: u64 = 2;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+struct Thread {
+    proc: u8,
+    program: u8,
+    at: u8,
+    /// Known to the tracer.
+    ours: bool,
+    asked: bool,
+    stopped: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+struct State {
+    threads: Vec<Thread>,
+    /// Parents of the processes.
+    parents: Vec<Option<u8>>,
+    /// The process that has the lock.
+    lock: Option<u8>,
+    files: [u8; FILES],
+    machine: Hold,
+    /// What the tracer does next.
+    action: Action,
+    /// The lock's holder when the stop was asked for.
+    holder_then: Option<u8>,
+    listed: bool,
+    /// Processes that were all stopped when they were listed, with nobody new: not listed any more.
+    complete: Vec<u8>,
+    /// Nobody was new when all were listed last: the next stop begins without a list.
+    all_listed: bool,
+    /// Processes that may run.
+    free: Vec<u8>,
+    /// What the files were when all were at rest.
+    snapshot: Option<[u8; FILES]>,
+    time: u64,
+    /// The tracer does no step any more.
+    stuck: bool,
+    gone: bool,
+    torn: bool,
+    /// Ghost: one that was let go waited for its child.
+    waited: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Thread(usize),
+    Stops(usize),
+    Tracer,
+    StopTracer,
+    Tick,
+}
+
+impl World {
+    fn op(&self, thread: &Thread) -> Option<Op> {
+        self.programs[thread.program as usize].get(thread.at as usize).copied()
+    }
+
+    fn is_over(&self, s: &State, proc: u8) -> bool {
+        s.threads.iter().filter(|t| t.proc == proc).all(|t| self.op(t).is_none())
+    }
+
+    fn children_over(&self, s: &State, proc: u8) -> bool {
+        let is_child = |at: &usize| s.parents[*at] == Some(proc);
+        (0..s.parents.len()).filter(is_child).all(|at| self.is_over(s, at as u8))
+    }
+
+    fn can_run(&self, s: &State, thread: &Thread) -> bool {
+        !thread.stopped
+            && match self.op(thread) {
+                None => false,
+                Some(Lock) => s.lock.is_none(),
+                Some(Wait) => self.children_over(s, thread.proc),
+                Some(_) => true,
+            }
+    }
+
+    /// One system call.
+    fn run(&self, s: &mut State, at: usize) {
+        let thread = s.threads[at];
+        // Who is made by one of ours is ours, and stops by itself.
+        let by_birth = thread.ours && self.fault != Fault::NewThreadMissed;
+        let stops = by_birth && !s.free.contains(&thread.proc);
+        let made = |proc, program: usize| Thread {
+            proc,
+            program: program as u8,
+            at: 0,
+            ours: by_birth,
+            asked: stops,
+            stopped: false,
+        };
+        match self.op(&thread).expect("it can run") {
+            Lock => s.lock = Some(thread.proc),
+            Unlock => s.lock = None,
+            Write(file) => s.files[file] += 1,
+            Thread(program) => s.threads.push(made(thread.proc, program)),
+            Fork(program) => {
+                s.parents.push(Some(thread.proc));
+                s.threads.push(made(s.parents.len() as u8 - 1, program));
+                if s.free.contains(&thread.proc) {
+                    s.free.push(s.parents.len() as u8 - 1);
+                }
+            }
+            Wait => {}
+        }
+        s.threads[at].at += 1;
+    }
+
+    fn find(&self, s: &mut State) -> u32 {
+        if self.fault == Fault::NewThreadMissed && s.listed {
+            return 0;
+        }
+        s.listed = true;
+        let mut new = 0;
+        let still: Vec<u8> = (0..s.parents.len() as u8)
+            .filter(|proc| {
+                let mut of_it = s.threads.iter().filter(|t| t.proc == *proc);
+                of_it.all(|t| t.ours && (t.stopped || self.op(t).is_none()))
+            })
+            .collect();
+        for at in 0..s.threads.len() {
+            if s.complete.contains(&s.threads[at].proc) {
+                continue;
+            }
+            let first = !s.threads[..at].iter().any(|t| t.proc == s.threads[at].proc);
+            let forgotten = self.fault == Fault::ThreadForgotten && !first;
+            if !s.threads[at].ours && !forgotten && self.op(&s.threads[at]).is_some() {
+                s.threads[at].ours = true;
+                new += 1;
+            }
+        }
+        s.complete.extend(still.iter().filter(|proc| !s.complete.contains(proc)));
+        new
+    }
+
+    fn let_go(&self, s: &mut State, who: impl Fn(u8) -> bool) {
+        s.free = (0..s.parents.len() as u8).filter(|proc| who(*proc)).collect();
+        for thread in s.threads.iter_mut().filter(|t| s.free.contains(&t.proc)) {
+            (thread.asked, thread.stopped) = (false, false);
+        }
+    }
+
+    fn trace(&self, s: &mut State) {
+        let answer = match s.action {
+            Action::Stop => {
+                s.free.clear();
+                s.holder_then = s.lock;
+                let new = if s.all_listed { 0 } else { self.find(s) };
+                s.threads.iter_mut().filter(|t| t.ours && !t.stopped).for_each(|t| t.asked = true);
+                Answer::New(new, 0)
+            }
+            Action::Await => {
+                let runs = |t: &&Thread| t.ours && !t.stopped && self.op(t).is_some();
+                Answer::Running(s.threads.iter().filter(runs).count() as u32, 0)
+            }
+            Action::List => {
+                let new = self.find(s);
+                s.all_listed = new == 0;
+                Answer::New(new, 0)
+            }
+            Action::Locks => Answer::Holding(self.holders(s), 0),
+            Action::LetGo => {
+                let holder = s.lock;
+                let waits = |proc: u8| {
+                    let of_it = s.threads.iter().filter(|t| t.proc == proc);
+                    of_it.clone().any(|t| self.op(t) == Some(Wait))
+                };
+                let waited: Vec<bool> = (0..s.parents.len())
+                    .map(|at| s.parents[at] == holder && holder.is_some_and(waits))
+                    .collect();
+                s.waited |= (0..waited.len()).any(|at| waited[at] && !self.is_over(s, at as u8));
+                let alone = self.fault == Fault::HoldersAlone;
+                self.let_go(s, |proc| Some(proc) == holder || !alone && waited[proc as usize]);
+                Answer::Done(0)
+            }
+            Action::LetAll => {
+                if self.fault != Fault::HoldersAlone {
+                    self.let_go(s, |_| true);
+                }
+                Answer::Done(0)
+            }
+            Action::Pause(_) => Answer::Done(0),
+            Action::Done(Outcome::AtRest) if s.snapshot.is_none() => {
+                s.snapshot = Some(s.files);
+                s.torn |= s.files[0] != s.files[1];
+                return;
+            }
+            Action::Done(_) => return self.end(s),
+        };
+        s.action = s.machine.next(answer);
+    }
+
+    fn holders(&self, s: &State) -> u32 {
+        match self.fault {
+            Fault::StoppedAnywhere => 0,
+            Fault::LocksBeforeStop => s.holder_then.is_some() as u32,
+            _ => s.lock.is_some() as u32,
+        }
+    }
+
+    /// The tracer is gone: the kernel lets all run.
+    fn end(&self, s: &mut State) {
+        s.gone = true;
+        s.snapshot = None;
+        s.threads.iter_mut().for_each(|t| (t.asked, t.stopped, t.ours) = (false, false, false));
+    }
+
+    /// Can those that are let go still do something? Then the pause is not over.
+    fn some_work(&self, s: &State) -> bool {
+        let runs = |t: &Thread| s.free.contains(&t.proc) && self.can_run(s, t);
+        let holds = s.lock.is_some_and(|proc| s.free.contains(&proc));
+        holds && s.threads.iter().any(runs)
+    }
+}
+
+impl Model for World {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        let mut machine = Hold::new(Limits { until: UNTIL, pause: 1 });
+        let action = machine.next(Answer::Done(0));
+        let of = |(proc, programs): (usize, &&'static [usize])| {
+            let thread = move |program: &usize| Thread {
+                proc: proc as u8,
+                program: *program as u8,
+                at: 0,
+                ours: false,
+                asked: false,
+                stopped: false,
+            };
+            programs.iter().map(thread).collect::<Vec<_>>()
+        };
+        vec![State {
+            threads: self.procs.iter().enumerate().flat_map(of).collect(),
+            parents: vec![None; self.procs.len()],
+            lock: None,
+            files: [0; FILES],
+            machine,
+            action,
+            holder_then: None,
+            listed: false,
+            complete: Vec::new(),
+            all_listed: false,
+            free: Vec::new(),
+            snapshot: None,
+            time: 0,
+            stuck: false,
+            gone: false,
+            torn: false,
+            waited: false,
+        }]
+    }
+
+    fn actions(&self, s: &State, steps: &mut Vec<Step>) {
+        for (at, thread) in s.threads.iter().enumerate() {
+            if self.can_run(s, thread) {
+                steps.push(Step::Thread(at));
+            }
+            if thread.asked && !thread.stopped {
+                steps.push(Step::Stops(at));
+            }
+        }
+        if s.gone {
+            return;
+        }
+        let pauses = matches!(s.action, Action::Pause(_)) && self.some_work(s);
+        if !s.stuck && !pauses {
+            steps.push(Step::Tracer);
+        }
+        if !s.stuck {
+            steps.push(Step::StopTracer);
+        } else if s.time < DEADLINE {
+            steps.push(Step::Tick);
+        }
+    }
+
+    fn next_state(&self, last: &State, step: Step) -> Option<State> {
+        let mut s = last.clone();
+        match step {
+            Step::Thread(at) => {
+                self.run(&mut s, at);
+                s.torn |= s.snapshot.is_some_and(|snapshot| snapshot != s.files);
+            }
+            Step::Stops(at) => {
+                (s.threads[at].asked, s.threads[at].stopped) = (false, true);
+            }
+            Step::Tracer => self.trace(&mut s),
+            Step::StopTracer => s.stuck = true,
+            Step::Tick => {
+                s.time += 1;
+                if s.time == DEADLINE && self.fault != Fault::NoTimer {
+                    self.end(&mut s);
+                }
+            }
+        }
+        (s != *last).then_some(s)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(WHOLE, |_, s: &State| !s.torn),
+            Property::eventually(ENDS, |m: &World, s: &State| {
+                s.torn || s.gone && s.threads.iter().all(|t| m.op(t).is_none())
+            }),
+            Property::sometimes(WAITED, |_, s: &State| s.snapshot.is_some() && s.waited),
+            Property::sometimes(AT_REST, |m: &World, s: &State| {
+                s.snapshot.is_some() && s.threads.iter().any(|t| m.op(t).is_some())
+            }),
+        ]
+    }
+}
+
+const WHOLE: &str = "at rest no set is cut, and nothing moves";
+const ENDS: &str = "nobody is held for good";
+const WAITED: &str = "a hold in which a holder waited for its child comes to rest";
+const AT_REST: &str = "a hold in the middle of the work comes to rest";
+
+const SET: &[Op] = &[Lock, Write(0), Write(1), Unlock];
+const NONE: World = World { programs: &[], procs: &[], fault: Fault::Nothing };
+/// Two processes that want the same lock.
+const PAIR: World = World { programs: &[SET], procs: &[&[0], &[0]], ..NONE };
+/// One process, two threads: one lock, taken by the process, the work done by the other thread.
+const THREADS: World =
+    World { programs: &[&[Lock, Write(0), Write(1), Unlock], SET], procs: &[&[0, 1]], ..NONE };
+/// The thread that works is made meanwhile.
+const LATE_THREAD: World = World { programs: &[&[Thread(1)], SET], procs: &[&[0]], ..NONE };
+/// A child makes the second half, under its parent's lock.
+const CHILD: World = World {
+    programs: &[&[Lock, Write(0), Fork(1), Wait, Unlock], &[Write(1)]],
+    procs: &[&[0]],
+    ..NONE
+};
+/// A child that works by itself is made meanwhile.
+const LATE_CHILD: World = World { programs: &[&[Fork(1), Fork(1)], SET], procs: &[&[0]], ..NONE };
+
+fn explore(world: World) -> impl Checker<World> {
+    let checker = world
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .timeout(std::time::Duration::from_secs(120))
+        .spawn_bfs()
+        .join();
+    println!("{} states, depth {}", checker.unique_state_count(), checker.max_depth());
+    checker
+}
+
+fn holds(world: World) {
+    let checker = explore(world);
+    for property in [WHOLE, ENDS] {
+        if let Some(path) = checker.discovery(property) {
+            panic!("{property}: {:?}", path.into_actions());
+        }
+    }
+    assert!(checker.is_done(), "not all was explored");
+    assert!(checker.discovery(AT_REST).is_some(), "no hold ever comes to rest");
+}
+
+fn finds(world: World, fault: Fault, property: &'static str) {
+    let checker = explore(World { fault, ..world });
+    assert!(checker.discovery(property).is_some(), "{fault:?} was not found: the model is blind");
+}
+
+#[test]
+fn two_processes() {
+    holds(PAIR);
+}
+
+#[test]
+fn two_threads() {
+    holds(THREADS);
+}
+
+#[test]
+fn a_thread_that_is_made_meanwhile() {
+    holds(LATE_THREAD);
+}
+
+#[test]
+fn a_child_under_its_parents_lock() {
+    holds(CHILD);
+}
+
+#[test]
+fn children_that_are_made_meanwhile() {
+    holds(LATE_CHILD);
+}
+
+#[test]
+fn without_asking_for_locks() {
+    finds(PAIR, Fault::StoppedAnywhere, WHOLE);
+}
+
+#[test]
+fn locks_read_before_the_stop() {
+    finds(PAIR, Fault::LocksBeforeStop, WHOLE);
+}
+
+#[test]
+fn a_thread_forgotten() {
+    finds(THREADS, Fault::ThreadForgotten, WHOLE);
+}
+
+#[test]
+fn a_new_thread_missed() {
+    finds(LATE_THREAD, Fault::NewThreadMissed, WHOLE);
+}
+
+#[test]
+fn a_new_process_missed() {
+    finds(LATE_CHILD, Fault::NewThreadMissed, WHOLE);
+}
+
+#[test]
+fn a_lease_without_its_timer() {
+    finds(PAIR, Fault::NoTimer, ENDS);
+}
+
+#[test]
+fn a_child_that_the_holder_waits_for_is_not_let_go() {
+    assert!(explore(CHILD).discovery(WAITED).is_some());
+    let world = World { fault: Fault::HoldersAlone, ..CHILD };
+    let checker = explore(world);
+    assert!(checker.is_done() && checker.discovery(WAITED).is_none());
+}
