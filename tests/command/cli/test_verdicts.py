@@ -55,8 +55,9 @@ class Verdicts(unittest.TestCase):
         self.assertIn(": t.", said.err)
 
     def test_an_escape_through_a_word(self):
-        self.rig.worker("passes", "50")
-        said = self.rig.freeze(command=["sleep", "0.2"])
+        # Long after the drain of a busy machine, and long before the thaw.
+        self.rig.worker("passes", "1000")
+        said = self.rig.freeze(command=["sleep", "2"])
         self.assertEqual((said.code, said.verdict, said.fields["escaped"]), (65, "ESCAPED", "1"))
 
     def test_the_limit_passes(self):
