@@ -189,7 +189,9 @@ impl World {
                 new += 1;
             }
         }
-        s.complete.extend(still.iter().filter(|proc| !s.complete.contains(proc)));
+        let fresh: Vec<_> =
+            still.iter().filter(|proc| !s.complete.contains(proc)).copied().collect();
+        s.complete.extend(fresh);
         new
     }
 
