@@ -189,7 +189,9 @@ impl World {
                 new += 1;
             }
         }
-        s.complete.extend(still.iter().filter(|proc| !s.complete.contains(proc)));
+        let complete: Vec<u8> =
+            still.into_iter().filter(|proc| !s.complete.contains(proc)).collect();
+        s.complete.extend(complete);
         new
     }
 
