@@ -136,7 +136,13 @@ mod tests {
                 _ => crate::linux::clock::sleep_ns(1_000_000),
             }
         };
-        let of = |descend| Selection { processes: [pid].into(), descend, ..Selection::default() };
+        let freezer = std::process::id() as i32;
+        let of = |descend| Selection {
+            processes: [pid].into(),
+            descend,
+            freezer,
+            ..Selection::default()
+        };
         assert_eq!(of(true).list(|_| Some(false)).unwrap().len(), 2);
         assert_eq!(of(false).list(|_| Some(false)).unwrap().len(), 1);
         assert!(of(true).list(|_| None).unwrap().is_empty(), "what a freezer has started");

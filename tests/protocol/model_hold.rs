@@ -189,9 +189,9 @@ impl World {
                 new += 1;
             }
         }
-        let fresh: Vec<_> =
-            still.iter().filter(|proc| !s.complete.contains(proc)).copied().collect();
-        s.complete.extend(fresh);
+        let complete: Vec<u8> =
+            still.into_iter().filter(|proc| !s.complete.contains(proc)).collect();
+        s.complete.extend(complete);
         new
     }
 
