@@ -3,10 +3,13 @@
 Counted, not timed: the same on any machine. A loop of n calls is counted twice, with n and 3 n; a call's cost is what is
 between, so that neither start nor end is in it.
 """
+import fnmatch
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
 
 KINDS = ("pwrite", "write", "fputc", "read", "open-close", "create-close", "rename", "mkdir-rmdir", "chmod", "lock-unlock", "lock-write-unlock", "flock",
@@ -35,8 +38,8 @@ def _strace(program, kind, count, env, work):
 def measure(kinds, libraries, root):
     """{kind: {library's name: (instructions, system calls) of one call}}; the name None is bare."""
     table = {}
-    # Beside the tree, not in /tmp: that may be a tmpfs.
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=root / "target") as work:
+    # Not in /tmp: that may be a tmpfs.
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as work:
         program = f"{work}/instructions"
         subprocess.run(["cc", "-O2", "-w", "-o", program, root / "tests/library/bench/instructions.c"], check=True)
         for kind in kinds:
@@ -49,6 +52,35 @@ def measure(kinds, libraries, root):
                 count = lambda measure: (measure(program, kind, many, env, work) - measure(program, kind, few, env, work)) / (many - few)
                 table[kind][name] = (count(_valgrind), count(_strace))
     return table
+
+
+# What the library adds may grow by so much of itself, and by so many instructions, before that is red.
+GROWTH, ROUNDING = 1.02, 2
+
+
+def check(library, root, pattern):
+    """Is each kind of call as cheap as results/instructions.json says? What is compared is what the library adds to the bare
+    call: another libc's own part is in neither."""
+    if missing := [tool for tool in ("valgrind", "strace", "cc") if not shutil.which(tool)]:
+        print(f"SKIPPED: {', '.join(missing)} is not there")
+        return 77
+    record = json.loads((root / "results/instructions.json").read_text())["results"]
+    kinds = [kind for kind in KINDS if fnmatch.fnmatch(kind, pattern)]
+    if not kinds:
+        print(f"no kind matches {pattern!r}: nothing was run; there are: {' '.join(KINDS)}", file=sys.stderr)
+        return 64
+    failed = 0
+    for kind, row in measure(kinds, {"gated": library}, root).items():
+        (instructions, calls), (bare_instructions, bare_calls) = row["gated"], row[None]
+        known = record.get(kind, {"gated": {"instructions": 0, "system_calls": 0}, "bare": {"instructions": 0, "system_calls": 0}})
+        added = {what: known["gated"][what] - known["bare"][what] for what in ("instructions", "system_calls")}
+        now, calls = instructions - bare_instructions, calls - bare_calls
+        grown = now > added["instructions"] * GROWTH + ROUNDING or calls > added["system_calls"] + 0.1
+        failed += grown
+        print(f"{'FAIL' if grown else 'ok  '} {kind}: {now:.0f} instructions and {calls:.1f} system calls added, "
+              f"recorded {added['instructions']} and {added['system_calls']:.1f}", flush=True)
+    print(f"{len(kinds) - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
 
 
 def main(libraries, root, path):
