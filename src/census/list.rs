@@ -72,6 +72,15 @@ impl Census {
         self.gates[gate].iter().filter(|m| !m.gone)
     }
 
+    /// Is the process that was seen under this number still there?
+    pub fn is_still(&self, pid: i32) -> bool {
+        match (self.seen.get(&pid), procfs::look_at(pid)) {
+            (_, Look::Gone(_)) => false,
+            (Some(seen), Look::Seen(now)) => seen.start == now.start,
+            _ => true,
+        }
+    }
+
     /// Would this process, gated or not, belong to the service of a gate?
     pub fn belongs(&self, gate: usize, pid: i32) -> bool {
         self.services[gate].claims(pid, &self.machine(gate)).is_some()

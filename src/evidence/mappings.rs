@@ -44,6 +44,8 @@ pub fn look_for(
             // Of a busy machine, or of who wants it so: asked again after the thaw.
             Look::NotSeen(WhyNot::TooMuch) if !is_last => {}
             Look::NotSeen(_) if procfs::is_exiting(pid) || is_kin(pid, census) => {}
+            // It is gone, and its number is another's already.
+            Look::NotSeen(_) if !census.is_still(pid) => {}
             Look::NotSeen(why) => {
                 found.extend(concern::not_seen(census, service, pid, Subject::Process, why));
             }

@@ -9,6 +9,7 @@ use crate::gatedir::Gate;
 use crate::linux::clock;
 use crate::linux::helper::owner::Helper;
 use crate::linux::process::is_there;
+use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Claim, Finding, Subject};
 use crate::places::Places;
 
@@ -17,6 +18,8 @@ const SUSPECT_LOOKS: usize = 10;
 /// One that may still be starting is looked at again for so long: on a busy machine, or under an
 /// emulator, the loader takes its time. Nobody is held meanwhile.
 const STARTING_NS: u64 = 2_000_000_000;
+/// And for so long while it is seen at work: many that start at once take turns at the processors.
+const STARTING_AT_WORK_NS: u64 = 10_000_000_000;
 const BETWEEN_LOOKS_NS: u64 = 10_000_000;
 
 /// A gate, its place in the census, and what it protects.
@@ -57,7 +60,12 @@ pub fn settled(
             census.detached.get(pid).is_some_and(has_no_page_yet)
                 || census.seen.get(pid).is_some_and(|seen| seen.kind == ProcessKind::Undecided)
         };
-        let in_time = clock::now_ns() - begun < STARTING_NS && pids.iter().any(starting);
+        let patience = if pids.iter().any(|pid| starting(pid) && procfs::works(*pid, *pid)) {
+            STARTING_AT_WORK_NS
+        } else {
+            STARTING_NS
+        };
+        let in_time = clock::now_ns() - begun < patience && pids.iter().any(starting);
         if pids.is_empty() || looks >= SUSPECT_LOOKS && !in_time || stop() {
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));

@@ -8,7 +8,6 @@ use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::helper::patience::Patience;
 use crate::linux::look::{Look, WhyNot};
-use crate::linux::process;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::finding::{Cause, Finding, Subject};
 use crate::places::Places;
@@ -41,7 +40,7 @@ pub fn ungated_writers(census: &Census, service: &Service, places: &Places) -> V
         };
         patience.spend(pid, clock::now_ns() - begun);
         if let Err(why) = look
-            && process::is_there(pid)
+            && census.is_still(pid)
             && !is_kin(pid, census)
             && !procfs::is_exiting(pid)
         {

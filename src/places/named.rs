@@ -80,25 +80,27 @@ impl AllNamed {
     }
 }
 
-/// How often those are looked at anew that become another program meanwhile ...
-const ROUNDS: usize = 20;
-/// ... and what is waited before that: in the middle of an exec nothing can be told.
-const ROUND_PAUSE_NS: u64 = 1_000_000;
+/// So long those are looked at anew that become another program meanwhile: in the middle of an exec
+/// nothing can be told, and on a busy machine that takes its time. Nobody is held meanwhile.
+const CHANGING_NS: u64 = 2_000_000_000;
+/// What is waited before each look: twice as long each time, ...
+const FIRST_PAUSE_NS: u64 = 1_000_000;
+/// ... up to this.
+const LONGEST_PAUSE_NS: u64 = 50_000_000;
 
-/// Asks everybody. `by_freezer`: as it was told.
+/// Asks everybody. `by_freezer`: as it was told; `stop`: a signal has come.
 pub fn ask(
     census: &mut Census,
     at: usize,
     helper: &mut Helper,
-    by_freezer: &[PathBuf],
-    profile: &str,
+    (by_freezer, profile): (&[PathBuf], &str),
+    stop: &dyn Fn() -> bool,
 ) -> AllNamed {
+    let (begun, mut pause) = (clock::now_ns(), FIRST_PAUSE_NS);
     let mut all = ask_once(census, at, helper, by_freezer, profile);
-    for _ in 1..ROUNDS {
-        if all.changed.is_empty() {
-            break;
-        }
-        clock::sleep_ns(ROUND_PAUSE_NS);
+    while !all.changed.is_empty() && clock::now_ns() - begun < CHANGING_NS && !stop() {
+        clock::sleep_ns(pause);
+        pause = (2 * pause).min(LONGEST_PAUSE_NS);
         census.look(helper, &all.changed);
         all = ask_once(census, at, helper, by_freezer, profile);
     }

@@ -33,15 +33,16 @@ impl View {
 }
 
 impl Places {
-    /// Finds out what gate `at` protects. `by_freezer`: as it was told; `profile`: the one in force.
+    /// Finds out what gate `at` protects. `by_freezer`: as it was told; `profile`: the one in force;
+    /// `stop`: a signal has come.
     pub fn find(
         census: &mut Census,
         at: usize,
         helper: &mut Helper,
-        by_freezer: &[PathBuf],
-        profile: &str,
+        (by_freezer, profile): (&[PathBuf], &str),
+        stop: &dyn Fn() -> bool,
     ) -> Places {
-        let all = named::ask(census, at, helper, by_freezer, profile);
+        let all = named::ask(census, at, helper, (by_freezer, profile), stop);
         Places::look_up(all, &views(census, at), helper, profile)
     }
 

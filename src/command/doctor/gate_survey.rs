@@ -104,7 +104,8 @@ impl GateSurvey {
         let (mut helper, mut census) = look_around(&gates)?;
         let paths = arguments::protected_paths(None)?;
         let mut ledger = Ledger::default();
-        let places = Places::find(&mut census, 0, &mut helper, &paths, &self.profile);
+        let named = (&paths[..], &self.profile[..]);
+        let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
         // What a freeze could not look at must not be green here.
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
         let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };

@@ -123,8 +123,8 @@ impl GateStatus {
         let [gate] = gates;
         let mut ledger = Ledger::default();
         let paths = arguments::protected_paths(None)?;
-        let places =
-            Places::find(&mut census, 0, &mut helper, &paths, gate.page.get().profile_text());
+        let named = (&paths[..], gate.page.get().profile_text());
+        let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
         let view = View { gate: &gate, at: 0, places: &places, is_last: true };
         ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
         let against: Vec<Finding> = ledger.against_it().cloned().collect();
