@@ -64,7 +64,7 @@ impl Session {
         for at in 0..self.gates.len() {
             self.refresh(at);
             let mut reading = Reading::default();
-            reading.read(&mut self.census.gates[at], 0);
+            reading.read(&mut self.census.gates[at], std::iter::empty());
             let shown = reading.showing(|doing| matches!(doing, Doing::Asking | Doing::Held));
             waiting.extend(shown.into_iter().map(|word| (at, word)));
         }

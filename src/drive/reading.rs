@@ -29,7 +29,7 @@ pub struct Reading {
     /// At the thaw, after a fence, a thread that asks has not been let pass so far.
     asking_is_waiting: bool,
     /// The places of the list in force ([`gate::places::Published::noted`]).
-    places: u64,
+    places: Vec<u64>,
     threads: Vec<ThreadView>,
     holds: Vec<LockFile>,
     members: Vec<MemberReading>,
@@ -63,8 +63,9 @@ impl Reading {
     }
 
     /// Reads all members. `places`: those of the list in force, as the page notes them.
-    pub fn read(&mut self, members: &mut [Member], places: u64) {
-        self.places = places;
+    pub fn read(&mut self, members: &mut [Member], places: impl Iterator<Item = u64>) {
+        self.places.clear();
+        self.places.extend(places);
         self.threads.clear();
         self.holds.clear();
         self.members.clear();
@@ -116,7 +117,7 @@ impl Reading {
         }
         reading.process = ProcessWord(header.process.load(Acquire));
         let passed_by = header.passed_by.load(Acquire);
-        reading.in_doubt = in_doubt(reading.process, passed_by, self.places);
+        reading.in_doubt = in_doubt(reading.process, passed_by, self.places.iter().copied());
         reading.lock_sequence = header.lock_sequence.load(Acquire);
         reading.rank = gate::region::rank(header.flags.load(Acquire));
         reading.overflow = header.overflow.load(Acquire);

@@ -25,6 +25,8 @@ pub mod foreign_text;
 pub mod freeze;
 #[path = "../../src/gatedir/mod.rs"]
 pub mod gatedir;
+#[path = "../../src/hold/mod.rs"]
+pub mod hold;
 #[path = "../../src/linux/mod.rs"]
 pub mod linux;
 #[path = "../../src/outcome/mod.rs"]

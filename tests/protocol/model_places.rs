@@ -220,8 +220,7 @@ impl World {
         match state.freezer {
             Freezer::Publishes => {
                 next.listed = true;
-                let noted = self.lists[1].noted();
-                next.doubted = in_doubt(state.word, state.note, noted);
+                next.doubted = in_doubt(state.word, state.note, self.lists[1].noted());
                 next.freezer = Freezer::Closes;
             }
             Freezer::Closes => {

@@ -85,7 +85,7 @@ fn poke(maps: &mut [Mapping], poke: &[u8]) {
 }
 
 fn read_all(world: &mut World) {
-    world.reading.read(&mut world.members, 0);
+    world.reading.read(&mut world.members, std::iter::empty());
     let views = world.reading.views();
     let (places, holders) = Scratch::needs(&views);
     world.room.0.resize(world.room.0.len().max(places), Place::default());
@@ -108,7 +108,7 @@ fn read_all(world: &mut World) {
             let _ = (word.doing(), word.call(), word.sequence());
         }
         for lock in view.claimed().locks() {
-            let _ = view.claimed().dotlock_path(lock.ino).map(|path| path.bytes().len());
+            let _ = view.claimed().dotlock_path(lock.dev, lock.ino).map(|path| path.bytes().len());
         }
     }
 }
