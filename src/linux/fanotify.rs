@@ -2,6 +2,7 @@
 //! by its directory's handle.)
 #![allow(unsafe_code)]
 
+use crate::linux::clock;
 use crate::linux::look::WhyNot;
 use libc::fanotify_event_metadata as Metadata;
 use std::ffi::OsString;
@@ -258,7 +259,24 @@ pub fn top_of_btrfs(dir: &File) -> Result<File, NoDirectory> {
     by_handle(dir, &handle, libc::O_RDONLY | libc::O_DIRECTORY).map(File::from)
 }
 
+/// How often a handle is opened anew for which the kernel has no memory, and what is waited before. ext4
+/// says so, too, of a directory that is gone and whose inode is just being made another file's.
+const TRIES: usize = 20;
+const BETWEEN_TRIES_NS: u64 = 100_000;
+
 fn by_handle(root: &File, handle: &[u8], flags: i32) -> Result<OwnedFd, NoDirectory> {
+    let mut found = by_handle_once(root, handle, flags);
+    for _ in 1..TRIES {
+        if !matches!(found, Err(NoDirectory::Unknown(WhyNot::Errno(libc::ENOMEM)))) {
+            break;
+        }
+        clock::sleep_ns(BETWEEN_TRIES_NS);
+        found = by_handle_once(root, handle, flags);
+    }
+    found
+}
+
+fn by_handle_once(root: &File, handle: &[u8], flags: i32) -> Result<OwnedFd, NoDirectory> {
     // The kernel reads as many bytes behind the two numbers as the first of them says.
     const NUMBERS: usize = 8;
     let says = handle.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize);

@@ -60,6 +60,20 @@ def runs(program):
     return any(exe(link) == str(program) for link in glob.glob("/proc/[0-9]*/exe"))
 
 
+# Makes and removes directories without end. ext4 says "no memory" of one that is gone while its inode becomes another's.
+MAKER = """
+import os, sys
+os.write(1, b"ready\\n")
+while True:
+    os.makedirs("a/b")
+    for name in "a/b/f", "a/b/g":
+        open(name, "w").write("x")
+    for name in "a/b/f", "a/b/g":
+        os.unlink(name)
+    os.rmdir("a/b"); os.rmdir("a")
+"""
+
+
 class Honest(unittest.TestCase):
     def setUp(self):
         self.work = Path(tempfile.mkdtemp(prefix="writegate-honest-", dir="/var/tmp"))
@@ -123,6 +137,18 @@ class Honest(unittest.TestCase):
         said = self.freeze()
         self.assertEqual(said.returncode, 0, said)
         self.assertRegex(said.stderr, "coverage=full watched=(full|contents) against=0 ")
+
+    def test_directories_that_come_and_go_elsewhere(self):
+        for name in "one", "two":
+            elsewhere = self.work / name
+            (elsewhere / "kept").mkdir(parents=True)
+            maker = self.start([sys.executable, "-S", "-c", MAKER], cwd=elsewhere / "kept")
+            # It ends by no end of its input.
+            self.addCleanup(maker.kill)
+        self.worker()
+        for _ in range(8):
+            said = self.freeze(command=["sleep", "0.1"])
+            self.assertNotIn("cannot be told", said.stderr)
 
     def test_few_descriptors(self):
         others = [self.worker(wait=False) for _ in range(40)]
