@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 KINDS = ("pwrite", "write", "fputc", "read", "open-close", "create-close", "rename", "mkdir-rmdir", "chmod", "lock-unlock", "lock-write-unlock", "flock",
          "dup-close", "dup2", "fork-wait", "waitpid", "waitpid-1000", "prctl")
@@ -42,16 +43,21 @@ def measure(kinds, libraries, root):
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as work:
         program = f"{work}/instructions"
         subprocess.run(["cc", "-O2", "-w", "-o", program, root / "tests/library/bench/instructions.c"], check=True)
-        for kind in kinds:
-            table[kind] = {}
-            for name, library in {None: None, **libraries}.items():
-                env = dict(os.environ)
-                if library:
-                    env |= {"LD_PRELOAD": str(library), "WRITEGATE_DIR": f"{work}/gates-{name}", "WRITEGATE_GATE": "bench"}
-                few, many = 100, 300
-                count = lambda measure: (measure(program, kind, many, env, work) - measure(program, kind, few, env, work)) / (many - few)
-                table[kind][name] = (count(_valgrind), count(_strace))
-    return table
+
+        def cost(kind, name, library):
+            env = dict(os.environ)
+            if library:
+                env |= {"LD_PRELOAD": str(library), "WRITEGATE_DIR": f"{work}/gates-{name}", "WRITEGATE_GATE": "bench"}
+            few, many = 100, 300
+            with tempfile.TemporaryDirectory(dir=work) as own:
+                count = lambda measure: (measure(program, kind, many, env, own) - measure(program, kind, few, env, own)) / (many - few)
+                return count(_valgrind), count(_strace)
+
+        # Counted, not timed: they may run beside each other.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for kind in kinds:
+                table[kind] = {name: pool.submit(cost, kind, name, library) for name, library in {None: None, **libraries}.items()}
+            return {kind: {name: found.result() for name, found in row.items()} for kind, row in table.items()}
 
 
 # What the library adds may grow by so much of itself, and by so many instructions, before that is red.
