@@ -4,6 +4,7 @@
 //!
 //! Found before the barrier, held behind it, judged after the thaw by process id and start time.
 
+use crate::linux::look::Look;
 use crate::linux::{clock, procfs};
 use crate::outcome::finding::{Cause, Finding};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,8 +58,13 @@ impl HoldList {
         if self.stood {
             return (!self.stood_still(pid)).then_some(finding);
         }
-        // Gone meanwhile: it is no more.
-        let stat = procfs::stat(pid)?;
+        let stat = match procfs::look_at(pid) {
+            Look::Seen(stat) => stat,
+            // It is no more.
+            Look::Gone(_) => return None,
+            // Whom we cannot see we cannot hold.
+            Look::NotSeen(_) => return Some(finding),
+        };
         let to_hold = self.todo.entry(pid).or_default();
         if to_hold.start != stat.start {
             *to_hold = ToHold { start: stat.start, gated, found: Vec::new() };
@@ -87,7 +93,11 @@ impl HoldList {
     /// Did this process stand still for the snapshot, or was it not there?
     fn stood_still(&self, pid: i32) -> bool {
         let is_held = |pid: i32, start: u64| self.held.get(&pid) == Some(&start);
-        let Some(stat) = procfs::stat(pid) else { return self.held.contains_key(&pid) };
+        let stat = match procfs::look_at(pid) {
+            Look::Seen(stat) => stat,
+            Look::Gone(_) => return self.held.contains_key(&pid),
+            Look::NotSeen(_) => return false,
+        };
         if is_held(pid, stat.start) {
             return true;
         }

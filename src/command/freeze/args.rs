@@ -39,8 +39,8 @@ pub struct Args {
     /// The same, of this process and all that descend from it; may be given several times
     #[arg(long, value_name = "PID", conflicts_with = "gate")]
     pub(super) pid: Vec<i32>,
-    /// With --unit, --cgroup, --pid: a profile whose `lifetime-lock`, `path` and `exclude` lines count
-    /// (a file, or a name in /etc/writegate)
+    /// With --unit, --cgroup, --pid: a profile whose `lifetime-lock`, `lock-file`, `path` and `exclude` lines
+    /// count (a file, or a name in /etc/writegate)
     #[arg(long, value_name = "FILE", conflicts_with = "gate")]
     pub(super) profile: Option<PathBuf>,
     /// The same for one pattern: a lock on such a file is held for life and is no set of writes
