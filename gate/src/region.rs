@@ -7,7 +7,7 @@
 //! that it reads here about any other process.
 //!
 //! ```text
-//!   page 0    Header (504 bytes), then the lock table
+//!   page 0    Header (496 bytes), then the lock table
 //!   page 1..  Slot, one for each thread that ever made a hooked call
 //!   last page FileName, where its dotlocks lie
 //! ```
@@ -122,13 +122,13 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
-        _room: [AtomicU64; 41],
+        _room: [AtomicU64; 40],
         /// The locks it holds.
         pub locks: LockTable,
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Header, locks) == 504);
+const _: () = assert!(core::mem::offset_of!(Header, locks) == 496);
 const _: () = assert!(core::mem::size_of::<Header>() <= SLOTS_OFFSET);
 
 shared! {

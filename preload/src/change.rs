@@ -184,7 +184,7 @@ fn is_small_lock_file(region: &Region, fd: i32) -> bool {
         return false;
     }
     let same_file = |stat: Stat| counting().all(|l| (l.dev, l.ino) == (stat.dev, stat.ino));
-    counting().all(|lock| lock.fd == fd) || fstat(fd).is_some_and(same_file)
+    fd >= 0 && counting().all(|lock| lock.fd == fd) || fstat(fd).is_some_and(same_file)
 }
 
 /// Does a change mean anything for the section of a process that stands so?

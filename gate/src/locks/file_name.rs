@@ -60,6 +60,8 @@ impl FileNames<'_> {
         let (claimed, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
         let free =
             |name: &&FileName| name.state.compare_exchange(FREE, CLAIMED, claimed, relaxed).is_ok();
+        // One that had the inode before is gone.
+        self.free(dev, ino);
         let Some(name) = self.0.iter().find(free) else { return false };
         name.dev.store(dev, relaxed);
         name.ino.store(ino, relaxed);

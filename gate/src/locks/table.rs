@@ -6,7 +6,10 @@ use super::entry::{
 };
 use crate::abi::shared;
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// How often the table is counted anew because locks were entered meanwhile.
+const LOOKS: usize = 100;
 
 /// What stands for no descriptor.
 const NO_FD: i32 = -1;
@@ -25,6 +28,9 @@ shared! {
         /// holds a lock always has its bit. Nearly all processes use one or two places, and look
         /// at no other.
         taken: AtomicU64,
+        /// How often a lock was entered. A look during which none was has missed none: a lock that
+        /// moves to another place is entered there before it is gone from here.
+        entered: AtomicU64,
         entries: [LockEntry; LOCKS],
     }
 }
@@ -70,15 +76,31 @@ impl<'a> Table<'a> {
     /// How many locks count for the section: each POSIX range and lock file,
     /// each open file description once, however many descriptors it has.
     pub fn count(self) -> u16 {
-        let before = |at: u32| self.taken().take_while(move |(other, _)| *other < at);
-        let first_of_group = |at: u32, lock: &Lock| {
-            matches!(lock.kind, LockKind::Posix | LockKind::Dot)
-                || !before(at).filter_map(|(_, place)| place.get()).any(|other| {
-                    other.counts() && other.kind == lock.kind && other.group == lock.group
-                })
-        };
-        let held = self.taken().filter_map(|(at, place)| place.get().map(|lock| (at, lock)));
-        held.filter(|(at, lock)| lock.counts() && first_of_group(*at, lock)).count() as u16
+        for _ in 0..LOOKS {
+            let before = self.0.entered.load(Acquire);
+            let count = self.count_once();
+            if self.0.entered.load(Acquire) == before {
+                return count;
+            }
+        }
+        // Others take locks without end: something is held.
+        self.count_once().max(1)
+    }
+
+    fn count_once(self) -> u16 {
+        let (mut count, mut groups, mut known) = (0, [0; LOCKS], 0);
+        // Each place is read once: what moves meanwhile must not hide behind itself.
+        for lock in self.locks().filter(Lock::counts) {
+            if !matches!(lock.kind, LockKind::Posix | LockKind::Dot) {
+                if groups.iter().take(known).any(|group| *group == lock.group) {
+                    continue;
+                }
+                groups.iter_mut().skip(known).take(1).for_each(|group| *group = lock.group);
+                known += 1;
+            }
+            count += 1;
+        }
+        count
     }
 
     /// Is nothing at all held?
@@ -87,67 +109,121 @@ impl<'a> Table<'a> {
     }
 
     fn add(self, lock: &Lock) -> TableFull {
+        TableFull(self.enter(lock).is_none())
+    }
+
+    /// The bit of the place that it was put in; none: the table is full.
+    fn enter(self, lock: &Lock) -> Option<u64> {
         let mut taken = self.0.taken.load(Relaxed);
         while let Some((at, place)) = places(self.0, !taken).next() {
             let bit = 1 << at;
             taken = self.0.taken.fetch_or(bit, Acquire);
             if taken & bit == 0 {
                 place.fill(lock);
-                return TableFull(false);
+                self.0.entered.fetch_add(1, AcqRel);
+                return Some(bit);
             }
         }
-        TableFull(true)
+        None
     }
 
-    /// Of two that free the same place only one gives it back.
-    fn free(self, at: u32, place: &LockEntry, filled: u32) {
-        if place.empty(filled) {
+    /// Of two that free the same place only one gives it back: that one is told true.
+    fn free(self, at: u32, place: &LockEntry, filled: u32) -> bool {
+        let emptied = place.empty(filled);
+        if emptied {
             self.0.taken.fetch_and(!(1 << at), Release);
         }
+        emptied
     }
 
-    fn remove(self, gone: impl Fn(&Lock) -> bool) {
+    /// True: some were.
+    fn remove(self, gone: impl Fn(&Lock) -> bool) -> bool {
+        let mut some = false;
         for (at, place) in self.taken() {
             if let Some((lock, filled)) = place.get_filled()
                 && gone(&lock)
             {
-                self.free(at, place, filled);
+                some |= self.free(at, place, filled);
             }
         }
+        some
     }
 
     /// fcntl or lockf has set (`Some(guards)`) or removed (`None`) a lock on a range.
     pub fn posix_lock(self, what: Option<bool>, lock: Lock) -> TableFull {
         let Lock { dev, ino, .. } = lock;
         let same = |held: &Lock| held.kind == LockKind::Posix && held.dev == dev && held.ino == ino;
-        let mut lost = self.cut(same, lock.start, lock.end);
-        if let Some(guards) = what {
+        let new = what.map(|guards| {
             let flags = if guards { GUARDS } else { 0 } | lock.flags & SMALL;
-            lost |= self.add(&Lock { kind: LockKind::Posix, flags, ..lock }).0;
+            Lock { kind: LockKind::Posix, flags, ..lock }
+        });
+        self.replace(new, same, lock.start, lock.end)
+    }
+
+    /// Takes this range out of such locks, and enters another for it. The other first: a count in
+    /// between, by another thread or by a signal handler, must not find that nothing is held.
+    fn replace(
+        self,
+        new: impl IntoIterator<Item = Lock, IntoIter: Clone>,
+        such: impl Fn(&Lock) -> bool,
+        start: u64,
+        end: u64,
+    ) -> TableFull {
+        let new = new.into_iter();
+        let mut own = 0u64;
+        let mut all = true;
+        for lock in new.clone() {
+            match self.enter(&lock) {
+                Some(bit) => own |= bit,
+                None => all = false,
+            }
+        }
+        let mut lost = self.cut(own, &such, start, end);
+        if !all {
+            // In a full table there is room now: all of them anew, once each.
+            self.cut(0, &such, start, end);
+            lost |= new.fold(false, |lost, lock| lost | self.add(&lock).0);
         }
         TableFull(lost)
     }
 
-    /// Takes this range out of such locks; what is left of them on either side stays. True: the
-    /// table was full.
-    fn cut(self, such: impl Fn(&Lock) -> bool, start: u64, end: u64) -> bool {
+    /// Takes this range out of such locks but for those in the places of `own`; what is left of them
+    /// on either side stays. True: the table was full.
+    fn cut(self, own: u64, such: impl Fn(&Lock) -> bool, start: u64, end: u64) -> bool {
         let mut lost = false;
-        for (at, place) in self.taken() {
+        for (at, place) in places(self.0, self.0.taken.load(Acquire) & !own) {
             let Some((held, filled)) = place.get_filled() else { continue };
             let apart = held.start > end || start > held.end;
             if apart || !such(&held) {
                 continue;
             }
-            // Free first: the piece that is left finds a place in a full table too.
-            self.free(at, place, filled);
-            if held.start < start {
-                lost |= self.add(&Lock { end: start - 1, ..held }).0;
-            }
-            if held.end > end {
-                lost |= self.add(&Lock { start: end + 1, ..held }).0;
+            let left = (held.start < start).then(|| Lock { end: start - 1, ..held });
+            let right = (held.end > end).then(|| Lock { start: end + 1, ..held });
+            // What is left comes before the whole goes. (Such a place is not among those that are
+            // gone through, or is apart.)
+            let pieces = [left, right].map(|piece| piece.map(|piece| (piece, self.enter(&piece))));
+            let ended = self.free(at, place, filled);
+            for (piece, entered) in pieces.into_iter().flatten() {
+                match entered {
+                    // Another has ended the whole meanwhile, and these with it.
+                    Some(bit) if !ended => self.remove_at(bit, &piece),
+                    None if ended => lost |= self.add(&piece).0,
+                    _ => {}
+                }
             }
         }
         lost
+    }
+
+    /// Removes this lock from this place.
+    fn remove_at(self, bit: u64, lock: &Lock) {
+        for (at, place) in places(self.0, bit) {
+            if let Some((held, filled)) = place.get_filled()
+                && held == *lock
+            {
+                self.free(at, place, filled);
+            }
+        }
     }
 
     /// flock, or an OFD lock on a range, was set or removed through `lock.fd`.
@@ -169,7 +245,7 @@ impl<'a> Table<'a> {
         };
         let same = |held: &Lock| held.kind == lock.kind && held.group == group;
         if what.is_none() {
-            return TableFull(self.cut(same, lock.start, lock.end));
+            return self.replace(None, same, lock.start, lock.end);
         }
         // Whoever took it before: with this call it is this process's own.
         let mut fds = [NO_FD; LOCKS];
@@ -177,11 +253,13 @@ impl<'a> Table<'a> {
             let room = fds.iter_mut().find(|fd| **fd == NO_FD || **fd == held.fd);
             room.into_iter().for_each(|fd| *fd = held.fd);
         }
-        let mut lost = self.cut(same, lock.start, lock.end);
-        for fd in fds.into_iter().take_while(|fd| *fd != NO_FD) {
-            lost |= self.add(&Lock { flags, group, fd, ..lock }).0;
-        }
-        TableFull(lost)
+        let held_by = fds.into_iter().take_while(|fd| *fd != NO_FD);
+        self.replace(
+            held_by.map(|fd| Lock { flags, group, fd, ..lock }),
+            same,
+            lock.start,
+            lock.end,
+        )
     }
 
     /// A lock file was made.
@@ -193,9 +271,7 @@ impl<'a> Table<'a> {
 
     /// A lock file is gone from under its name. True: it was in the table.
     pub fn dotlock_gone(self, dev: u64, ino: u64) -> bool {
-        let before = self.lock_files().count();
-        self.remove(|held| held.kind == LockKind::Dot && held.dev == dev && held.ino == ino);
-        self.lock_files().count() < before
+        self.remove(|held| held.kind == LockKind::Dot && held.dev == dev && held.ino == ino)
     }
 
     /// The lock files, inherited ones too.
@@ -232,7 +308,11 @@ impl<'a> Table<'a> {
             if lock.flags & KERNEL_TOO == 0 || self.is_kernel_locked(lock.dev, lock.ino) {
                 continue;
             }
-            if is_there(&lock) { place.unflag(KERNEL_TOO) } else { self.free(at, place, filled) }
+            if is_there(&lock) {
+                place.unflag(KERNEL_TOO);
+            } else {
+                self.free(at, place, filled);
+            }
         }
     }
 

@@ -251,3 +251,63 @@ fn who_saw_the_lock_before_does_not_end_the_one_that_has_its_place_now() {
     assert_eq!(held.flags, JUDGED, "how often it was filled is no flag");
     assert!(place.empty(now), "a flag makes it no other lock");
 }
+
+#[test]
+fn a_lock_that_is_taken_again_or_cut_is_never_out_of_the_table() {
+    for kind in [LockKind::Posix, LockKind::Flock, LockKind::Ofd] {
+        let table = table();
+        let set = |what: Option<bool>, lock: Lock| match kind {
+            LockKind::Posix => Table(&table).posix_lock(what, lock),
+            _ => Table(&table).description_lock(what, lock),
+        };
+        let _ = set(Some(true), lock(kind, 3, 7, 0, ALL));
+        let done = core::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            let watcher = threads.spawn(|| {
+                let (mut looks, mut empty) = (0u32, 0u32);
+                while !done.load(core::sync::atomic::Ordering::Relaxed) {
+                    looks += 1;
+                    empty += (Table(&table).count() == 0) as u32;
+                }
+                (looks, empty)
+            });
+            for n in 0..200_000u64 {
+                let _ = set(Some(true), lock(kind, 3, 7, 0, ALL));
+                if kind != LockKind::Flock {
+                    let _ = set(None, lock(kind, 3, 7, n % 9, 10 + n % 7));
+                }
+            }
+            done.store(true, core::sync::atomic::Ordering::Relaxed);
+            let (looks, empty) = watcher.join().unwrap();
+            assert_eq!(empty, 0, "{kind:?}: not there in {empty} of {looks} looks");
+        });
+        let _ = set(None, lock(kind, 3, 7, 0, ALL));
+        assert!(Table(&table).is_empty(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_full_table_cuts_a_lock_in_its_own_place() {
+    let table = table();
+    let t = Table(&table);
+    for n in 0..LOCKS as u64 {
+        assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, n, 0, ALL)), TableFull(false));
+    }
+    assert_eq!(t.posix_lock(Some(true), lock(LockKind::Posix, 3, 5, 0, ALL)), TableFull(false));
+    assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 5, 0, 9)), TableFull(false));
+    assert_eq!(t.locks().count(), LOCKS);
+    assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 5, 20, 29)), TableFull(true));
+}
+
+#[test]
+fn an_inode_that_is_used_again_has_the_new_name() {
+    // SAFETY: atomics, of which all zero bytes are free places.
+    let room: std::boxed::Box<[FileName; FILE_NAMES]> =
+        unsafe { std::boxed::Box::new_zeroed().assume_init() };
+    let names = FileNames(&room);
+    for n in 0..3 * FILE_NAMES {
+        let path = std::format!("/m/{n}.lock");
+        assert!(names.put(1, 7, path.as_bytes()), "the old name takes up no room");
+        assert_eq!(names.get(1, 7).unwrap().bytes(), path.as_bytes());
+    }
+}

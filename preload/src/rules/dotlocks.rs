@@ -205,7 +205,13 @@ pub fn locked_by_kernel(region: &'static Region, dev: u64, ino: u64) {
 /// A kernel lock is gone: if its file was made as a dotlock and is still there, it is that again.
 pub fn let_go(region: &'static Region) {
     if LOCK_FILES_SEEN.load(Relaxed) {
-        Table(&region.header.locks).kernel_let_go(|lock| is_there(region, lock));
+        Table(&region.header.locks).kernel_let_go(|lock| {
+            let there = is_there(region, lock);
+            if !there {
+                FileNames(&region.names).free(lock.dev, lock.ino);
+            }
+            there
+        });
     }
     released(region);
 }

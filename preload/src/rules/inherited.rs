@@ -128,10 +128,13 @@ pub fn ask_for_lost(region: &'static Region) {
         return;
     }
     LOCKS_TO_ASK.store(false, Relaxed);
-    LOCKS_LOST.store(false, Relaxed);
     region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
-    // It says so again, if they are still more than there is room for.
+    // It says so again, if they are still more than there is room for. Until all are entered, what
+    // was lost counts: another thread must not find that nothing is held.
     kernel_locks::enter_all(LockOrigin::Lost);
+    if region.header.flags.load(Relaxed) & FLAG_LOCKS_UNKNOWN == 0 {
+        LOCKS_LOST.store(false, Relaxed);
+    }
     recount(region);
 }
 

@@ -97,10 +97,11 @@ pub fn is_made() -> bool {
     mailbox().is_some()
 }
 
-/// Does anything lie there, of whichever child?
+/// Does anything lie there, of whichever child, or did something not fit?
 #[inline(always)]
 pub fn is_used() -> bool {
-    mailbox().is_some_and(|mailbox| mailbox.used.load(Relaxed) != 0)
+    mailbox()
+        .is_some_and(|mailbox| mailbox.used.load(Relaxed) != 0 || mailbox.lost.load(Relaxed) != 0)
 }
 
 /// Has something not fitted? Asked once.
