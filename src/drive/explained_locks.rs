@@ -1,4 +1,4 @@
-//! The short way at the end of a drain: is every lock that the kernel lists accounted for?
+//! The short way at the end of a drain: whose is each lock that the kernel lists?
 //!
 //! In the machine's first PID namespace `/proc/locks` lists every lock, whoever holds it. So where
 //! each of its guarding lines is explained, no member has a lock that no region accounts for, and
@@ -13,6 +13,7 @@
 //! of the gate has locked and hands to a member during the drain stays that process's.
 
 use crate::census::kernel_locks::{accounts_for, unaccounted};
+use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::kernel_locks::{KernelLocks, Whose, asked, is_nobody, may_guard};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::is_kin;
@@ -22,10 +23,9 @@ use crate::linux::procfs::locks::{KernelLock, all};
 use std::collections::{HashMap, HashSet};
 
 /// What the short way has found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ShortWay {
-    /// All is accounted for.
-    Explained,
+    /// Every line is explained, but for these locks of members.
+    Known(HashMap<usize, UnaccountedLock>),
     /// That is not known: the long way tells.
     Unknown,
     /// The same; and a process was taken into the census whose words no pass has read.
@@ -40,15 +40,12 @@ impl Session {
         let mut places = HashMap::new();
         let mut fresh = HashSet::new();
         for (place, member) in asked(&self.census, at) {
-            if member.unaccounted_lock.is_some() {
-                return ShortWay::Unknown;
-            }
             places.insert(member.pid, place);
             match known.looks.get(&place) {
                 Some(look) if look.is_of_now(member) => drop(fresh.insert(place)),
-                Some(_) => {}
-                // It came since: what it has from its parent was not looked at.
-                None => {
+                Some(_) if member.unaccounted_lock.is_none() => {}
+                // It came since, and what it has from its parent was not looked at; or it is asked again.
+                _ => {
                     known.look_at(place, member);
                     fresh.insert(place);
                 }
@@ -80,12 +77,10 @@ impl Session {
                 Whose::Stranger(_) | Whose::Nobodys | Whose::NotSeen => return ShortWay::Unknown,
             }
         }
-        let mut left = HashMap::new();
-        self.take_in_left_lock_files(at, &mut left);
-        match left.is_empty() && !known.found_something() && self.account_for(at, &fresh, known) {
-            true => ShortWay::Explained,
-            false => ShortWay::Unknown,
-        }
+        let accounts = self.accounts_of(at, &fresh, known).filter(|_| !known.found_something());
+        let Some(mut unaccounted) = accounts else { return ShortWay::Unknown };
+        self.take_in_left_lock_files(at, &mut unaccounted);
+        ShortWay::Known(unaccounted)
     }
 
     /// Does the region of this line's taker account for it, or is it held for life by the last look?
@@ -96,14 +91,30 @@ impl Session {
             || held.is_some_and(|held| self.is_for_life(at, held))
     }
 
-    /// Do the regions of these members account for all locks that they were seen to hold?
-    fn account_for(&self, at: usize, places: &HashSet<usize>, known: &KernelLocks) -> bool {
+    /// What these members were seen to hold and no region accounts for; none if others must be looked at
+    /// to know it.
+    fn accounts_of(
+        &self,
+        at: usize,
+        places: &HashSet<usize>,
+        known: &KernelLocks,
+    ) -> Option<HashMap<usize, UnaccountedLock>> {
         let members = &self.census.gates[at];
-        places.iter().all(|&place| {
+        let mut found = HashMap::new();
+        for &place in places {
+            let Some(look) = known.looks.get(&place) else { continue };
             let is_exempt =
                 |held: &_| self.is_for_life(at, held) || is_kin(members[place].pid, &self.census);
-            known.looks.get(&place).is_none_or(|look| !look.unstable)
-                && unaccounted(members, &known.looks, place, is_exempt).is_none()
-        })
+            match unaccounted(members, &known.looks, place, is_exempt) {
+                _ if look.unstable => return None,
+                None => {}
+                Some(lock) if lock.why == WhyUnaccounted::NotListed => {
+                    found.insert(place, lock);
+                }
+                // The one that took it may hold it.
+                Some(_) => return None,
+            }
+        }
+        Some(found)
     }
 }

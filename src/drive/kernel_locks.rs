@@ -102,9 +102,11 @@ impl Session {
 
     /// In the last pass, and in every pass while something is unaccounted for. True: something is.
     pub(super) fn compare_locks(&mut self, at: usize, known: &mut KernelLocks) -> bool {
-        let short = self.explain_locks(at, known);
-        if short == ShortWay::Explained {
-            return false;
+        let mut newcomers = false;
+        match self.explain_locks(at, known) {
+            ShortWay::Known(unaccounted) => return self.take_unaccounted(at, unaccounted),
+            ShortWay::Newcomer => newcomers = true,
+            ShortWay::Unknown => {}
         }
         known.strangers.clear();
         known.unexplained.clear();
@@ -129,7 +131,6 @@ impl Session {
             }
             lines = known.unexplained_lines();
         }
-        let mut newcomers = short == ShortWay::Newcomer;
         let mut unaccounted = known.unaccounted(self, at);
         self.take_in_left_lock_files(at, &mut unaccounted);
         for line in lines {
@@ -154,13 +155,21 @@ impl Session {
                 }
             }
         }
+        let some = self.take_unaccounted(at, unaccounted);
+        newcomers || !known.strangers.is_empty() || some
+    }
+
+    /// Puts down which members have such a lock. True: some have.
+    fn take_unaccounted(
+        &mut self,
+        at: usize,
+        mut unaccounted: HashMap<usize, UnaccountedLock>,
+    ) -> bool {
         for (place, member) in self.census.gates[at].iter_mut().enumerate() {
             let later = self.held_later.contains(&member.pid);
             member.unaccounted_lock = unaccounted.remove(&place).filter(|_| !later);
         }
-        let some = |m: &Member| !m.gone && m.unaccounted_lock.is_some();
-        let strangers = !known.strangers.is_empty();
-        newcomers || strangers || self.census.gates[at].iter().any(some)
+        self.census.gates[at].iter().any(|m| !m.gone && m.unaccounted_lock.is_some())
     }
 
     /// Could one of the gate's members hold it, though none's descriptors were seen to?
