@@ -42,9 +42,13 @@ impl Session {
         for (place, member) in asked(&self.census, at) {
             places.insert(member.pid, place);
             match known.looks.get(&place) {
-                Some(look) if look.is_of_now(member) => drop(fresh.insert(place)),
-                Some(_) if member.unaccounted_lock.is_none() => {}
-                // It came since, and what it has from its parent was not looked at; or it is asked again.
+                Some(look) if member.unaccounted_lock.is_none() => {
+                    if look.is_of_now(member) {
+                        fresh.insert(place);
+                    }
+                }
+                // It came since, and what it has from its parent was not looked at; or it had one at the
+                // last comparison, of which its account knows nothing.
                 _ => {
                     known.look_at(place, member);
                     fresh.insert(place);
