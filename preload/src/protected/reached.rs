@@ -3,6 +3,7 @@
 
 use super::paths::{absolute, fill_path_of, with_path_of};
 use super::place::{below_a_named_directory, judge};
+use crate::linux::confined;
 use crate::linux::files::{Stat, close, fs_type, fstat, lstat_at, open};
 use crate::program_memory::program_string;
 use crate::text::Path;
@@ -213,6 +214,9 @@ pub unsafe fn with_path_of_name(
     path: *const u8,
     judge: impl FnOnce(&[u8]) -> bool,
 ) -> bool {
+    if confined::by_itself() {
+        return false;
+    }
     // SAFETY: the program's path, which it leaves as it is until its call has returned.
     let Some(text) = (unsafe { program_string(path) }) else { return false };
     if !ends_in_a_name(text) {

@@ -289,6 +289,7 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             Rule::Fcntl | Rule::Flock | Rule::Lockf => locks::done(frame, region, rule),
             Rule::Reap => waits::reaped(frame, region),
             Rule::Waits => waits::has_waited(frame, region),
+            Rule::Spawn(_) => children::spawned(frame, region),
             Rule::Confine => confine::done(frame),
             _ => {}
         }

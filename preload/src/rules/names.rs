@@ -5,7 +5,7 @@
 use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
 use super::dotlocks::{
     self, MAKES_LOCK, MAKES_POST, are_named, comes_back, gone_unannounced, is_named, lock_name,
-    note_removed_lock,
+    may_name_lock, note_removed_lock,
 };
 use crate::announce::{BRACKET, PASS, announce};
 use crate::change::{SectionEffect, matters};
@@ -132,6 +132,10 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
     let (dir, name) = (directory(frame, dir), path(frame, name));
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
+        frame.note[0] = 0;
+        if !may_name_lock() {
+            return announce(frame, None, SectionEffect::Begins, |_| Operand::Entry(dir, name));
+        }
         let Some(text) = program_string(name) else { return PASS };
         let kind = lock_name(dir, text);
         // Only of a lock that this process holds: another file may have such a name too.
@@ -148,14 +152,18 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
     let (from, old) = (directory(frame, da), path(frame, a));
     let (to, new) = (directory(frame, db), path(frame, b));
     descriptor_cache::forget();
+    let target = |_: &Frame| Operand::Entries(from, old, to, new);
+    frame.note = [0; 5];
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
+        if !are_named() && !may_name_lock() {
+            return announce(frame, None, SectionEffect::Begins, target);
+        }
         let Some(text) = program_string(old) else { return PASS };
         let kind = lock_name(from, text);
         note_removed_lock(frame, from, old, kind);
         let makes_lock = are_named() && program_string(new).is_some_and(|text| is_named(to, text));
         frame.note[3] = makes_lock as u64;
-        let target = |_: &Frame| Operand::Entries(from, old, to, new);
         let action = announce(frame, None, SectionEffect::Begins, target);
         if makes_lock && action == PASS && region().is_some() {
             return BRACKET;

@@ -1,7 +1,7 @@
 //! What happens to the lock table, booked in the process's word: how many locks are held,
 //! and whether the section is over.
 
-use super::state::{LOCKS_LOST, LOCKS_TO_ASK, Region, SHARED_ONCE};
+use super::state::{FILES_LOST, LOCKS_LOST, LOCKS_TO_ASK, Region, SHARED_ONCE};
 use crate::linux::process;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::Table;
@@ -30,7 +30,8 @@ pub fn recount(region: &Region) {
             // Whether what was not in it is held still, the kernel knows.
             LOCKS_TO_ASK.store(true, Relaxed);
         }
-        let count = table.count() + LOCKS_LOST.load(Relaxed) as u16;
+        let files_lost = FILES_LOST.load(Relaxed) != 0;
+        let count = table.count() + LOCKS_LOST.load(Relaxed) as u16 + files_lost as u16;
         let next = word.with_locks(count);
         if process.compare_exchange(word.0, next.0, Release, Relaxed).is_ok() {
             return;
@@ -54,4 +55,22 @@ pub fn released(region: &'static Region) {
 pub fn overflowed(region: &'static Region) {
     LOCKS_LOST.store(true, Relaxed);
     region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
+}
+
+/// A lock file is held, or may be, that is not in the table. The kernel does not know of it.
+#[cold]
+pub fn file_lost(region: &Region) {
+    FILES_LOST.fetch_add(1, Relaxed);
+    region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
+    recount(region);
+}
+
+/// This process has removed a lock file that is not in the table.
+#[cold]
+pub fn lost_file_gone(region: &'static Region) {
+    let less = |lost: u32| lost.checked_sub(1);
+    if FILES_LOST.fetch_update(Relaxed, Relaxed, less) == Ok(1) && !LOCKS_LOST.load(Relaxed) {
+        region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
+    }
+    released(region);
 }

@@ -2,7 +2,8 @@
 
 use super::settings::settings;
 use super::state::{
-    self, LAST_REGION, LOCK_FILES_SEEN, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED,
+    self, FILES_LOST, LAST_REGION, LOCK_FILES_SEEN, LOCKS_LOST, MODE, Region, STRONG, UNGATED,
+    WIPED,
 };
 use super::{family, slots};
 use crate::hash::spread;
@@ -132,6 +133,8 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
         // What did not fit into the parent's table may have come along too.
         let lost = lost || LOCKS_LOST.load(Relaxed);
         LOCKS_LOST.store(lost, Relaxed);
+        // Lock files that are not in it are the parent's.
+        FILES_LOST.store(0, Relaxed);
         if lost {
             flags |= FLAG_LOCKS_UNKNOWN;
         }
