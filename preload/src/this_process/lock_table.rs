@@ -1,7 +1,7 @@
 //! What happens to the lock table, booked in the process's word: how many locks are held,
 //! and whether the section is over.
 
-use super::state::{FILES_LOST, LOCKS_LOST, LOCKS_TO_ASK, Region, SHARED_ONCE};
+use super::state::{FILES_LOST, LOCKS_LOST, LOCKS_SEEN, LOCKS_TO_ASK, Region, SHARED_ONCE};
 use crate::linux::process;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::locks::Table;
@@ -60,6 +60,8 @@ pub fn overflowed(region: &'static Region) {
 /// A lock file is held, or may be, that is not in the table. The kernel does not know of it.
 #[cold]
 pub fn file_lost(region: &Region) {
+    // Whoever removes a name must look at it from now on.
+    LOCKS_SEEN.store(true, Relaxed);
     FILES_LOST.fetch_add(1, Relaxed);
     region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
     recount(region);
