@@ -10,6 +10,7 @@ use super::lock_helpers::{self, Left};
 use crate::announce::{BRACKET, PASS, announce, bracket_if, take_back};
 use crate::change::SectionEffect;
 use crate::frame::{Frame, Leave};
+use crate::linux::confined;
 use crate::linux::process::{on_alternate_stack, pid, process_of, thread_gone};
 use crate::protected::descriptor_cache;
 use crate::protected::operand::Operand;
@@ -25,6 +26,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use gate::calls::{Call, Rule};
 use gate::entry::left_behind;
+use gate::locks::Table;
 use gate::word::{Doing, ThreadWord};
 
 fn locks_held(region: &Region) -> bool {
@@ -108,11 +110,17 @@ pub fn in_child(frame: &mut Frame) {
     }
     if frame.note[0] == 1 {
         adopt(Some((frame.note[1], frame.note[2])));
-    } else if LOCK_FILES_SEEN.load(Relaxed) {
+    } else if LOCK_FILES_SEEN.load(Relaxed) && !confined::by_itself() && lock_file_came_along() {
         // A lock file has no descriptor that the kernel would show: what came along must be seen
         // when the parent is gone.
         adopt(None);
     }
+}
+
+fn lock_file_came_along() -> bool {
+    // SAFETY: null, or the region of this process's parent, which stays mapped.
+    let parent = unsafe { LAST_REGION.load(Relaxed).as_ref() };
+    parent.is_some_and(|parent| Table(&parent.header.locks).lock_files().next().is_some())
 }
 
 /// vfork, clone, system, popen: an entry like fork, but nothing may stand between

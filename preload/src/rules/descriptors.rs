@@ -5,10 +5,9 @@ use super::inherited::{ask_for_lost, book_duplicates, has_duplicate, placed};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
 use crate::linux::confined;
-use crate::linux::files::fstat;
 use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::dirfd;
-use crate::this_process::lock_table::{overflowed, recount, shares_memory};
+use crate::this_process::lock_table::{file_of, overflowed, recount, shares_memory};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
@@ -85,9 +84,9 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
             let new = frame.arg(1) as i32;
             frame.note[0] = 0;
             if !table.is_empty()
-                && let Some(stat) = fstat(new)
+                && let Some((dev, ino)) = file_of(region, new)
             {
-                frame.note = [1, stat.dev, stat.ino, 0, 0];
+                frame.note = [1, dev, ino, 0, 0];
             }
             return BRACKET;
         }
@@ -113,7 +112,7 @@ pub fn close_now(region: &'static Region, fd: i32) {
     if fd < 0 || table.is_empty() {
         return;
     }
-    let file = fstat(fd).map(|stat| (stat.dev, stat.ino));
+    let file = file_of(region, fd);
     let touched = table.locks().any(|lock| lock.fd == fd || file == Some((lock.dev, lock.ino)));
     if touched && !shares_memory(region) {
         book_duplicates(region, fd, file);

@@ -12,7 +12,7 @@ use super::arguments::{directory, path};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::{Frame, Leave};
 use crate::hash::spread;
-use crate::linux::confined;
+use crate::linux::confined::{self, NO_DEVICE};
 use crate::linux::files::{fstat, lstat_at};
 use crate::linux::process::pid;
 use crate::linux::time::now;
@@ -124,7 +124,6 @@ pub unsafe fn note_removed_lock(
 
 /// In place of device and inode, in a process that has confined itself: the name as it was given.
 fn by_name(name: &[u8]) -> File {
-    const NO_DEVICE: u64 = u64::MAX;
     let ino = name.iter().fold(0, |sum: u64, byte| spread(sum.rotate_left(5) ^ *byte as u64));
     (NO_DEVICE, ino | 1)
 }

@@ -82,7 +82,7 @@ fn each_of(set: &[AtomicU64], mut is_files: impl FnMut(i32) -> bool) {
 
 /// A child has ended.
 pub fn after_a_child(region: &'static Region) {
-    if shares_memory(region) {
+    if confined::by_itself() || shares_memory(region) {
         return;
     }
     let table = Table(&region.header.locks);
@@ -113,7 +113,7 @@ pub fn after_a_child(region: &'static Region) {
 pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)>) {
     let table = Table(&region.header.locks);
     let shared = |lock: &gate::locks::Lock| lock.fd == fd && is_shared(lock) && lock.counts();
-    if !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
+    if confined::by_itself() || !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
         return;
     }
     let look = |other: i32| {

@@ -6,6 +6,7 @@ use super::inherited::{self, children_may_lock};
 use super::lock_helpers::Left;
 use crate::announce::{PASS, bracket_if};
 use crate::frame::Frame;
+use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::this_process::lock_table::{process_word, update};
 use crate::this_process::mailbox::{self, From};
@@ -23,7 +24,10 @@ pub fn waits(fd: Option<i32>) -> u64 {
     }
     let Some(region) = region() else { return PASS };
     let word = process_word(region);
-    let regular = |fd| fstat(fd).is_some_and(|stat| stat.is_file_or_directory());
+    let regular = |fd| {
+        // Where that must not be asked: perhaps, and the section lasts.
+        confined::by_itself() || fstat(fd).is_some_and(|stat| stat.is_file_or_directory())
+    };
     if word.until_wait() && !fd.is_some_and(regular) {
         update(region, ProcessWord::waits);
     }

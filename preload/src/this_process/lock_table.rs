@@ -2,9 +2,10 @@
 //! and whether the section is over.
 
 use super::state::{FILES_LOST, LOCKS_LOST, LOCKS_SEEN, LOCKS_TO_ASK, Region, SHARED_ONCE};
-use crate::linux::process;
+use crate::linux::files::fstat;
+use crate::linux::{confined, process};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use gate::locks::Table;
+use gate::locks::{Lock, Table};
 use gate::region::FLAG_LOCKS_UNKNOWN;
 use gate::word::ProcessWord;
 
@@ -18,6 +19,16 @@ pub fn process_word(region: &Region) -> ProcessWord {
 /// words and the lock table are its parent's.
 pub fn shares_memory(region: &Region) -> bool {
     SHARED_ONCE.load(Relaxed) && region.header.pid.load(Relaxed) != process::pid()
+}
+
+/// Device and inode of a descriptor's file, for what is booked of it; where that must not be asked,
+/// of a file that is locked through it.
+pub fn file_of(region: &Region, fd: i32) -> Option<(u64, u64)> {
+    if confined::by_itself() {
+        let of_fd = |lock: &Lock| lock.fd == fd;
+        return Table(&region.header.locks).locks().find(of_fd).map(|lock| (lock.dev, lock.ino));
+    }
+    fstat(fd).map(|stat| (stat.dev, stat.ino))
 }
 
 /// Counts the locks afresh; ends the section with the last.
