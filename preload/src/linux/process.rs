@@ -3,6 +3,7 @@
 use super::call::call;
 use super::confined;
 use super::lines::each_line;
+use super::signals::Blocked;
 use super::time::now;
 use crate::text::{Buffer, number};
 use linux_raw_sys::errno::{EINTR, ESRCH};
@@ -30,6 +31,7 @@ pub fn process_of(descriptor: i32) -> i32 {
     path.push(b"/proc/self/fdinfo/");
     path.push_number(descriptor as u64);
     let mut pid = 0;
+    let _closed_for_sure = Blocked::all();
     // SAFETY: a `Buffer` always ends with a NUL.
     unsafe {
         each_line(path.c(), |line| {

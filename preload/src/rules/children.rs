@@ -148,8 +148,8 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
     // The child is libc's own, and nothing of it comes back through here: the call may be
     // come back from.
     let takes_command = [Call::system, Call::popen].iter().any(|c| *c as u16 == frame.inner);
-    // SAFETY: the first argument of these is a command line, or null.
     let left = match takes_command {
+        // SAFETY: the first argument of these is a command line, or null.
         true => unsafe { lock_helpers::about_to_command(frame.arg(0) as *const u8) },
         false => Left::Nothing,
     };

@@ -8,6 +8,7 @@
 use crate::kernel_locks::{self, LockOrigin};
 use crate::linux::confined;
 use crate::linux::files::fstat;
+use crate::linux::signals::Blocked;
 use crate::this_process::lock_table::{recount, released, shares_memory};
 use crate::this_process::state::{FILES_LOST, LOCKS_LOST, LOCKS_TO_ASK, Region};
 use core::sync::atomic::Ordering::Relaxed;
@@ -93,6 +94,7 @@ pub fn after_a_child(region: &'static Region) {
         }
         kernel_locks::enter_all(LockOrigin::Child);
     } else {
+        let _closed_for_sure = Blocked::all();
         for lock in table.locks().filter(is_shared) {
             ask_again(table, lock.fd);
         }
@@ -125,6 +127,7 @@ pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)
         }
         true
     };
+    let _closed_for_sure = Blocked::all();
     each_of(&PLACED, look);
     each_of(&DUPLICATED, look);
 }
