@@ -11,7 +11,7 @@ use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::linux::helper::owner::Helper;
 use crate::linux::look::{Look, WhyNot};
-use crate::linux::procfs;
+use crate::linux::procfs::{self, Children};
 
 /// How often a listing is repeated because a process was born meanwhile.
 const ROUNDS: usize = 2;
@@ -106,7 +106,8 @@ impl Census {
         let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();
         for _ in 0..GENERATIONS {
             // Whom this does not show, the listing at the end does.
-            let of = |pid| match procfs::children(pid) {
+            let mut listing = Children::default();
+            let of = |pid| match listing.of(pid) {
                 Look::Seen(children) => children,
                 Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
             };

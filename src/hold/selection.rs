@@ -5,7 +5,7 @@
 //! is never among them: a unit may hold the very job that takes the snapshot.
 
 use crate::linux::look::Look;
-use crate::linux::procfs;
+use crate::linux::procfs::{self, Children};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -50,9 +50,10 @@ impl Selection {
                 .is_none_or(|start| procfs::stat(*pid).is_some_and(|stat| stat.start == *start))
         };
         let mut todo: Vec<i32> = self.processes.iter().copied().filter(is_meant).collect();
+        let mut listing = Children::default();
         while let Some(pid) = todo.pop() {
             if found.insert(pid) && self.descend && known(pid) != Some(true) {
-                match procfs::children(pid) {
+                match listing.of(pid) {
                     Look::Seen(children) => todo.extend(children),
                     Look::Gone(_) => {}
                     Look::NotSeen(why) => return Err(io::Error::other(why.to_string())),
@@ -131,7 +132,7 @@ mod tests {
             std::process::Command::new("sh").args(["-c", "sleep 9 & wait"]).spawn().unwrap();
         let pid = child.id() as i32;
         let sleeps = loop {
-            match procfs::children(pid) {
+            match Children::default().of(pid) {
                 Look::Seen(children) if !children.is_empty() => break children[0],
                 _ => crate::linux::clock::sleep_ns(1_000_000),
             }

@@ -5,6 +5,7 @@
 //! and are the business of a child that may hang in our stead.
 
 pub mod bounded;
+mod children;
 pub mod environ;
 mod hidden;
 pub mod locks;
@@ -15,9 +16,10 @@ pub mod stat;
 pub mod status;
 pub mod task;
 
+pub use children::Children;
 pub use hidden::hides_processes;
 pub use origin::{Origin, origin};
-pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
+pub use stat::{Stat, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
 pub use status::{
     CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
     process_of, sees_as_we_do, tracer, uid,
