@@ -78,7 +78,14 @@ impl Freeze {
         let end = match end_of(&report) {
             HoldEnd::AtRest => {
                 self.evidence.hold.held(report.held.iter().map(|held| held.pid));
-                DrainEnd::Drained
+                let members = self.session.census.gates.iter().flatten();
+                let gated = members.filter(|member| !member.gone).map(|member| member.pid);
+                let left_out = self.evidence.hold.left_out(&gated.collect());
+                self.evidence.not_held(&left_out);
+                match left_out.is_empty() {
+                    true => DrainEnd::Drained,
+                    false => DrainEnd::NotHeld,
+                }
             }
             HoldEnd::NotHeld => {
                 self.evidence.not_held(&report.not_held);
@@ -124,8 +131,13 @@ impl Freeze {
         self.let_go(tracer);
         let now = clock::now_ns();
         let (at, fared) = match released {
-            Ok(released) if released.at < self.deadline() => (released.at, Barrier::Held),
-            Ok(released) => (released.at, Barrier::Expired),
+            Ok(released) => {
+                self.evidence.not_held(&released.came);
+                match released.at < self.deadline() {
+                    true => (released.begun_at, Barrier::Held),
+                    false => (released.begun_at, Barrier::Expired),
+                }
+            }
             // Killed, by its own timer or by another: they ran, and nobody knows since when.
             Err(_) if now >= self.deadline() => (now, Barrier::Expired),
             Err(_) => (now, Barrier::Unknown),

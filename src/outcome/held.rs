@@ -46,6 +46,10 @@ pub enum Obstacle {
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
     CameLate,
+    /// It was to be held, is there, and is not among those that came to rest.
+    LeftOut,
+    /// No process in particular: when all were let go they could not be listed any more.
+    NotListed,
 }
 
 impl Obstacle {
@@ -79,6 +83,12 @@ impl Obstacle {
                 .into(),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),
+            Obstacle::LeftOut => "was to be held and was not: it could not be found among those that \
+                 came to rest"
+                .into(),
+            Obstacle::NotListed => "the processes could not be listed when those that were held were let \
+                 go: one that came meanwhile would not be known"
+                .into(),
         }
     }
 
@@ -94,7 +104,14 @@ impl Obstacle {
 
     /// Does nothing hold it at all?
     pub fn is_free(&self) -> bool {
-        matches!(self, Obstacle::Traced(_) | Obstacle::NotAllowed | Obstacle::CameLate)
+        matches!(
+            self,
+            Obstacle::Traced(_)
+                | Obstacle::NotAllowed
+                | Obstacle::CameLate
+                | Obstacle::LeftOut
+                | Obstacle::NotListed
+        )
     }
 }
 
@@ -105,7 +122,7 @@ fn in_call(call: Option<i64>) -> String {
 /// A process that could not be held.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NotHeld {
-    /// Process.
+    /// Process; 0: none in particular.
     pub pid: i32,
     /// Its name.
     pub program: ForeignText,
