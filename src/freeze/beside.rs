@@ -7,9 +7,11 @@
 //! | the command has ended | they are let go, then the barrier is lowered: one that was stopped in the middle of an entry can retract |
 
 use crate::drive::drain::DrainEnd;
+use crate::drive::session::Session;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::held_beside::HeldBeside;
 use crate::freeze::hold_end::{HoldEnd, blocker, end_of};
+use crate::hold::lock_files::LockFiles;
 use crate::hold::owner::{NoAnswer, Tracer};
 use crate::hold::protocol::Plan;
 use crate::hold::report::Report;
@@ -29,9 +31,7 @@ impl Freeze {
         if !(0..self.session.gates.len()).any(|at| self.evidence.hold.is_wanted(at)) {
             return Ok(());
         }
-        let texts = self.session.gates.iter().map(|gate| gate.page.get().profile_text());
-        let profile = texts.collect::<Vec<_>>().join("\n");
-        let tracer = Tracer::start(Plan { profile })?;
+        let tracer = Tracer::start(Plan { profile: self.profiles() })?;
         self.session.holds_by(Some(tracer.pid()));
         self.beside.tracer = Some(tracer);
         Ok(())
@@ -45,10 +45,10 @@ impl Freeze {
         let selection = self.whom();
         let deadline = self.deadline();
         let until = until.max(clock::now_ns() + AT_LEAST_NS).min(deadline);
-        let lock_files = self.drains.iter().flat_map(|drain| &drain.dotlocks);
-        tracer.accounted = lock_files.filter_map(|finding| finding.path.clone()).collect();
-        let signals = &self.session.signals;
-        let answer = tracer.hold(&selection, until, deadline, &|| signals.received().is_some());
+        let lock_files = self.lock_files();
+        let Session { helper, signals, .. } = &mut self.session;
+        let stop = || signals.received().is_some();
+        let answer = tracer.hold(&selection, (until, deadline), (&lock_files, helper), &stop);
         let end = match answer {
             Err(NoAnswer::Stopped) => DrainEnd::Interrupted(self.signal()),
             Err(NoAnswer::Gone) => {
@@ -64,6 +64,19 @@ impl Freeze {
         self.let_go(tracer);
         self.session.open_all();
         end
+    }
+
+    /// Those that the profiles name, but for what gated processes have made and account for.
+    fn lock_files(&self) -> LockFiles {
+        let wanted = (0..self.session.gates.len()).filter(|at| self.evidence.hold.is_wanted(*at));
+        let members = wanted.flat_map(|at| self.session.census.alive(at)).map(|member| member.pid);
+        let accounted = self.drains.iter().flat_map(|drain| drain.lock_files.iter().copied());
+        LockFiles::of_profile(&self.profiles()).beside(members, accounted)
+    }
+
+    fn profiles(&self) -> String {
+        let texts = self.session.gates.iter().map(|gate| gate.page.get().profile_text());
+        texts.collect::<Vec<_>>().join("\n")
     }
 
     fn came_to_rest(&mut self, mut report: Report) -> DrainEnd {

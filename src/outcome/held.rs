@@ -1,6 +1,7 @@
 //! Who was held at rest by the tracer, who could not be, and the sentences that say why: one table.
 
 use crate::foreign_text::ForeignText;
+use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
 
 /// One process that was held.
@@ -42,6 +43,9 @@ pub enum Obstacle {
     StoppedUnderLock(ForeignText),
     /// A lock that is only a file was there whenever all were at rest: which.
     Dotlock(ForeignText),
+    /// Whether a lock that is only a file was there could not be looked at, where this process sees the
+    /// files.
+    LockFilesNotSeen(WhyNot),
     /// Its descriptors could not be looked at.
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
@@ -81,6 +85,10 @@ impl Obstacle {
             Obstacle::Dotlock(_) => "this lock file was there whenever all were at rest: is it left \
                  over? Its owner is who stands in it, or not known"
                 .into(),
+            Obstacle::LockFilesNotSeen(why) => format!(
+                "whether a file of the `lock-file` lines is there, as it sees the files, could not be \
+                 looked at ({why})"
+            ),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),
             Obstacle::LeftOut => "was to be held and was not: it could not be found among those that \
