@@ -42,6 +42,8 @@ struct SurveyJson<'a> {
     profile: &'a str,
     against: &'a [Finding],
     lasting_locks: &'a [LastingLock],
+    /// Postfix's configuration directories that do not hand the library on, beside others that do.
+    instances_left_out: &'a [String],
 }
 
 /// For machines.
@@ -72,6 +74,7 @@ pub fn json(survey: &Survey) {
         profile: &survey.profile,
         against: &survey.against,
         lasting_locks: &survey.lasting_locks,
+        instances_left_out: &survey.instances_left_out,
     };
     print_json(&all);
 }
@@ -111,6 +114,12 @@ pub fn table(survey: &Survey, verbose: bool) {
     cures(survey);
     gaps(survey);
     lasting_locks(survey);
+    for directory in &survey.instances_left_out {
+        print(&format!(
+            "not set up: the Postfix of {directory}: its main.cf does not hand the library on. If it \
+             runs, or will: `writegate setup postfix --install` says what is missing"
+        ));
+    }
     notes(survey, verbose);
     let line = match survey.code() {
         0 => paint.green("a freeze of this gate could be trusted"),

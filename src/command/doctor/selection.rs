@@ -1,7 +1,7 @@
 //! Which processes are looked at.
 
 use super::observe;
-use crate::command::servers::SERVERS;
+use crate::command::servers::{SERVERS, Server};
 use crate::linux::procfs;
 use crate::outcome::fault::{Fault, NO_PROCESS, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,19 @@ pub enum Selection {
     Tree(i32),
     /// All that have to do with the gate.
     Gate,
+}
+
+impl Selection {
+    /// The server that is meant by its name.
+    pub fn server(&self) -> Option<&'static Server> {
+        let Selection::Unit(name) = self else { return None };
+        SERVERS.iter().find(|server| server.name == name)
+    }
+}
+
+/// Does it run one of the server's programs?
+pub fn runs(pid: i32, server: &Server) -> bool {
+    procfs::exe(pid).is_some_and(|exe| server.runs(&exe))
 }
 
 /// The processes of a unit or a tree, in order; of a gate see `around`.
@@ -59,8 +72,9 @@ fn of_server(name: &str) -> BTreeSet<i32> {
     let Some(server) = SERVERS.iter().find(|server| name.starts_with(server.name)) else {
         return BTreeSet::new();
     };
-    let runs = |pid: &i32| procfs::exe(*pid).is_some_and(|exe| server.runs(&exe));
-    with_descendants(procfs::pids().into_iter().flatten().filter(runs).collect())
+    with_descendants(
+        procfs::pids().into_iter().flatten().filter(|pid| runs(*pid, server)).collect(),
+    )
 }
 
 /// These and all below them, but for ourselves.
