@@ -111,6 +111,15 @@ pub fn table(survey: &Survey, verbose: bool) {
         Err(fault) => print(&format!("library: {}", paint.yellow(&fault.message))),
     }
     processes(survey, paint);
+    // Who may not look sees nobody, and knows nothing.
+    let may_look = survey.missing_rights.is_empty();
+    if survey.processes.is_empty() && survey.page_fault.is_none() && may_look {
+        print(&format!(
+            "  nothing is gated by it: is the server running, and was it started again since it was set \
+             up? `writegate doctor SERVER -g {}` says of each of its processes why",
+            survey.gate
+        ));
+    }
     cures(survey);
     gaps(survey);
     lasting_locks(survey);

@@ -55,7 +55,7 @@ impl Survey {
     /// a gate's name it is the one that their environment names. Unit files lie below
     /// `root`.
     pub fn of(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<Survey> {
-        let mut pids = selection::pids(selection)?;
+        let mut pids = selection::pids(selection, root)?;
         let gate = match gate {
             Some(gate) => gate.to_owned(),
             None => selection::gate_of(&pids).unwrap_or_else(arguments::default_gate),

@@ -45,7 +45,9 @@ pub fn run(args: &Args, definition: Command) -> Result<u8> {
     if Path::new(name).is_dir() {
         return write_all(&root, Path::new(name));
     }
-    Err(Fault::new(USAGE, format!("`{name}` is neither a subcommand nor a directory that exists")))
+    let known = root.get_subcommands().map(Command::get_name).filter(|known| *known != "help");
+    let known: Vec<&str> = known.chain([profile_page::NAME]).collect();
+    Err(Fault::new(USAGE, format!("there is no page `{name}`; there are {}", known.join(", "))))
 }
 
 /// With everything that clap adds when it parses.
