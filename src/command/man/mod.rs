@@ -45,9 +45,15 @@ pub fn run(args: &Args, definition: Command) -> Result<u8> {
     if Path::new(name).is_dir() {
         return write_all(&root, Path::new(name));
     }
-    let known = root.get_subcommands().map(Command::get_name).filter(|known| *known != "help");
-    let known: Vec<&str> = known.chain([profile_page::NAME]).collect();
-    Err(Fault::new(USAGE, format!("there is no page `{name}`; there are {}", known.join(", "))))
+    let known = pages(&root).join(", ");
+    Err(Fault::new(USAGE, format!("there is no page `{name}`; there are {known}")))
+}
+
+/// The names of all pages but that of writegate itself.
+pub fn pages(root: &Command) -> Vec<String> {
+    let subcommands = root.get_subcommands().map(Command::get_name);
+    let own = subcommands.filter(|name| *name != "help");
+    own.chain([profile_page::NAME]).map(str::to_owned).collect()
 }
 
 /// With everything that clap adds when it parses.
