@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import unittest
 
-from rig import BIN, WRITEGATE, Rig
+from rig import BIN, Rig
 
 BASH = """
 . "$1"; shift
