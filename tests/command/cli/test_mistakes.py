@@ -20,7 +20,8 @@ ROOT = os.geteuid() == 0
 ROWS = {
     "a gate that is not there": (("freeze", "-g", "tt", "--", "true"), 69, ["Gates in", "t (-g names one)", "writegate setup SERVER"]),
     "nothing is gated": (("freeze", "-g", "t", "--", "true"), 69, ["Is the server running", "started again since it was set up",
-                                                                   "`writegate doctor SERVER -g t`"]),
+                                                                   "`writegate doctor SERVER -g t`",
+                                                                   "stopped on purpose", "by itself"]),
     "the doctor of a gate of nobody": (("doctor", "-g", "t"), 69, ["is the server running", "`writegate doctor SERVER -g t`"]),
     "no -- before the command": (("freeze", "-g", "t", "lvcreate", "-s", "vg/mail"), 64, ["writegate freeze -g t -- lvcreate -s vg/mail"]),
     "no -- before a gated program": (("exec", "-g", "t", "doveadm", "index"), 64, ["writegate exec -g t -- doveadm index"]),
