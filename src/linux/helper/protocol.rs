@@ -99,6 +99,9 @@ pub struct Looked {
     pub region: RegionFound,
     /// Lock files of the process that forked it, which is gone.
     pub left: Vec<LeftFile>,
+    /// Without a region of its own: where the list of the directories that it was told lies in its
+    /// memory, and how long it is, by the region that it was forked with.
+    pub named: Option<(u64, u64)>,
     /// It has the library loaded.
     pub library: bool,
     /// The layout of that library; asked only of a process that maps no control page.
