@@ -3,6 +3,7 @@
 
 use crate::linux::files::{Stat, close, fstat_at_start, list, open};
 use crate::linux::lines::each_line;
+use crate::linux::signals::Blocked;
 use crate::linux::time::now;
 use crate::protected::lifetime_locks::is_small;
 use crate::text::{self, Buffer};
@@ -25,6 +26,7 @@ pub enum LockOrigin {
 
 /// Enters the kernel's locks on all descriptors into the lock table.
 pub fn enter_all(origin: LockOrigin) {
+    let _closed_for_sure = Blocked::all();
     // SAFETY: a literal C string.
     let dir = unsafe { open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), O_DIRECTORY) };
     if dir < 0 {
@@ -54,12 +56,14 @@ pub fn enter_all(origin: LockOrigin) {
 
 /// As [`enter_all`], for all descriptors below this one, where a directory must not be listed.
 pub fn enter_below(below: u32, origin: LockOrigin) {
+    let _closed_for_sure = Blocked::all();
     for fd in 0..below {
         enter_of(fd as i32, origin);
     }
 }
 
-/// Enters the kernel's locks on one descriptor. False: it is none of a file's.
+/// Enters the kernel's locks on one descriptor. False: it is none of a file's. The caller has the
+/// signals [`Blocked`].
 pub fn enter_of(fd: i32, origin: LockOrigin) -> bool {
     let Some(file) = fstat_at_start(fd).filter(Stat::is_file_or_directory) else { return false };
     let mut path = Buffer::<32>::new();

@@ -411,7 +411,7 @@ impl KernelLocks {
 }
 
 /// Does the kernel show this lock now? Also if that cannot be told.
-fn is_still_shown(line: &KernelLock) -> bool {
+pub(super) fn is_still_shown(line: &KernelLock) -> bool {
     match all() {
         Look::Seen(lines) => lines.contains(line),
         Look::Gone(_) | Look::NotSeen(_) => true,

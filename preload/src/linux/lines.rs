@@ -7,7 +7,7 @@ use linux_raw_sys::general::AT_FDCWD;
 const LONGEST: usize = 256;
 
 /// Shows each line, without its end, until `go_on` says no. False: the file cannot be read,
-/// or not to its end.
+/// or not to its end. The file is open meanwhile: a hook has the signals blocked.
 ///
 /// # Safety
 /// `path` is a C string.

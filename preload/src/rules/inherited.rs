@@ -6,9 +6,11 @@
 //! a process may have ten thousand.
 
 use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::confined;
 use crate::linux::files::fstat;
+use crate::linux::signals::Blocked;
 use crate::this_process::lock_table::{recount, released, shares_memory};
-use crate::this_process::state::{LOCKS_LOST, LOCKS_TO_ASK, Region};
+use crate::this_process::state::{FILES_LOST, LOCKS_LOST, LOCKS_TO_ASK, Region};
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use gate::locks::{LockKind, Table};
@@ -33,23 +35,29 @@ pub fn placed(fd: i32) {
     if fd <= STDERR_FILENO as i32 {
         return;
     }
-    let fd = fd as usize;
-    match PLACED.get(fd / BITS) {
-        Some(word) => {
-            word.fetch_or(1 << (fd % BITS), Relaxed);
-            END.fetch_max((fd / BITS) as u32 + 1, Relaxed);
-        }
-        None => BEYOND.store(true, Relaxed),
+    if !mark(&PLACED, fd) {
+        BEYOND.store(true, Relaxed);
     }
+}
+
+/// Sets a descriptor's bit. False: it has none.
+#[inline(always)]
+fn mark(set: &[AtomicU64], fd: i32) -> bool {
+    let fd = fd as u32 as usize;
+    let Some(word) = set.get(fd / BITS) else { return false };
+    let bit = 1 << (fd % BITS);
+    // Most are set already, and a locked instruction costs more than a look.
+    if word.load(Relaxed) & bit == 0 {
+        word.fetch_or(bit, Relaxed);
+        END.fetch_max((fd / BITS) as u32 + 1, Relaxed);
+    }
+    true
 }
 
 /// There is another descriptor of what this one is. (It is put in its place: so it is known that
 /// there are some.)
 pub fn has_duplicate(fd: i32) {
-    if let Some(word) = usize::try_from(fd).ok().and_then(|fd| DUPLICATED.get(fd / BITS)) {
-        word.fetch_or(1 << (fd as usize % BITS), Relaxed);
-        END.fetch_max((fd as usize / BITS) as u32 + 1, Relaxed);
-    }
+    mark(&DUPLICATED, fd);
 }
 
 /// May a child have locked something for this process?
@@ -75,7 +83,7 @@ fn each_of(set: &[AtomicU64], mut is_files: impl FnMut(i32) -> bool) {
 
 /// A child has ended.
 pub fn after_a_child(region: &'static Region) {
-    if shares_memory(region) {
+    if confined::by_itself() || shares_memory(region) {
         return;
     }
     let table = Table(&region.header.locks);
@@ -86,6 +94,7 @@ pub fn after_a_child(region: &'static Region) {
         }
         kernel_locks::enter_all(LockOrigin::Child);
     } else {
+        let _closed_for_sure = Blocked::all();
         for lock in table.locks().filter(is_shared) {
             ask_again(table, lock.fd);
         }
@@ -106,7 +115,7 @@ pub fn after_a_child(region: &'static Region) {
 pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)>) {
     let table = Table(&region.header.locks);
     let shared = |lock: &gate::locks::Lock| lock.fd == fd && is_shared(lock) && lock.counts();
-    if !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
+    if confined::by_itself() || !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
         return;
     }
     let look = |other: i32| {
@@ -118,22 +127,28 @@ pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)
         }
         true
     };
+    let _closed_for_sure = Blocked::all();
     each_of(&PLACED, look);
     each_of(&DUPLICATED, look);
 }
 
 /// The table was full, and has been empty since: the kernel is asked what is held.
 pub fn ask_for_lost(region: &'static Region) {
-    if !LOCKS_TO_ASK.load(Relaxed) || shares_memory(region) {
+    if !LOCKS_TO_ASK.load(Relaxed) || shares_memory(region) || confined::by_itself() {
         return;
     }
     LOCKS_TO_ASK.store(false, Relaxed);
+    // The kernel knows nothing of lock files: of these it stays unknown.
+    let files_lost = FILES_LOST.load(Relaxed) != 0;
     region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
     // It says so again, if they are still more than there is room for. Until all are entered, what
     // was lost counts: another thread must not find that nothing is held.
     kernel_locks::enter_all(LockOrigin::Lost);
     if region.header.flags.load(Relaxed) & FLAG_LOCKS_UNKNOWN == 0 {
         LOCKS_LOST.store(false, Relaxed);
+    }
+    if files_lost {
+        region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
     }
     recount(region);
 }
