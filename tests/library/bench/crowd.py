@@ -109,7 +109,7 @@ def ms(record, a, b):
 
 def measure(count, rounds, root, binaries, descriptors, storm):
     crowd = Crowd(count, root, binaries, descriptors, storm)
-    figures = {name: [] for name in ("list", "gather", "drain", "look", "listing", "tail", "thaw", "awake_last", "awake_p50", "waiters",
+    figures = {name: [] for name in ("list", "gather", "drain", "look", "tables", "listing", "tail", "thaw", "awake_last", "awake_p50", "waiters",
                                      "with_evidence", "without_evidence")}
     try:
         for _ in range(rounds):
@@ -125,6 +125,7 @@ def measure(count, rounds, root, binaries, descriptors, storm):
                 figures["drain"].append(gate["drain_ns"] / 1e6)
                 for name, part in (("look", "last_locks_ns"), ("listing", "listing_ns"), ("tail", "tail_ns")):
                     figures[name].append(gate["drain_parts"][part] / 1e6)
+                figures["tables"].append(gate["drain_parts"]["tables"])
                 figures["thaw"].append(ms(record, ran["ended"], gate["opened"]))
                 if command[0] == "sleep":
                     subprocess.run(["sleep", str(crowd.said_s)], check=True)
@@ -150,6 +151,7 @@ def main(count, rounds, root, binaries, target, descriptors=0, storm=False):
             "gather": "ms, evidence gathered and the gate's rest, before anybody is held",
             "drain": "ms, from raising the barrier to nothing in flight",
             "look": "ms of the drain, the regions held against the kernel's locks at its end",
+            "tables": "descriptor tables that were read in the drain",
             "listing": "ms of the drain, looking for processes that were born since",
             "tail": "ms of the drain, since something was last seen in flight",
             "thaw": "ms, from the command's end to the barrier down",
