@@ -49,6 +49,10 @@ pub struct Census {
     pub(super) marks: Vec<Arc<Marks>>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
+    /// The highest number of a process that was given out since the first list, ...
+    pub(super) newest: Option<u64>,
+    /// ... and whether they have begun anew since: a number may stand for another process than it did.
+    pub(super) numbers_again: bool,
 }
 
 impl Census {
@@ -136,7 +140,7 @@ impl Census {
             let stat = match procfs::look_at(pid) {
                 Look::Seen(stat) => stat,
                 Look::Gone(_) => {
-                    self.unseen.remove(&pid);
+                    self.forget(pid);
                     continue;
                 }
                 Look::NotSeen(why) => {
@@ -151,7 +155,7 @@ impl Census {
                 before.insert(pid, (stat, handle));
                 continue;
             }
-            self.unseen.remove(&pid);
+            self.forget(pid);
             if stat.is_dead() && self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
                 // Where orphans are not reaped there are hundreds.
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
@@ -168,12 +172,21 @@ impl Census {
                     self.take_in(looked, fd, stat, handle, outsider);
                 }
                 // Another process has its number now: the next list shows it.
-                Look::Seen(_) => {}
-                Look::Gone(_) => drop(self.unseen.remove(&looked.pid)),
+                Look::Seen(_) | Look::Gone(_) => self.forget(looked.pid),
                 Look::NotSeen(why) => drop(self.unseen.insert(looked.pid, why)),
             }
         }
         self.link_parents();
+    }
+
+    /// What was found of it is true no more: it is gone, or looked at anew. (Its number as a member
+    /// stays: [`Census::remove_dead`] says how it died.)
+    fn forget(&mut self, pid: i32) {
+        self.unseen.remove(&pid);
+        self.detached.remove(&pid);
+        self.elsewhere.remove(&pid);
+        self.outside.remove(&pid);
+        self.outside_without_memory.remove(&pid);
     }
 
     fn take_in(
@@ -185,10 +198,7 @@ impl Census {
         outsider: bool,
     ) {
         let pid = looked.pid;
-        self.unseen.remove(&pid);
-        self.detached.remove(&pid);
-        self.elsewhere.remove(&pid);
-        self.outside.remove(&pid);
+        self.forget(pid);
         if looked.elsewhere && looked.page.is_none() && !outsider {
             self.elsewhere.insert(pid);
         }
@@ -284,6 +294,7 @@ impl Census {
             pidfd,
             nonce: view.as_ref().map_or(0, MappedRegion::nonce),
             parent_nonce: view.as_ref().map_or(0, MappedRegion::parent_nonce),
+            forkers_list: looked.named,
             view,
             denied: match looked.region {
                 RegionFound::Denied(error) => Some(error),

@@ -27,6 +27,8 @@ pub struct Member {
     pub nonce: u64,
     /// What the region says about where it came from.
     pub parent_nonce: u64,
+    /// Without a region: where the list of directories of the process that forked it lies.
+    pub forkers_list: Option<(u64, u64)>,
     /// Index of its parent among the members of its gate.
     pub parent: Option<usize>,
     /// Forked, and no entry made since it was last looked at.
@@ -54,6 +56,15 @@ impl Member {
     /// Its process word, as it is now.
     pub fn process_word(&self) -> Option<ProcessWord> {
         self.view.as_ref().map(|view| ProcessWord(view.header().process.load(Acquire)))
+    }
+
+    /// Where the list of the directories that it was told lies in its memory, and how long it is.
+    pub fn list(&self) -> Option<(u64, u64)> {
+        let own = |view: &MappedRegion| {
+            let header = view.header();
+            (header.named_at.load(Relaxed), header.named_len.load(Relaxed))
+        };
+        self.view.as_ref().map(own).or(self.forkers_list)
     }
 
     /// Has a call of it passed the barrier since the drain began, because it had

@@ -143,6 +143,7 @@ impl Session {
                 drain.outcome = Some(outcome);
                 drain.drained_words = drain.reading.showing(|_| true);
                 drain.dotlocks = self.census.alive(at).flat_map(dotlocks::of).collect();
+                drain.lock_files = self.census.alive(at).flat_map(dotlocks::files_of).collect();
                 drain.unexplained = std::mem::take(&mut drain.kernel_locks.unexplained);
                 drain.ended_at = clock::now_ns();
                 Answer::Done(drain.ended_at)

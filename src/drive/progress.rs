@@ -4,6 +4,7 @@ use crate::drive::kernel_locks::KernelLocks;
 use crate::drive::reading::{Reading, ShownWord};
 use crate::drive::room::Room;
 use crate::linux::clock;
+use crate::linux::directory::FileId;
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::Finding;
 use gate::admission::Grant;
@@ -59,8 +60,10 @@ pub struct GateDrain {
     pub(super) kernel_locks: KernelLocks,
     /// What the kernel's locks left unexplained at the end.
     pub unexplained: Vec<Finding>,
-    /// Lock files that lie in the snapshot.
+    /// Lock files that lie in the snapshot, ...
     pub dotlocks: Vec<Finding>,
+    /// ... and by what they are known.
+    pub lock_files: Vec<FileId>,
     pub(super) deadline: u64,
     pub(super) drain_until: u64,
     pub(super) raised: bool,
@@ -102,6 +105,7 @@ impl GateDrain {
             named_at: 0,
             named_digest: 0,
             dotlocks: Vec::new(),
+            lock_files: Vec::new(),
             kernel_locks: KernelLocks::default(),
             unexplained: Vec::new(),
             deadline,

@@ -173,7 +173,10 @@ impl Evidence {
         for process in processes.iter().filter(|process| process.why.is_free()) {
             let found = self.hold.todo.get(&process.pid).map(|one| one.found.clone());
             let why = Cause::NotAtRest(process.why.clone());
-            let why = Finding::of(why, process.pid, Some(process.program.clone()));
+            let why = match process.pid {
+                0 => Finding::from(why),
+                pid => Finding::of(why, pid, Some(process.program.clone())),
+            };
             let gates: Vec<usize> =
                 (0..self.ledgers.len()).filter(|at| self.hold.is_wanted(*at)).collect();
             for (at, finding) in found.into_iter().flatten() {

@@ -51,7 +51,10 @@ impl WithoutGate {
     pub fn not_held(&mut self, processes: &[NotHeld]) {
         for process in processes {
             let cause = Cause::NotAtRest(process.why.clone());
-            let found = Finding::of(cause, process.pid, Some(process.program.clone()));
+            let found = match process.pid {
+                0 => Finding::from(cause),
+                pid => Finding::of(cause, pid, Some(process.program.clone())),
+            };
             self.ledger.note(match process.why.file() {
                 Some(file) => found.at(file.clone()),
                 None => found,

@@ -9,7 +9,7 @@ use crate::gatedir::{history, stats};
 use crate::linux::procfs;
 use crate::outcome::fault::Fault;
 use crate::outcome::finding::FindingKind;
-use crate::outcome::ledger::Barrier;
+use crate::outcome::ledger::{Barrier, Ledger, Terms};
 use crate::outcome::record::{
     CommandRecord, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
 };
@@ -32,7 +32,13 @@ impl Freeze {
             Some(Err(Broken::Expired)) => self.evidence.verdict(at, Barrier::Expired),
             None => self.evidence.verdict(at, Barrier::Unknown),
         };
-        self.make_record(verdict, |at| thawed.get(at).map_or(0, |t| t.opened_at), command)
+        let mut record =
+            self.make_record(verdict, |at| thawed.get(at).map_or(0, |t| t.opened_at), command);
+        for (at, gate) in record.gates.iter().enumerate() {
+            let ledger = self.evidence.ledger(at);
+            record.notes.extend(unmet(&gate.line, &ledger, &self.options.evidence.terms()));
+        }
+        record
     }
 
     /// The record of a freeze that never stood: all gates get the same verdict.
@@ -130,6 +136,21 @@ impl Freeze {
             findings,
         }
     }
+}
+
+/// What `--require` asked for and this freeze lacks, where that is its verdict.
+pub(super) fn unmet(line: &VerdictLine, ledger: &Ledger, terms: &Terms) -> Vec<String> {
+    if line.verdict != Verdict::Unseen {
+        return Vec::new();
+    }
+    let said = |(option, is): (&str, String)| {
+        format!(
+            "gate {}: --require {option} is not met: {is}. What is missing is said below; mend it, or \
+             leave the option out",
+            line.gate
+        )
+    };
+    ledger.unmet(terms).into_iter().map(said).collect()
 }
 
 /// A record of what was asked for, and of nothing that came of it.

@@ -10,12 +10,11 @@ use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
 use gate::places::{NAMED_SEPARATOR, Named};
 use gate::profile::{self, Key};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Who has named a directory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -102,6 +101,7 @@ pub fn ask(
         clock::sleep_ns(pause);
         pause = (2 * pause).min(LONGEST_PAUSE_NS);
         census.look(helper, &all.changed);
+        census.remove_dead();
         all = ask_once(census, at, helper, by_freezer, profile);
     }
     for pid in all.changed.drain(..) {
@@ -122,52 +122,30 @@ fn ask_once(
     profile: &str,
 ) -> AllNamed {
     let mut all = AllNamed::without_asking(by_freezer, profile);
-    let trusted = |member: &&Member| census.services[at].is_trusted(member.pid);
-    let (first, then): (Vec<&Member>, Vec<&Member>) = census.alive(at).partition(trusted);
-    for (members, is_trusted) in [(first, true), (then, false)] {
+    let members = &census.gates[at];
+    let trusted = |i: &usize| census.services[at].is_trusted(members[*i].pid);
+    let alive = (0..members.len()).filter(|i| !members[*i].gone);
+    let (first, then): (Vec<usize>, Vec<usize>) = alive.partition(trusted);
+    let mut asked = HashSet::new();
+    for (group, by) in
+        [(first, NamedBy::Process as fn(i32) -> NamedBy), (then, NamedBy::UserProcess)]
+    {
         let mut named_any = false;
-        for member in members {
-            if is_its_parents(member, &census.gates[at]) {
+        // Those that have a list of their own first: it is their children's too, most often.
+        let (heirs, first) =
+            group.into_iter().partition::<Vec<_>, _>(|i| giver(*i, members).is_some());
+        for i in first.into_iter().chain(heirs) {
+            if has_answered_for(i, members, &asked) {
                 continue;
             }
-            let text = text_of(member, helper);
-            match procfs::look_at(member.pid) {
-                Look::Seen(now) if now.start != member.stat.start => continue,
-                Look::Seen(now) if now.image != member.stat.image => {
-                    all.changed.push(member.pid);
-                    continue;
+            match answer(&members[i], helper) {
+                Answer::Named(text) => {
+                    asked.insert(i);
+                    named_any |= all.take(&members[i], &text, by);
                 }
-                Look::Gone(_) => continue,
-                // What was read says why, or is good.
-                Look::Seen(_) | Look::NotSeen(_) => {}
-            }
-            let text = match text {
-                Look::Seen(text) => text,
-                Look::Gone(_) => continue,
-                Look::NotSeen(why) => {
-                    let program = member.stat.comm.clone();
-                    all.unread.push(Unread { pid: member.pid, program, why });
-                    continue;
-                }
-            };
-            let Some(named) = Named::of(&text) else {
-                let (program, why) = (member.stat.comm.clone(), WhyNot::Malformed);
-                all.unread.push(Unread { pid: member.pid, program, why });
-                continue;
-            };
-            for dir in Named::parts(named.directories) {
-                named_any = true;
-                let by = match is_trusted {
-                    true => NamedBy::Process(member.pid),
-                    false => NamedBy::UserProcess(member.pid),
-                };
-                all.dirs.entry(path(dir).into()).or_insert(by);
-            }
-            let exclude: Vec<String> = Named::parts(named.exclude)
-                .map(|pattern| String::from_utf8_lossy(pattern).into_owned())
-                .collect();
-            if !exclude.is_empty() {
-                all.exclude.insert(member.pid, exclude);
+                Answer::NoMore => {}
+                Answer::Changed => all.changed.push(members[i].pid),
+                Answer::Unread(why) => all.cannot_tell(&members[i], why),
             }
         }
         if named_any {
@@ -177,30 +155,97 @@ fn ask_once(
     all
 }
 
+/// What comes of asking one.
+enum Answer {
+    /// Its list, as it lies in its memory.
+    Named(Vec<u8>),
+    /// It is gone, or ends: it changes nothing any more. (Dead, it may stay for ever where nobody
+    /// waits for it.)
+    NoMore,
+    /// It has become another program: what was read is not its own.
+    Changed,
+    /// It could not be read.
+    Unread(WhyNot),
+}
+
+fn answer(member: &Member, helper: &mut Helper) -> Answer {
+    let text = text_of(member, helper);
+    match procfs::look_at(member.pid) {
+        Look::Gone(_) => return Answer::NoMore,
+        Look::Seen(now) if now.start != member.stat.start || now.is_dead() => {
+            return Answer::NoMore;
+        }
+        // One that ends has lost its memory, and with it what tells one image from another.
+        Look::Seen(now) if now.image != member.stat.image => {
+            return match procfs::is_exiting(member.pid) {
+                true => Answer::NoMore,
+                false => Answer::Changed,
+            };
+        }
+        // What was read says why, or is good.
+        Look::Seen(_) | Look::NotSeen(_) => {}
+    }
+    match text {
+        Look::Seen(text) => Answer::Named(text),
+        Look::Gone(_) => Answer::NoMore,
+        Look::NotSeen(_) if procfs::is_exiting(member.pid) => Answer::NoMore,
+        Look::NotSeen(why) => Answer::Unread(why),
+    }
+}
+
+impl AllNamed {
+    /// Takes in what a member names. Has it named a directory?
+    fn take(&mut self, member: &Member, text: &[u8], by: fn(i32) -> NamedBy) -> bool {
+        let Some(named) = Named::of(text) else {
+            self.cannot_tell(member, WhyNot::Malformed);
+            return false;
+        };
+        let mut some = false;
+        for dir in Named::parts(named.directories) {
+            some = true;
+            self.dirs.entry(path(dir).into()).or_insert(by(member.pid));
+        }
+        let exclude: Vec<String> = Named::parts(named.exclude)
+            .map(|pattern| String::from_utf8_lossy(pattern).into_owned())
+            .collect();
+        if !exclude.is_empty() {
+            self.exclude.insert(member.pid, exclude);
+        }
+        some
+    }
+
+    fn cannot_tell(&mut self, member: &Member, why: WhyNot) {
+        self.unread.push(Unread { pid: member.pid, program: member.stat.comm.clone(), why });
+    }
+}
+
 fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// Where its list lies in its memory, and how long it is.
-fn place(member: &Member) -> Option<(u64, u64)> {
-    let header = member.view.as_ref()?.header();
-    Some((header.named_at.load(Relaxed), header.named_len.load(Relaxed)))
+/// The member that forked this one, if it left it its list: the same, at the same place. It may be
+/// gone.
+fn giver(i: usize, members: &[Member]) -> Option<usize> {
+    let member = &members[i];
+    let parent = members.get(member.parent?)?;
+    let is_its_child = match member.parent_nonce {
+        // No region of its own yet: it has done nothing, and what it was told is its parent's.
+        0 => member.view.is_none(),
+        nonce => nonce == parent.nonce,
+    };
+    let same = member.list().is_none() || member.list() == parent.list();
+    (is_its_child && same).then_some(member.parent?)
 }
 
-/// A forked child has its parent's list, at the same place.
-fn is_its_parents(member: &Member, members: &[Member]) -> bool {
-    let parent = member.parent.and_then(|parent| members.get(parent));
-    let parent = parent.filter(|parent| !parent.gone && parent.nonce == member.parent_nonce);
-    match (place(member), parent.and_then(place)) {
-        // No region of its own yet: it has done nothing, and what it is told is its parent's.
-        (None, _) => true,
-        (own, Some(parents)) => own == Some(parents),
-        (_, None) => false,
-    }
+/// Has one of its ancestors told what this one was told? (It may have died before it was asked.)
+fn has_answered_for(i: usize, members: &[Member], asked: &HashSet<usize>) -> bool {
+    let ancestors = std::iter::successors(giver(i, members), |i| giver(*i, members));
+    // Who forges its region may be its own ancestor.
+    ancestors.take(members.len()).any(|i| asked.contains(&i))
 }
 
 fn text_of(member: &Member, helper: &mut Helper) -> Look<Vec<u8>> {
-    match place(member) {
+    match member.list() {
         // Nothing but what separates the two lists.
         None | Some((0, _) | (_, 0 | 1)) => Look::Seen(vec![NAMED_SEPARATOR]),
         Some((at, len)) => helper.memory(member.pid, at, len),

@@ -188,10 +188,11 @@ fn find_region(
                 looked.left = came;
                 return Some(fd);
             }
-            Ok(Candidate::Inherited(forker, files)) => {
+            Ok(Candidate::Inherited(forker)) => {
                 inherited = true;
-                if !files.is_empty() && !is_parent(pid, forker) {
-                    looked.left = files;
+                looked.named = Some(forker.named);
+                if !forker.files.is_empty() && !is_parent(pid, forker.pid) {
+                    looked.left = forker.files;
                 }
             }
             Ok(Candidate::None) => {}

@@ -3,7 +3,7 @@
 
 use super::child;
 use super::patience::Patience;
-use super::protocol::{Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
+use super::protocol::{LockFile, Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
 use crate::linux::clock;
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
@@ -242,6 +242,25 @@ impl Helper {
             // No descriptor was left for it.
             (Reply::Memory(Ok(())), None) => Some(Err(WhyNot::Errno(libc::EMFILE))),
             (Reply::Memory(Err(why)), _) => Some(Err(why)),
+            _ => None,
+        })
+    }
+
+    /// The files that these patterns name and that are there, below the root of a process, or below our
+    /// own (0).
+    pub fn lock_files(&mut self, root: i32, patterns: &[String]) -> Look<Vec<LockFile>> {
+        let request = Request::LockFiles(root, patterns.to_vec());
+        let of = if root == 0 { std::process::id() as i32 } else { root };
+        self.ask_about(of, &request, |reply, fd| match (reply, fd) {
+            (Reply::LockFiles(Ok(len)), Some(fd)) => {
+                let mut bytes = Vec::new();
+                let read = File::from(fd).take(len).read_to_end(&mut bytes);
+                let parsed = || serde_json::from_slice(&bytes).map_err(|_| WhyNot::Malformed);
+                Some(read.map_err(|e| WhyNot::of(&e)).and_then(|_| parsed()))
+            }
+            // No descriptor was left for it.
+            (Reply::LockFiles(Ok(_)), None) => Some(Err(WhyNot::Errno(libc::EMFILE))),
+            (Reply::LockFiles(Err(why)), _) => Some(Err(why)),
             _ => None,
         })
     }

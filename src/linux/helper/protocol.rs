@@ -37,6 +37,8 @@ pub enum Request {
     Open(i32, Vec<u8>),
     /// Which files a process has mapped so that its stores reach them.
     Mappings(i32),
+    /// Which files that these patterns name are there, below the root of a process, or below our own (0)?
+    LockFiles(i32, Vec<String>),
     /// Copy so much of a process's memory, from this address on, to a file of ours.
     Memory(i32, u64, u64),
 }
@@ -59,6 +61,8 @@ pub enum Reply {
     Opened(Result<Vec<u8>, String>),
     /// To [`Request::Mappings`].
     Mappings(Result<Mappings, WhyNot>),
+    /// To [`Request::LockFiles`], with a file of so many bytes that holds them.
+    LockFiles(Result<u64, WhyNot>),
     /// To [`Request::Memory`], with the file's descriptor.
     Memory(Result<(), WhyNot>),
     /// The answer is longer than a message may be.
@@ -99,6 +103,9 @@ pub struct Looked {
     pub region: RegionFound,
     /// Lock files of the process that forked it, which is gone.
     pub left: Vec<LeftFile>,
+    /// Without a region of its own: where the list of the directories that it was told lies in its
+    /// memory, and how long it is, by the region that it was forked with.
+    pub named: Option<(u64, u64)>,
     /// It has the library loaded.
     pub library: bool,
     /// The layout of that library; asked only of a process that maps no control page.
@@ -134,6 +141,19 @@ pub struct LeftFile {
     pub ino: u64,
     /// Its path; empty: not known.
     pub path: Vec<u8>,
+}
+
+/// A lock file that is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LockFile {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Its path, as the process sees it.
+    pub path: Vec<u8>,
+    /// The process that stands in it, if one does.
+    pub owner: Option<i32>,
 }
 
 /// The region of a process that maps a control page.

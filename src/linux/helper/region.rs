@@ -50,10 +50,20 @@ impl Copied {
 pub enum Candidate {
     /// This process's region, and the lock files that came along.
     Own(RegionFound, OwnedFd, Vec<LeftFile>),
-    /// The region of the process that forked this one: that one's id, and its lock files.
-    Inherited(i32, Vec<LeftFile>),
+    /// The region of the process that forked this one.
+    Inherited(Forker),
     /// Something else.
     None,
+}
+
+/// What a region says of the process that made it.
+pub struct Forker {
+    /// What it calls itself.
+    pub pid: i32,
+    /// Its lock files.
+    pub files: Vec<LeftFile>,
+    /// Where its list of directories lies, and how long it is: in its children too.
+    pub named: (u64, u64),
 }
 
 /// Opens one candidate of process `pid`, which is looked at by its thread `by` and calls itself
@@ -93,10 +103,14 @@ pub fn open_region(
 
 fn inherited(map: &Mapping) -> Candidate {
     let Some(region) = ClaimedRegion::of(map.foreign()) else { return Candidate::None };
-    let pid = region.header().pid.load(Acquire);
+    let header = region.header();
     let files =
         region.locks().filter(|lock| lock.kind == LockKind::Dot && lock.flags & FOR_LIFE == 0);
-    Candidate::Inherited(pid, files.map(|lock| left_file(region, &lock)).collect())
+    Candidate::Inherited(Forker {
+        pid: header.pid.load(Acquire),
+        files: files.map(|lock| left_file(region, &lock)).collect(),
+        named: (header.named_at.load(Acquire), header.named_len.load(Acquire)),
+    })
 }
 
 /// The lock files that came to this process with its fork.

@@ -52,7 +52,7 @@ class Verdicts(unittest.TestCase):
         said = self.rig.freeze(gate="mial")
         self.assertEqual(said.code, 69, said)
         self.assertIn("Gates in", said.err)
-        self.assertIn(": t.", said.err)
+        self.assertIn(": t (-g names one).", said.err)
 
     def test_an_escape_through_a_word(self):
         # Long after the drain of a busy machine, and long before the thaw.

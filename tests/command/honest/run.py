@@ -73,6 +73,16 @@ while True:
     os.rmdir("a/b"); os.rmdir("a")
 """
 
+# Starts programs that soon end, and waits for none: as PID 1 of many containers does.
+NEVER_WAITS = """
+import os, sys, time
+os.write(1, b"ready\\n")
+for _ in range(4000):
+    if os.fork() == 0:
+        os.execv("/bin/sh", ["sh", "-c", "echo x > $0/$$; sleep 0.01; rm $0/$$", sys.argv[1]])
+    time.sleep(0.01)
+"""
+
 
 class Honest(unittest.TestCase):
     def setUp(self):
@@ -149,6 +159,15 @@ class Honest(unittest.TestCase):
         for _ in range(8):
             said = self.freeze(command=["sleep", "0.1"])
             self.assertNotIn("cannot be told", said.stderr)
+
+    def test_the_dead_that_nobody_waits_for(self):
+        """One that ends between two looks stays a zombie: it changes nothing any more, and accuses nobody."""
+        parent = self.start([sys.executable, "-S", "-c", NEVER_WAITS, str(self.data)], gated=True)
+        self.addCleanup(parent.kill)
+        time.sleep(0.3)
+        for _ in range(20):
+            said = self.freeze()
+            self.assertNotRegex(said.stderr, "stand still|detached", said)
 
     def test_few_descriptors(self):
         others = [self.worker(wait=False) for _ in range(40)]
