@@ -57,7 +57,9 @@ fn mark(set: &[AtomicU64], fd: i32) -> bool {
 /// There is another descriptor of what this one is. (It is put in its place: so it is known that
 /// there are some.)
 pub fn has_duplicate(fd: i32) {
-    mark(&DUPLICATED, fd);
+    if fd >= 0 && !mark(&DUPLICATED, fd) {
+        BEYOND.store(true, Relaxed);
+    }
 }
 
 /// May a child have locked something for this process?
@@ -128,6 +130,9 @@ pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)
         }
         true
     };
+    if BEYOND.load(Relaxed) {
+        return kernel_locks::enter_all(&blocked, LockOrigin::Child);
+    }
     each_of(&PLACED, look);
     each_of(&DUPLICATED, look);
 }
