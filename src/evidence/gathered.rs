@@ -284,10 +284,10 @@ pub(super) fn note_places(ledger: &mut Ledger, places: &Places) {
     }
     // Of those that refuse no freeze.
     for missing in &places.missing {
-        ledger.note(Cause::NoDirectory(missing.path.clone(), missing.why.clone()));
+        ledger.note(Cause::NoDirectory(missing.path.clone(), missing.why.to_string()));
     }
     for (path, why) in &places.not_looked_at {
-        ledger.note(Cause::NotWatched(path.clone(), why.clone()));
+        ledger.note(Cause::NotWatched(path.clone(), why.to_string()));
     }
     for (path, by) in &places.exported {
         ledger.note(Cause::Exported(path.clone(), by));
