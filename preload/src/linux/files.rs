@@ -2,6 +2,7 @@
 
 use super::call::call;
 use super::confined;
+use super::signals::Blocked;
 use crate::text::Path;
 use linux_raw_sys::errno::EINVAL;
 use linux_raw_sys::general as nr;
@@ -270,7 +271,7 @@ pub fn list(fd: i32, into: &mut [u8]) -> isize {
 ///
 /// # Safety
 /// As [`stat_at`].
-pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> Result<usize, isize> {
+pub unsafe fn read_file(_open: &Blocked, path: *const u8, into: &mut [u8]) -> Result<usize, isize> {
     // SAFETY: the caller's promise about `path`.
     let fd = unsafe { open_carefully(path, 0) };
     if fd < 0 {

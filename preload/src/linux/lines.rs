@@ -1,17 +1,22 @@
 //! The lines of a small file, one at a time: whatever its length, on little stack.
 
 use super::files::{close, open, read};
+use super::signals::Blocked;
 use linux_raw_sys::general::AT_FDCWD;
 
 /// Longest line that is shown whole; of a longer one the beginning.
 const LONGEST: usize = 256;
 
 /// Shows each line, without its end, until `go_on` says no. False: the file cannot be read,
-/// or not to its end. The file is open meanwhile: a hook has the signals blocked.
+/// or not to its end.
 ///
 /// # Safety
 /// `path` is a C string.
-pub unsafe fn each_line(path: *const u8, mut go_on: impl FnMut(&[u8]) -> bool) -> bool {
+pub unsafe fn each_line(
+    _open: &Blocked,
+    path: *const u8,
+    mut go_on: impl FnMut(&[u8]) -> bool,
+) -> bool {
     // SAFETY: the caller's promise about `path`.
     let fd = unsafe { open(AT_FDCWD, path, 0) };
     if fd < 0 {

@@ -31,10 +31,10 @@ pub fn process_of(descriptor: i32) -> i32 {
     path.push(b"/proc/self/fdinfo/");
     path.push_number(descriptor as u64);
     let mut pid = 0;
-    let _closed_for_sure = Blocked::all();
+    let blocked = Blocked::all();
     // SAFETY: a `Buffer` always ends with a NUL.
     unsafe {
-        each_line(path.c(), |line| {
+        each_line(&blocked, path.c(), |line| {
             let value = line.strip_prefix(b"Pid:").map(<[u8]>::trim_ascii);
             pid = value.and_then(number).map_or(pid, |(value, _)| value as i32);
             value.is_none()

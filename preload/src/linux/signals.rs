@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use linux_raw_sys::general as nr;
 
 /// As long as this lives, this thread takes no signals; those that come meanwhile are delivered then.
+/// Who opens something asks for it.
 pub struct Blocked {
     /// The mask from before; none: it could not be changed.
     before: Option<u64>,
@@ -14,6 +15,11 @@ pub struct Blocked {
 }
 
 impl Blocked {
+    /// At the start, where no handler can leave: a filter may kill for the call.
+    pub fn not_at_the_start() -> Blocked {
+        Blocked { before: None, _thread: PhantomData }
+    }
+
     pub fn all() -> Blocked {
         let all = u64::MAX;
         let mut before = 0u64;

@@ -57,7 +57,9 @@ fn mark(set: &[AtomicU64], fd: i32) -> bool {
 /// There is another descriptor of what this one is. (It is put in its place: so it is known that
 /// there are some.)
 pub fn has_duplicate(fd: i32) {
-    mark(&DUPLICATED, fd);
+    if fd >= 0 && !mark(&DUPLICATED, fd) {
+        BEYOND.store(true, Relaxed);
+    }
 }
 
 /// May a child have locked something for this process?
@@ -88,19 +90,19 @@ pub fn after_a_child(region: &'static Region) {
     }
     let table = Table(&region.header.locks);
     let before = table.count();
+    let blocked = Blocked::all();
     if BEYOND.load(Relaxed) {
         for lock in table.locks().filter(is_shared) {
             table.closed(lock.fd, None);
         }
-        kernel_locks::enter_all(LockOrigin::Child);
+        kernel_locks::enter_all(&blocked, LockOrigin::Child);
     } else {
-        let _closed_for_sure = Blocked::all();
         for lock in table.locks().filter(is_shared) {
-            ask_again(table, lock.fd);
+            ask_again(&blocked, table, lock.fd);
         }
         each_of(&PLACED, |fd| {
             let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
-            known || kernel_locks::enter_of(fd, LockOrigin::Child)
+            known || kernel_locks::enter_of(&blocked, fd, LockOrigin::Child)
         });
     }
     if table.count() < before {
@@ -118,16 +120,19 @@ pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)
     if confined::by_itself() || !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
         return;
     }
+    let blocked = Blocked::all();
     let look = |other: i32| {
         // One that was closed since is forgotten.
         let Some(stat) = fstat(other) else { return false };
         let known = table.locks().any(|lock| lock.fd == other && is_shared(&lock));
         if other != fd && Some((stat.dev, stat.ino)) == file && !known {
-            kernel_locks::enter_of(other, LockOrigin::Child);
+            kernel_locks::enter_of(&blocked, other, LockOrigin::Child);
         }
         true
     };
-    let _closed_for_sure = Blocked::all();
+    if BEYOND.load(Relaxed) {
+        return kernel_locks::enter_all(&blocked, LockOrigin::Child);
+    }
     each_of(&PLACED, look);
     each_of(&DUPLICATED, look);
 }
@@ -143,7 +148,7 @@ pub fn ask_for_lost(region: &'static Region) {
     region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
     // It says so again, if they are still more than there is room for. Until all are entered, what
     // was lost counts: another thread must not find that nothing is held.
-    kernel_locks::enter_all(LockOrigin::Lost);
+    kernel_locks::enter_all(&Blocked::all(), LockOrigin::Lost);
     if region.header.flags.load(Relaxed) & FLAG_LOCKS_UNKNOWN == 0 {
         LOCKS_LOST.store(false, Relaxed);
     }
@@ -158,7 +163,7 @@ fn is_shared(lock: &gate::locks::Lock) -> bool {
     matches!(lock.kind, LockKind::Flock | LockKind::Ofd)
 }
 
-fn ask_again(table: Table<'_>, fd: i32) {
+fn ask_again(blocked: &Blocked, table: Table<'_>, fd: i32) {
     table.closed(fd, None);
-    kernel_locks::enter_of(fd, LockOrigin::Child);
+    kernel_locks::enter_of(blocked, fd, LockOrigin::Child);
 }
