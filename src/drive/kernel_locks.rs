@@ -10,7 +10,8 @@
 //! from a member, or one that can write below a protected directory. Our own kin is left out, as
 //! is what the profile calls held for life.
 //!
-//! The first reading of /proc/locks in a while takes some ms, the next one some µs.
+//! The first reading of /proc/locks in a while takes some ms, the next one some µs: so it is asked for in
+//! the pauses, too (`pause`).
 //!
 //! Longer than other files: one comparison, and the questions that it alone asks.
 
