@@ -14,7 +14,7 @@
 
 use crate::census::kernel_locks::{accounts_for, unaccounted};
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::drive::kernel_locks::{KernelLocks, Whose, asked, is_nobody, may_guard};
+use crate::drive::kernel_locks::{KernelLocks, Whose, asked, is_nobody, is_still_shown, may_guard};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::is_kin;
 use crate::linux::look::Look;
@@ -32,6 +32,21 @@ pub(super) enum ShortWay {
     Newcomer,
 }
 
+/// What one reading of the kernel's list comes to.
+enum Lines {
+    /// Every line is explained, or a member that was just looked at holds it.
+    Explained,
+    /// A line that is not explained is gone again.
+    Changing,
+    /// There is one.
+    Unexplained,
+    /// See [`ShortWay::Newcomer`].
+    Newcomer,
+}
+
+/// How often the list is read again because a line of it was gone before its taker was looked at.
+const READINGS: usize = 3;
+
 impl Session {
     pub(super) fn explain_locks(&mut self, at: usize, known: &mut KernelLocks) -> ShortWay {
         if !is_first_pid_namespace() || known.found_something() {
@@ -42,24 +57,52 @@ impl Session {
         for (place, member) in asked(&self.census, at) {
             places.insert(member.pid, place);
             match known.looks.get(&place) {
-                Some(look) if look.is_of_now(member) => drop(fresh.insert(place)),
-                Some(_) if member.unaccounted_lock.is_none() => {}
-                // It came since, and what it has from its parent was not looked at; or it is asked again.
+                Some(look) if member.unaccounted_lock.is_none() => {
+                    if look.is_of_now(member) {
+                        fresh.insert(place);
+                    }
+                }
+                // It came since, and what it has from its parent was not looked at; or it had one at the
+                // last comparison, of which its account knows nothing.
                 _ => {
                     known.look_at(place, member);
                     fresh.insert(place);
                 }
             }
         }
-        let Look::Seen(mut lines) = all() else { return ShortWay::Unknown };
+        let mut readings = 0;
+        loop {
+            match self.explain_lines(at, &places, &mut fresh, known) {
+                Lines::Explained => break,
+                Lines::Changing if readings < READINGS => readings += 1,
+                Lines::Changing | Lines::Unexplained => return ShortWay::Unknown,
+                Lines::Newcomer => return ShortWay::Newcomer,
+            }
+        }
+        let accounts = self.accounts_of(at, &fresh, known).filter(|_| !known.found_something());
+        let Some(mut unaccounted) = accounts else { return ShortWay::Unknown };
+        self.take_in_left_lock_files(at, &mut unaccounted);
+        ShortWay::Known(unaccounted)
+    }
+
+    /// One reading of the kernel's list.
+    fn explain_lines(
+        &mut self,
+        at: usize,
+        places: &HashMap<i32, usize>,
+        fresh: &mut HashSet<usize>,
+        known: &mut KernelLocks,
+    ) -> Lines {
+        let Look::Seen(mut lines) = all() else { return Lines::Unexplained };
         lines.retain(|line| may_guard(line) && !known.others.contains(line));
         lines.retain(|line| {
             !places.get(&line.pid).is_some_and(|place| self.is_takers(at, *place, known, line))
         });
         // The takers of what is left are looked at, and nobody else.
         for line in &lines {
-            let taker = places.get(&line.pid).filter(|place| !fresh.contains(place));
-            if let Some(&place) = taker {
+            if let Some(&place) = places.get(&line.pid)
+                && !fresh.iter().any(|place| known.holds(*place, line))
+            {
                 known.look_at(place, &self.census.gates[at][place]);
                 fresh.insert(place);
             }
@@ -69,18 +112,19 @@ impl Session {
                 continue;
             }
             if places.contains_key(&line.pid) || is_nobody(line.pid) {
-                return ShortWay::Unknown;
+                // What it was changed into is in the next reading.
+                return match is_still_shown(&line) {
+                    true => Lines::Unexplained,
+                    false => Lines::Changing,
+                };
             }
             match self.whose(at, &line) {
                 Whose::Others => drop(known.others.insert(line)),
-                Whose::Newcomer => return ShortWay::Newcomer,
-                Whose::Stranger(_) | Whose::Nobodys | Whose::NotSeen => return ShortWay::Unknown,
+                Whose::Newcomer => return Lines::Newcomer,
+                Whose::Stranger(_) | Whose::Nobodys | Whose::NotSeen => return Lines::Unexplained,
             }
         }
-        let accounts = self.accounts_of(at, &fresh, known).filter(|_| !known.found_something());
-        let Some(mut unaccounted) = accounts else { return ShortWay::Unknown };
-        self.take_in_left_lock_files(at, &mut unaccounted);
-        ShortWay::Known(unaccounted)
+        Lines::Explained
     }
 
     /// Does the region of this line's taker account for it, or is it held for life by the last look?

@@ -53,6 +53,8 @@ pub struct KernelLocks {
     pub(super) unexplained: Vec<Finding>,
     /// Members whose locks may not be seen.
     unseen: HashMap<usize, WhyNot>,
+    /// How many members' descriptors were read, since the barrier went up.
+    pub(super) tables: u32,
 }
 
 /// Whose a line of /proc/locks is that no member's descriptors explain.
@@ -354,6 +356,7 @@ impl KernelLocks {
     }
 
     pub(super) fn look_at(&mut self, place: usize, member: &Member) {
+        self.tables += 1;
         match look(member) {
             Look::Seen(look) => drop(self.looks.insert(place, look)),
             Look::Gone(_) => drop(self.looks.remove(&place)),
@@ -411,7 +414,7 @@ impl KernelLocks {
 }
 
 /// Does the kernel show this lock now? Also if that cannot be told.
-fn is_still_shown(line: &KernelLock) -> bool {
+pub(super) fn is_still_shown(line: &KernelLock) -> bool {
     match all() {
         Look::Seen(lines) => lines.contains(line),
         Look::Gone(_) | Look::NotSeen(_) => true,

@@ -11,6 +11,8 @@ pub struct DrainParts {
     pub reading_ns: u64,
     /// Holding them against the kernel's locks.
     pub locks_ns: u64,
+    /// How many descriptor tables were read for that.
+    pub tables: u32,
     /// The last time of these alone: the one that was believed.
     pub last_locks_ns: u64,
     /// Looking for processes that were born since.

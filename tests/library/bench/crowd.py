@@ -13,6 +13,7 @@ runs under `ulimit -Sn 1024`, as cron and systemd start it.
 
 --json FILE: runs with other settings that are there are kept.
 """
+import contextlib
 import json
 import mmap
 import os
@@ -20,8 +21,12 @@ import resource
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from lab import volume  # noqa: E402 (the path comes first)
 
 RECORD = struct.Struct("=QQQQ")
 EVERY_MS = 250
@@ -49,36 +54,34 @@ class Crowd:
             every_ms = max(10, int(count * EVERY_MS_OF_ONE))        # most have moved in a drain
         # Everybody who waited has come to the barrier, and said so, within that.
         self.hold_s, self.said_s = max(HOLD_S, 1.2 * every_ms / 1000), max(1, 3 * every_ms / 1000)
-        self.folder = tempfile.TemporaryDirectory(prefix="crowd-", dir=root / "target")
-        self.work = Path(self.folder.name)
-        (self.work / "data").mkdir()
-        program = self.work / "crowd"
-        subprocess.run(["cc", "-O2", "-o", program, root / "tests/library/bench/crowd.c"], check=True)
-        self.env = dict(os.environ, WRITEGATE_DIR=f"{self.work}/gates", WRITEGATE_GATE="crowd",
-                        WRITEGATE_PATHS=f"{self.work}/data", WRITEGATE_TEST_LOG_SOCKET="")
-        self.fd = os.memfd_create("crowd")
-        os.ftruncate(self.fd, RECORD.size * count)
-        self.map = mmap.mmap(self.fd, RECORD.size * count)
-        os.dup2(self.fd, 9, inheritable=True)
-        env = dict(self.env, LD_PRELOAD=str(binaries / "libwritegate.so"))
-        argv = [program, str(count), self.work / "data", str(every_ms), *([str(descriptors)] if descriptors else [])]
-        self.process = subprocess.Popen(argv, env=env, text=True, stdout=subprocess.PIPE, pass_fds=[9])
-        self.storm = []
-        if self.process.stdout.readline() != "ready\n":
-            raise SystemExit("the crowd did not come together")
-        if storm:
-            self.storm = [subprocess.Popen(["sh", "-c", STORM], env=env) for _ in range(2)]
+        with contextlib.ExitStack() as stack:
+            self.work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crowd-", dir=root / "target")))
+            # Of its own: what others change on a shared one has to be looked at too.
+            data = stack.enter_context(volume.Volume(self.work)).subvolume("data")
+            program = self.work / "crowd"
+            subprocess.run(["cc", "-O2", "-o", program, root / "tests/library/bench/crowd.c"], check=True)
+            self.env = dict(os.environ, WRITEGATE_DIR=f"{self.work}/gates", WRITEGATE_GATE="crowd",
+                            WRITEGATE_PATHS=str(data), WRITEGATE_TEST_LOG_SOCKET="")
+            fd = os.memfd_create("crowd")
+            stack.callback(os.close, fd)
+            os.ftruncate(fd, RECORD.size * count)
+            self.map = mmap.mmap(fd, RECORD.size * count)
+            os.dup2(fd, 9, inheritable=True)
+            stack.callback(os.close, 9)
+            env = dict(self.env, LD_PRELOAD=str(binaries / "libwritegate.so"))
+            argv = [program, str(count), data, str(every_ms), *([str(descriptors)] if descriptors else [])]
+            crowd = subprocess.Popen(argv, env=env, text=True, stdout=subprocess.PIPE, pass_fds=[9])
+            stack.callback(self.end, crowd)
+            if crowd.stdout.readline() != "ready\n":
+                raise SystemExit("the crowd did not come together")
+            for _ in range(2 if storm else 0):
+                stack.callback(self.end, subprocess.Popen(["sh", "-c", STORM], env=env))
+            self.close = stack.pop_all().close
 
-    def close(self):
-        for shell in self.storm:
-            shell.kill()
-            shell.wait()
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        os.close(9)
-        os.close(self.fd)
-        self.folder.cleanup()
+    @staticmethod
+    def end(process):
+        process.kill()
+        process.wait()
 
     def command(self, *arguments):
         def few_files():
@@ -106,7 +109,7 @@ def ms(record, a, b):
 
 def measure(count, rounds, root, binaries, descriptors, storm):
     crowd = Crowd(count, root, binaries, descriptors, storm)
-    figures = {name: [] for name in ("list", "gather", "drain", "look", "listing", "tail", "thaw", "awake_last", "awake_p50", "waiters",
+    figures = {name: [] for name in ("list", "gather", "drain", "look", "tables", "listing", "tail", "thaw", "awake_last", "awake_p50", "waiters",
                                      "with_evidence", "without_evidence")}
     try:
         for _ in range(rounds):
@@ -122,6 +125,7 @@ def measure(count, rounds, root, binaries, descriptors, storm):
                 figures["drain"].append(gate["drain_ns"] / 1e6)
                 for name, part in (("look", "last_locks_ns"), ("listing", "listing_ns"), ("tail", "tail_ns")):
                     figures[name].append(gate["drain_parts"][part] / 1e6)
+                figures["tables"].append(gate["drain_parts"]["tables"])
                 figures["thaw"].append(ms(record, ran["ended"], gate["opened"]))
                 if command[0] == "sleep":
                     subprocess.run(["sleep", str(crowd.said_s)], check=True)
@@ -147,6 +151,7 @@ def main(count, rounds, root, binaries, target, descriptors=0, storm=False):
             "gather": "ms, evidence gathered and the gate's rest, before anybody is held",
             "drain": "ms, from raising the barrier to nothing in flight",
             "look": "ms of the drain, the regions held against the kernel's locks at its end",
+            "tables": "descriptor tables that were read in the drain",
             "listing": "ms of the drain, looking for processes that were born since",
             "tail": "ms of the drain, since something was last seen in flight",
             "thaw": "ms, from the command's end to the barrier down",
