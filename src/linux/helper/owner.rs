@@ -5,6 +5,7 @@ use super::child;
 use super::patience::Patience;
 use super::protocol::{LockFile, Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
 use crate::linux::clock;
+use crate::linux::directory::NotOpened;
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
@@ -306,16 +307,17 @@ impl Helper {
     }
 
     /// Opens a directory below the root of a process, or below our own (0), and says where it
-    /// lies there; or why not, in words.
-    pub fn open(&mut self, root: i32, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+    /// lies there.
+    pub fn open(&mut self, root: i32, path: &Path) -> Result<(PathBuf, OwnedFd), NotOpened> {
         let path = path.as_os_str().as_bytes().to_vec();
         match self.ask(&Request::Open(root, path)).and_then(|()| self.answer()) {
             Ok((Reply::Opened(Ok(place)), Some(fd))) => Ok((OsString::from_vec(place).into(), fd)),
             Ok((Reply::Opened(Err(why)), _)) => Err(why),
-            Ok((Reply::Opened(Ok(_)), None)) => Err("no descriptor is left for it".into()),
+            // No descriptor was left for it.
+            Ok((Reply::Opened(Ok(_)), None)) => Err(NotOpened::Why(WhyNot::Errno(libc::EMFILE))),
             _ => {
                 self.abandon();
-                Err("its file system does not answer".into())
+                Err(NotOpened::Why(WhyNot::Hangs))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the helper is asked, and what it answers.
 
+use crate::linux::directory::NotOpened;
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
@@ -56,9 +57,8 @@ pub enum Reply {
     Is(Option<bool>),
     /// To [`Request::OneMapping`].
     OneMapping(bool),
-    /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
-    /// words.
-    Opened(Result<Vec<u8>, String>),
+    /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not.
+    Opened(Result<Vec<u8>, NotOpened>),
     /// To [`Request::Mappings`].
     Mappings(Result<Mappings, WhyNot>),
     /// To [`Request::LockFiles`], with a file of so many bytes that holds them.
