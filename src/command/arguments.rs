@@ -5,9 +5,18 @@ use crate::gatedir;
 use crate::outcome::fault::{Fault, Result, USAGE};
 use std::path::PathBuf;
 
-/// The gates named on the command line, else `$WRITEGATE_GATE`, else the only one there is.
-pub fn gates(given: &[String]) -> Vec<String> {
-    if given.is_empty() { vec![default_gate()] } else { given.to_vec() }
+/// The gates named on the command line, else `$WRITEGATE_GATE`, else the only one there is. Of several
+/// none is guessed.
+pub fn gates(given: &[String]) -> Result<Vec<String>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let (meant, there) = (default_gate(), gatedir::names());
+    if there.len() > 1 && !there.contains(&meant) {
+        let there = there.join(", ");
+        return Err(Fault::new(USAGE, format!("which gate? There are {there}: name one with -g")));
+    }
+    Ok(vec![meant])
 }
 
 /// The gate meant where none is named: the only one there is, else `default`.

@@ -2,7 +2,7 @@
 
 use super::output::{self, say};
 use super::{completions, doctor, exec, freeze, hook, leave_gate, man, rehearse, setup};
-use super::{status, thaw};
+use super::{status, thaw, usage_tips};
 use crate::linux::descriptors;
 use crate::outcome::exit;
 use crate::outcome::fault::{self, Result};
@@ -45,6 +45,9 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
+            let given = std::env::args_os().skip(1);
+            let given: Vec<String> = given.map(|word| word.to_string_lossy().into()).collect();
+            let e = usage_tips::mend(e, &given);
             let _ = e.print();
             return ExitCode::from(if e.use_stderr() { fault::USAGE } else { 0 });
         }

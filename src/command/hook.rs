@@ -71,6 +71,11 @@ const HOOKS: &[Hook] = hooks! {
     "ansible" "ansible/snapshot.yml" "a playbook" "yes"
 };
 
+/// Their names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    HOOKS.iter().map(|hook| hook.name)
+}
+
 /// Runs it.
 pub fn run(args: &Args) -> Result<u8> {
     let Some(name) = &args.name else {
@@ -86,7 +91,7 @@ pub fn run(args: &Args) -> Result<u8> {
             Ok(0)
         }
         None => {
-            let known: Vec<_> = HOOKS.iter().map(|hook| hook.name).collect();
+            let known: Vec<_> = names().collect();
             Err(Fault::new(USAGE, format!("no hook `{name}`; there are {}", known.join(", "))))
         }
     }

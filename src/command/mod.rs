@@ -10,6 +10,7 @@
 //! | [`unit_files`] | a systemd unit's files and settings |
 //! | [`library`] | where the library lies, and whether it may be used |
 //! | [`users`] | users by name and number |
+//! | [`usage_tips`] | what a mistake on the command line most likely means |
 //! | [`leave_gate`] | this command itself never runs gated |
 
 mod arguments;
@@ -29,6 +30,7 @@ mod setup;
 mod status;
 mod thaw;
 mod unit_files;
+mod usage_tips;
 mod users;
 
 pub use cli::main;

@@ -4,11 +4,11 @@
 use crate::foreign_text::{escape, json};
 use crate::linux::standard_streams;
 use crate::outcome::finding::{Cause, Finding, FindingKind};
-use crate::outcome::record::{GateRecord, Record, VerdictLine};
+use crate::outcome::record::{CommandRecord, GateRecord, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Something that was to be written is lost: full, closed, or its reader is gone.
@@ -73,7 +73,7 @@ const COLOURS: [&str; 4] = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
 /// How a freeze's record is told.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Telling {
-    /// Write the full record (JSON) here, after the thaw
+    /// Write the full record (JSON) here, after the thaw (-: on stdout, as --json)
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Print the full record (JSON) on stdout, after the thaw
@@ -84,6 +84,18 @@ pub struct Telling {
     pub quiet: bool,
 }
 
+impl Telling {
+    /// Where the record is written, if that is a file.
+    fn file(&self) -> Option<&Path> {
+        self.report.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    /// Is the record wanted on stdout?
+    pub fn is_on_stdout(&self) -> bool {
+        self.json || self.report.is_some() && self.file().is_none()
+    }
+}
+
 /// Tells a record: what was noted and found, then one line a gate, on stderr; the whole of it where
 /// that was asked for.
 pub fn show(record: &Record, telling: &Telling) {
@@ -91,18 +103,31 @@ pub fn show(record: &Record, telling: &Telling) {
     if !quiet {
         record.notes.iter().for_each(|note| say(note));
         record.gates.iter().for_each(|gate| remarks(record, gate));
+        say_of_command(record);
     }
-    if let Some(path) = &telling.report
+    if let Some(path) = telling.file()
         && let Err(fault) = record.write(path)
     {
         say(&fault.message);
     }
-    if telling.json {
+    if telling.is_on_stdout() {
         print_json(record);
     }
     if !quiet {
         record.gates.iter().for_each(|gate| say_verdict(&gate.line));
     }
+}
+
+/// A verdict says nothing of what a command has made that failed.
+fn say_of_command(record: &Record) {
+    let failed = |command: &&CommandRecord| command.exit.is_some_and(|exit| exit != 0);
+    let Some(command) = record.command.as_ref().filter(failed) else { return };
+    say(&format!(
+        "the command `{}` ended with {}: do not trust what it made, whatever the verdict says of that \
+         moment. The server was let go as usual; the command's own words say why",
+        command.argv.join(" "),
+        command.exit.unwrap_or_default()
+    ));
 }
 
 /// A gate's verdict line, on stderr.

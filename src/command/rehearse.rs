@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<u8> {
 
 fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
     let mut freeze = Freeze::prepare(Options {
-        gates: gates(&args.gate),
+        gates: gates(&args.gate)?,
         limit_ns: duration::ns(args.limit),
         drain_ns: duration::ns(args.drain),
         queue_ns: 60_000_000_000,

@@ -110,11 +110,20 @@ impl Session {
                 Answer::Done(now)
             }
             Action::Pass => {
+                let (begun, locks_ns) = (clock::now_ns(), drain.parts.locks_ns);
                 let summary = self.pass(at, drain);
-                Answer::Seen(summary, clock::now_ns())
+                let now = clock::now_ns();
+                let locks_ns = drain.parts.locks_ns - locks_ns;
+                drain.parts.reading_ns += now.saturating_sub(begun + locks_ns);
+                if summary.in_flight > 0 {
+                    drain.in_flight_at = begun;
+                }
+                Answer::Seen(summary, now)
             }
             Action::Rescan => {
+                let begun = clock::now_ns();
                 self.rescan_if_due(drain);
+                drain.parts.listing_ns += clock::now_ns().saturating_sub(begun);
                 Answer::Newcomers(self.census.take_newcomers(at))
             }
             Action::Admit(candidate) => {

@@ -6,6 +6,7 @@ use crate::drive::room::Room;
 use crate::linux::clock;
 use crate::linux::directory::FileId;
 use crate::outcome::blocker::Blocker;
+use crate::outcome::drain_parts::DrainParts;
 use crate::outcome::finding::Finding;
 use gate::admission::Grant;
 use gate::drain::{Answer, Drain, Limits, Order, Outcome};
@@ -57,6 +58,10 @@ pub struct GateDrain {
     pub(super) named_at: u64,
     /// ... and the digest of its words then.
     pub(super) named_digest: u64,
+    /// Where the time goes.
+    pub parts: DrainParts,
+    /// When something was last seen in flight (0: never).
+    pub(super) in_flight_at: u64,
     pub(super) kernel_locks: KernelLocks,
     /// What the kernel's locks left unexplained at the end.
     pub unexplained: Vec<Finding>,
@@ -106,6 +111,8 @@ impl GateDrain {
             named_digest: 0,
             dotlocks: Vec::new(),
             lock_files: Vec::new(),
+            parts: DrainParts::default(),
+            in_flight_at: 0,
             kernel_locks: KernelLocks::default(),
             unexplained: Vec::new(),
             deadline,
@@ -160,10 +167,14 @@ impl GateDrain {
         if self.ended_at == 0 {
             self.ended_at = now;
         }
+        if self.in_flight_at != 0 {
+            self.parts.tail_ns = self.ended_at.saturating_sub(self.in_flight_at);
+        }
         self.count_machine();
     }
 
     fn count_machine(&mut self) {
+        self.parts.passes += self.machine.passes();
         self.openings += self.machine.openings();
         self.admitted += self.machine.admitted();
     }

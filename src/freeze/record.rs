@@ -9,7 +9,7 @@ use crate::gatedir::{history, stats};
 use crate::linux::procfs;
 use crate::outcome::fault::Fault;
 use crate::outcome::finding::FindingKind;
-use crate::outcome::ledger::Barrier;
+use crate::outcome::ledger::{Barrier, Ledger, Terms};
 use crate::outcome::record::{
     CommandRecord, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
 };
@@ -32,7 +32,13 @@ impl Freeze {
             Some(Err(Broken::Expired)) => self.evidence.verdict(at, Barrier::Expired),
             None => self.evidence.verdict(at, Barrier::Unknown),
         };
-        self.make_record(verdict, |at| thawed.get(at).map_or(0, |t| t.opened_at), command)
+        let mut record =
+            self.make_record(verdict, |at| thawed.get(at).map_or(0, |t| t.opened_at), command);
+        for (at, gate) in record.gates.iter().enumerate() {
+            let ledger = self.evidence.ledger(at);
+            record.notes.extend(unmet(&gate.line, &ledger, &self.options.evidence.terms()));
+        }
+        record
     }
 
     /// The record of a freeze that never stood: all gates get the same verdict.
@@ -121,6 +127,7 @@ impl Freeze {
             closed: Moment::at(closed_at),
             drained: Moment::at(ended_at),
             opened: Moment::at(opened_at),
+            drain_parts: drain.map_or_else(Default::default, |drain| drain.parts),
             processes: members().map(process).collect(),
             held_at_rest: if hold { self.beside.held().to_vec() } else { Vec::new() },
             blockers: match drain {
@@ -130,6 +137,21 @@ impl Freeze {
             findings,
         }
     }
+}
+
+/// What `--require` asked for and this freeze lacks, where that is its verdict.
+pub(super) fn unmet(line: &VerdictLine, ledger: &Ledger, terms: &Terms) -> Vec<String> {
+    if line.verdict != Verdict::Unseen {
+        return Vec::new();
+    }
+    let said = |(option, is): (&str, String)| {
+        format!(
+            "gate {}: --require {option} is not met: {is}. What is missing is said below; mend it, or \
+             leave the option out",
+            line.gate
+        )
+    };
+    ledger.unmet(terms).into_iter().map(said).collect()
 }
 
 /// A record of what was asked for, and of nothing that came of it.
@@ -164,6 +186,7 @@ pub(super) fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
         closed: Moment::default(),
         drained: Moment::default(),
         opened: Moment::default(),
+        drain_parts: Default::default(),
         processes: Vec::new(),
         held_at_rest: Vec::new(),
         blockers: Vec::new(),

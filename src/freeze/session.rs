@@ -215,7 +215,9 @@ impl Session {
             if outside.is_empty() && detached.is_empty() && others.is_empty() {
                 why += &format!(
                     ". Is the server running, and was it started again since it was set up? \
-                     `writegate doctor SERVER -g {}` says of each of its processes why",
+                     `writegate doctor SERVER -g {}` says of each of its processes why. \
+                     If it is stopped on purpose nothing needs to be held: run the snapshot command by \
+                     itself",
                     gate.name
                 );
             }

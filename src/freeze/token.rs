@@ -23,7 +23,13 @@ impl Token {
     /// Reads one.
     pub fn parse(text: &str) -> Result<Token> {
         let foreign = || {
-            Fault::new(TOKEN, format!("`{text}` is not a token: they look like mail:812…:3f9c…"))
+            Fault::new(
+                TOKEN,
+                format!(
+                    "`{text}` is not a token: they look like mail:812…:3f9c…, and `writegate freeze` without \
+                 a command prints one. Without it the gate opens by itself at the freeze's limit"
+                ),
+            )
         };
         let mut parts = text.trim().split(':');
         let (Some(gates), Some(deadlines), Some(nonce), None) =

@@ -217,11 +217,12 @@ impl Held {
             findings: ledger.findings().to_vec(),
             ..base
         };
+        let unmet = record::unmet(&gate.line, ledger, &self.options.evidence.terms());
         Record {
             attempts: self.attempts,
             gates: vec![gate],
             command,
-            notes: self.notes.clone(),
+            notes: self.notes.iter().cloned().chain(unmet).collect(),
             ..record::blank(&self.options, self.asked_at, verdict)
         }
     }

@@ -66,7 +66,10 @@ pub fn check(command: &[OsString]) -> Result<()> {
         true => (fault::NOT_FOUND, "not found"),
         false => (fault::NOT_EXECUTABLE, "not executable"),
     };
-    let what = format!("cannot run {}: {why}; nothing was held", program.display());
+    let mut what = format!("cannot run {}: {why}; nothing was held", program.display());
+    if found.is_empty() && program.to_string_lossy().contains(' ') {
+        what += ". A program and its arguments are words of their own: without the quotes, or sh -c '...'";
+    }
     Err(Fault::new(code, what))
 }
 

@@ -143,12 +143,16 @@ fn missing(name: &str, path: &Path, error: &io::Error) -> Fault {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
             let known = names();
-            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            let known = match known.is_empty() {
+                true => "none".into(),
+                false => format!("{} (-g names one)", known.join(", ")),
+            };
             Fault::new(
                 NO_PROCESS,
                 format!(
                     "gate {name}: {} does not exist, so no service was started under it. \
-                     Gates in {}: {known}. Start the service under the library, or \
+                     Gates in {}: {known}. Put the library in front of the service \
+                     (`writegate setup SERVER --install --apply`), or start a program by \
                      `writegate exec -g {name} -- PROGRAM`; WRITEGATE_DIR names another directory",
                     path.display(),
                     root().display()

@@ -118,18 +118,30 @@ impl Ledger {
         Verdict::worst(self.findings.iter().filter(|f| !accepted(f)).filter_map(verdict))
     }
 
+    /// What was required and is not so: its option's value, and how it is.
+    pub fn unmet(&self, terms: &Terms) -> Vec<(&'static str, String)> {
+        let mut unmet = Vec::new();
+        if terms.watched && self.watched() != Watched::Full {
+            unmet.push(("watched", format!("watched={}", self.watched().name())));
+        }
+        if terms.coverage && self.coverage() != Coverage::Full {
+            unmet.push(("coverage", format!("coverage={}", self.coverage().name())));
+        }
+        if terms.locks && self.findings.iter().any(Finding::is_about_locks) {
+            unmet.push(("locks", "not every lock is known".into()));
+        }
+        unmet
+    }
+
     /// The verdict.
     pub fn verdict(&self, barrier: Barrier, terms: &Terms) -> Verdict {
-        let missing = terms.watched && self.watched() != Watched::Full
-            || terms.coverage && self.coverage() != Coverage::Full
-            || terms.locks && self.findings.iter().any(Finding::is_about_locks);
         match barrier {
             Barrier::Unknown => Verdict::Unproven,
             Barrier::Expired => Verdict::Expired,
             Barrier::Moved => Verdict::Escaped,
             Barrier::Held => match self.objection(terms) {
                 Some(verdict) => verdict,
-                None if missing => Verdict::Unseen,
+                None if !self.unmet(terms).is_empty() => Verdict::Unseen,
                 None => Verdict::Consistent,
             },
         }

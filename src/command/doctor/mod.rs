@@ -27,7 +27,7 @@ mod lasting_locks;
 mod not_loaded;
 mod observation;
 mod observe;
-mod own_rights;
+pub mod own_rights;
 mod report;
 mod selection;
 mod survey;

@@ -42,6 +42,8 @@ struct SurveyJson<'a> {
     profile: &'a str,
     against: &'a [Finding],
     lasting_locks: &'a [LastingLock],
+    /// Postfix's configuration directories that do not hand the library on, beside others that do.
+    instances_left_out: &'a [String],
 }
 
 /// For machines.
@@ -72,6 +74,7 @@ pub fn json(survey: &Survey) {
         profile: &survey.profile,
         against: &survey.against,
         lasting_locks: &survey.lasting_locks,
+        instances_left_out: &survey.instances_left_out,
     };
     print_json(&all);
 }
@@ -108,9 +111,24 @@ pub fn table(survey: &Survey, verbose: bool) {
         Err(fault) => print(&format!("library: {}", paint.yellow(&fault.message))),
     }
     processes(survey, paint);
+    // Who may not look sees nobody, and knows nothing.
+    let may_look = survey.missing_rights.is_empty();
+    if survey.processes.is_empty() && survey.page_fault.is_none() && may_look {
+        print(&format!(
+            "  nothing is gated by it: is the server running, and was it started again since it was set \
+             up? `writegate doctor SERVER -g {}` says of each of its processes why",
+            survey.gate
+        ));
+    }
     cures(survey);
     gaps(survey);
     lasting_locks(survey);
+    for directory in &survey.instances_left_out {
+        print(&format!(
+            "not set up: the Postfix of {directory}: its main.cf does not hand the library on. If it \
+             runs, or will: `writegate setup postfix --install` says what is missing"
+        ));
+    }
     notes(survey, verbose);
     let line = match survey.code() {
         0 => paint.green("a freeze of this gate could be trusted"),

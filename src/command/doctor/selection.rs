@@ -1,10 +1,13 @@
 //! Which processes are looked at.
 
 use super::observe;
-use crate::command::servers::SERVERS;
+use crate::command::servers::{SERVERS, Server, names};
+use crate::command::unit_files;
+use crate::gatedir;
 use crate::linux::procfs;
 use crate::outcome::fault::{Fault, NO_PROCESS, Result};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// What was asked about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,8 +20,21 @@ pub enum Selection {
     Gate,
 }
 
-/// The processes of a unit or a tree, in order; of a gate see `around`.
-pub fn pids(selection: &Selection) -> Result<BTreeSet<i32>> {
+impl Selection {
+    /// The server that is meant by its name.
+    pub fn server(&self) -> Option<&'static Server> {
+        let Selection::Unit(name) = self else { return None };
+        SERVERS.iter().find(|server| server.name == name)
+    }
+}
+
+/// Does it run one of the server's programs?
+pub fn runs(pid: i32, server: &Server) -> bool {
+    procfs::exe(pid).is_some_and(|exe| server.runs(&exe))
+}
+
+/// The processes of a unit or a tree, in order; of a gate see `around`. Unit files lie below `root`.
+pub fn pids(selection: &Selection, root: &Path) -> Result<BTreeSet<i32>> {
     match selection {
         Selection::Gate => Ok(BTreeSet::new()),
         Selection::Tree(pid) => {
@@ -28,23 +44,47 @@ pub fn pids(selection: &Selection) -> Result<BTreeSet<i32>> {
             Ok(with_descendants(BTreeSet::from([*pid])))
         }
         Selection::Unit(name) => {
-            let unit = if name.contains('.') { name.clone() } else { format!("{name}.service") };
-            let mut found = of_unit(&unit);
+            let units = match selection.server() {
+                Some(server) => server.units.iter().map(|unit| (*unit).to_owned()).collect(),
+                None => vec![unit_of(name)],
+            };
+            let mut found: BTreeSet<i32> = units.iter().flat_map(|unit| of_unit(unit)).collect();
             if found.is_empty() {
                 found = of_server(name.trim_end_matches(".service"));
             }
-            if found.is_empty() {
-                return Err(Fault::new(
-                    NO_PROCESS,
-                    format!(
-                        "no process is in a control group of {unit}: is it running? Without \
-                         systemd: `writegate doctor --pid PID-OF-ITS-MASTER`"
-                    ),
-                ));
-            }
-            Ok(found)
+            if found.is_empty() { Err(nobody(selection, name, root)) } else { Ok(found) }
         }
     }
+}
+
+fn unit_of(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{name}.service") }
+}
+
+/// Why nobody was found, and what to do.
+fn nobody(selection: &Selection, name: &str, root: &Path) -> Fault {
+    let without_systemd = "Without systemd: `writegate doctor --pid PID-OF-ITS-MASTER`";
+    let unit = unit_of(name);
+    let message = if let Some(server) = selection.server() {
+        let unit = server.unit(root);
+        format!(
+            "no process of {} is there: is it running? `systemctl status {unit}` says. {without_systemd}",
+            server.title
+        )
+    } else if gatedir::names().iter().any(|gate| gate == name) {
+        format!("`{name}` is a gate, and no unit: `writegate doctor -g {name}`")
+    } else if unit_files::files(root, &unit).is_empty() {
+        format!(
+            "there is no unit {unit} here, and {name} is no server that is known ({}). {without_systemd}",
+            names(&SERVERS)
+        )
+    } else {
+        format!(
+            "no process is in a control group of {unit}: is it running? `systemctl status {unit}` says. \
+             {without_systemd}"
+        )
+    };
+    Fault::new(NO_PROCESS, message)
 }
 
 fn of_unit(unit: &str) -> BTreeSet<i32> {
@@ -59,8 +99,9 @@ fn of_server(name: &str) -> BTreeSet<i32> {
     let Some(server) = SERVERS.iter().find(|server| name.starts_with(server.name)) else {
         return BTreeSet::new();
     };
-    let runs = |pid: &i32| procfs::exe(*pid).is_some_and(|exe| server.runs(&exe));
-    with_descendants(procfs::pids().into_iter().flatten().filter(runs).collect())
+    with_descendants(
+        procfs::pids().into_iter().flatten().filter(|pid| runs(*pid, server)).collect(),
+    )
 }
 
 /// These and all below them, but for ourselves.

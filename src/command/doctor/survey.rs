@@ -10,6 +10,8 @@ use super::own_rights::{self, MissingRight};
 use super::selection::{self, Selection};
 use super::unit_settings::{self, SettingEffect};
 use super::{inline_calls, observe};
+use crate::command::servers::{Loading, Server};
+use crate::command::setup::instances;
 use crate::command::{arguments, unit_files};
 use crate::gatedir;
 use crate::linux::bounded_child;
@@ -43,6 +45,9 @@ pub struct Survey {
     pub against: Vec<Finding>,
     /// Locks that would keep a freeze from draining.
     pub lasting_locks: Vec<LastingLock>,
+    /// Configuration directories of Postfix's instances that do not hand the library on, beside others
+    /// that do.
+    pub instances_left_out: Vec<String>,
 }
 
 impl Survey {
@@ -50,7 +55,7 @@ impl Survey {
     /// a gate's name it is the one that their environment names. Unit files lie below
     /// `root`.
     pub fn of(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<Survey> {
-        let mut pids = selection::pids(selection)?;
+        let mut pids = selection::pids(selection, root)?;
         let gate = match gate {
             Some(gate) => gate.to_owned(),
             None => selection::gate_of(&pids).unwrap_or_else(arguments::default_gate),
@@ -58,8 +63,14 @@ impl Survey {
         gatedir::check_name(&gate)?;
         let dir = gatedir::root().join(&gate);
         let survey = GateSurvey::of(&gate);
-        if *selection == Selection::Gate {
-            pids = selection::around(survey.pids());
+        match selection.server() {
+            _ if *selection == Selection::Gate => pids = selection::around(survey.pids()),
+            // Another instance has a unit of its own; a freeze holds it against its snapshot.
+            Some(server) => {
+                let accused = survey.against.iter().filter_map(|finding| finding.pid);
+                pids.extend(accused.filter(|pid| selection::runs(*pid, server)));
+            }
+            None => {}
         }
         let observed = observe_all(&pids, &dir.join("control"));
         let directory = dir.to_string_lossy().into_owned();
@@ -96,8 +107,13 @@ impl Survey {
             *selection == Selection::Gate || finding.pid.is_none_or(|pid| pids.contains(&pid))
         };
         let against = survey.against.iter().filter(|finding| shown(finding)).cloned().collect();
+        let is_postfix = |server: &Server| server.loading == Loading::Postfix;
+        let has_instances = selection.server().is_some_and(is_postfix)
+            || processes.iter().any(|(process, _)| process.server().is_some_and(is_postfix));
+        let instances_left_out = if has_instances { instances::left_out(root) } else { Vec::new() };
         Ok(Survey {
             against,
+            instances_left_out,
             inline_calls: past_libc(&processes),
             processes,
             units,

@@ -16,12 +16,15 @@ mod wrap_mode;
 
 pub use args::Args;
 
-use super::arguments::{gates, protected_paths, users};
+use super::arguments::{default_gate, gates, protected_paths, users};
+use super::output::say;
 use crate::duration;
 use crate::evidence::wanted::{Require, Wanted};
 use crate::freeze::options::Options;
+use crate::gatedir::Gate;
 use crate::outcome::fault::{self, Fault, Result};
 use crate::outcome::syslog;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Runs it.
@@ -34,6 +37,9 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     let options = options(args)?;
     let gates = options.gates.join(",");
+    if std::io::stderr().is_terminal() {
+        say_of_waiting(args, &options);
+    }
     let done = if held_mode::is_asked(args) {
         held_mode::freeze(args, options)
     } else if args.command.is_empty() {
@@ -48,9 +54,27 @@ pub fn run(args: &Args) -> Result<u8> {
     })
 }
 
+/// To whom sits before it: what it may wait for, before anybody is held.
+fn say_of_waiting(args: &Args, options: &Options) {
+    for name in &options.gates {
+        if Gate::open_to_read(name).is_ok_and(|gate| gate.is_locked() == Some(true)) {
+            say(&format!(
+                "gate {name}: another freeze has it; waiting for that, --queue {:?} at most",
+                args.queue
+            ));
+        }
+    }
+    if let Some(patience) = args.wait_quiet {
+        say(&format!("waiting for a quiet moment, {patience:?} at most; nobody is held meanwhile"));
+    }
+}
+
 fn options(args: &Args) -> Result<Options> {
     Ok(Options {
-        gates: gates(&args.gate),
+        gates: match held_mode::is_asked(args) {
+            true => vec![default_gate()],
+            false => gates(&args.gate)?,
+        },
         limit_ns: duration::ns(args.limit),
         drain_ns: duration::ns(args.drain),
         retries: args.retries,

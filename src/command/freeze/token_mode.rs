@@ -9,6 +9,7 @@ use crate::freeze::token::Token;
 use crate::gatedir;
 use crate::outcome::exit::OUTPUT;
 use crate::outcome::fault::{Fault, Result, USAGE};
+use std::io::IsTerminal;
 
 /// Freezes and returns; the exit code.
 pub fn freeze(args: &Args, options: Options) -> Result<u8> {
@@ -18,8 +19,20 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             "--on-untrusted, --kill-late and --policy need a command after `--`",
         ));
     }
-    if args.telling.json {
-        return Err(Fault::new(USAGE, "--json: stdout is the token's; give it to `thaw`"));
+    if args.telling.is_on_stdout() {
+        return Err(Fault::new(
+            USAGE,
+            "--json, --report -: stdout is the token's; give them to `thaw`",
+        ));
+    }
+    if std::io::stdout().is_terminal() {
+        // Before anybody is held: a script reads the token, who types this may have forgotten the command.
+        say(&format!(
+            "no snapshot command behind `--`: writers will be held until `writegate thaw TOKEN`, or for \
+             {:?} at most. In one step: writegate freeze -g {} -- COMMAND",
+            args.limit,
+            options.gates.join(" -g ")
+        ));
     }
     let started = keeper::start(options)?;
     match &started {

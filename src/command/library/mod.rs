@@ -61,22 +61,42 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// The library of the system below a root directory, as that system will see it.
-pub fn find_below(root: &Path, given: Option<&str>) -> Result<String> {
-    let found = match given {
-        Some(path) => {
-            let here = root.join(path.trim_start_matches('/'));
-            let there = here.metadata().map(|_| here.clone());
-            there.map_err(|e| not_there(&here, &e))?
-        }
-        None => installed(root)?,
+/// The library of a system below a root directory.
+pub struct Below {
+    /// Its path, as that system will see it.
+    pub path: String,
+    /// What must be done before a server can load it.
+    pub to_do: Option<String>,
+}
+
+/// The library of the system below a root directory. One that is named, and that only this machine has,
+/// may be what a container is given later: taken, and said.
+pub fn find_below(root: &Path, given: Option<&str>) -> Result<Below> {
+    let Some(path) = given else {
+        let found = installed(root)?;
+        usable(&found)?;
+        trust::check(root, &found)?;
+        return Ok(Below { path: seen_from(root, &found), to_do: None });
     };
-    usable(&found)?;
-    trust::check(root, &found)?;
-    Ok(match given {
-        Some(path) => path.into(),
-        None => seen_from(root, &found),
-    })
+    let there = root.join(path.trim_start_matches('/'));
+    let missing = there.metadata().err();
+    if let Some(error) = missing {
+        // Below `/` both are the same file.
+        let here = Path::new(path);
+        if !here.exists() {
+            return Err(not_there(&there, &error));
+        }
+        usable(here)?;
+        let to_do = format!(
+            "{} is not there yet: nothing is gated until it is. Install it there, root's and mode 644 \
+             (this machine has one at {path})",
+            there.display()
+        );
+        return Ok(Below { path: path.into(), to_do: Some(to_do) });
+    }
+    usable(&there)?;
+    trust::check(root, &there)?;
+    Ok(Below { path: path.into(), to_do: None })
 }
 
 /// A path below a root, as it is seen from there.

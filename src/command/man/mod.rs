@@ -1,7 +1,9 @@
-//! `writegate man`: the manual pages, made from the same definitions as `--help`; that of the
-//! profile format ([`profile_page`]) from the table of its keys.
+//! `writegate man`: the manual pages, made from the same definitions as `--help` ([`command_page`]); that of
+//! the profile format ([`profile_page`]) from the table of its keys. [`roff`] is what both are written in.
 
+mod command_page;
 mod profile_page;
+mod roff;
 
 use super::output::print_lines;
 use crate::outcome::fault::{Fault, Result, USAGE};
@@ -31,11 +33,11 @@ pub fn run(args: &Args, definition: Command) -> Result<u8> {
         return write_all(&root, dir);
     }
     let Some(name) = &args.page else {
-        print_lines(render(&root)?.trim_end());
+        print_lines(command_page::roff(&root, &names(&root))?.trim_end());
         return Ok(0);
     };
     if let Some(sub) = root.get_subcommands().find(|sub| sub.get_name() == name) {
-        print_lines(render(&page(sub))?.trim_end());
+        print_lines(command_page::roff(&page(sub), &names(&root))?.trim_end());
         return Ok(0);
     }
     if name == profile_page::NAME {
@@ -45,13 +47,31 @@ pub fn run(args: &Args, definition: Command) -> Result<u8> {
     if Path::new(name).is_dir() {
         return write_all(&root, Path::new(name));
     }
-    Err(Fault::new(USAGE, format!("`{name}` is neither a subcommand nor a directory that exists")))
+    let known = pages(&root).join(", ");
+    Err(Fault::new(USAGE, format!("there is no page `{name}`; there are {known}")))
+}
+
+/// The names of all pages but that of writegate itself.
+pub fn pages(root: &Command) -> Vec<String> {
+    let subcommands = root.get_subcommands().map(Command::get_name);
+    let own = subcommands.filter(|name| *name != "help");
+    own.chain([profile_page::NAME]).map(str::to_owned).collect()
 }
 
 /// With everything that clap adds when it parses.
 fn full(mut root: Command) -> Command {
     root.build();
-    root
+    // Its page would be one that there is not.
+    root.mut_subcommand("help", |help| help.hide(true))
+}
+
+/// The names of the pages, as they refer to each other.
+fn names(root: &Command) -> Vec<String> {
+    let own = pages(root).into_iter().map(|page| match page == profile_page::NAME {
+        true => page,
+        false => format!("writegate-{page}"),
+    });
+    [root.get_name().to_owned()].into_iter().chain(own).collect()
 }
 
 /// A subcommand under the name of its page.
@@ -66,15 +86,6 @@ fn page(sub: &Command) -> Command {
         .disable_help_subcommand(true)
 }
 
-fn render(command: &Command) -> Result<String> {
-    let mut bytes = Vec::new();
-    clap_mangen::Man::new(command.clone())
-        .manual("writegate")
-        .render(&mut bytes)
-        .map_err(|e| Fault::io("cannot make the page", &e))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 fn write_all(root: &Command, dir: &Path) -> Result<u8> {
     std::fs::create_dir_all(dir)
         .map_err(|e| Fault::io(format!("cannot make {}", dir.display()), &e))?;
@@ -82,7 +93,10 @@ fn write_all(root: &Command, dir: &Path) -> Result<u8> {
     pages.extend(root.get_subcommands().filter(|s| s.get_name() != "help").map(page));
     let mut texts = vec![(format!("{}.5", profile_page::NAME), profile_page::roff())];
     for command in &pages {
-        texts.push((format!("{}.1", command.get_name()), render(command)?));
+        texts.push((
+            format!("{}.1", command.get_name()),
+            command_page::roff(command, &names(root))?,
+        ));
     }
     for (name, text) in texts {
         let path = dir.join(name);

@@ -1,5 +1,6 @@
 //! writegate.conf(5): the format of a profile, made from the gate's table of keys.
 
+use super::roff::{escaped, section};
 use gate::profile::{BUILT_IN, KEYS, TABLE, Value};
 
 /// The page's name.
@@ -67,15 +68,6 @@ fn value_of(value: Value) -> &'static str {
         Value::Addresses => "pattern of addresses",
         Value::TimeOrRest => "milliseconds or rest",
     }
-}
-
-/// A line that begins with a dot or a quote would be a request.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\(ga").replace('\'', "\\(aq")
-}
-
-fn section(page: &mut String, title: &str, text: &str) {
-    page.push_str(&format!(".SH {title}\n{text}\n"));
 }
 
 #[cfg(test)]

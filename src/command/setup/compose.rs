@@ -5,7 +5,7 @@ use super::directories::found::Directories;
 use super::plan::{Inputs, Plan};
 use super::site::Site;
 use super::{dovecot, exim, gate_files, hook_conf, init_script, postfix};
-use crate::command::servers::{self, Loading, Server};
+use crate::command::servers::{self, Loading, SERVERS, Server};
 use crate::command::unit_files;
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
@@ -62,6 +62,17 @@ pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
 
 /// The plan for a unit that is no known server's.
 pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
+    let name = unit.trim_end_matches(".service");
+    if let Some(server) = SERVERS.iter().find(|server| server.name == name) {
+        return Err(Fault::new(
+            CONFIG,
+            format!(
+                "{} is set up by hand, by /etc/ld.so.preload: docs/admin/servers/{name}.md has the steps \
+                 (installed below /usr/share/doc/writegate)",
+                server.title
+            ),
+        ));
+    }
     if unit_files::files(site.root(), unit).is_empty() {
         let known = servers::names(servers::with_setup());
         return Err(Fault::new(
@@ -69,7 +80,6 @@ pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
             format!("there is no unit {unit}, and it is none of {known}"),
         ));
     }
-    let name = unit.trim_end_matches(".service");
     let mut plan = Plan::default();
     let directories = Directories::default();
     gate_files::add(site, &mut plan, name, (EMPTY_PROFILE, &directories), inputs)?;

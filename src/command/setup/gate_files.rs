@@ -52,7 +52,7 @@ pub fn add_dropin(
     if carries {
         refuse_preload(site, unit, &path, inputs)?;
     }
-    let Inputs { gate, library, command } = inputs;
+    let Inputs { gate, library, command, .. } = inputs;
     let mut after = format!(
         "# Made by `writegate setup {name}`; --remove takes it away.\n\
          [Service]\n"

@@ -41,7 +41,7 @@ pub fn add(
             format!("{path} sets LD_PRELOAD already ({}): not overwritten", line.trim()),
         ));
     }
-    let Inputs { gate, library, command } = inputs;
+    let Inputs { gate, library, command, .. } = inputs;
     let text = format!(
         "# Makes the gate's page; a failure stops nothing.\n\
          [ ! -x {command} ] || {command} exec -g {gate} -- /bin/true || :\n\

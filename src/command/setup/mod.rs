@@ -10,6 +10,7 @@
 //! | [`init_script`] | where there is no systemd |
 //! | [`apply`] | what must be run afterwards, and whether it has worked |
 //! | [`postfix`], [`dovecot`], [`exim`] | the server's own setting |
+//! | [`instances`], [`main_cf`] | Postfix's configuration directories; their syntax |
 //! | [`plan`] | what a plan is |
 //! | [`site`] | the root directory that is set up: files read and written |
 //! | [`record`] | what was done, and how it is undone |
@@ -26,7 +27,9 @@ mod exim;
 mod gate_files;
 mod hook_conf;
 mod init_script;
+pub mod instances;
 mod list;
+mod main_cf;
 mod plan;
 mod postfix;
 mod record;
@@ -162,21 +165,21 @@ fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
         return remove(args, site, &record, name);
     }
     let inputs = inputs(args, site, server, short)?;
-    let plan = match server {
+    let mut plan = match server {
         Some(server) => compose::server(site, server, &inputs)?,
         None => compose::unit(site, &unit, &inputs)?,
     };
+    plan.to_mend.extend(inputs.library_to_do);
     install(args, &record, name, &inputs.gate, plan)
 }
 
 /// Shows the plan's changes and makes them, if that is wanted.
 fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan) -> Result<()> {
     let missing = record.missing(plan.changes)?;
-    let say_of_directories =
-        || plan.directories.iter().for_each(|said| say(&format!("{name}: {said}")));
+    let say_what_to_mend = || plan.to_mend.iter().for_each(|said| say(&format!("{name}: {said}")));
     if missing.is_empty() {
         print(&format!("{name}: set up already, nothing to change"));
-        say_of_directories();
+        say_what_to_mend();
         if !args.apply {
             return Ok(());
         }
@@ -193,7 +196,7 @@ fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan)
     for note in &plan.notes {
         print(&format!("note: {note}"));
     }
-    say_of_directories();
+    say_what_to_mend();
     if args.apply {
         apply::run(&plan.then)?;
         return apply::check(&plan.check, gate);
@@ -244,18 +247,18 @@ fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Resu
     let default = || server.and_then(Server::only_gate).unwrap_or(unit).to_owned();
     let gate = args.gate.clone().unwrap_or_else(default);
     gatedir::check_name(&gate)?;
-    let library = library_for(args, site)?;
+    let library::Below { path: library, to_do } = library_for(args, site)?;
     let mut command = "/usr/bin/writegate".to_owned();
     if let Some(own) = site.is_this_machine().then(library::command).flatten() {
         // Root's unit runs it.
         library::trust::check(site.root(), &own)?;
         command = own.to_string_lossy().into_owned();
     }
-    Ok(Inputs { gate, library, command })
+    Ok(Inputs { gate, library, library_to_do: to_do, command })
 }
 
 /// Where the library lies for the service.
-fn library_for(args: &Args, site: &Site) -> Result<String> {
+fn library_for(args: &Args, site: &Site) -> Result<library::Below> {
     if args.library.as_ref().is_some_and(|library| !library.starts_with('/')) {
         return Err(Fault::new(USAGE, "--library must be an absolute path"));
     }

@@ -24,8 +24,9 @@ pub struct Plan {
     pub check: Vec<String>,
     /// What the admin must know.
     pub notes: Vec<String>,
-    /// What there is to say of the directories that are protected: each time, until it is mended.
-    pub directories: Vec<String>,
+    /// What stands against it still (directories, instances, the library): said each time, until it is
+    /// mended.
+    pub to_mend: Vec<String>,
 }
 
 /// What a plan is made with.
@@ -34,6 +35,8 @@ pub struct Inputs {
     pub gate: String,
     /// The library's path, as the service will see it.
     pub library: String,
+    /// What must be done before a server can load it.
+    pub library_to_do: Option<String>,
     /// This command's path, as the service will see it.
     pub command: String,
 }

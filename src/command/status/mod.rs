@@ -12,6 +12,7 @@ mod prom;
 mod table;
 mod watch;
 
+use super::doctor::own_rights;
 use super::output::{Paint, print, print_json, print_lines, say};
 use crate::duration;
 use crate::gatedir::stats;
@@ -60,6 +61,9 @@ struct StatusJson {
 pub fn run(args: &Args) -> Result<u8> {
     if let Some(every) = args.watch {
         return watch::run(&args.gate, every);
+    }
+    for right in own_rights::missing() {
+        say(&format!("{}, and what is not seen is not shown; {}", right.what, right.cure));
     }
     let mut statuses = Vec::new();
     for status in all(&args.gate) {

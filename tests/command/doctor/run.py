@@ -469,24 +469,34 @@ def root_without_ptrace(b):
     assert "root without CAP_SYS_PTRACE" in found["own_rights"][0]["what"], found["own_rights"]
 
 
-def what_the_units_settings_mean(b):
-    """Without systemd: a control group of the test's own, units below another root."""
+def control_group(b, name):
+    """A systemd unit, as far as /proc shows one."""
     need_root()
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     unified = [words[1] for words in mounts if words[2] == "cgroup2"]
     if not unified:
         raise Skip("no cgroup2 is mounted")
-    group = Path(unified[0]) / "wg-doctor-test.service"
+    group = Path(unified[0]) / name
     try:
         group.mkdir()
     except OSError as e:
         raise Skip(f"no control group can be made: {e}") from e
+    return group
+
+
+def put_into(group, pid):
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError as e:
+        raise Skip(f"control group: {e}") from e
+
+
+def what_the_units_settings_mean(b):
+    """Without systemd: a control group of the test's own, units below another root."""
+    group = control_group(b, "wg-doctor-test.service")
     try:
         pid = b.start("sleep", "300", LD_PRELOAD=None)
-        try:
-            (group / "cgroup.procs").write_text(str(pid))
-        except OSError as e:
-            raise Skip(f"control group: {e}") from e
+        put_into(group, pid)
         root = b.folder / "root"
         units = root / "etc/systemd/system"
         (units / "wg-doctor-test.service.d").mkdir(parents=True)
@@ -506,9 +516,36 @@ def what_the_units_settings_mean(b):
         group.rmdir()
 
 
+def a_second_instance_of_postfix(b):
+    """Debian 13: the instance has a unit of its own. A freeze is not trusted, so the doctor asked for `postfix` names it."""
+    master = b.folder / "lib/postfix/sbin/master"
+    master.parent.mkdir(parents=True)
+    shutil.copy(shutil.which("sleep"), master)
+    root = b.folder / "root"
+    for name, more in ("postfix", "import_environment = LD_PRELOAD=/x/libwritegate.so\n"), ("postfix-out", ""):
+        (root / "etc" / name).mkdir(parents=True)
+        (root / "etc" / name / "main.cf").write_text("multi_instance_directories = /etc/postfix-out\n" + more)
+    group = control_group(b, "postfix.service")
+    try:
+        put_into(group, b.start(master, "300"))
+        other = b.start(master, "300", LD_PRELOAD=None, WRITEGATE_GATE=None)
+        code, row = b.about(other, "postfix", "-g", "mail", "--root", root)
+        expect(row, code, "not-asked", "without LD_PRELOAD", "writegate setup postfix")
+        code, found, error = b.doctor("postfix.service", "-g", "mail", "--root", root)
+        assert other not in [row["pid"] for row in found["processes"]], "a unit is that unit"
+        assert found["instances_left_out"] == ["/etc/postfix-out"], found["instances_left_out"]
+        done = subprocess.run([COMMAND, "doctor", "postfix", "-g", "mail", "--root", root], env=b.environment(LD_PRELOAD=None),
+                              capture_output=True, text=True, timeout=60)
+        assert "not set up: the Postfix of /etc/postfix-out" in done.stdout, done.stdout
+    finally:
+        b.stop()
+        time.sleep(0.1)
+        group.rmdir()
+
+
 CASES = [value for value in list(globals().values())
          if callable(value) and getattr(value, "__code__", None) and value.__code__.co_varnames[:1] == ("b",)
-         and value.__name__ not in ("run_copy",)]
+         and value.__name__ not in ("run_copy", "control_group")]
 
 
 def main():

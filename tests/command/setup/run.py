@@ -177,6 +177,24 @@ def edited_profile(root, bless):
     check(profile.read_text() == mine and "postfix.conf was edited since and is kept" in done.stderr, done.stderr)
 
 
+def library_on_this_machine_alone(root, bless):
+    """An image that is given the library later: set up, and said each time; a typo is refused."""
+    put_library(root).unlink()
+    with tempfile.TemporaryDirectory(prefix="wg-library-") as folder:
+        library = Path(folder) / "libwritegate.so"
+        shutil.copyfile(BIN / "libwritegate.so", library)
+        for _ in "ab":
+            done = subprocess.run([BIN / "writegate", "setup", "postfix", "--install", "--root", root, "--library", library],
+                                  capture_output=True, text=True)
+            check(done.returncode == 0, done.stderr)
+            check(f"{root}{library} is not there yet: nothing is gated until it is" in done.stderr, done.stderr)
+        before = tree(root)
+        done = subprocess.run([BIN / "writegate", "setup", "postfix", "--install", "--root", root, "--library",
+                               f"{folder}/libwritgate.so"], capture_output=True, text=True)
+        check(done.returncode == 78 and "No such file" in done.stderr, done.stderr)
+        check(not differ(before, tree(root)), "a typo changed something")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="*")
@@ -187,6 +205,7 @@ def main():
     cases = [(case.name, case, golden) for case in sorted(HERE.iterdir()) if (case / "args").exists()]
     cases += [("edited-profile", HERE / "03-postfix", lambda c, r, b: edited_profile(r, b)),
               ("edited-since", HERE / "03-postfix", lambda c, r, b: edited_since(r, b)),
+              ("library-elsewhere", HERE / "03-postfix", lambda c, r, b: library_on_this_machine_alone(r, b)),
               ("another-library", HERE / "03-postfix", lambda c, r, b: another_library(r, b))]
     passed = failed = 0
     for name, case, run in cases:

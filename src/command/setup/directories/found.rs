@@ -46,21 +46,21 @@ impl Directories {
         let named: Vec<&str> = profile::values(stands, Key::Path).collect();
         for (path, setting) in &self.found {
             if !site.has_directory(path) {
-                plan.directories.push(format!(
+                plan.to_mend.push(format!(
                     "{path} ({setting}) is not there: until it is, each freeze is refused. Make it, \
                      mend the setting, or take its line out of {conf}"
                 ));
             }
             if !named.iter().any(|name| Path::new(path).starts_with(name)) {
-                plan.directories.push(format!(
+                plan.to_mend.push(format!(
                     "{path} ({setting}) is not named in {conf}, which stands as you have edited it: \
                      add `path = {path}`"
                 ));
             }
         }
-        plan.directories.extend(self.untold.iter().cloned());
+        plan.to_mend.extend(self.untold.iter().cloned());
         if self.found.is_empty() && named.is_empty() {
-            plan.directories.push(format!(
+            plan.to_mend.push(format!(
                 "no directory is known that it stores in: name each by a line `path = DIR` in {conf}. \
                  Without one everything on storage is held, and what others change meanwhile is not seen"
             ));

@@ -2,7 +2,8 @@
 
 use super::homes;
 use super::told::Told;
-use crate::command::setup::postfix::{instances, setting};
+use crate::command::setup::instances;
+use crate::command::setup::main_cf::setting;
 use crate::command::setup::server_tool;
 use crate::command::setup::site::Site;
 
@@ -18,7 +19,7 @@ const ASKED: [(&str, &str); 5] = [
 /// What it says.
 pub fn told(site: &Site) -> Option<Told> {
     let mut told = Told::default();
-    for directory in instances(site).ok()? {
+    for directory in instances::of(site).ok()?.directories {
         let values = ask(site, &directory)?;
         take(site, values.each_ref().map(String::as_str), &mut told);
     }

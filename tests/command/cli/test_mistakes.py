@@ -1,0 +1,223 @@
+"""What an admin gets wrong most often: each says its cause and the next command, and harms nobody.
+
+`ROWS` are those that need no process; the others are tests of their own. A row is held by what must stand in
+the message, never by all of its words.
+"""
+import json
+import os
+import pty
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from rig import LIBRARY, WRITEGATE, Rig, wait_for
+
+ROOT = os.geteuid() == 0
+
+# arguments, exit code, what must be said. The gate is `t`; beside it there is none.
+ROWS = {
+    "a gate that is not there": (("freeze", "-g", "tt", "--", "true"), 69, ["Gates in", "t (-g names one)", "writegate setup SERVER"]),
+    "nothing is gated": (("freeze", "-g", "t", "--", "true"), 69, ["Is the server running", "started again since it was set up",
+                                                                   "`writegate doctor SERVER -g t`",
+                                                                   "stopped on purpose", "by itself"]),
+    "the doctor of a gate of nobody": (("doctor", "-g", "t"), 69, ["is the server running", "`writegate doctor SERVER -g t`"]),
+    "no -- before the command": (("freeze", "-g", "t", "lvcreate", "-s", "vg/mail"), 64, ["writegate freeze -g t -- lvcreate -s vg/mail"]),
+    "no -- before a gated program": (("exec", "-g", "t", "doveadm", "index"), 64, ["writegate exec -g t -- doveadm index"]),
+    "no -g": (("freeze", "t", "--", "true"), 64, ["a gate is named with -g: writegate freeze -g t"]),
+    "a gate as if it were a unit": (("doctor", "t"), 69, ["`t` is a gate", "`writegate doctor -g t`"]),
+    "a unit that is not there": (("doctor", "nosuch"), 69, ["there is no unit nosuch.service", "cyrus, dovecot"]),
+    "the command in quotes": (("freeze", "-g", "t", "--", "lvcreate --snapshot x"), 127, ["nothing was held", "without the quotes"]),
+    "a command that is not there": (("freeze", "-g", "t", "--", "lvcraete"), 127, ["cannot run lvcraete: not found", "nothing was held"]),
+    "a time without a unit": (("freeze", "-g", "t", "-t", "5", "--", "true"), 64, ["write 5s or 5ms"]),
+    "a limit beyond all limits": (("freeze", "-g", "t", "-t", "5m", "--", "true"), 64, ["between 1ms and 60s"]),
+    "an option with a typo": (("freeze", "-g", "t", "--path", "/srv", "--", "true"), 64, ["'--paths'", "`writegate freeze --help`"]),
+    "a path that is not absolute": (("freeze", "-g", "t", "--paths", "srv", "--", "true"), 64, ["not an absolute path"]),
+    "a requirement with a typo": (("freeze", "-g", "t", "--require", "full", "--", "true"), 64, ["watched, locks, coverage, quiet"]),
+    "no token": (("thaw",), 64, ["what `writegate freeze` printed", "by itself at the freeze's limit"]),
+    "a gate in place of the token": (("thaw", "t"), 76, ["is not a token", "`writegate freeze` without a command prints one"]),
+    "no server named": (("setup",), 64, ["`writegate setup --list`"]),
+    "a server with a typo": (("setup", "postfx"), 78, ["there is no unit postfx.service", "cyrus, dovecot, postfix, exim"]),
+    "a server that is set up by hand": (("setup", "courier"), 78, ["set up by hand", "docs/admin/servers/courier.md"]),
+    "--json where there is none": (("exec", "-g", "t", "--json", "--", "true"), 64, ["`writegate exec --help`"]),
+    "a page with a typo": (("man", "freze"), 64, ["freeze, thaw", "writegate.conf"]),
+    "a hook with a typo": (("hook", "qemu"), 64, ["qemu-ga"]),
+    "a subcommand with a typo": (("freze",), 64, ["'freeze'"]),
+    "--report to the token's stdout": (("freeze", "-g", "t", "--report", "-"), 64, ["the token's; give them to `thaw`"]),
+}
+
+
+class Base(unittest.TestCase):
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+
+    def says(self, said, *parts):
+        for part in parts:
+            self.assertIn(part, said.out + said.err)
+
+
+class Mistakes(Base):
+    def test_rows(self):
+        for what, (args, code, parts) in ROWS.items():
+            with self.subTest(what):
+                said = self.rig.run(*args)
+                self.assertEqual(said.code, code, said)
+                self.says(said, *parts)
+                self.assertNotIn("as a value, use '--", said.err, "an unknown option would become a snapshot command")
+
+    def test_several_gates_and_none_is_named(self):
+        self.rig.make_gate("u")
+        self.rig.worker("idle")
+        for subcommand in ("freeze", "--", "true"), ("rehearse",):
+            said = self.rig.run(*subcommand)
+            self.assertEqual(said.code, 64, said)
+            self.says(said, "There are t, u: name one with -g")
+
+    def test_the_command_failed(self):
+        self.rig.worker("idle")
+        said = self.rig.freeze("-t", "60s", command=["sh", "-c", "exit 1"])
+        self.assertEqual((said.code, said.verdict), (1, "CONSISTENT"), said)
+        self.says(said, "the command `sh -c exit 1` ended with 1: do not trust what it made")
+        said = self.rig.freeze(command=["true"])
+        self.assertNotIn("ended with", said.err)
+
+    def test_a_requirement_that_is_not_met_is_named(self):
+        self.rig.worker("idle")
+        for option, state in ("watched", "watched=none"), ("coverage", "coverage=partial"):
+            said = self.rig.freeze("-t", "60s", "--require", option)
+            self.assertEqual((said.code, said.verdict), (65, "UNSEEN"), said)
+            self.says(said, f"--require {option} is not met: {state}", "no protected directory is named")
+        self.assertNotIn("--require", self.rig.freeze().err)
+
+    def test_a_directory_that_is_not_there(self):
+        self.rig.worker("idle")
+        said = self.rig.freeze("--paths", self.rig.work / "nosuch", command=["touch", self.rig.work / "ran"])
+        self.assertEqual(said.code, 78, said)
+        self.says(said, "named as protected and not there", "Nothing was held")
+        self.assertFalse((self.rig.work / "ran").exists())
+
+    def test_the_report_on_stdout(self):
+        self.rig.worker("idle")
+        said = self.rig.run("freeze", "-g", "t", "-t", "60s", "--report", "-", "--", "true", cwd=self.rig.work)
+        self.assertEqual(json.loads(said.out)["verdict"], "CONSISTENT", said)
+        self.assertFalse((self.rig.work / "-").exists(), "a file of that name")
+
+    def on_a_terminal(self, *args):
+        """Exit code and all that it says there."""
+        master, slave = pty.openpty()
+        child = subprocess.Popen([WRITEGATE, *map(str, args)], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+                                 env=self.rig.env(NO_COLOR="1"))
+        os.close(slave)
+        said = b""
+        try:
+            while part := os.read(master, 65536):
+                said += part
+        except OSError:                                 # the other end is closed
+            pass
+        os.close(master)
+        return child.wait(timeout=30), said.decode()
+
+    def test_no_command_on_a_terminal(self):
+        self.rig.worker("idle")
+        code, said = self.on_a_terminal("freeze", "-g", "t", "-t", "60s")
+        self.assertEqual(code, 0, said)
+        for part in "no snapshot command", "`writegate thaw TOKEN`, or for 60s at most", "writegate freeze -g t -- COMMAND":
+            self.assertIn(part, said)
+        token = said.split()[-1]
+        self.assertLess(said.index("no snapshot command"), said.index(token), "it must be said before anybody is held")
+        self.assertEqual(self.rig.run("thaw", token).code, 0)
+        said = self.rig.run("freeze", "-g", "t")
+        self.assertEqual(said.err, "", "a script is told nothing")
+        self.rig.run("thaw", said.out.strip())
+
+    def test_who_waits_on_a_terminal_is_told_for_what(self):
+        self.rig.worker("idle")
+        first = self.rig.start("freeze", "-g", "t", "-t", "20s", "--", "sleep", "20")
+        wait_for(lambda: int.from_bytes(self.rig.control().read_bytes()[32:40], "little"), 20, "the barrier")
+        code, said = self.on_a_terminal("freeze", "-g", "t", "--queue", "100ms", "--", "true")
+        first.terminate()
+        first.wait(timeout=30)
+        self.assertEqual(code, 75, said)
+        self.assertIn("gate t: another freeze has it; waiting for that, --queue 100ms at most", said)
+
+    def test_a_rehearsal_that_never_drains_stops_early_and_names_the_line(self):
+        holder = self.rig.worker("stuck", self.rig.file("b"))
+        said = self.rig.run("rehearse", "-g", "t", "-n", "1000", "--drain", "50ms", "--every", "1ms")
+        self.assertEqual(said.code, 75, said)
+        self.says(said, "3 of 3 did not drain", str(holder.pid))
+
+
+@unittest.skipUnless(ROOT, "needs root to become somebody else")
+class NotRoot(Base):
+    def setUp(self):
+        super().setUp()
+        self.rig.uid = 65534
+
+    def test_setup_says_it_before_the_diff(self):
+        said = self.rig.run("setup", "postfix", "--install")
+        self.assertEqual((said.code, said.out), (77, ""), said)
+        self.says(said, "you are not root", "sudo")
+
+    def test_freeze(self):
+        said = self.rig.run("freeze", "-g", "t", "--", "true")
+        self.assertEqual(said.code, 77, said)
+        self.says(said, "try root")
+
+    def test_who_may_not_look_is_not_told_that_nobody_is_there(self):
+        self.rig.uid = None
+        self.rig.worker("idle")
+        self.rig.uid = 65534
+        said = self.rig.run("status")
+        self.says(said, "you are not root", "what is not seen is not shown")
+        said = self.rig.run("doctor", "-g", "t")
+        self.assertNotEqual(said.code, 0, said)
+        self.says(said, "you are not root", "run it as root")
+        self.assertNotIn("nothing is gated by it", said.out)
+
+
+@unittest.skipUnless(LIBRARY.exists(), f"no {LIBRARY}")
+class Libraries(Base):
+    """--library, below another root: this machine's /etc is none of a test's."""
+
+    def root(self):
+        top = Path(tempfile.mkdtemp(prefix="root-", dir=self.rig.work))
+        (top / "etc/postfix").mkdir(parents=True)
+        (top / "etc/postfix/main.cf").write_text("myhostname = mx.example.org\n")
+        library = top / "usr/lib/libwritegate.so"
+        library.parent.mkdir(parents=True)
+        shutil.copy(LIBRARY, library)
+        library.chmod(0o644)
+        return top, library
+
+    def setup(self, top, library):
+        return self.rig.run("setup", "postfix", "--root", top, "--library", library, "--install")
+
+    def test_each_wrong_one_is_refused_in_words_and_nothing_is_written(self):
+        top, library = self.root()
+        good = library.read_bytes()
+        before = (top / "etc/postfix/main.cf").read_text()
+        narrow, foreign = bytearray(good), bytearray(good)
+        narrow[4], foreign[18] = 1, 183
+        for what, content, mode, part in (
+                ("cut off", good[:5000], 0o644, "is cut off"), ("32 bits", bytes(narrow), 0o644, "another machine"),
+                ("aarch64", bytes(foreign), 0o644, "aarch64"), ("text", b"#!/bin/sh\n", 0o644, "no shared library"),
+                ("writable", good, 0o666, "can be changed by users"), ("closed", good, 0o600, "cannot be read by a service's user")):
+            with self.subTest(what):
+                library.write_bytes(content)
+                library.chmod(mode)
+                said = self.setup(top, "/usr/lib/libwritegate.so")
+                self.assertEqual(said.code, 78, said)
+                self.says(said, part)
+                self.assertEqual((top / "etc/postfix/main.cf").read_text(), before)
+        library.write_bytes(good)
+        library.chmod(0o644)
+        said = self.setup(top, "/usr/lib/libwritgate.so")
+        self.assertEqual(said.code, 78, said)
+        self.says(said, "libwritgate.so: No such file")
+        self.assertEqual(self.setup(top, "/usr/lib/libwritegate.so").code, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
