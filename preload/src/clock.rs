@@ -1,6 +1,7 @@
 //! Is the control page's clock this process's: the same boot, the same time namespace?
 
 use crate::linux::files::read_file;
+use crate::linux::signals::Blocked;
 use crate::linux::time::now;
 use crate::text;
 use crate::this_process::state::{control, set_region_flag};
@@ -10,11 +11,13 @@ use gate::region::FLAG_FOREIGN_CLOCK;
 use once_cell::race::OnceBool;
 
 /// The id of the present boot; zero where /proc is not there.
-pub fn boot_id() -> [u8; 16] {
+pub fn boot_id(blocked: &Blocked) -> [u8; 16] {
     let mut text = [0u8; 40];
     let mut id = [0u8; 16];
     // SAFETY: a literal C string.
-    let _ = unsafe { read_file(c"/proc/sys/kernel/random/boot_id".as_ptr().cast(), &mut text) };
+    let _ = unsafe {
+        read_file(blocked, c"/proc/sys/kernel/random/boot_id".as_ptr().cast(), &mut text)
+    };
     let digits = text.iter().filter_map(|c| (*c as char).to_digit(16));
     for (at, digit) in digits.enumerate().take(32) {
         if let Some(byte) = id.get_mut(at / 2) {
@@ -48,14 +51,16 @@ const TOLERANCE_NS: u64 = 1_000_000_000;
 fn is_foreign_to(control: &ControlPage) -> bool {
     let of_the_future = || control.closed_at.load(Relaxed) > now().saturating_add(TOLERANCE_NS);
     // In a chroot without /proc there is no answer, and no namespace was entered.
-    time_namespace_has_offset() || control.boot_id != boot_id() && of_the_future()
+    time_namespace_has_offset() || control.boot_id != boot_id(&Blocked::all()) && of_the_future()
 }
 
 /// Deadlines are absolute: under another clock they mean nothing.
 fn time_namespace_has_offset() -> bool {
     let mut text = [0u8; 128];
     // SAFETY: a literal C string.
-    let len = unsafe { read_file(c"/proc/self/timens_offsets".as_ptr().cast(), &mut text) };
+    let len = unsafe {
+        read_file(&Blocked::all(), c"/proc/self/timens_offsets".as_ptr().cast(), &mut text)
+    };
     let text = text.get(..len.unwrap_or(0)).unwrap_or(&[]);
     text::line(text, b"monotonic")
         .is_some_and(|rest| rest.iter().any(|c| (b'1'..=b'9').contains(c)))

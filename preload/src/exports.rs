@@ -1,5 +1,6 @@
 //! The exported names, made from the table in `gate::calls`.
 
+use crate::arch::look_up::looks_up;
 use crate::arch::straight::straight_bracket;
 use crate::arch::trampoline::{bracket, with_argv, with_va_list};
 use gate::calls::Call;
@@ -54,6 +55,17 @@ macro_rules! one {
         #[unsafe(naked)]
         pub unsafe extern "C" fn $export() {
             with_argv!($target)
+        }
+    };
+    (look_up $export:ident $name:ident ()) => {
+        /// Forwards; where it finds a function of libc that the table has, it hands out the export.
+        ///
+        /// # Safety
+        /// As the libc function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $export() {
+            looks_up!(Call::$name)
         }
     };
 }

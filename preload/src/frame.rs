@@ -57,19 +57,16 @@ impl Frame {
         }
     }
 
-    /// Where the caller's stack arguments begin.
+    /// The first of the caller's arguments that do not fit into registers.
     ///
     /// # Safety
     /// The frame must be the trampoline's own: above it lie saved rbp and the
     /// return address, then the arguments.
     pub unsafe fn stack_argument(&self) -> u64 {
+        const SAVED: usize = 2;
+        let above = core::mem::size_of::<Frame>() / size_of::<u64>() + SAVED;
         // SAFETY: see above; the caller's frame is always readable there.
-        unsafe { *(self.stack_arguments() as *const u64) }
-    }
-
-    /// Where those arguments lie that do not fit into registers.
-    pub fn stack_arguments(&self) -> u64 {
-        (self as *const Frame as usize + core::mem::size_of::<Frame>() + 16) as u64
+        unsafe { *(self as *const Frame).cast::<u64>().wrapping_add(above) }
     }
 
     /// Argument `n` of the inner call.

@@ -3,6 +3,7 @@
 
 use crate::linux::files::{Stat, close, fstat_at_start, list, open};
 use crate::linux::lines::each_line;
+use crate::linux::signals::Blocked;
 use crate::linux::time::now;
 use crate::protected::lifetime_locks::is_small;
 use crate::text::{self, Buffer};
@@ -24,7 +25,7 @@ pub enum LockOrigin {
 }
 
 /// Enters the kernel's locks on all descriptors into the lock table.
-pub fn enter_all(origin: LockOrigin) {
+pub fn enter_all(blocked: &Blocked, origin: LockOrigin) {
     // SAFETY: a literal C string.
     let dir = unsafe { open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), O_DIRECTORY) };
     if dir < 0 {
@@ -44,7 +45,7 @@ pub fn enter_all(origin: LockOrigin) {
             if let Some((fd, _)) = text::number(name)
                 && fd as i32 != dir
             {
-                enter_of(fd as i32, origin);
+                enter_of(blocked, fd as i32, origin);
             }
             rest = rest.get(size.max(1)..).unwrap_or(&[]);
         }
@@ -53,14 +54,14 @@ pub fn enter_all(origin: LockOrigin) {
 }
 
 /// As [`enter_all`], for all descriptors below this one, where a directory must not be listed.
-pub fn enter_below(below: u32, origin: LockOrigin) {
+pub fn enter_below(blocked: &Blocked, below: u32, origin: LockOrigin) {
     for fd in 0..below {
-        enter_of(fd as i32, origin);
+        enter_of(blocked, fd as i32, origin);
     }
 }
 
 /// Enters the kernel's locks on one descriptor. False: it is none of a file's.
-pub fn enter_of(fd: i32, origin: LockOrigin) -> bool {
+pub fn enter_of(blocked: &Blocked, fd: i32, origin: LockOrigin) -> bool {
     let Some(file) = fstat_at_start(fd).filter(Stat::is_file_or_directory) else { return false };
     let mut path = Buffer::<32>::new();
     path.push(b"/proc/self/fdinfo/");
@@ -69,7 +70,7 @@ pub fn enter_of(fd: i32, origin: LockOrigin) -> bool {
     let mut writable = false;
     // SAFETY: a `Buffer` always ends with a NUL.
     unsafe {
-        each_line(path.c(), |line| {
+        each_line(blocked, path.c(), |line| {
             if let Some(flags) = line.strip_prefix(b"flags:") {
                 writable = flags.last().is_some_and(|digit| (digit & 7) as u32 & O_ACCMODE > 0);
             } else if let Some(lock) = line.strip_prefix(b"lock:") {

@@ -11,6 +11,9 @@ macro_rules! rules {
 }
 
 macro_rules! one {
+    (look_up ()) => {
+        None
+    };
     (variadic $target:tt) => {
         None
     };

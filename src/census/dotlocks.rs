@@ -2,6 +2,7 @@
 
 use crate::census::files::path_of_lock;
 use crate::census::member::Member;
+use crate::linux::directory::FileId;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::LeftFile;
 use crate::outcome::finding::{Cause, Finding};
@@ -11,14 +12,23 @@ use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, OUTSIDE};
 /// Those that lie in a snapshot: their owners are alive and own them while it is taken. A restore
 /// has to delete them, for no process else will.
 pub fn of(member: &Member) -> Vec<Finding> {
-    let Some(view) = member.view.as_ref() else { return Vec::new() };
-    let held = view.claimed().locks();
     let program = || Some(member.stat.comm.clone());
-    held.filter(|lock| lock.kind == LockKind::Dot && lock.flags & (INHERITED | OUTSIDE) == 0)
-        .map(|lock| {
-            Finding::of(Cause::Dotlock, member.pid, program()).at(path_of_lock(member, &lock))
-        })
-        .collect()
+    let found = |lock: Lock| {
+        Finding::of(Cause::Dotlock, member.pid, program()).at(path_of_lock(member, &lock))
+    };
+    owned_by(member).into_iter().map(found).collect()
+}
+
+/// By what they are known.
+pub fn files_of(member: &Member) -> Vec<FileId> {
+    owned_by(member).into_iter().map(|lock| (lock.dev, lock.ino)).collect()
+}
+
+fn owned_by(member: &Member) -> Vec<Lock> {
+    let Some(view) = member.view.as_ref() else { return Vec::new() };
+    let is_own =
+        |lock: &Lock| lock.kind == LockKind::Dot && lock.flags & (INHERITED | OUTSIDE) == 0;
+    view.claimed().locks().filter(is_own).collect()
 }
 
 /// Is this file there, as the process sees it? Where that cannot be told, it is.

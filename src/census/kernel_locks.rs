@@ -163,6 +163,28 @@ pub fn account_of(member: &Member, held: &HeldLock) -> Account {
     }
 }
 
+/// Does a member's region account for this line of /proc/locks, which names it as the taker? The one
+/// descriptor that the region names is asked, and no other. A POSIX lock belongs to the process
+/// itself; it needs no asking where the line tells the file as the region does.
+pub fn accounts_for(member: &Member, line: &KernelLock) -> bool {
+    let Some(view) = &member.view else { return false };
+    let own = |lock: &Lock| {
+        lock.flags & FOR_LIFE != 0 || lock.flags & GUARDS != 0 && lock.flags & INHERITED == 0
+    };
+    let is_held = |lock: &Lock| {
+        let file = || cached_stat(Path::new(&format!("/proc/{}/fd/{}", member.pid, lock.fd)));
+        line.kind == KernelLockKind::Posix && line.stat_dev() == Some(lock.dev)
+            || lock.fd >= 0
+                && locks::on_descriptor(member.pid, lock.fd).contains(line)
+                && file().is_some_and(|file| (file.dev, file.ino) == (lock.dev, lock.ino))
+    };
+    view.header()
+        .locks
+        .locks()
+        .filter(|lock| own(lock) && same_kind(lock.kind, line.kind) && lock.ino == line.ino())
+        .any(|lock| is_held(&lock))
+}
+
 /// The first guarding lock of this member that no region accounts for, but for those that are exempt.
 /// The looks are by place among the members.
 pub fn unaccounted(

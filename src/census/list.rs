@@ -49,6 +49,10 @@ pub struct Census {
     pub(super) marks: Vec<Arc<Marks>>,
     /// Processes of our own.
     pub ours: HashSet<i32>,
+    /// The highest number of a process that was given out since the first list, ...
+    pub(super) newest: Option<u64>,
+    /// ... and whether they have begun anew since: a number may stand for another process than it did.
+    pub(super) numbers_again: bool,
 }
 
 impl Census {

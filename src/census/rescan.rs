@@ -6,12 +6,12 @@
 //! believed, and while it makes no headway: a child that waits may be what its parent
 //! waits for.
 
-use crate::census::kinds::ProcessKind;
+use crate::census::kinds::{ProcessKind, Seen};
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::linux::helper::owner::Helper;
 use crate::linux::look::{Look, WhyNot};
-use crate::linux::procfs;
+use crate::linux::procfs::{self, Children, Stat};
 
 /// How often a listing is repeated because a process was born meanwhile.
 const ROUNDS: usize = 2;
@@ -40,6 +40,7 @@ impl Census {
             // becomes from then on waits.
             let first = round == 0;
             let born_before = procfs::last_pid();
+            self.note_numbers(born_before);
             let mut look = match procfs::pids() {
                 Ok(pids) => {
                     self.unlisted = procfs::hides_processes().then_some(WhyNot::Hidden);
@@ -60,11 +61,22 @@ impl Census {
         }
     }
 
+    /// Where it cannot be told they are taken to have begun anew.
+    fn note_numbers(&mut self, newest: Option<u64>) {
+        self.numbers_again |= newest.is_none() || newest < self.newest;
+        self.newest = newest.max(self.newest);
+    }
+
     fn must_look(&self, pid: i32, images: bool, seeking: bool) -> bool {
         if self.ours.contains(&pid) {
             return false;
         }
         let Some(seen) = self.seen.get(&pid) else { return true };
+        // What was seen under this number says nothing of another process.
+        let now = (images || self.numbers_again).then(|| procfs::look_at(pid));
+        if now.as_ref().is_some_and(|now| is_another(now, seen)) {
+            return true;
+        }
         if self.unseen.contains_key(&pid) {
             return images || seeking;
         }
@@ -80,14 +92,7 @@ impl Census {
                 let member = &self.gates[gate][at];
                 !member.gone && (images || seeking || !member.fresh_fork)
             }
-            _ => {
-                images
-                    && match procfs::look_at(pid) {
-                        Look::Seen(now) => now.start != seen.start || now.image != seen.image,
-                        Look::Gone(_) => false,
-                        Look::NotSeen(_) => true,
-                    }
-            }
+            _ => images && now.is_some_and(|now| has_other_image(&now, seen)),
         }
     }
 
@@ -106,7 +111,8 @@ impl Census {
         let mut parents: Vec<i32> = owners.iter().map(|at| self.gates[gate][*at].pid).collect();
         for _ in 0..GENERATIONS {
             // Whom this does not show, the listing at the end does.
-            let of = |pid| match procfs::children(pid) {
+            let mut listing = Children::default();
+            let of = |pid| match listing.of(pid) {
                 Look::Seen(children) => children,
                 Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
             };
@@ -123,5 +129,65 @@ impl Census {
     /// How many newcomers a gate has that it was not told of.
     pub fn take_newcomers(&mut self, gate: usize) -> u32 {
         std::mem::take(&mut self.newcomers[gate])
+    }
+}
+
+/// Is what was seen under this number another process now, or may it be?
+fn is_another(now: &Look<Stat>, seen: &Seen) -> bool {
+    match now {
+        Look::Seen(now) => now.start != seen.start,
+        Look::Gone(_) => false,
+        Look::NotSeen(_) => true,
+    }
+}
+
+/// The same of another program.
+fn has_other_image(now: &Look<Stat>, seen: &Seen) -> bool {
+    match now {
+        Look::Seen(now) => now.image != seen.image,
+        Look::Gone(_) => false,
+        Look::NotSeen(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_used_again_is_looked_at_whatever_it_stood_for() {
+        let me = std::process::id() as i32;
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        let pid = child.id() as i32;
+        let now = procfs::stat(pid).unwrap();
+        let must_look = |kind, start, numbers_again| {
+            let mut census = Census::default();
+            census.numbers_again = numbers_again;
+            census.ours.insert(me);
+            census.seen.insert(pid, Seen { start, image: now.image, kind });
+            (census.must_look(pid, true, false), census.must_look(pid, false, false))
+        };
+        let kernel = must_look(ProcessKind::Kernel, now.start - 1, false);
+        let dead = must_look(ProcessKind::Dead, now.start - 1, false);
+        let again = must_look(ProcessKind::Other, now.start - 1, true);
+        let same = must_look(ProcessKind::Kernel, now.start, true);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((kernel, dead), ((true, false), (true, false)));
+        assert_eq!((again, same), ((true, true), (false, false)));
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_are_noticed() {
+        let mut census = Census::default();
+        for (newest, again) in
+            [(Some(7), false), (Some(9), false), (Some(8), true), (Some(10), true)]
+        {
+            census.note_numbers(newest);
+            assert_eq!(census.numbers_again, again);
+        }
+        let mut census = Census::default();
+        census.note_numbers(None);
+        assert!(census.numbers_again);
     }
 }

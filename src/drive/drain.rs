@@ -110,11 +110,20 @@ impl Session {
                 Answer::Done(now)
             }
             Action::Pass => {
+                let (begun, locks_ns) = (clock::now_ns(), drain.parts.locks_ns);
                 let summary = self.pass(at, drain);
-                Answer::Seen(summary, clock::now_ns())
+                let now = clock::now_ns();
+                let locks_ns = drain.parts.locks_ns - locks_ns;
+                drain.parts.reading_ns += now.saturating_sub(begun + locks_ns);
+                if summary.in_flight > 0 {
+                    drain.in_flight_at = begun;
+                }
+                Answer::Seen(summary, now)
             }
             Action::Rescan => {
+                let begun = clock::now_ns();
                 self.rescan_if_due(drain);
+                drain.parts.listing_ns += clock::now_ns().saturating_sub(begun);
                 Answer::Newcomers(self.census.take_newcomers(at))
             }
             Action::Admit(candidate) => {
@@ -143,6 +152,7 @@ impl Session {
                 drain.outcome = Some(outcome);
                 drain.drained_words = drain.reading.showing(|_| true);
                 drain.dotlocks = self.census.alive(at).flat_map(dotlocks::of).collect();
+                drain.lock_files = self.census.alive(at).flat_map(dotlocks::files_of).collect();
                 drain.unexplained = std::mem::take(&mut drain.kernel_locks.unexplained);
                 drain.ended_at = clock::now_ns();
                 Answer::Done(drain.ended_at)

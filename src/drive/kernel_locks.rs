@@ -3,7 +3,7 @@
 //! | when | what is read |
 //! |---|---|
 //! | before the barrier | the descriptors of every member; /proc/locks, and who is behind lines that no member explains |
-//! | in the last pass | the descriptors of those members whose account has moved since; /proc/locks |
+//! | in the last pass | /proc/locks; if a line of it is not explained (`explained_locks`), the descriptors of those members whose account has moved since |
 //! | while something is unaccounted for | the same, in every pass |
 //!
 //! A lock that no region accounts for makes its holder in flight: a member, one that descends
@@ -22,6 +22,7 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
+use crate::drive::explained_locks::ShortWay;
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
 use crate::linux::look::{Look, WhyNot};
@@ -43,19 +44,21 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub struct KernelLocks {
     /// By place in the census.
-    looks: HashMap<usize, LocksLook>,
+    pub(super) looks: HashMap<usize, LocksLook>,
     /// Lines of /proc/locks that are none of the gate's business.
-    others: HashSet<KernelLock>,
+    pub(super) others: HashSet<KernelLock>,
     /// Processes that are no members, and in flight by a lock.
     pub(super) strangers: Vec<Blocker>,
     /// Locks that the kernel shows and no descriptor explains.
     pub(super) unexplained: Vec<Finding>,
     /// Members whose locks may not be seen.
     unseen: HashMap<usize, WhyNot>,
+    /// How many members' descriptors were read, since the barrier went up.
+    pub(super) tables: u32,
 }
 
 /// Whose a line of /proc/locks is that no member's descriptors explain.
-enum Whose {
+pub(super) enum Whose {
     /// None of the gate's business.
     Others,
     /// A process that is no member and is concerned.
@@ -69,7 +72,7 @@ enum Whose {
 }
 
 /// A read lock keeps no writer's set together, but for an flock shared by a writer.
-fn may_guard(lock: &KernelLock) -> bool {
+pub(super) fn may_guard(lock: &KernelLock) -> bool {
     lock.write || lock.kind == KernelLockKind::Flock
 }
 
@@ -101,6 +104,12 @@ impl Session {
 
     /// In the last pass, and in every pass while something is unaccounted for. True: something is.
     pub(super) fn compare_locks(&mut self, at: usize, known: &mut KernelLocks) -> bool {
+        let mut newcomers = false;
+        match self.explain_locks(at, known) {
+            ShortWay::Known(unaccounted) => return self.take_unaccounted(at, unaccounted),
+            ShortWay::Newcomer => newcomers = true,
+            ShortWay::Unknown => {}
+        }
         known.strangers.clear();
         known.unexplained.clear();
         known.unseen.clear();
@@ -124,7 +133,6 @@ impl Session {
             }
             lines = known.unexplained_lines();
         }
-        let mut newcomers = false;
         let mut unaccounted = known.unaccounted(self, at);
         self.take_in_left_lock_files(at, &mut unaccounted);
         for line in lines {
@@ -149,13 +157,21 @@ impl Session {
                 }
             }
         }
+        let some = self.take_unaccounted(at, unaccounted);
+        newcomers || !known.strangers.is_empty() || some
+    }
+
+    /// Puts down which members have such a lock. True: some have.
+    fn take_unaccounted(
+        &mut self,
+        at: usize,
+        mut unaccounted: HashMap<usize, UnaccountedLock>,
+    ) -> bool {
         for (place, member) in self.census.gates[at].iter_mut().enumerate() {
             let later = self.held_later.contains(&member.pid);
             member.unaccounted_lock = unaccounted.remove(&place).filter(|_| !later);
         }
-        let some = |m: &Member| !m.gone && m.unaccounted_lock.is_some();
-        let strangers = !known.strangers.is_empty();
-        newcomers || strangers || self.census.gates[at].iter().any(some)
+        self.census.gates[at].iter().any(|m| !m.gone && m.unaccounted_lock.is_some())
     }
 
     /// Could one of the gate's members hold it, though none's descriptors were seen to?
@@ -200,7 +216,7 @@ impl Session {
         path.is_some_and(|path| self.is_path_for_life(at, &path))
     }
 
-    fn is_for_life(&self, at: usize, held: &HeldLock) -> bool {
+    pub(super) fn is_for_life(&self, at: usize, held: &HeldLock) -> bool {
         self.is_path_for_life(at, &held.path)
     }
 
@@ -210,7 +226,7 @@ impl Session {
     }
 
     /// Who is behind a line that no member's descriptors explain?
-    fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
+    pub(super) fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
         if !is_nobody(line.pid) {
             let Look::Seen(held) = held_by(&line.pid.to_string()) else {
                 // Gone meanwhile, or not to be seen: the next reading tells.
@@ -329,7 +345,18 @@ impl Session {
 }
 
 impl KernelLocks {
-    fn look_at(&mut self, place: usize, member: &Member) {
+    /// Has the last comparison found something, or could something not be seen?
+    pub(super) fn found_something(&self) -> bool {
+        !(self.strangers.is_empty() && self.unexplained.is_empty() && self.unseen.is_empty())
+    }
+
+    /// Does this member hold that lock, by the last look at it?
+    pub(super) fn holds(&self, place: usize, line: &KernelLock) -> bool {
+        self.looks.get(&place).is_some_and(|look| look.held.iter().any(|held| held.lock == *line))
+    }
+
+    pub(super) fn look_at(&mut self, place: usize, member: &Member) {
+        self.tables += 1;
         match look(member) {
             Look::Seen(look) => drop(self.looks.insert(place, look)),
             Look::Gone(_) => drop(self.looks.remove(&place)),
@@ -387,7 +414,7 @@ impl KernelLocks {
 }
 
 /// Does the kernel show this lock now? Also if that cannot be told.
-fn is_still_shown(line: &KernelLock) -> bool {
+pub(super) fn is_still_shown(line: &KernelLock) -> bool {
     match all() {
         Look::Seen(lines) => lines.contains(line),
         Look::Gone(_) | Look::NotSeen(_) => true,
@@ -395,7 +422,7 @@ fn is_still_shown(line: &KernelLock) -> bool {
 }
 
 /// The members that are waited for, with their places.
-fn asked(census: &Census, at: usize) -> impl Iterator<Item = (usize, &Member)> {
+pub(super) fn asked(census: &Census, at: usize) -> impl Iterator<Item = (usize, &Member)> {
     census.gates[at].iter().enumerate().filter(|(_, member)| !member.gone)
 }
 
@@ -404,7 +431,7 @@ fn place_of(census: &Census, at: usize, pid: i32) -> Option<usize> {
 }
 
 /// No process that is there: a description's lock, or one that a process took which is dead.
-fn is_nobody(pid: i32) -> bool {
+pub(super) fn is_nobody(pid: i32) -> bool {
     pid <= 0 || procfs::stat(pid).is_none_or(|stat| stat.is_dead() && procfs::is_exiting(pid))
 }
 

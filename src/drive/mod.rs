@@ -12,6 +12,7 @@
 //! | `admissions`, `opening` | which may pass a closed barrier; opening it for a moment |
 //! | `pause` | what is done between two passes |
 //! | `kernel_locks` | the regions' accounts, held against the kernel's locks |
+//! | `explained_locks` | the short way: every lock that the kernel lists is accounted for |
 //! | `lock_files` | those that a parent left to its children |
 //! | `in_flight` | what keeps the gate from draining, put down while it can be seen |
 //! | [`settled`], [`quiesce`] | what the profile's rules ask for |
@@ -22,6 +23,7 @@ mod admissions;
 pub mod barrier;
 pub mod cooldown;
 pub mod drain;
+mod explained_locks;
 mod in_flight;
 mod kernel_locks;
 mod lock_files;

@@ -22,7 +22,11 @@ impl Session {
         let views = drain.reading.views();
         let mut summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));
         if self.must_compare_locks(at, drain, &summary) {
+            let begun = clock::now_ns();
             let some = self.compare_locks(at, &mut drain.kernel_locks);
+            drain.parts.last_locks_ns = clock::now_ns().saturating_sub(begun);
+            drain.parts.locks_ns += drain.parts.last_locks_ns;
+            drain.parts.tables = drain.kernel_locks.tables;
             drain.reading.take_unaccounted(&self.census.gates[at]);
             let views = drain.reading.views();
             summary = summarize(&views, &drain.grants, &mut drain.room.scratch(&views));

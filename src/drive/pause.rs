@@ -20,10 +20,14 @@ const LIST_AGAIN_NS: std::ops::RangeInclusive<u64> = 10_000_000..=50_000_000;
 impl Session {
     /// Waits a moment, longer each time.
     pub(super) fn pause(&mut self, at: usize, drain: &mut GateDrain) {
+        let begun = clock::now_ns();
         self.name_those_in_flight(at, drain);
         self.between_passes(at, drain);
+        let asked_at = clock::now_ns();
+        drain.parts.asking_ns += asked_at.saturating_sub(begun);
         let awaits_quiesced = drain.machine.awaits_quiesced();
         clock::sleep_ns(if awaits_quiesced { quiesce::PAUSE_NS } else { drain.pause_ns });
+        drain.parts.waiting_ns += clock::now_ns().saturating_sub(asked_at);
         drain.pause_ns = (drain.pause_ns * 3 / 2).min(PAUSE_MAX_NS);
     }
 

@@ -4,7 +4,9 @@ use crate::drive::kernel_locks::KernelLocks;
 use crate::drive::reading::{Reading, ShownWord};
 use crate::drive::room::Room;
 use crate::linux::clock;
+use crate::linux::directory::FileId;
 use crate::outcome::blocker::Blocker;
+use crate::outcome::drain_parts::DrainParts;
 use crate::outcome::finding::Finding;
 use gate::admission::Grant;
 use gate::drain::{Answer, Drain, Limits, Order, Outcome};
@@ -56,11 +58,17 @@ pub struct GateDrain {
     pub(super) named_at: u64,
     /// ... and the digest of its words then.
     pub(super) named_digest: u64,
+    /// Where the time goes.
+    pub parts: DrainParts,
+    /// When something was last seen in flight (0: never).
+    pub(super) in_flight_at: u64,
     pub(super) kernel_locks: KernelLocks,
     /// What the kernel's locks left unexplained at the end.
     pub unexplained: Vec<Finding>,
-    /// Lock files that lie in the snapshot.
+    /// Lock files that lie in the snapshot, ...
     pub dotlocks: Vec<Finding>,
+    /// ... and by what they are known.
+    pub lock_files: Vec<FileId>,
     pub(super) deadline: u64,
     pub(super) drain_until: u64,
     pub(super) raised: bool,
@@ -102,6 +110,9 @@ impl GateDrain {
             named_at: 0,
             named_digest: 0,
             dotlocks: Vec::new(),
+            lock_files: Vec::new(),
+            parts: DrainParts::default(),
+            in_flight_at: 0,
             kernel_locks: KernelLocks::default(),
             unexplained: Vec::new(),
             deadline,
@@ -156,10 +167,14 @@ impl GateDrain {
         if self.ended_at == 0 {
             self.ended_at = now;
         }
+        if self.in_flight_at != 0 {
+            self.parts.tail_ns = self.ended_at.saturating_sub(self.in_flight_at);
+        }
         self.count_machine();
     }
 
     fn count_machine(&mut self) {
+        self.parts.passes += self.machine.passes();
         self.openings += self.machine.openings();
         self.admitted += self.machine.admitted();
     }

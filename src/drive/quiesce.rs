@@ -13,7 +13,7 @@ use crate::census::disregard;
 use crate::census::member::Member;
 use crate::drive::progress::GateDrain;
 use crate::linux::look::Look;
-use crate::linux::procfs;
+use crate::linux::procfs::{self, Children};
 use crate::outcome::blocker::Blocker;
 use gate::control::Rank;
 use gate::word::Doing;
@@ -45,6 +45,7 @@ pub const PAUSE_NS: u64 = 200_000;
 /// Have all quiesced, by the pass that was just read? At most one round is ended by one pass.
 pub fn reached(members: &[Member], drain: &mut GateDrain, proof: Proof) -> bool {
     let inside: HashSet<i32> = members.iter().filter(|m| !m.gone).map(|m| m.pid).collect();
+    let mut listing = Children::default();
     let mut looks = 0;
     let mut awake = false;
     for (at, member) in members.iter().enumerate() {
@@ -58,7 +59,7 @@ pub fn reached(members: &[Member], drain: &mut GateDrain, proof: Proof) -> bool 
                 // A first one that has begun nothing may also wait for the clock, to try a lock
                 // anew: what it does then is held.
                 Proof::WaitsForOthers => {
-                    waits_with_all(member.pid, &inside, BETWEEN, is_first(member))
+                    waits_with_all(member.pid, (&inside, &mut listing), BETWEEN, is_first(member))
                 }
             };
         if has_quiesced {
@@ -102,8 +103,13 @@ fn is_not_seen_to_work(member: &Member, drain: &GateDrain, at: usize) -> bool {
 
 /// The children outside the gate first: what one of them tells as it ends has woken its
 /// parent before that is looked at.
-fn waits_with_all(pid: i32, inside: &HashSet<i32>, below: usize, clock: bool) -> bool {
-    let children = match procfs::children(pid) {
+fn waits_with_all(
+    pid: i32,
+    (inside, listing): (&HashSet<i32>, &mut Children),
+    below: usize,
+    clock: bool,
+) -> bool {
+    let children = match listing.of(pid) {
         Look::Seen(children) => children,
         Look::Gone(_) => Vec::new(),
         Look::NotSeen(_) => return false,
@@ -112,6 +118,6 @@ fn waits_with_all(pid: i32, inside: &HashSet<i32>, below: usize, clock: bool) ->
     if below == 0 {
         return between.next().is_none() && procfs::waits_for_others(pid, clock);
     }
-    between.all(|child| waits_with_all(child, inside, below - 1, false))
+    between.all(|child| waits_with_all(child, (inside, listing), below - 1, false))
         && procfs::waits_for_others(pid, clock)
 }

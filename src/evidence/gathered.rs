@@ -9,8 +9,8 @@
 //! | [`Evidence::before_opening`] | take the rest of it | one read |
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
-use super::ancestry::reaches;
 use super::coverage::{self, Service};
+use super::own::Own;
 use super::standing::{self, View};
 use super::to_hold::HoldList;
 use super::wanted::Wanted;
@@ -52,7 +52,7 @@ pub struct Evidence {
     pub(super) watch: Watch,
     /// Whom the gate cannot hold and the tracer can.
     pub hold: HoldList,
-    command: Option<i32>,
+    own: Own,
 }
 
 impl Evidence {
@@ -173,7 +173,10 @@ impl Evidence {
         for process in processes.iter().filter(|process| process.why.is_free()) {
             let found = self.hold.todo.get(&process.pid).map(|one| one.found.clone());
             let why = Cause::NotAtRest(process.why.clone());
-            let why = Finding::of(why, process.pid, Some(process.program.clone()));
+            let why = match process.pid {
+                0 => Finding::from(why),
+                pid => Finding::of(why, pid, Some(process.program.clone())),
+            };
             let gates: Vec<usize> =
                 (0..self.ledgers.len()).filter(|at| self.hold.is_wanted(*at)).collect();
             for (at, finding) in found.into_iter().flatten() {
@@ -220,6 +223,7 @@ impl Evidence {
             self.note_unseen(session, at);
         }
         if self.places.iter().any(|p| !p.dirs.is_empty()) {
+            self.own.listen();
             self.watch.arm(&self.places);
             for (ledger, places) in self.ledgers.iter_mut().zip(&self.places) {
                 if self.watch.is_armed() && !places.dirs.is_empty() {
@@ -240,14 +244,12 @@ impl Evidence {
 
     /// The command runs now.
     pub fn command_is(&mut self, pid: i32) {
-        self.command = Some(pid);
+        self.own.command_is(pid);
     }
 
     fn take_changes(&mut self, is_last: bool) {
-        let command = self.command;
-        let me = std::process::id() as i32;
-        let own = |pid| reaches(pid, |at| Some(at) == command || at == me);
-        self.watch.take(own, &self.places, is_last);
+        let Self { watch, own, places, .. } = self;
+        watch.take(&mut |pid| own.is(pid), places, is_last);
     }
 
     /// The snapshot is made; the barrier is still up.
@@ -260,13 +262,14 @@ impl Evidence {
 
 impl Watching for Evidence {
     fn meanwhile(&mut self) {
+        self.own.hear();
         if self.wanted.gather {
             self.take_changes(false);
         }
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.watch.fds()
+        self.watch.fds().into_iter().chain(self.own.fd()).collect()
     }
 }
 
@@ -281,10 +284,10 @@ pub(super) fn note_places(ledger: &mut Ledger, places: &Places) {
     }
     // Of those that refuse no freeze.
     for missing in &places.missing {
-        ledger.note(Cause::NoDirectory(missing.path.clone(), missing.why.clone()));
+        ledger.note(Cause::NoDirectory(missing.path.clone(), missing.why.to_string()));
     }
     for (path, why) in &places.not_looked_at {
-        ledger.note(Cause::NotWatched(path.clone(), why.clone()));
+        ledger.note(Cause::NotWatched(path.clone(), why.to_string()));
     }
     for (path, by) in &places.exported {
         ledger.note(Cause::Exported(path.clone(), by));

@@ -9,6 +9,7 @@ use crate::outcome::finding::{Cause, Subject};
 use crate::places::Places;
 use std::collections::HashSet;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::PathBuf;
@@ -32,15 +33,37 @@ pub fn look_for(watch: &mut Watch, at: usize, places: &Places) {
                 watch.blind.push(Cause::NotSeen(Subject::OtherNames, WhyNot::TooMuch));
                 return;
             }
-            let Ok(entries) = fs::read_dir(top.join(&dir)) else { continue };
-            for entry in entries.flatten() {
+            let entries = match fs::read_dir(top.join(&dir)) {
+                Ok(entries) => entries,
+                // Removed meanwhile.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) => {
+                    watch.blind.push(not_seen(&e));
+                    continue;
+                }
+            };
+            for entry in entries {
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(e) => {
+                        watch.blind.push(not_seen(&e));
+                        break;
+                    }
+                };
                 let name = dir.join(entry.file_name());
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     open.push(name);
-                } else if wanted.contains(&entry.ino())
-                    && let Ok(meta) = entry.metadata()
-                    && let Some(linked) = watch.linked.get(&(meta.dev(), meta.ino())).cloned()
-                {
+                } else if wanted.contains(&entry.ino()) {
+                    let id = match entry.metadata() {
+                        Ok(meta) => (meta.dev(), meta.ino()),
+                        // It stood here, and bears another name by now.
+                        Err(e) if e.kind() == ErrorKind::NotFound => (place.id.0, entry.ino()),
+                        Err(e) => {
+                            watch.blind.push(not_seen(&e));
+                            continue;
+                        }
+                    };
+                    let Some(linked) = watch.linked.get(&id).cloned() else { continue };
                     let path = place.path.join(name);
                     if !places.excludes(&path) && !places.excuses(linked.pid, &path) {
                         let program = linked.program;
@@ -50,4 +73,8 @@ pub fn look_for(watch: &mut Watch, at: usize, places: &Places) {
             }
         }
     }
+}
+
+fn not_seen(error: &io::Error) -> Cause {
+    Cause::NotSeen(Subject::OtherNames, WhyNot::of(error))
 }

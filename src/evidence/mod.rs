@@ -9,6 +9,8 @@
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch`, `whereabouts`, `hard_links` | changes while the gate is closed; where; of files that have other names |
+//! | `own` | whose a change is: the command's, or another's |
+//! | `recent` | the latest of many |
 //! | [`watching`] | what is done while the command runs |
 //! | `mappings` | protected files that a store alone can change |
 //! | [`to_hold`] | whom the gate cannot hold and the tracer can |
@@ -26,6 +28,8 @@ mod hard_links;
 mod holders;
 pub mod judged;
 mod mappings;
+mod own;
+mod recent;
 pub mod standing;
 pub mod to_hold;
 pub mod wanted;

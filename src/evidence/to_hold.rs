@@ -7,6 +7,7 @@
 use crate::linux::look::Look;
 use crate::linux::{clock, procfs};
 use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::held::{NotHeld, Obstacle};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One process that is to be held.
@@ -85,7 +86,24 @@ impl HoldList {
         self.stood = true;
     }
 
-    /// They were let go.
+    /// Those that were to be held, are there, and are not held. `gated`: whom the gate holds now; who has
+    /// become one of them needs no other hold.
+    pub fn left_out(&self, gated: &BTreeSet<i32>) -> Vec<NotHeld> {
+        let is_left_out = |(pid, one): &(&i32, &ToHold)| {
+            !self.held.contains_key(pid)
+                && (one.gated || !gated.contains(pid))
+                && match procfs::look_at(**pid) {
+                    Look::Seen(now) => now.start == one.start && !now.is_dead() && !now.exiting,
+                    Look::Gone(_) => false,
+                    Look::NotSeen(_) => true,
+                }
+        };
+        let left_out = self.todo.iter().filter(is_left_out).map(|(pid, _)| *pid);
+        let program = |pid| procfs::stat(pid).map(|stat| stat.comm).unwrap_or_default();
+        left_out.map(|pid| NotHeld { pid, program: program(pid), why: Obstacle::LeftOut }).collect()
+    }
+
+    /// They were let go: when the first was.
     pub fn released(&mut self, at: u64) {
         self.released_at = at;
     }
@@ -104,11 +122,12 @@ impl HoldList {
         if self.released_at == 0 {
             return false;
         }
-        // Who is made by one that is held is held too, so this one was made after that.
+        // Who is made by one that is held is held too: in the tick of the release it was made after that.
         let by_one_that_was_held = procfs::stat(stat.ppid).is_some_and(|parent| {
             is_held(stat.ppid, parent.start) && !self.todo.get(&stat.ppid).is_some_and(|p| p.gated)
         });
-        by_one_that_was_held || stat.start > clock::ticks_of(self.released_at)
+        let released = clock::ticks_of(self.released_at);
+        stat.start > released || stat.start == released && by_one_that_was_held
     }
 }
 
@@ -136,6 +155,41 @@ mod tests {
         list.held([me].into_iter());
         assert!(list.take(0, ungated(me), false).is_none(), "it stood still");
         assert!(list.take(0, ungated(1), false).is_some(), "it did not");
+    }
+
+    #[test]
+    fn a_child_that_was_there_before_the_release_and_not_held_speaks_against_it() {
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        let pid = child.id() as i32;
+        let mut list = list();
+        list.held([std::process::id() as i32].into_iter());
+        clock::sleep_ns(30_000_000);
+        list.released(clock::now_ns());
+        let left = list.take(0, ungated(pid), false);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(left.is_some());
+    }
+
+    #[test]
+    fn who_was_to_be_held_and_is_not_is_left_out() {
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        let (me, pid) = (std::process::id() as i32, child.id() as i32);
+        let mut list = list();
+        assert!(
+            list.take(0, ungated(pid), false).is_none()
+                && list.take(0, ungated(me), false).is_none()
+        );
+        list.held([me].into_iter());
+        let left_out = |list: &HoldList, gated: &[i32]| {
+            let left_out = list.left_out(&gated.iter().copied().collect());
+            left_out.into_iter().map(|one| one.pid).collect::<Vec<_>>()
+        };
+        let found = (left_out(&list, &[]), left_out(&list, &[pid]));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, (vec![pid], vec![]));
+        assert_eq!(left_out(&list, &[]), [0; 0], "it is gone");
     }
 
     #[test]

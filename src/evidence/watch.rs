@@ -8,7 +8,7 @@
 //! whatever the name, the mount or the namespace by which it was reached? A file that has other
 //! names and is changed elsewhere is looked for below them after the thaw ([`super::hard_links`]).
 
-use super::whereabouts::{Known, NoPath, Whereabouts};
+use super::whereabouts::{Known, Named, NoPath, Whereabouts};
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::directory::FileId;
@@ -25,7 +25,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How often it is read again because directories had been removed meanwhile: so many,
@@ -42,8 +42,8 @@ const CHANGES: usize = 100;
 /// The inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID).
 const FIRST_INODE_OF_A_SUBVOLUME: u64 = 256;
 
-/// So many files with other names, changed elsewhere, are looked for.
-const LINKED: usize = 1000;
+/// So many files with other names, changed elsewhere, are looked for: any user can make some.
+const LINKED: usize = 200_000;
 
 /// One change that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,6 @@ pub struct Linked {
 }
 
 /// The watch.
-#[derive(Default)]
 pub struct Watch {
     groups: Vec<Group>,
     whereabouts: Whereabouts,
@@ -116,11 +115,26 @@ enum Taken {
     Late,
 }
 
+impl Default for Watch {
+    fn default() -> Watch {
+        Watch {
+            groups: Vec::new(),
+            whereabouts: Whereabouts::new(Vec::new()),
+            marks: HashMap::new(),
+            changes: Vec::new(),
+            more: 0,
+            linked: BTreeMap::new(),
+            nameless: HashMap::new(),
+            blind: Vec::new(),
+        }
+    }
+}
+
 impl Watch {
     /// Opens what is needed, before anything is held.
     pub fn prepare(places: &[Places]) -> Watch {
-        let whereabouts = Whereabouts::new(places.iter().map(Places::tops).collect());
-        let mut watch = Watch { whereabouts, ..Watch::default() };
+        let tops = places.iter().map(Places::tops).collect();
+        let mut watch = Watch { whereabouts: Whereabouts::new(tops), ..Watch::default() };
         for place in places.iter().flat_map(Places::all) {
             // What a directory's handle means must be found out, or a change has no place: that
             // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
@@ -181,12 +195,12 @@ impl Watch {
     /// Takes what was seen so far of protected files. `own`: is this a process of the command?
     /// What is changed elsewhere on the disk, by whatever user, takes no place from it. `is_last`: what
     /// is left now is not seen any more.
-    pub fn take(&mut self, own: impl Fn(i32) -> bool, places: &[Places], is_last: bool) {
+    pub fn take(&mut self, own: &mut dyn FnMut(i32) -> bool, places: &[Places], is_last: bool) {
         let until = clock::now_ns() + READS_NS;
-        // A directory that is gone has left an event where it was, in the queue already:
-        // there its place shows. If that one is gone as well, again one above.
-        for _ in 0..STALE_ROUNDS {
-            match self.take_once(&own, places, until) {
+        // A directory that is gone has left an event where it was, in the queue already: there its place
+        // shows. If that one is gone as well, again one above. What is not the last is read anyway.
+        for _ in 0..if is_last { STALE_ROUNDS } else { 1 } {
+            match self.take_once(own, places, until) {
                 Taken::Stale => {}
                 Taken::All => return,
                 Taken::Late if is_last => return self.unseen(Cause::TooManyChanges),
@@ -195,11 +209,19 @@ impl Watch {
         }
     }
 
-    fn take_once(&mut self, own: &impl Fn(i32) -> bool, places: &[Places], until: u64) -> Taken {
+    /// Takes what is in the queues at this moment: what comes meanwhile, from somebody who changes things
+    /// without end, is not waited for.
+    fn take_once(
+        &mut self,
+        own: &mut dyn FnMut(i32) -> bool,
+        places: &[Places],
+        until: u64,
+    ) -> Taken {
         let mut stale = false;
         let mut buffer = vec![0u8; BUFFER];
         for at in 0..self.groups.len() {
-            loop {
+            let mut left = self.groups[at].waiting().unwrap_or(usize::MAX);
+            while left > 0 {
                 let mut events = Vec::new();
                 match self.groups[at].read(&mut buffer, &mut events) {
                     Ok(true) => {}
@@ -208,6 +230,10 @@ impl Watch {
                         self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::of(&e)));
                         break;
                     }
+                }
+                left = left.saturating_sub(events.len());
+                for event in &events {
+                    self.note_removal(event);
                 }
                 for event in events {
                     stale |= self.take_event(event, own, places);
@@ -220,9 +246,23 @@ impl Watch {
         if stale { Taken::Stale } else { Taken::All }
     }
 
+    /// What was done in a directory before it was removed is read before its removal.
+    fn note_removal(&mut self, event: &Event) {
+        if let Event::Changed { place, gone_dir: true, .. } = event
+            && let Place::Handle { fsid, handle, of: Some(gone), .. } = place
+        {
+            self.whereabouts.gone(fsid, gone.clone(), handle.clone());
+        }
+    }
+
     /// True: its directory had been removed.
-    fn take_event(&mut self, event: Event, own: &impl Fn(i32) -> bool, places: &[Places]) -> bool {
-        let (pid, place, new_dir, content, file) = match event {
+    fn take_event(
+        &mut self,
+        event: Event,
+        own: &mut dyn FnMut(i32) -> bool,
+        places: &[Places],
+    ) -> bool {
+        let (pid, place, new_dir, new_name, content, file) = match event {
             Event::Overflow => {
                 self.unseen(Cause::QueueOverflowed);
                 return false;
@@ -231,8 +271,8 @@ impl Watch {
                 self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::Malformed));
                 return false;
             }
-            Event::Changed { pid, place, new_dir, content, file } => {
-                (pid, place, new_dir, content, file)
+            Event::Changed { pid, place, new_dir, new_name, content, file, .. } => {
+                (pid, place, new_dir, new_name, content, file)
             }
         };
         let found = match place {
@@ -241,15 +281,13 @@ impl Watch {
                 (Known { path, gates }, None)
             }),
             Place::File { fsid, handle } => {
-                if !own(pid) {
-                    self.take_file(pid, &fsid, &handle);
-                }
+                self.take_file(pid, &fsid, &handle, own);
                 return false;
             }
-            Place::Handle { fsid, handle, name } => self
+            Place::Handle { fsid, handle, name, of } => self
                 .whereabouts
                 .directory(&fsid, &handle)
-                .map(|dir| (dir, Some((fsid, handle, name)))),
+                .map(|dir| (dir, Some((fsid, handle, name, of)))),
         };
         let (dir, entry) = match found {
             Ok(found) => found,
@@ -260,23 +298,27 @@ impl Watch {
             }
             Err(NoPath::Unknown(_)) => return false,
         };
-        let stat = || {
-            let (fsid, handle, name) = entry.as_ref()?;
-            self.whereabouts.stat(fsid, handle, name)
-        };
         if dir.gates.is_empty() {
-            // Of a file that has other names one may be protected.
-            if file
-                && entry.as_ref().is_some_and(|(.., name)| is_name(name))
-                && let Some(stat) = stat().filter(has_other_names)
-                && !own(pid)
-            {
-                self.add_linked(pid, (stat.st_dev, stat.st_ino));
+            if let Some((fsid, _, name, of)) = entry.filter(|(_, _, name, _)| is_name(name)) {
+                match &of {
+                    Some(made) if new_dir => {
+                        self.whereabouts.made(&fsid, made.clone(), dir.path.join(&name));
+                    }
+                    Some(file) if new_name => self.whereabouts.named(&fsid, file),
+                    _ => {}
+                }
+                if file {
+                    self.take_elsewhere(pid, (&dir, &fsid), (&name, of), own);
+                }
             }
             return false;
         }
+        let stat = || {
+            let (fsid, handle, name, _) = entry.as_ref()?;
+            self.whereabouts.stat(fsid, handle, name).ok()
+        };
         let path = match &entry {
-            Some((.., name)) if is_name(name) => dir.path.join(name),
+            Some((_, _, name, _)) if is_name(name) => dir.path.join(name),
             _ => dir.path,
         };
         let judged =
@@ -301,16 +343,65 @@ impl Watch {
         false
     }
 
+    /// A file was changed that lies in a directory that is not protected: of its other names one may be.
+    fn take_elsewhere(
+        &mut self,
+        pid: i32,
+        (dir, fsid): (&Known, &FsId),
+        (name, of): (&OsString, Option<Vec<u8>>),
+        own: &mut dyn FnMut(i32) -> bool,
+    ) {
+        let found = match of {
+            Some(handle) if self.whereabouts.is_born_elsewhere(fsid, &handle, false) => return,
+            Some(handle) => self.whereabouts.file(fsid, &handle),
+            None => Err(NoPath::Unknown(WhyNot::Malformed)),
+        };
+        self.take_names(pid, found, Some(&dir.path.join(name)), own);
+    }
+
+    /// May a protected name be one of this file's? `changed`: the name by which it was changed.
+    fn take_names(
+        &mut self,
+        pid: i32,
+        found: Result<Named, NoPath>,
+        changed: Option<&Path>,
+        own: &mut dyn FnMut(i32) -> bool,
+    ) {
+        match found {
+            // With its last name: that of a protected one is a change of its own. (Whose it was is asked
+            // last: that costs more.)
+            Err(NoPath::Removed) => {}
+            Ok(file) if !is_regular(&file.stat) || self.is_elsewhere(&file, changed) => {}
+            _ if own(pid) => {}
+            Ok(Named { stat, .. }) => self.add_linked(pid, (stat.st_dev, stat.st_ino)),
+            Err(NoPath::Unknown(why)) => self.unseen(Cause::ChangedWithoutPath(pid, why)),
+        }
+    }
+
+    /// Has it no name any more, or a single one that lies in no protected directory? It may have been
+    /// renamed, or have lost the name by which it was changed.
+    fn is_elsewhere(&self, file: &Named, changed: Option<&Path>) -> bool {
+        let Some(now) = file.path.as_deref().filter(|_| file.stat.st_nlink == 1) else {
+            return file.stat.st_nlink == 0;
+        };
+        changed == Some(now) || now.parent().is_some_and(|dir| self.whereabouts.is_elsewhere(dir))
+    }
+
     /// A file was changed of which the kernel knows no directory: opened by its handle, as NFS clients
     /// do through this machine's server. Whether it is a protected one is looked for like that of one
     /// with other names.
-    fn take_file(&mut self, pid: i32, fsid: &FsId, handle: &[u8]) {
-        match self.whereabouts.file(fsid, handle) {
-            Ok(file) => self.add_linked(pid, file),
-            // Its removal is a change of its own.
-            Err(NoPath::Removed) => {}
-            Err(NoPath::Unknown(why)) => self.unseen(Cause::ChangedWithoutPath(pid, why)),
+    fn take_file(
+        &mut self,
+        pid: i32,
+        fsid: &FsId,
+        handle: &[u8],
+        own: &mut dyn FnMut(i32) -> bool,
+    ) {
+        if self.whereabouts.is_born_elsewhere(fsid, handle, true) {
+            return;
         }
+        let found = self.whereabouts.file(fsid, handle);
+        self.take_names(pid, found, None, own);
     }
 
     fn unseen(&mut self, what: Cause) {
@@ -347,8 +438,8 @@ fn is_name(name: &OsString) -> bool {
     !name.is_empty() && name != "."
 }
 
-fn has_other_names(stat: &FileStat) -> bool {
-    stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_nlink > 1
+fn is_regular(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
 fn is_file_or_directory(mode: u32) -> bool {

@@ -1,9 +1,9 @@
 //! The evidence of a freeze without a gate: what the tracer could not hold, and changes that are seen
 //! while all are held.
 
-use super::ancestry::reaches;
 use super::gathered::note_places;
 use super::judged::judge_changes;
+use super::own::Own;
 use super::watch::Watch;
 use super::watching::Watching;
 use crate::outcome::finding::{Cause, Finding};
@@ -18,7 +18,7 @@ pub struct WithoutGate {
     pub ledger: Ledger,
     places: [Places; 1],
     watch: Watch,
-    command: Option<i32>,
+    own: Own,
 }
 
 impl WithoutGate {
@@ -28,7 +28,7 @@ impl WithoutGate {
         note_places(&mut ledger, &places);
         let places = [places];
         let watch = Watch::prepare(&places);
-        WithoutGate { ledger, places, watch, command: None }
+        WithoutGate { ledger, places, watch, own: Own::default() }
     }
 
     /// All are held: from now on every change is an escape.
@@ -36,6 +36,7 @@ impl WithoutGate {
         if self.places[0].dirs.is_empty() {
             return;
         }
+        self.own.listen();
         self.watch.arm(&self.places);
         if self.watch.is_armed() {
             self.ledger.watch_stands();
@@ -44,14 +45,17 @@ impl WithoutGate {
 
     /// The command runs now.
     pub fn command_is(&mut self, pid: i32) {
-        self.command = Some(pid);
+        self.own.command_is(pid);
     }
 
     /// These were not held.
     pub fn not_held(&mut self, processes: &[NotHeld]) {
         for process in processes {
             let cause = Cause::NotAtRest(process.why.clone());
-            let found = Finding::of(cause, process.pid, Some(process.program.clone()));
+            let found = match process.pid {
+                0 => Finding::from(cause),
+                pid => Finding::of(cause, pid, Some(process.program.clone())),
+            };
             self.ledger.note(match process.why.file() {
                 Some(file) => found.at(file.clone()),
                 None => found,
@@ -65,9 +69,8 @@ impl WithoutGate {
     }
 
     fn take_changes(&mut self, is_last: bool) {
-        let (command, me) = (self.command, std::process::id() as i32);
-        let own = |pid| reaches(pid, |at| Some(at) == command || at == me);
-        self.watch.take(own, &self.places, is_last);
+        let Self { watch, own, places, .. } = self;
+        watch.take(&mut |pid| own.is(pid), places, is_last);
     }
 
     /// All run again.
@@ -78,10 +81,11 @@ impl WithoutGate {
 
 impl Watching for WithoutGate {
     fn meanwhile(&mut self) {
+        self.own.hear();
         self.take_changes(false);
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.watch.fds()
+        self.watch.fds().into_iter().chain(self.own.fd()).collect()
     }
 }

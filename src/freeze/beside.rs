@@ -7,9 +7,11 @@
 //! | the command has ended | they are let go, then the barrier is lowered: one that was stopped in the middle of an entry can retract |
 
 use crate::drive::drain::DrainEnd;
+use crate::drive::session::Session;
 use crate::freeze::attempt::Freeze;
 use crate::freeze::held_beside::HeldBeside;
 use crate::freeze::hold_end::{HoldEnd, blocker, end_of};
+use crate::hold::lock_files::LockFiles;
 use crate::hold::owner::{NoAnswer, Tracer};
 use crate::hold::protocol::Plan;
 use crate::hold::report::Report;
@@ -29,9 +31,7 @@ impl Freeze {
         if !(0..self.session.gates.len()).any(|at| self.evidence.hold.is_wanted(at)) {
             return Ok(());
         }
-        let texts = self.session.gates.iter().map(|gate| gate.page.get().profile_text());
-        let profile = texts.collect::<Vec<_>>().join("\n");
-        let tracer = Tracer::start(Plan { profile })?;
+        let tracer = Tracer::start(Plan { profile: self.profiles() })?;
         self.session.holds_by(Some(tracer.pid()));
         self.beside.tracer = Some(tracer);
         Ok(())
@@ -45,10 +45,10 @@ impl Freeze {
         let selection = self.whom();
         let deadline = self.deadline();
         let until = until.max(clock::now_ns() + AT_LEAST_NS).min(deadline);
-        let lock_files = self.drains.iter().flat_map(|drain| &drain.dotlocks);
-        tracer.accounted = lock_files.filter_map(|finding| finding.path.clone()).collect();
-        let signals = &self.session.signals;
-        let answer = tracer.hold(&selection, until, deadline, &|| signals.received().is_some());
+        let lock_files = self.lock_files();
+        let Session { helper, signals, .. } = &mut self.session;
+        let stop = || signals.received().is_some();
+        let answer = tracer.hold(&selection, (until, deadline), (&lock_files, helper), &stop);
         let end = match answer {
             Err(NoAnswer::Stopped) => DrainEnd::Interrupted(self.signal()),
             Err(NoAnswer::Gone) => {
@@ -66,6 +66,19 @@ impl Freeze {
         end
     }
 
+    /// Those that the profiles name, but for what gated processes have made and account for.
+    fn lock_files(&self) -> LockFiles {
+        let wanted = (0..self.session.gates.len()).filter(|at| self.evidence.hold.is_wanted(*at));
+        let members = wanted.flat_map(|at| self.session.census.alive(at)).map(|member| member.pid);
+        let accounted = self.drains.iter().flat_map(|drain| drain.lock_files.iter().copied());
+        LockFiles::of_profile(&self.profiles()).beside(members, accounted)
+    }
+
+    fn profiles(&self) -> String {
+        let texts = self.session.gates.iter().map(|gate| gate.page.get().profile_text());
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
     fn came_to_rest(&mut self, mut report: Report) -> DrainEnd {
         for held in &mut report.held {
             held.because =
@@ -78,7 +91,14 @@ impl Freeze {
         let end = match end_of(&report) {
             HoldEnd::AtRest => {
                 self.evidence.hold.held(report.held.iter().map(|held| held.pid));
-                DrainEnd::Drained
+                let members = self.session.census.gates.iter().flatten();
+                let gated = members.filter(|member| !member.gone).map(|member| member.pid);
+                let left_out = self.evidence.hold.left_out(&gated.collect());
+                self.evidence.not_held(&left_out);
+                match left_out.is_empty() {
+                    true => DrainEnd::Drained,
+                    false => DrainEnd::NotHeld,
+                }
             }
             HoldEnd::NotHeld => {
                 self.evidence.not_held(&report.not_held);
@@ -124,8 +144,13 @@ impl Freeze {
         self.let_go(tracer);
         let now = clock::now_ns();
         let (at, fared) = match released {
-            Ok(released) if released.at < self.deadline() => (released.at, Barrier::Held),
-            Ok(released) => (released.at, Barrier::Expired),
+            Ok(released) => {
+                self.evidence.not_held(&released.came);
+                match released.at < self.deadline() {
+                    true => (released.begun_at, Barrier::Held),
+                    false => (released.begun_at, Barrier::Expired),
+                }
+            }
             // Killed, by its own timer or by another: they ran, and nobody knows since when.
             Err(_) if now >= self.deadline() => (now, Barrier::Expired),
             Err(_) => (now, Barrier::Unknown),

@@ -127,6 +127,7 @@ impl Freeze {
             closed: Moment::at(closed_at),
             drained: Moment::at(ended_at),
             opened: Moment::at(opened_at),
+            drain_parts: drain.map_or_else(Default::default, |drain| drain.parts),
             processes: members().map(process).collect(),
             held_at_rest: if hold { self.beside.held().to_vec() } else { Vec::new() },
             blockers: match drain {
@@ -185,6 +186,7 @@ pub(super) fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
         closed: Moment::default(),
         drained: Moment::default(),
         opened: Moment::default(),
+        drain_parts: Default::default(),
         processes: Vec::new(),
         held_at_rest: Vec::new(),
         blockers: Vec::new(),

@@ -4,6 +4,7 @@ use crate::evidence::without_gate::WithoutGate;
 use crate::freeze::hold_end::{HoldEnd, blocker, end_of};
 use crate::freeze::options::Options;
 use crate::freeze::record;
+use crate::hold::lock_files::LockFiles;
 use crate::hold::owner::{self, NoAnswer, Tracer};
 use crate::hold::protocol::Plan;
 use crate::hold::report::Report;
@@ -33,6 +34,7 @@ pub struct Held {
     /// What is known beside.
     pub evidence: WithoutGate,
     selection: Selection,
+    helper: Helper,
     plan: Plan,
     tracer: Option<Tracer>,
     report: Option<Report>,
@@ -71,6 +73,7 @@ impl Held {
             priority,
             evidence,
             selection,
+            helper,
             plan,
             tracer: None,
             report: None,
@@ -103,8 +106,10 @@ impl Held {
         let now = clock::now_ns();
         self.deadline = now.saturating_add(self.options.limit_ns);
         let until = now.saturating_add(self.options.drain_ns.min(self.options.limit_ns));
-        let answer = tracer
-            .hold(&self.selection, until, self.deadline, &|| self.signals.received().is_some());
+        let lock_files = LockFiles::of_profile(&self.plan.profile);
+        let Held { selection, deadline, helper, signals, .. } = self;
+        let stop = || signals.received().is_some();
+        let answer = tracer.hold(selection, (until, *deadline), (&lock_files, helper), &stop);
         let end = match answer {
             Err(NoAnswer::Stopped) => HoldEnd::Interrupted(self.signal()),
             Err(NoAnswer::Gone) => {

@@ -10,13 +10,13 @@
 //! | [`table`] | what is known of their threads |
 //! | [`threads`] | makes them ours, hears what they do |
 //! | [`locks`] | the locks that keep one from being at rest |
-//! | [`dotlocks`] | locks that are only files |
+//! | [`lock_files`] | locks that are only files |
 //! | [`tracer`] | the tracer's life: carries out what `gate::hold` asks for |
 //! | [`protocol`] | what it is asked, and what it answers |
 //! | [`report`] | what it tells: who was held, who could not be |
 //! | [`owner`] | the freezer's side: starts it, asks, waits no longer than it must |
 
-mod dotlocks;
+pub mod lock_files;
 pub mod locks;
 pub mod owner;
 pub mod protocol;

@@ -1,21 +1,19 @@
 //! The freezer's side of the tracer: starts it before anything is held, asks, and waits no longer than
 //! it must.
 
-use crate::foreign_text::ForeignText;
-use crate::hold::dotlocks;
+use crate::hold::lock_files::LockFiles;
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
 use crate::hold::tracer;
+use crate::linux::helper::owner::Helper;
 use crate::linux::poll::wait_readable;
 use crate::linux::process::{abandon_child, kill, reap_child};
-use crate::linux::{clock, fork, procfs};
-use crate::outcome::held::{NotHeld, Obstacle};
+use crate::linux::{clock, fork};
 use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 /// The tracer is given so long to begin.
 const STARTS_WITHIN_NS: u64 = 10_000_000_000;
@@ -41,9 +39,6 @@ pub struct Tracer {
     link: UnixStream,
     said: Vec<u8>,
     pid: i32,
-    profile: String,
-    /// Lock files whose makers' own words tell what they do.
-    pub accounted: Vec<ForeignText>,
 }
 
 impl Tracer {
@@ -51,10 +46,8 @@ impl Tracer {
     pub fn start(plan: Plan) -> io::Result<Tracer> {
         let (ours, theirs) = UnixStream::pair()?;
         let owner = std::process::id() as i32;
-        let profile = plan.profile.clone();
         let pid = fork::child(move || tracer::run(theirs.into(), owner, plan))?;
-        let mut tracer =
-            Tracer { link: ours, said: Vec::new(), pid, profile, accounted: Vec::new() };
+        let mut tracer = Tracer { link: ours, said: Vec::new(), pid };
         match tracer.answer(clock::now_ns() + STARTS_WITHIN_NS, &|| false) {
             Ok(Tell::Ready) => Ok(tracer),
             _ => Err(io::Error::other("the tracer did not start")),
@@ -66,12 +59,12 @@ impl Tracer {
         self.pid
     }
 
-    /// Brings all to rest.
+    /// Brings all to rest, at a moment at which no lock file is there.
     pub fn hold(
         &mut self,
         selection: &Selection,
-        until: u64,
-        deadline: u64,
+        (until, deadline): (u64, u64),
+        (lock_files, helper): (&LockFiles, &mut Helper),
         stop: &dyn Fn() -> bool,
     ) -> Result<Report, NoAnswer> {
         self.ask(&Ask::Hold { selection: selection.clone(), until, deadline })?;
@@ -82,12 +75,13 @@ impl Tracer {
             if report.end != End::AtRest {
                 return Ok(report);
             }
-            let Some(lock) = dotlocks::first(&self.profile, &self.accounted) else {
+            let held = report.held.iter().map(|held| held.pid);
+            let Some(in_the_way) = lock_files.in_the_way(held, helper) else {
                 return Ok(report);
             };
             if clock::now_ns() >= until {
                 report.end = End::UnderLock;
-                report.not_held.push(in_the_way(&lock));
+                report.not_held.push(in_the_way);
                 return Ok(report);
             }
             self.ask(&Ask::Again)?;
@@ -140,12 +134,6 @@ impl Drop for Tracer {
         abandon_child(self.pid);
         reap_child(self.pid);
     }
-}
-
-fn in_the_way(lock: &Path) -> NotHeld {
-    let pid = dotlocks::owner(lock).unwrap_or(0);
-    let program = procfs::stat(pid).map(|stat| stat.comm).unwrap_or_default();
-    NotHeld { pid, program, why: Obstacle::Dotlock(ForeignText::of_path(lock)) }
 }
 
 /// Ends a tracer from beside its owner: all whom it holds run.

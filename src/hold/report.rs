@@ -55,7 +55,9 @@ pub struct Report {
 /// What the tracer says when it has let them go.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Released {
-    /// When the last one was let go, CLOCK_MONOTONIC ns.
+    /// When the first one was let go, CLOCK_MONOTONIC ns.
+    pub begun_at: u64,
+    /// When the last one was.
     pub at: u64,
     /// Those that came while all were held, and were not.
     pub came: Vec<NotHeld>,

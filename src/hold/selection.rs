@@ -5,7 +5,7 @@
 //! is never among them: a unit may hold the very job that takes the snapshot.
 
 use crate::linux::look::Look;
-use crate::linux::procfs;
+use crate::linux::procfs::{self, Children};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,15 +44,11 @@ impl Selection {
         for group in &self.cgroups {
             read_group(group, &mut found)?;
         }
-        let is_meant = |pid: &i32| {
-            self.started
-                .get(pid)
-                .is_none_or(|start| procfs::stat(*pid).is_some_and(|stat| stat.start == *start))
-        };
-        let mut todo: Vec<i32> = self.processes.iter().copied().filter(is_meant).collect();
+        let mut todo = self.meant(&self.processes)?;
+        let mut listing = Children::default();
         while let Some(pid) = todo.pop() {
             if found.insert(pid) && self.descend && known(pid) != Some(true) {
-                match procfs::children(pid) {
+                match listing.of(pid) {
                     Look::Seen(children) => todo.extend(children),
                     Look::Gone(_) => {}
                     Look::NotSeen(why) => return Err(io::Error::other(why.to_string())),
@@ -60,11 +56,25 @@ impl Selection {
             }
         }
         found.retain(|pid| !self.except.contains(pid));
-        found.extend(self.alone.iter().copied().filter(is_meant));
+        found.extend(self.meant(&self.alone)?);
         let above: Vec<i32> = ancestors(self.freezer).collect();
         let mut of_others = BTreeSet::new();
         found.retain(|pid| known(*pid).is_some() || !self.is_ours(*pid, &above, &mut of_others));
         Ok(found)
+    }
+
+    /// Those of them that are still the processes that were named.
+    fn meant(&self, named: &BTreeSet<i32>) -> io::Result<Vec<i32>> {
+        let mut meant = Vec::new();
+        for pid in named {
+            match self.started.get(pid).map(|start| (start, procfs::look_at(*pid))) {
+                None => meant.push(*pid),
+                Some((start, Look::Seen(stat))) if stat.start == *start => meant.push(*pid),
+                Some((_, Look::Seen(_) | Look::Gone(_))) => {}
+                Some((_, Look::NotSeen(why))) => return Err(io::Error::other(why.to_string())),
+            }
+        }
+        Ok(meant)
     }
 
     /// `of_others`: whom this was asked of before, and who descend from nobody of ours.
@@ -131,7 +141,7 @@ mod tests {
             std::process::Command::new("sh").args(["-c", "sleep 9 & wait"]).spawn().unwrap();
         let pid = child.id() as i32;
         let sleeps = loop {
-            match procfs::children(pid) {
+            match Children::default().of(pid) {
                 Look::Seen(children) if !children.is_empty() => break children[0],
                 _ => crate::linux::clock::sleep_ns(1_000_000),
             }

@@ -8,6 +8,7 @@ use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
 use crate::hold::table::State;
 use crate::hold::threads::Threads;
+use crate::linux::look::Look;
 use crate::linux::ptrace::lease;
 use crate::linux::{clock, fork, poll, procfs};
 use crate::outcome::held::{HeldProcess, NotHeld, Obstacle};
@@ -62,8 +63,9 @@ pub fn run(link: OwnedFd, owner: i32, plan: Plan) {
         }
     }
     let came = tracer.came_meanwhile();
+    let begun_at = clock::now_ns();
     tracer.threads.release();
-    tracer.tell(&Tell::Released(Released { at: clock::now_ns(), came }));
+    tracer.tell(&Tell::Released(Released { begun_at, at: clock::now_ns(), came }));
 }
 
 struct Tracer {
@@ -325,12 +327,17 @@ impl Tracer {
     /// Those that are selected now and are not ours.
     fn came_meanwhile(&mut self) -> Vec<NotHeld> {
         let known = |pid: i32| self.threads.table.processes.contains_key(&pid);
-        let listed =
-            self.selection.list(|pid| known(pid).then_some(true)).unwrap_or_default().into_iter();
-        let came = listed.filter(|pid| {
+        let Ok(listed) = self.selection.list(|pid| known(pid).then_some(true)) else {
+            return vec![NotHeld { pid: 0, program: "".into(), why: Obstacle::NotListed }];
+        };
+        let came = listed.into_iter().filter(|pid| {
             !known(*pid)
                 && !self.threads.refused.contains_key(pid)
-                && procfs::stat(*pid).is_some_and(|stat| !stat.is_dead() && !stat.exiting)
+                && match procfs::look_at(*pid) {
+                    Look::Seen(stat) => !stat.is_dead() && !stat.exiting,
+                    Look::Gone(_) => false,
+                    Look::NotSeen(_) => true,
+                }
         });
         came.map(|pid| NotHeld { pid, program: name(pid), why: Obstacle::CameLate }).collect()
     }

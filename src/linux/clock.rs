@@ -36,11 +36,19 @@ pub fn wall_ns_of_ticks(ticks: u64) -> u64 {
     wall_ns().saturating_sub(age)
 }
 
+/// How often both clocks are read: on a busy machine much time may pass in between.
+const READS: usize = 8;
+
 /// A moment of CLOCK_MONOTONIC (ns) in ticks since boot.
 pub fn ticks_of(monotonic_ns: u64) -> u64 {
     let rate = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(1).max(1) as u64;
-    let ago = now_ns().saturating_sub(monotonic_ns);
-    read(ClockId::CLOCK_BOOTTIME).saturating_sub(ago) / (NS_PER_S / rate)
+    let both = || {
+        let (before, boot, after) = (now_ns(), read(ClockId::CLOCK_BOOTTIME), now_ns());
+        (after.saturating_sub(before), boot, before)
+    };
+    let nearest = (0..READS).map(|_| both()).min().unwrap_or_else(both);
+    let (_, boot, now) = nearest;
+    boot.saturating_sub(now.saturating_sub(monotonic_ns)) / (NS_PER_S / rate)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //! Names are looked up below a root that is given: another process's, seen through its
 //! `/proc/PID/root`. An absolute link begins at that root again, not at ours.
 
+use crate::linux::look::WhyNot;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -61,14 +63,53 @@ pub fn lies_below(dir: impl AsFd, tops: &[FileId]) -> nix::Result<bool> {
     Err(Errno::ELOOP)
 }
 
+/// Why a directory could not be opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NotOpened {
+    /// The kernel said so, or whoever was asked does not answer.
+    Why(WhyNot),
+    /// On the way there is a link of this user.
+    LinkOf(u32),
+    /// Something else stands there.
+    NoDirectory,
+    /// The process through whose root it was looked for is gone.
+    RootGone,
+}
+
+impl NotOpened {
+    /// There is no such directory, and not only none that we could see.
+    pub fn is_absence(self) -> bool {
+        match self {
+            NotOpened::Why(why) => matches!(why, WhyNot::Errno(libc::ENOENT | libc::ENOTDIR)),
+            NotOpened::NoDirectory | NotOpened::RootGone => true,
+            NotOpened::LinkOf(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotOpened::Why(WhyNot::Hangs) => f.write_str("its file system does not answer"),
+            NotOpened::Why(why) => why.fmt(f),
+            NotOpened::LinkOf(user) => write!(f, "a link of user {user} is not followed"),
+            NotOpened::NoDirectory => f.write_str("not a directory"),
+            NotOpened::RootGone => f.write_str("no process of the service is there to ask"),
+        }
+    }
+}
+
 /// Opens this directory below this root, and says where it lies there. Links are followed that
-/// are root's or our own. What went wrong, in words.
-pub fn open(root: &Path, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
-    let said = |e: Errno| std::io::Error::from(e).to_string();
+/// are root's or our own.
+pub fn open(root: &Path, path: &Path) -> Result<(PathBuf, OwnedFd), NotOpened> {
+    let said = |e: Errno| NotOpened::Why(WhyNot::Errno(e as i32));
     let us = nix::unistd::geteuid().as_raw();
     // Through /proc this is a link that the kernel makes, and leads where no name does.
     let look = LOOK.difference(OFlag::O_NOFOLLOW).union(OFlag::O_DIRECTORY);
-    let root = nix::fcntl::open(root, look, Mode::empty()).map_err(said)?;
+    let root = match nix::fcntl::open(root, look, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ESRCH) => return Err(NotOpened::RootGone),
+        root => root.map_err(said)?,
+    };
     let mut place = PathBuf::from("/");
     let mut above: Vec<OwnedFd> = vec![root];
     let mut parts: VecDeque<OsString> = names(path.as_os_str());
@@ -90,7 +131,7 @@ pub fn open(root: &Path, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
                 above.push(next);
             }
             SFlag::S_IFLNK if found.st_uid != 0 && found.st_uid != us => {
-                return Err(format!("a link of user {} is not followed", found.st_uid));
+                return Err(NotOpened::LinkOf(found.st_uid));
             }
             SFlag::S_IFLNK => {
                 links += 1;
@@ -106,7 +147,7 @@ pub fn open(root: &Path, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
                     parts.push_front(name);
                 }
             }
-            _ => return Err("not a directory".into()),
+            _ => return Err(NotOpened::NoDirectory),
         }
     }
     let here = &above[above.len() - 1];
@@ -139,7 +180,7 @@ mod tests {
         let at = |name: &str| open(Path::new("/"), &base.join(name)).map(|(path, _)| path);
         assert_eq!(at("a/link"), Ok(real.join("a/b")));
         assert_eq!(at("absolute/b/.."), Ok(real.join("a")));
-        assert_eq!(at("fifo"), Err("not a directory".into()));
+        assert_eq!(at("fifo"), Err(NotOpened::NoDirectory));
         assert!(at("loop").is_err() && at("nothing").is_err());
         // Below another root an absolute link begins there.
         symlink("/a/b", base.join("inside")).unwrap();

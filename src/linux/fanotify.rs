@@ -57,6 +57,11 @@ pub enum Event {
         place: Place,
         /// A new directory.
         new_dir: bool,
+        /// A new name of a file: of a new one, or of one that is there (whose change of its number of
+        /// names was told before, as that of a file without a directory).
+        new_name: bool,
+        /// A directory that is no more.
+        gone_dir: bool,
         /// It was written to, and nothing else.
         content: bool,
         /// The file itself was changed, and not only a name.
@@ -74,6 +79,8 @@ pub enum Place {
         handle: Vec<u8>,
         /// Empty or `.`: the directory itself.
         name: OsString,
+        /// The handle of what was changed, where that is told: it may have another name by now.
+        of: Option<Vec<u8>>,
     },
     /// A file's handle on a file system: the kernel knows no directory of it.
     File {
@@ -106,13 +113,16 @@ impl Group {
             }
             Scope::Mount => 0,
         };
-        let flags = named | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_CLASS_NOTIF;
+        let plain = named | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_CLASS_NOTIF;
+        // What was made or taken away, by its handle too: before Linux 5.17 that is not told. The queue
+        // is as long as it must be: others who change much elsewhere cut nothing off.
+        let more = if named == 0 { 0 } else { libc::FAN_REPORT_TARGET_FID };
+        let tries = [more | libc::FAN_UNLIMITED_QUEUE, libc::FAN_UNLIMITED_QUEUE, 0];
         let open = (libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC) as u32;
         // SAFETY: takes numbers only.
-        let fd = unsafe { libc::fanotify_init(flags, open) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let init = |more: u32| unsafe { libc::fanotify_init(plain | more, open) };
+        let made = tries.into_iter().map(init).find(|fd| *fd >= 0);
+        let Some(fd) = made else { return Err(io::Error::last_os_error()) };
         // SAFETY: the call has just made this descriptor, and nothing else knows it.
         Ok(Group { file: unsafe { File::from_raw_fd(fd) }, scope })
     }
@@ -138,6 +148,18 @@ impl Group {
     /// Readable when something was told.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// How many events wait to be read.
+    pub fn waiting(&self) -> io::Result<usize> {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the kernel writes one int, for which `bytes` is there.
+        let done = unsafe { libc::ioctl(self.file.as_raw_fd(), libc::FIONREAD, &mut bytes) };
+        // Counted without what stands behind the first part of each (fanotify_ioctl).
+        match done {
+            0 => Ok(bytes as usize / size_of::<Metadata>()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Takes what fits into `buffer`. False: there is nothing.
@@ -176,10 +198,13 @@ pub fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
             Scope::Mount => Place::Path(path_of_event(meta.fd)),
         };
         let new_dir = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR != 0;
+        let new_name = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR == 0;
+        let gone_dir = meta.mask & libc::FAN_DELETE != 0 && meta.mask & libc::FAN_ONDIR != 0;
         let content = meta.mask & NAMES & !libc::FAN_ONDIR == libc::FAN_MODIFY;
         let file = meta.mask & (libc::FAN_MODIFY | libc::FAN_ATTRIB) != 0
             && meta.mask & libc::FAN_ONDIR == 0;
-        events.push(Event::Changed { pid: meta.pid, place, new_dir, content, file });
+        let pid = meta.pid;
+        events.push(Event::Changed { pid, place, new_dir, new_name, gone_dir, content, file });
     }
 }
 
@@ -191,7 +216,7 @@ fn path_of_event(fd: RawFd) -> Option<PathBuf> {
 }
 
 /// Where an open file lies, as the kernel shows it.
-fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
+pub fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
@@ -200,7 +225,7 @@ fn place_by_handle(mut info: &[u8]) -> Place {
     // struct fanotify_event_info_header: type, padding, length (2 bytes).
     const HEADER: usize = 4;
     const LENGTH: usize = 2;
-    let mut file = None;
+    let (mut in_directory, mut file) = (None, None);
     while info.len() >= HEADER {
         let len = u16::from_ne_bytes([info[LENGTH], info[LENGTH + 1]]) as usize;
         if len < HEADER || len > info.len() {
@@ -209,17 +234,20 @@ fn place_by_handle(mut info: &[u8]) -> Place {
         let (record, rest) = info.split_at(len);
         match (record[0], handle_and_name(record)) {
             (libc::FAN_EVENT_INFO_TYPE_DFID_NAME | libc::FAN_EVENT_INFO_TYPE_DFID, Some(found)) => {
-                let (fsid, handle, name) = found;
-                return Place::Handle { fsid, handle, name };
+                in_directory = in_directory.or(Some(found));
             }
-            (libc::FAN_EVENT_INFO_TYPE_FID, Some((fsid, handle, _))) => {
-                file = Some(Place::File { fsid, handle });
-            }
+            (libc::FAN_EVENT_INFO_TYPE_FID, Some((fsid, handle, _))) => file = Some((fsid, handle)),
             _ => {}
         }
         info = rest;
     }
-    file.unwrap_or(Place::Path(None))
+    match (in_directory, file) {
+        (Some((fsid, handle, name)), of) => {
+            Place::Handle { fsid, handle, name, of: of.map(|(_, handle)| handle) }
+        }
+        (None, Some((fsid, handle))) => Place::File { fsid, handle },
+        (None, None) => Place::Path(None),
+    }
 }
 
 /// What one record of a handle says.
@@ -386,8 +414,9 @@ mod tests {
     fn a_name_is_read_as_far_as_its_end() {
         let info = record(libc::FAN_EVENT_INFO_TYPE_DFID_NAME, b"new\0\0\0\0\0");
         match place_by_handle(&info) {
-            Place::Handle { fsid, handle, name } => {
+            Place::Handle { fsid, handle, name, of } => {
                 assert_eq!((fsid, handle.len(), name.to_str()), ((5, 6), 12, Some("new")));
+                assert_eq!(of, None);
             }
             _ => panic!("no directory"),
         }
@@ -399,8 +428,8 @@ mod tests {
         let file = record(libc::FAN_EVENT_INFO_TYPE_FID, b"");
         let dir = record(libc::FAN_EVENT_INFO_TYPE_DFID, b"");
         let first = |parts: &[&[u8]]| place_by_handle(&parts.concat());
-        assert!(matches!(first(&[&file, &dir]), Place::Handle { .. }));
-        assert!(matches!(first(&[&dir, &file]), Place::Handle { .. }));
+        assert!(matches!(first(&[&file, &dir]), Place::Handle { of: Some(_), .. }));
+        assert!(matches!(first(&[&dir, &file]), Place::Handle { of: Some(_), .. }));
         assert!(matches!(first(&[&file]), Place::File { .. }));
         assert!(matches!(first(&[&[200, 0, 4, 0]]), Place::Path(None)), "a record of another kind");
     }

@@ -22,10 +22,12 @@
 //! | [`fork`] | children of our own |
 //! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
+//! | [`births`] | who was made by whom |
 //! | [`procfs`] | `/proc` |
 //! | [`ptrace`] | stopping other processes' threads |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
 
+pub mod births;
 pub mod bounded_child;
 pub mod clock;
 pub mod descriptors;

@@ -1,6 +1,7 @@
 //! User namespaces, as their id maps tell: who is who inside and outside of one.
 
 use super::procfs;
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -52,14 +53,24 @@ pub fn id_map(pid: &str) -> Option<IdMap> {
     IdMap::parse(&fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?)
 }
 
-/// The map of a user namespace, other than our own, whose root is this user for us; none: no process
-/// that we see is in one.
+/// The maps of all user namespaces, other than our own, whose root is this user for us, as one; none: no
+/// process that we see is in one. Who may make one may make another with fewer users: the first that is
+/// found need not be the service's.
 pub fn with_root(user: u32) -> Option<IdMap> {
-    let own = namespace("self");
-    let mut alive = procfs::pids().unwrap_or_default();
-    alive.retain(|pid| procfs::stat(*pid).is_some_and(|stat| !stat.is_dead()));
-    let others = alive.into_iter().map(|pid| pid.to_string()).filter(|pid| namespace(pid) != own);
-    others.filter_map(|pid| id_map(&pid)).find(|map| map.root() == Some(user))
+    let mut known = HashSet::from([namespace("self")]);
+    let mut all = IdMap::default();
+    for pid in procfs::pids().unwrap_or_default() {
+        let of = pid.to_string();
+        let alive = || procfs::stat(pid).is_some_and(|stat| !stat.is_dead());
+        // Each namespace once.
+        if known.insert(namespace(&of))
+            && alive()
+            && let Some(map) = id_map(&of).filter(|map| map.root() == Some(user))
+        {
+            all.0.extend(map.0);
+        }
+    }
+    (!all.0.is_empty()).then_some(all)
 }
 
 /// Do we live in one that leaves out users of the machine?

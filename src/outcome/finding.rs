@@ -469,7 +469,7 @@ impl Cause {
             }
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",
-            Cause::LocksOverflowed => "has held more locks at once than its region can show",
+            Cause::LocksOverflowed => "may hold locks that its region does not show",
             Cause::NotHeld => {
                 "waits for no barrier: its clock is not this machine's (a time namespace), or a \
                  system call filter leaves it neither a clock nor a sleep"
@@ -634,7 +634,7 @@ mod tests {
         assert!(overflow.is_about_locks());
         assert_eq!(
             overflow.to_string(),
-            "pid 7 (imap): has held more locks at once than its region can show: /srv/index"
+            "pid 7 (imap): may hold locks that its region does not show: /srv/index"
         );
         let read: Finding =
             serde_json::from_str(&serde_json::to_string(&overflow).unwrap()).unwrap();

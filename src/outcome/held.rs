@@ -1,6 +1,7 @@
 //! Who was held at rest by the tracer, who could not be, and the sentences that say why: one table.
 
 use crate::foreign_text::ForeignText;
+use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
 
 /// One process that was held.
@@ -42,10 +43,17 @@ pub enum Obstacle {
     StoppedUnderLock(ForeignText),
     /// A lock that is only a file was there whenever all were at rest: which.
     Dotlock(ForeignText),
+    /// Whether a lock that is only a file was there could not be looked at, where this process sees the
+    /// files.
+    LockFilesNotSeen(WhyNot),
     /// Its descriptors could not be looked at.
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
     CameLate,
+    /// It was to be held, is there, and is not among those that came to rest.
+    LeftOut,
+    /// No process in particular: when all were let go they could not be listed any more.
+    NotListed,
 }
 
 impl Obstacle {
@@ -77,8 +85,18 @@ impl Obstacle {
             Obstacle::Dotlock(_) => "this lock file was there whenever all were at rest: is it left \
                  over? Its owner is who stands in it, or not known"
                 .into(),
+            Obstacle::LockFilesNotSeen(why) => format!(
+                "whether a file of the `lock-file` lines is there, as it sees the files, could not be \
+                 looked at ({why})"
+            ),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),
+            Obstacle::LeftOut => "was to be held and was not: it could not be found among those that \
+                 came to rest"
+                .into(),
+            Obstacle::NotListed => "the processes could not be listed when those that were held were let \
+                 go: one that came meanwhile would not be known"
+                .into(),
         }
     }
 
@@ -94,7 +112,14 @@ impl Obstacle {
 
     /// Does nothing hold it at all?
     pub fn is_free(&self) -> bool {
-        matches!(self, Obstacle::Traced(_) | Obstacle::NotAllowed | Obstacle::CameLate)
+        matches!(
+            self,
+            Obstacle::Traced(_)
+                | Obstacle::NotAllowed
+                | Obstacle::CameLate
+                | Obstacle::LeftOut
+                | Obstacle::NotListed
+        )
     }
 }
 
@@ -105,7 +130,7 @@ fn in_call(call: Option<i64>) -> String {
 /// A process that could not be held.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NotHeld {
-    /// Process.
+    /// Process; 0: none in particular.
     pub pid: i32,
     /// Its name.
     pub program: ForeignText,

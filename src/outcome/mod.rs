@@ -8,12 +8,14 @@
 //! | [`facts`] | what stands beside a verdict: coverage, watched |
 //! | [`finding`] | the table of causes: what may be found for or against a snapshot |
 //! | [`ledger`] | what was noted of one gate, and the verdict that follows |
+//! | [`drain_parts`] | where the time of a drain went |
 //! | [`held`] | who was held at rest by the tracer, and who could not be |
 //! | [`blocker`] | a process that keeps a gate from draining, or waits |
 //! | [`record`] | everything about one freeze, and the verdict line |
 //! | [`syslog`] | a line for the system's log |
 
 pub mod blocker;
+pub mod drain_parts;
 pub mod exit;
 pub mod facts;
 pub mod fault;

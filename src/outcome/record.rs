@@ -9,6 +9,7 @@ use crate::foreign_text::{ForeignText, json};
 use crate::linux::clock;
 use crate::linux::replace::{READABLE, replace};
 use crate::outcome::blocker::Blocker;
+use crate::outcome::drain_parts::DrainParts;
 use crate::outcome::facts::{Coverage, Watched};
 use crate::outcome::fault::{Fault, Result};
 use crate::outcome::finding::Finding;
@@ -169,6 +170,9 @@ pub struct GateRecord {
     pub drained: Moment,
     /// Barrier lowered.
     pub opened: Moment,
+    /// Where the time of the drain went.
+    #[serde(default)]
+    pub drain_parts: DrainParts,
     /// Its processes.
     pub processes: Vec<Process>,
     /// Those that the tracer held at rest.

@@ -4,12 +4,14 @@
 
 use super::Places;
 use crate::foreign_text::ForeignText;
-use crate::linux::directory;
+use crate::linux::directory::{self, NotOpened};
 use crate::linux::helper::owner::Helper;
+use crate::linux::look::WhyNot;
 use crate::linux::procfs::mounts::unescape;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -29,14 +31,16 @@ impl Places {
     /// Finds out which of the protected directories lie on a file system that is shown to others: who has
     /// one directory of it reaches them all by their handles.
     pub(super) fn look_at_exports(&mut self, helper: &mut Helper) {
-        let (shown, unnamed) = shown();
+        let (shown, unnamed) = self.shown();
         let mut devices: HashSet<(u64, &'static str)> = HashSet::new();
         for (dir, by) in shown {
-            // One that cannot be looked at is shown to nobody.
-            if let Ok((_, fd)) = helper.open(0, &dir)
-                && let Ok((dev, _)) = directory::id(&fd)
-            {
-                devices.insert((dev, by));
+            let id =
+                |(_, fd)| directory::id(&fd).map_err(|e| NotOpened::Why(WhyNot::Errno(e as i32)));
+            match helper.open(0, &dir).and_then(id) {
+                Ok((dev, _)) => drop(devices.insert((dev, by))),
+                // One that is not there is shown to nobody.
+                Err(why) if why.is_absence() => {}
+                Err(why) => self.not_looked_at.push((ForeignText::of_path(&dir), why)),
             }
         }
         let mut exported = Vec::new();
@@ -46,23 +50,36 @@ impl Places {
         }
         self.exported = exported;
     }
-}
 
-/// All of them; and by what others are shown directories that nobody names.
-fn shown() -> (Vec<Shown>, Option<&'static str>) {
-    let mut shown = Vec::new();
-    for text in NFS.iter().filter_map(|file| fs::read(file).ok()) {
-        shown.extend(text.split(|byte| *byte == b'\n').filter_map(nfs).map(|dir| (dir, "NFS")));
-    }
-    let mut unnamed = None;
-    if Path::new(KSMBD).exists() {
-        let shares = SHARES.iter().find_map(|file| fs::read_to_string(file).ok());
-        match shares {
-            Some(text) => shown.extend(text.lines().filter_map(share).map(|dir| (dir, "ksmbd"))),
-            None => unnamed = Some("ksmbd"),
+    /// All of them; and by what others are shown directories that nobody names.
+    fn shown(&mut self) -> (Vec<Shown>, Option<&'static str>) {
+        let mut shown = Vec::new();
+        for file in NFS {
+            match fs::read(file) {
+                Ok(text) => {
+                    let lines = text.split(|byte| *byte == b'\n').filter_map(nfs);
+                    shown.extend(lines.map(|dir| (dir, "NFS")));
+                }
+                // That server is not there.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => {
+                    let why = NotOpened::Why(WhyNot::of(&e));
+                    self.not_looked_at.push((file.into(), why));
+                }
+            }
         }
+        let mut unnamed = None;
+        if Path::new(KSMBD).exists() {
+            let shares = SHARES.iter().find_map(|file| fs::read_to_string(file).ok());
+            match shares {
+                Some(text) => {
+                    shown.extend(text.lines().filter_map(share).map(|dir| (dir, "ksmbd")));
+                }
+                None => unnamed = Some("ksmbd"),
+            }
+        }
+        (shown, unnamed)
     }
-    (shown, unnamed)
 }
 
 /// The directory of a line, if its clients may write.

@@ -17,7 +17,7 @@ pub mod named;
 pub mod resolve;
 
 use crate::foreign_text::ForeignText;
-use crate::linux::directory::{self, FileId};
+use crate::linux::directory::{self, FileId, NotOpened};
 use crate::linux::{fanotify, file};
 use crate::outcome::fault::{CONFIG, Fault};
 use gate::control::ControlPage;
@@ -55,7 +55,7 @@ pub struct Missing {
     /// Who gave it.
     pub by: NamedBy,
     /// Why not.
-    pub why: String,
+    pub why: NotOpened,
 }
 
 /// The protected places of one gate.
@@ -68,8 +68,9 @@ pub struct Places {
     pub below: Vec<Place>,
     /// Named, and no directory.
     pub missing: Vec<Missing>,
-    /// What is mounted below and cannot be looked at: where, and why.
-    pub not_looked_at: Vec<(ForeignText, String)>,
+    /// What cannot be looked at, of the directories as one of several views has them, of what is mounted
+    /// below, of what is shown to others: where, and why.
+    pub not_looked_at: Vec<(ForeignText, NotOpened)>,
     /// Shown to other machines by this one's own server: which, and by what.
     pub exported: Vec<(ForeignText, &'static str)>,
     /// Processes whose list could not be read.
@@ -173,9 +174,17 @@ impl Places {
         if self.holds(path) {
             return true;
         }
-        let dir = path.parent().and_then(|dir| dir.strip_prefix("/").ok());
-        let open = |dir| File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir));
-        dir.and_then(|dir| open(dir).ok()).is_some_and(|dir| self.holds_directory(&dir))
+        let Some(dir) = path.parent().and_then(|dir| dir.strip_prefix("/").ok()) else {
+            return false;
+        };
+        match File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir)) {
+            Ok(dir) => self.holds_directory(&dir),
+            // It was removed, or the process is gone; another user's we may not look at.
+            Err(e) => !matches!(
+                e.raw_os_error(),
+                Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH | libc::EACCES | libc::EPERM)
+            ),
+        }
     }
 
     /// Is this directory, however it was opened, a protected one or below one? In doubt it is.
@@ -186,7 +195,11 @@ impl Places {
         }
         // A mount that shows a part of what is protected does not lead up to it: looked at through
         // ours.
-        let Ok(handle) = fanotify::handle_of(dir) else { return false };
+        let handle = match fanotify::handle_of(dir) {
+            Ok(handle) => handle,
+            // Its file system knows no handles: as far as the mount shows, it lies below none.
+            Err(e) => return e.raw_os_error() != Some(libc::EOPNOTSUPP),
+        };
         let Ok((dev, _)) = directory::id(dir) else { return true };
         let same = self.all().filter(|place| place.id.0 == dev);
         let mut through = same.filter_map(|place| fanotify::directory(&place.file, &handle).ok());

@@ -6,8 +6,9 @@ use super::named::{self, AllNamed, NamedBy};
 use super::{Missing, Place, Places};
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
-use crate::linux::directory::{self, FileId};
+use crate::linux::directory::{self, FileId, NotOpened};
 use crate::linux::helper::owner::Helper;
+use crate::linux::look::WhyNot;
 use crate::linux::procfs;
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::mounts::mounts;
@@ -73,30 +74,37 @@ impl Places {
         let mut known: HashSet<FileId> = HashSet::new();
         let mut seen_by: Vec<(i32, PathBuf)> = Vec::new();
         for (dir, by) in &all.dirs {
-            let mut why = None;
+            let mut why: Option<NotOpened> = None;
             let mut found = false;
             for view in views {
-                match helper.open(view.pid, dir) {
-                    Ok((path, fd)) => {
+                match helper.open(view.pid, dir).and_then(place) {
+                    Ok(at) => {
                         found = true;
-                        seen_by.push((view.pid, path.clone()));
-                        places.dirs.extend(place(path, fd).filter(|at| known.insert(at.id)));
+                        seen_by.push((view.pid, at.path.clone()));
+                        places.dirs.extend(Some(at).filter(|at| known.insert(at.id)));
                     }
-                    Err(error) => drop(why.get_or_insert(error)),
+                    // Of what this one sees; another one may see more.
+                    Err(not) => why = why.filter(|before| !before.is_absence()).or(Some(not)),
                 }
             }
             // What an admin names may be said as the admin sees it.
             if !found
                 && *by == NamedBy::Freezer
-                && let Ok((path, fd)) = helper.open(0, dir)
+                && let Ok(at) = helper.open(0, dir).and_then(place)
             {
                 found = true;
-                seen_by.push((0, path.clone()));
-                places.dirs.extend(place(path, fd).filter(|at| known.insert(at.id)));
+                seen_by.push((0, at.path.clone()));
+                places.dirs.extend(Some(at).filter(|at| known.insert(at.id)));
             }
-            if !found {
-                let why = why.unwrap_or_else(|| "no process of the service is there to ask".into());
-                places.missing.push(Missing { path: ForeignText::of_path(dir), by: *by, why });
+            let path = ForeignText::of_path(dir);
+            match why {
+                // One view has it, and of another that cannot be told.
+                Some(why) if found && !why.is_absence() => places.not_looked_at.push((path, why)),
+                _ if found => {}
+                why => {
+                    let why = why.unwrap_or(NotOpened::RootGone);
+                    places.missing.push(Missing { path, by: *by, why });
+                }
             }
         }
         places.look_below(&seen_by, &mut known, helper);
@@ -120,11 +128,11 @@ impl Places {
             let found = match mounts(if view == 0 { us } else { view }) {
                 Ok((found, Extent::Whole)) => found,
                 Ok((_, Extent::CutOff)) => {
-                    self.not_looked_at.push(("/".into(), "there are too many mounts".into()));
+                    self.not_looked_at.push(("/".into(), NotOpened::Why(WhyNot::TooMuch)));
                     continue;
                 }
                 Err(e) => {
-                    self.not_looked_at.push(("/".into(), e.to_string()));
+                    self.not_looked_at.push(("/".into(), NotOpened::Why(WhyNot::of(&e))));
                     continue;
                 }
             };
@@ -132,10 +140,8 @@ impl Places {
                 |point: &Path| dirs.iter().any(|dir| point.starts_with(dir) && point != *dir);
             for mount in found.iter().filter(|mount| stores(&mount.kind) && is_below(&mount.point))
             {
-                match helper.open(view, &mount.point) {
-                    Ok((path, fd)) => {
-                        self.below.extend(place(path, fd).filter(|at| known.insert(at.id)));
-                    }
+                match helper.open(view, &mount.point).and_then(place) {
+                    Ok(at) => self.below.extend(Some(at).filter(|at| known.insert(at.id))),
                     Err(why) => {
                         self.not_looked_at.push((ForeignText::of_path(&mount.point), why));
                     }
@@ -145,12 +151,12 @@ impl Places {
     }
 }
 
-fn place(path: PathBuf, fd: OwnedFd) -> Option<Place> {
+fn place((path, fd): (PathBuf, OwnedFd)) -> Result<Place, NotOpened> {
     let file = File::from(fd);
-    let id = directory::id(&file).ok()?;
+    let id = directory::id(&file).map_err(|e| NotOpened::Why(WhyNot::Errno(e as i32)))?;
     // One that cannot be asked may be anything.
     let kind = Kind::of(&file).unwrap_or(Kind::Shared("unknown"));
-    Some(Place { path, file: Arc::new(file), id, kind })
+    Ok(Place { path, file: Arc::new(file), id, kind })
 }
 
 /// One view of each mount namespace that processes of the service are in: of those that no ordinary

@@ -167,7 +167,9 @@ class Gate:
                 record = json.loads(file.read_text())
             except ValueError as wrong:
                 record = {"unreadable": str(wrong)}
-        return Outcome(done.returncode, done.stdout, done.stderr, wall, parse(done.stderr), record)
+        # Builds from before the line went to stderr print it on stdout; lab/beside.py measures such builds too.
+        said = parse(done.stderr) or parse(done.stdout)
+        return Outcome(done.returncode, done.stdout, done.stderr, wall, said, record)
 
     def start_freeze(self, command, **options):
         """The same without waiting: a Popen, for tests that stop or kill the freezer."""

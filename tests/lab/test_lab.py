@@ -7,7 +7,7 @@ import time
 import unittest
 from pathlib import Path
 
-from lab import gate, load, procs, stats, table, volume
+from lab import beside, gate, load, procs, stats, table, volume
 
 
 class Ticks(load.Client):
@@ -35,6 +35,24 @@ class Lab(unittest.TestCase):
         self.assertIn("verdict=CONSISTENT", o.line)
         self.assertEqual((o.drain_ms, o.held_ms, o.number("procs")), (3.1, 1200.0, 37))
         self.assertEqual(gate.parse("nothing\n"), {})
+
+    def test_an_older_build_beside_this_one(self):
+        def rounds(*pairs, **new):
+            run = {"freezes": 2, "verdicts": {"CONSISTENT": 2}, "torn": 0, "load_average_before": 0.1}
+            return [{"seed": 1, "old": {**run, "drains_ms": [a, a]}, beside.NEW: {**run, "drains_ms": [b, b], **new}}
+                    for a, b in pairs]
+
+        def said(those):
+            return beside.judge("s", those, beside.compare(those, "old"))
+        alike = beside.compare(rounds((100, 90), (50, 55), (70, 70)), "old")
+        self.assertEqual((alike["ratio"]["median"], alike["ratio"]["low"], alike["ratio"]["high"]), (1.0, 0.9, 1.1))
+        self.assertEqual(alike["old"]["drain_ms"], {"n": 6, "p50": 70, "p99": 100, "max": 100})
+        self.assertEqual(said(rounds((100, 90), (50, 55), (70, 70))), [])
+        self.assertEqual(said(rounds((100, 130), (50, 49))), [], "not in every round")
+        self.assertIn("longer in every round", said(rounds((100, 130), (50, 51)))[0])
+        self.assertIn("torn", said(rounds((1, 1), torn=1))[0])
+        self.assertIn("NOT_DRAINED", said(rounds((1, 1), verdicts={"CONSISTENT": 1, "NOT_DRAINED": 1}))[0])
+        self.assertIn("0 of 1 rounds", said(rounds((1, 1), drains_ms=[]))[0])
 
     def test_a_family_is_stopped_with_its_orphans(self):
         with procs.workspace("lab") as work:

@@ -9,7 +9,8 @@
 //! function under other names (64-bit off_t makes `pwrite64` one of them): each is
 //! an export of its own that does the same. `variadic NAME [ALIASES] (TARGET, N)`
 //! forwards a call with N named arguments to its `va_list` sibling; `listed NAME [ALIASES] (TARGET)`
-//! one of exec's kind to the sibling that takes an array.
+//! one of exec's kind to the sibling that takes an array. `look_up NAME [ALIASES] ()` finds calls by their
+//! names, and hands out the export where it finds libc's own.
 //!
 //! Adding a call is adding a line; only a new *rule* needs a function
 //! (`preload/src/rules/`).

@@ -345,6 +345,9 @@ macro_rules! for_each_call {
             call mremap [] (Mremap) "grows a mapping";
             // everything at once
             call syscall [] (Syscall) "whatever its number says";
+            // what hands out the others
+            look_up dlsym [] () "nothing; of libc's own calls it hands out ours";
+            look_up dlvsym [] () "nothing; of libc's own calls it hands out ours";
         }
     };
 }
@@ -386,6 +389,7 @@ macro_rules! define {
 macro_rules! rule {
     (variadic $target:tt) => { None };
     (listed $target:tt) => { None };
+    (look_up ()) => { None };
     (call ($rule:ident $($arg:tt)*)) => { Some(Rule::$rule $($arg)*) };
 }
 
@@ -396,7 +400,7 @@ pub struct Info {
     pub name: &'static str,
     /// Other names of the same function.
     pub aliases: &'static [&'static str],
-    /// What to do; none for calls that forward to a sibling.
+    /// What to do; none for calls that only forward.
     pub rule: Option<Rule>,
     /// What it changes.
     pub what: &'static str,

@@ -1,6 +1,7 @@
 //! Before and after the real call: what the trampoline calls.
 
 mod at_exit;
+pub mod look_up;
 
 use crate::announce::{PASS, give_back};
 use crate::frame::{Frame, Leave};

@@ -2,6 +2,7 @@
 
 use super::call::call;
 use super::confined;
+use super::signals::Blocked;
 use crate::text::Path;
 use linux_raw_sys::errno::EINVAL;
 use linux_raw_sys::general as nr;
@@ -79,7 +80,11 @@ impl Stat {
     }
 }
 
+/// None too in a process that has confined itself: the question may be deadly.
 pub fn fstat(fd: i32) -> Option<Stat> {
+    if confined::by_itself() {
+        return None;
+    }
     let mut stat = Stat::zero();
     (call!(nr::__NR_fstat, fd, &raw mut stat) == 0).then_some(stat)
 }
@@ -203,9 +208,10 @@ pub fn tell(fd: i32) -> i64 {
     call!(nr::__NR_lseek, fd, 0, nr::SEEK_CUR) as i64
 }
 
-/// Was this descriptor's file opened for writing?
+/// Was this descriptor's file opened for writing? Where that must not be asked, it was.
 pub fn opened_for_writing(fd: i32) -> bool {
-    call!(nr::__NR_fcntl, fd, nr::F_GETFL, 0) as usize & nr::O_ACCMODE as usize > 0
+    confined::by_itself()
+        || call!(nr::__NR_fcntl, fd, nr::F_GETFL, 0) as usize & nr::O_ACCMODE as usize > 0
 }
 
 /// mkdir, with this mode whatever the umask; the result does not matter here.
@@ -265,7 +271,7 @@ pub fn list(fd: i32, into: &mut [u8]) -> isize {
 ///
 /// # Safety
 /// As [`stat_at`].
-pub unsafe fn read_file(path: *const u8, into: &mut [u8]) -> Result<usize, isize> {
+pub unsafe fn read_file(_open: &Blocked, path: *const u8, into: &mut [u8]) -> Result<usize, isize> {
     // SAFETY: the caller's promise about `path`.
     let fd = unsafe { open_carefully(path, 0) };
     if fd < 0 {

@@ -1,6 +1,7 @@
 //! The lines of a small file, one at a time: whatever its length, on little stack.
 
 use super::files::{close, open, read};
+use super::signals::Blocked;
 use linux_raw_sys::general::AT_FDCWD;
 
 /// Longest line that is shown whole; of a longer one the beginning.
@@ -11,7 +12,11 @@ const LONGEST: usize = 256;
 ///
 /// # Safety
 /// `path` is a C string.
-pub unsafe fn each_line(path: *const u8, mut go_on: impl FnMut(&[u8]) -> bool) -> bool {
+pub unsafe fn each_line(
+    _open: &Blocked,
+    path: *const u8,
+    mut go_on: impl FnMut(&[u8]) -> bool,
+) -> bool {
     // SAFETY: the caller's promise about `path`.
     let fd = unsafe { open(AT_FDCWD, path, 0) };
     if fd < 0 {

@@ -6,6 +6,7 @@
 //! | [`files`] | files, descriptors, directories, sockets' addresses |
 //! | [`memory`] | mappings, and whether memory can be read |
 //! | [`lines`] | the lines of a small file |
+//! | [`signals`] | none while a descriptor of the library's is open |
 //! | [`process`] | process, threads, children |
 //! | [`time`] | the clock, and waiting |
 //! | [`confined`] | is there a filter: which calls may be made |
@@ -16,4 +17,5 @@ pub mod files;
 pub mod lines;
 pub mod memory;
 pub mod process;
+pub mod signals;
 pub mod time;

@@ -2,7 +2,10 @@
 
 use super::call::call;
 use super::confined;
+use super::lines::each_line;
+use super::signals::Blocked;
 use super::time::now;
+use crate::text::{Buffer, number};
 use linux_raw_sys::errno::{EINTR, ESRCH};
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::membarrier_cmd::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED;
@@ -20,6 +23,24 @@ pub fn tid() -> i32 {
 /// Is this thread of this process gone?
 pub fn thread_gone(pid: i32, tid: i32) -> bool {
     call!(nr::__NR_tgkill, pid, tid, 0) == -(ESRCH as isize)
+}
+
+/// The id of the process that this descriptor (pidfd_open) stands for; 0: it cannot be told.
+pub fn process_of(descriptor: i32) -> i32 {
+    let mut path = Buffer::<32>::new();
+    path.push(b"/proc/self/fdinfo/");
+    path.push_number(descriptor as u64);
+    let mut pid = 0;
+    let blocked = Blocked::all();
+    // SAFETY: a `Buffer` always ends with a NUL.
+    unsafe {
+        each_line(&blocked, path.c(), |line| {
+            let value = line.strip_prefix(b"Pid:").map(<[u8]>::trim_ascii);
+            pid = value.and_then(number).map_or(pid, |(value, _)| value as i32);
+            value.is_none()
+        })
+    };
+    pid
 }
 
 /// Is the thread running on its alternate signal stack? Where it must not be asked: perhaps,

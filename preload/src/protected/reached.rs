@@ -3,7 +3,9 @@
 
 use super::paths::{absolute, fill_path_of, with_path_of};
 use super::place::{below_a_named_directory, judge};
+use crate::linux::confined;
 use crate::linux::files::{Stat, close, fs_type, fstat, lstat_at, open};
+use crate::linux::signals::Blocked;
 use crate::program_memory::program_string;
 use crate::text::Path;
 use linux_raw_sys::errno::{EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR};
@@ -51,7 +53,10 @@ impl Seen {
 }
 
 /// A descriptor that stands for a place and opens nothing: its close ends no lock of the file.
-struct Place(i32);
+struct Place {
+    fd: i32,
+    _closed_for_sure: Blocked,
+}
 
 impl Place {
     /// Negative errno on failure.
@@ -59,24 +64,46 @@ impl Place {
     /// # Safety
     /// `path` is a C string.
     unsafe fn open(dir: i32, path: *const u8, flags: u32) -> Result<Place, isize> {
+        let signals = Blocked::all();
         // SAFETY: a C string, by the caller's promise.
         match unsafe { open(dir, path, O_PATH | flags) } {
             fd if fd < 0 => Err(fd),
-            fd => Ok(Place(fd as i32)),
+            fd => Ok(Place { fd: fd as i32, _closed_for_sure: signals }),
         }
     }
-}
 
-impl Place {
+    /// The directory that a name is in; `path` is where the name lies there, as the kernel shows it,
+    /// and empty without /proc. Where the name is too long for a buffer: the error 0.
+    ///
+    /// # Safety
+    /// `text` is a C string's.
+    unsafe fn directory_of(dir: i32, text: &[u8], path: &mut Path) -> Result<Place, isize> {
+        let (directory, name) = last(text);
+        path.clear();
+        path.push(directory);
+        if path.too_long {
+            return Err(0);
+        }
+        // SAFETY: a `Buffer` always ends with a NUL.
+        let place = unsafe { Place::open(dir, path.c(), O_DIRECTORY) }?;
+        fill_path_of(place.fd, path);
+        if !path.bytes().is_empty() {
+            path.trim_end(b'/');
+            path.push(b"/");
+            path.push(name);
+        }
+        Ok(place)
+    }
+
     #[inline(never)]
     fn look(&self) -> Option<Seen> {
-        fstat(self.0).as_ref().map(Seen::of)
+        fstat(self.fd).as_ref().map(Seen::of)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        close(self.0);
+        close(self.fd);
     }
 }
 
@@ -144,8 +171,8 @@ unsafe fn through_link(dir: i32, path: *const u8, use_: Use) -> Through {
     if use_ == Use::Opened && !seen.is_file_or_directory {
         return Through::NoFile;
     }
-    let protected = with_path_of(place.0, true, |path| {
-        judge(seen.dev, path, seen.has_other_names, || fs_type(place.0))
+    let protected = with_path_of(place.fd, true, |path| {
+        judge(seen.dev, path, seen.has_other_names, || fs_type(place.fd))
     });
     if protected { Through::Protected } else { Through::Unprotected }
 }
@@ -154,14 +181,9 @@ unsafe fn through_link(dir: i32, path: *const u8, use_: Use) -> Through {
 /// `text` is the program's, a C string's.
 #[inline(never)]
 unsafe fn in_directory(dir: i32, text: &[u8], file: Option<Seen>) -> bool {
-    let (directory, name) = last(text);
     let mut buffer = Path::new();
-    buffer.push(directory);
-    if buffer.too_long {
-        return true;
-    }
-    // SAFETY: a `Buffer` always ends with a NUL.
-    let place = match unsafe { Place::open(dir, buffer.c(), O_DIRECTORY) } {
+    // SAFETY: a C string's, by the caller's promise.
+    let place = match unsafe { Place::directory_of(dir, text, &mut buffer) } {
         Ok(place) => place,
         Err(error) => {
             // Where the kernel finds no directory the call finds none either.
@@ -170,13 +192,7 @@ unsafe fn in_directory(dir: i32, text: &[u8], file: Option<Seen>) -> bool {
         }
     };
     let Some(parent) = place.look() else { return true };
-    fill_path_of(place.0, &mut buffer);
-    let shown = !buffer.bytes().is_empty();
-    if shown {
-        buffer.trim_end(b'/');
-        buffer.push(b"/");
-        buffer.push(name);
-    } else {
+    if buffer.bytes().is_empty() {
         // Without /proc: no exclusion applies, and the name as it was given may say that
         // the file is protected, not that it is none.
         absolute(dir, text, &mut buffer);
@@ -188,7 +204,7 @@ unsafe fn in_directory(dir: i32, text: &[u8], file: Option<Seen>) -> bool {
     if buffer.too_long {
         return true;
     }
-    let magic = || fs_type(place.0);
+    let magic = || fs_type(place.fd);
     let links = file.is_some_and(|seen| seen.has_other_names);
     judge(parent.dev, buffer.bytes(), links, magic)
         // A mount point: the file lies elsewhere.
@@ -213,28 +229,19 @@ pub unsafe fn with_path_of_name(
     path: *const u8,
     judge: impl FnOnce(&[u8]) -> bool,
 ) -> bool {
+    if confined::by_itself() {
+        return false;
+    }
     // SAFETY: the program's path, which it leaves as it is until its call has returned.
     let Some(text) = (unsafe { program_string(path) }) else { return false };
     if !ends_in_a_name(text) {
         return false;
     }
-    let (directory, name) = last(text);
     let mut buffer = Path::new();
-    buffer.push(directory);
-    // SAFETY: a `Buffer` always ends with a NUL; `path` is the program's.
-    let place = unsafe {
-        if buffer.too_long || Seen::name(dir, path).is_some_and(|seen| seen.is_link) {
-            return false;
-        }
-        Place::open(dir, buffer.c(), O_DIRECTORY)
+    // SAFETY: the program's path.
+    let is_there = unsafe {
+        !Seen::name(dir, path).is_some_and(|seen| seen.is_link)
+            && Place::directory_of(dir, text, &mut buffer).is_ok()
     };
-    let Ok(place) = place else { return false };
-    fill_path_of(place.0, &mut buffer);
-    if buffer.bytes().is_empty() {
-        return false;
-    }
-    buffer.trim_end(b'/');
-    buffer.push(b"/");
-    buffer.push(name);
-    !buffer.too_long && judge(buffer.bytes())
+    is_there && !buffer.bytes().is_empty() && !buffer.too_long && judge(buffer.bytes())
 }

@@ -26,6 +26,7 @@ pub fn of(name: &str) -> usize {
         "pwritev2" => pwritev2 as *const () as usize,
         // These return the error.
         "pidfd_spawn" | "pidfd_spawnp" => no_such_spawn as *const () as usize,
+        "dlsym" | "dlvsym" => finds_nothing as *const () as usize,
         _ => missing as *const () as usize,
     }
 }
@@ -42,6 +43,11 @@ unsafe extern "C" fn missing() -> isize {
 
 unsafe extern "C" fn no_such_spawn() -> c_int {
     ENOSYS as c_int
+}
+
+/// `void *dlsym(...)`, found by a weak reference where there is none.
+unsafe extern "C" fn finds_nothing() -> *const () {
+    core::ptr::null()
 }
 
 /// Passes arguments on to the kernel, which checks them.

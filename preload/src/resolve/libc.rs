@@ -128,6 +128,11 @@ pub fn set_errno(value: c_int) {
     }
 }
 
+/// An address inside libc.
+pub fn inside() -> Option<usize> {
+    ERRNO_LOCATION.get().map(NonZeroUsize::get)
+}
+
 /// Where this thread's errno lies, and its value.
 struct Errno(*mut c_int, c_int);
 

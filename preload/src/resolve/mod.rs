@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`symbols`] | the loaded objects and what they define |
 //! | [`libc`] | libc functions and variables that the library itself uses |
+//! | [`look_up`] | what stands for a function that the program has looked up in libc's own handle |
 //! | [`fallback`] | what stands for a function that this libc lacks |
 
 mod fallback;
 pub mod libc;
+pub mod look_up;
 mod symbols;
 
 use core::sync::atomic::AtomicUsize;

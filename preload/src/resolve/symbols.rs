@@ -34,6 +34,8 @@ unsafe extern "C" {
 /// One loaded object's symbol tables.
 pub struct Object {
     base: usize,
+    headers: *const Elf_Phdr,
+    count: u16,
     symbols: *const Elf_Sym,
     strings: *const u8,
     gnu: *const u32,
@@ -84,7 +86,7 @@ pub unsafe fn in_vdso(image: usize, name: &str, hash: u32) -> Option<usize> {
         let dynamic = headers.iter().find(|header| header.p_type == PT_DYNAMIC)?;
         let base = image.wrapping_add(load.p_offset).wrapping_sub(load.p_vaddr);
         let dynamic = base.wrapping_add(dynamic.p_vaddr) as *const Elf_Dyn;
-        Object::read(base, dynamic)?.find(name, hash, Versions::Any)
+        Object::read(base, headers, dynamic)?.find(name, hash, Versions::Any)
     }
 }
 
@@ -112,7 +114,7 @@ unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_voi
     for header in headers {
         let start = info.base.wrapping_add(header.p_vaddr);
         match header.p_type {
-            PT_LOAD if (start..start + header.p_memsz).contains(&us) => {
+            PT_LOAD if is_in(info.base, header, us) => {
                 walk.past_us = true;
                 match walk.scope {
                     Scope::Next => return GO_ON,
@@ -128,11 +130,16 @@ unsafe extern "C" fn visit(info: *const PhdrInfo, _size: usize, data: *mut c_voi
         return GO_ON;
     }
     // SAFETY: PT_DYNAMIC says where the dynamic section of this object lies.
-    let object = dynamic.and_then(|dynamic| unsafe { Object::read(info.base, dynamic) });
+    let object = dynamic.and_then(|dynamic| unsafe { Object::read(info.base, headers, dynamic) });
     match object {
         Some(object) if !(walk.wants_more)(&object) => STOP,
         _ => GO_ON,
     }
+}
+
+fn is_in(base: usize, header: &Elf_Phdr, address: usize) -> bool {
+    let start = base.wrapping_add(header.p_vaddr);
+    (start..start + header.p_memsz).contains(&address)
 }
 
 /// Which versions of a symbol will do.
@@ -154,10 +161,16 @@ struct Wanted<'a> {
 
 impl Object {
     /// # Safety
-    /// `dynamic` is the dynamic section of an object that is loaded at `base`.
-    unsafe fn read(base: usize, mut dynamic: *const Elf_Dyn) -> Option<Object> {
+    /// `headers` and `dynamic` are those of an object that is loaded at `base`.
+    unsafe fn read(
+        base: usize,
+        headers: &[Elf_Phdr],
+        mut dynamic: *const Elf_Dyn,
+    ) -> Option<Object> {
         let mut object = Object {
             base,
+            headers: headers.as_ptr(),
+            count: headers.len() as u16,
             symbols: core::ptr::null(),
             strings: core::ptr::null(),
             gnu: core::ptr::null(),
@@ -184,6 +197,18 @@ impl Object {
             }
         }
         (!object.symbols.is_null() && !object.strings.is_null()).then_some(object)
+    }
+
+    /// Does this address lie in it?
+    pub fn contains(&self, address: usize) -> bool {
+        // SAFETY: as for `find`: its program headers lie in its image.
+        let headers = unsafe { core::slice::from_raw_parts(self.headers, self.count as usize) };
+        headers.iter().any(|header| header.p_type == PT_LOAD && is_in(self.base, header, address))
+    }
+
+    /// Has it a function of this name?
+    pub fn defines(&self, name: &str, hash: u32) -> bool {
+        self.find(name, hash, Versions::Any).is_some()
     }
 
     /// The address that the object defines this name to be.

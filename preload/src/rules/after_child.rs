@@ -1,42 +1,72 @@
 //! A child has ended: the lock files that it has made for this process, and those that it has removed.
 
 use super::{dotlocks, lock_helpers};
+use crate::linux::confined;
 use crate::linux::files::lstat_at;
 use crate::text::Path;
-use crate::this_process::lock_table::shares_memory;
-use crate::this_process::mailbox;
+use crate::this_process::lock_table::{file_lost, shares_memory};
+use crate::this_process::mailbox::{self, About, From, Message};
 use crate::this_process::state::Region;
 use core::sync::atomic::Ordering::Relaxed;
-use gate::region::FLAG_LOCKS_UNKNOWN;
 use linux_raw_sys::general::AT_FDCWD;
+use lock_helpers::Left;
 
-/// A child (0: one of libc's own) has ended, well or not: what it has locked for this process, and
-/// what it has unlocked.
+/// A child has ended, well or not: what it has locked for this process, and what it has unlocked.
 #[inline(never)]
-pub fn lock_files(region: &'static Region, child: i32, well: bool) {
+pub fn lock_files(region: &'static Region, child: From, well: bool) {
     if shares_memory(region) {
         return;
     }
     if mailbox::is_used() {
-        mailbox::take(child, region.header.pid.load(Relaxed), |message| {
-            if !well {
-                return;
-            }
-            if message.ino == 0 {
-                return lock_helpers::has_ended(region, message);
-            }
-            let mut path = Path::new();
-            path.push(message.text());
-            // SAFETY: a `Buffer` always ends with a NUL.
-            let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
-            let file = (message.dev, message.ino);
-            if let Some(stat) = stat.filter(|stat| (stat.dev, stat.ino) == file) {
-                dotlocks::enter_for_child(region, &stat, &path);
-            }
-        });
-    }
-    if mailbox::has_lost() {
-        region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
+        let own = region.header.pid.load(Relaxed);
+        mailbox::take(child, own, |message| read(region, message, well));
+        if let From::Child(child) = child
+            && mailbox::take_lost(child)
+            && well
+        {
+            file_lost(region);
+        }
     }
     dotlocks::forget_gone(region);
+}
+
+/// The same of a child of libc's own, for which this was kept.
+pub fn of_this_call(region: &'static Region, left: Left, well: bool) {
+    if shares_memory(region) {
+        return;
+    }
+    match left {
+        Left::Nothing => {}
+        Left::Message(ticket) => {
+            mailbox::take_kept(ticket, |message| read(region, message, well));
+        }
+        Left::Lost if well => file_lost(region),
+        Left::Lost => {}
+    }
+    dotlocks::forget_gone(region);
+}
+
+fn read(region: &'static Region, message: &Message, well: bool) {
+    if !well {
+        return;
+    }
+    match message.about {
+        About::Command(since) => lock_helpers::has_ended(region, message, since),
+        About::File(dev, ino) => is_left(region, message, (dev, ino)),
+    }
+}
+
+/// It has made this file. Where that must not be asked, it is there still.
+#[inline(never)]
+fn is_left(region: &'static Region, message: &Message, file: (u64, u64)) {
+    let mut path = Path::new();
+    message.text().for_each(|byte| path.push(&[byte]));
+    let is_there = || {
+        // SAFETY: a `Buffer` always ends with a NUL.
+        let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
+        stat.is_some_and(|stat| (stat.dev, stat.ino) == file)
+    };
+    if confined::by_itself() || is_there() {
+        dotlocks::enter_for_child(region, file, &path);
+    }
 }

@@ -4,16 +4,19 @@
 //! section: the child may change things and be gone before its parent records
 //! them. A child never passes by what it inherited.
 
+use super::after_child;
 use super::dotlocks::children_may_change;
-use super::lock_helpers;
+use super::lock_helpers::{self, Left};
 use crate::announce::{BRACKET, PASS, announce, bracket_if, take_back};
 use crate::change::SectionEffect;
 use crate::frame::{Frame, Leave};
-use crate::linux::process::{on_alternate_stack, pid};
+use crate::linux::confined;
+use crate::linux::process::{on_alternate_stack, pid, process_of, thread_gone};
 use crate::protected::descriptor_cache;
 use crate::protected::operand::Operand;
 use crate::rule_table::rule;
 use crate::this_process::lock_table::{process_word, shares_memory};
+use crate::this_process::mailbox::From;
 use crate::this_process::region::adopt;
 use crate::this_process::state::{
     LAST_REGION, LOCK_FILES_SEEN, NOT_WIPED, Region, SHARED_ONCE, WIPED, region,
@@ -23,6 +26,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use gate::calls::{Call, Rule};
 use gate::entry::left_behind;
+use gate::locks::Table;
 use gate::word::{Doing, ThreadWord};
 
 fn locks_held(region: &Region) -> bool {
@@ -106,11 +110,17 @@ pub fn in_child(frame: &mut Frame) {
     }
     if frame.note[0] == 1 {
         adopt(Some((frame.note[1], frame.note[2])));
-    } else if LOCK_FILES_SEEN.load(Relaxed) {
+    } else if LOCK_FILES_SEEN.load(Relaxed) && !confined::by_itself() && lock_file_came_along() {
         // A lock file has no descriptor that the kernel would show: what came along must be seen
         // when the parent is gone.
         adopt(None);
     }
+}
+
+fn lock_file_came_along() -> bool {
+    // SAFETY: null, or the region of this process's parent, which stays mapped.
+    let parent = unsafe { LAST_REGION.load(Relaxed).as_ref() };
+    parent.is_some_and(|parent| Table(&parent.header.locks).lock_files().next().is_some())
 }
 
 /// vfork, clone, system, popen: an entry like fork, but nothing may stand between
@@ -138,11 +148,14 @@ pub fn child_without_return(frame: &mut Frame) -> u64 {
     // The child is libc's own, and nothing of it comes back through here: the call may be
     // come back from.
     let takes_command = [Call::system, Call::popen].iter().any(|c| *c as u16 == frame.inner);
-    // SAFETY: the first argument of these is a command line, or null.
-    let told =
-        takes_command && unsafe { lock_helpers::about_to_command(frame.arg(0) as *const u8) };
-    let waits = frame.inner != Call::popen as u16;
-    bracket_if(region().is_some() && waits && (told || children_may_change()))
+    let left = match takes_command {
+        // SAFETY: the first argument of these is a command line, or null.
+        true => unsafe { lock_helpers::about_to_command(frame.arg(0) as *const u8) },
+        false => Left::Nothing,
+    };
+    frame.note[0] = left.note();
+    let ends = frame.inner != Call::popen as u16 && children_may_change();
+    bracket_if(region().is_some() && (left != Left::Nothing || ends))
 }
 
 /// A child without a region of its own makes this call: what becomes another program by it
@@ -154,7 +167,7 @@ pub fn leaves_family(frame: &Frame) {
     }
     if matches!(rule, Some(Rule::Exec)) {
         // SAFETY: the frame is the trampoline's own.
-        unsafe { lock_helpers::about_to_run(frame, pid()) };
+        unsafe { lock_helpers::about_to_run(frame, Some(pid)) };
     }
 }
 
@@ -164,12 +177,47 @@ pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
     let Some(region) = region() else { return PASS };
     mailbox::make();
     // SAFETY: the frame is the trampoline's own.
-    unsafe { lock_helpers::about_to_run(frame, 0) };
+    let left = unsafe { lock_helpers::about_to_run(frame, None) };
+    frame.note = [left.note(), 0, 0, 0, 0];
+    if left != Left::Nothing && frame.arg(0) == 0 && !gives_descriptor(frame) {
+        // The program does not ask for its child's id; the library does. The frame is there until
+        // the call has returned.
+        let place = (&raw mut frame.note[1]) as u64;
+        frame.regs[0] = place;
+    }
     if frame.arg(actions) == 0 && !locks_held(region) {
-        return PASS;
+        return bracket_if(left != Left::Nothing);
     }
     // SAFETY: this operand names no path.
-    unsafe { announce(frame, None, SectionEffect::Begins, |_| Operand::Anything) }
+    let action = unsafe { announce(frame, None, SectionEffect::Begins, |_| Operand::Anything) };
+    if left != Left::Nothing { BRACKET } else { action }
+}
+
+/// Does it give a descriptor in place of its child's id?
+fn gives_descriptor(frame: &Frame) -> bool {
+    [Call::pidfd_spawn, Call::pidfd_spawnp].iter().any(|call| *call as u16 == frame.inner)
+}
+
+/// posix_spawn has come back: whose end the message is about is known now.
+pub fn spawned(frame: &Frame, region: &'static Region) {
+    let left = Left::noted(frame.note[0]);
+    if left == Left::Nothing {
+        return;
+    }
+    if frame.int() != 0 {
+        return after_child::of_this_call(region, left, false);
+    }
+    // SAFETY: the call has succeeded, so it has just put the child's id (or descriptor) there.
+    let number = unsafe { (frame.arg(0) as *const i32).read_unaligned() };
+    let child = if gives_descriptor(frame) { process_of(number) } else { number };
+    match left {
+        Left::Message(ticket) => mailbox::assign(ticket, From::Child(child)),
+        _ => mailbox::mark_lost(child),
+    }
+    if thread_gone(child, child) {
+        // Another thread has waited for it meanwhile, how it has ended is not known.
+        after_child::lock_files(region, From::Child(child), true);
+    }
 }
 
 /// exec: what the freezer has mapped of this process will go stale, so the word
@@ -178,7 +226,7 @@ pub fn spawn(frame: &mut Frame, actions: u8) -> u64 {
 pub fn exec(frame: &mut Frame) -> u64 {
     family::changed();
     // SAFETY: the frame is the trampoline's own.
-    unsafe { lock_helpers::about_to_run(frame, pid()) };
+    unsafe { lock_helpers::about_to_run(frame, Some(pid)) };
     let Some(region) = region() else { return PASS };
     if shares_memory(region) {
         return PASS;

@@ -5,10 +5,9 @@ use super::inherited::{ask_for_lost, book_duplicates, has_duplicate, placed};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
 use crate::linux::confined;
-use crate::linux::files::fstat;
 use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::dirfd;
-use crate::this_process::lock_table::{overflowed, recount, shares_memory};
+use crate::this_process::lock_table::{file_of, overflowed, recount, shares_memory};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
@@ -18,7 +17,44 @@ use linux_raw_sys::general::STDERR_FILENO;
 /// close_range only marks the descriptors then.
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 
-/// Before a descriptor is closed or duplicated.
+/// Nothing is locked, and nothing was, and no descriptor has an answer that must be forgotten.
+#[inline(always)]
+pub fn none_matters() -> bool {
+    !LOCKS_SEEN.load(Relaxed) && !confined::by_itself()
+}
+
+/// Before a close, where [`none_matters`].
+#[inline(always)]
+pub fn close() -> u64 {
+    descriptor_cache::forget();
+    PASS
+}
+
+/// Before a dup2, where [`none_matters`]: only to put down where a descriptor is put.
+#[inline(always)]
+pub fn dup2(frame: &Frame) -> u64 {
+    descriptor_cache::forget();
+    has_duplicate(frame.arg(0) as i32);
+    placed(frame.arg(1) as i32);
+    PASS
+}
+
+/// Before a dup: it closes nothing, and what it makes is known afterwards.
+#[inline(always)]
+pub fn dup() -> u64 {
+    descriptor_cache::forget();
+    BRACKET
+}
+
+/// After it.
+#[inline(always)]
+pub fn dupped(frame: &Frame, region: &'static Region) {
+    if frame.int() >= 0 {
+        duplicated(region, frame.arg(0) as i32, frame.int());
+    }
+}
+
+/// Before a descriptor is closed or replaced.
 ///
 /// A close is booked *before* it happens: between the two nothing is changed, and
 /// after it another thread could already have locked a file under the same number.
@@ -29,16 +65,7 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
         forget_unasked(frame, rule);
     }
     if !LOCKS_SEEN.load(Relaxed) {
-        // Only to put down where a descriptor is put; of dup the kernel decides that.
-        return match rule {
-            Rule::Dup => BRACKET,
-            Rule::Dup2 => {
-                has_duplicate(frame.arg(0) as i32);
-                placed(frame.arg(1) as i32);
-                PASS
-            }
-            _ => PASS,
-        };
+        return if let Rule::Dup2 = rule { dup2(frame) } else { PASS };
     }
     let Some(region) = region() else { return PASS };
     let table = Table(&region.header.locks);
@@ -53,14 +80,13 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
             frame.arg(0) as i32,
             (frame.arg(1) as u32).min(i32::MAX as u32) as i32,
         ),
-        Rule::Dup => return BRACKET,
         Rule::Dup2 => {
             let new = frame.arg(1) as i32;
             frame.note[0] = 0;
             if !table.is_empty()
-                && let Some(stat) = fstat(new)
+                && let Some((dev, ino)) = file_of(region, new)
             {
-                frame.note = [1, stat.dev, stat.ino, 0, 0];
+                frame.note = [1, dev, ino, 0, 0];
             }
             return BRACKET;
         }
@@ -74,7 +100,6 @@ fn forget_unasked(frame: &Frame, rule: Rule) {
     match rule {
         Rule::Close(n) => unasked::forget(frame.arg(n) as i32),
         Rule::Dup2 => unasked::forget(frame.arg(1) as i32),
-        Rule::Dup => {}
         _ => unasked::forget_all(),
     }
 }
@@ -87,7 +112,7 @@ pub fn close_now(region: &'static Region, fd: i32) {
     if fd < 0 || table.is_empty() {
         return;
     }
-    let file = fstat(fd).map(|stat| (stat.dev, stat.ino));
+    let file = file_of(region, fd);
     let touched = table.locks().any(|lock| lock.fd == fd || file == Some((lock.dev, lock.ino)));
     if touched && !shares_memory(region) {
         book_duplicates(region, fd, file);
@@ -109,11 +134,10 @@ fn range_now(region: &'static Region, first: i32, last: i32) {
     }
 }
 
-/// After a dup, a dup2, or the close of a stream.
+/// After a dup2, or the close of a stream.
 pub fn closed(frame: &mut Frame, region: &'static Region, rule: Rule) {
     let table = Table(&region.header.locks);
     match rule {
-        Rule::Dup if frame.int() >= 0 => duplicated(region, frame.arg(0) as i32, frame.int()),
         Rule::Dup2 if frame.int() >= 0 => {
             let (old, new) = (frame.arg(0) as i32, frame.arg(1) as i32);
             if old == new || shares_memory(region) {

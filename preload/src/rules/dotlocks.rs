@@ -11,7 +11,9 @@
 use super::arguments::{directory, path};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::{Frame, Leave};
-use crate::linux::files::{Stat, fstat, lstat_at};
+use crate::hash::spread;
+use crate::linux::confined::{self, NO_DEVICE};
+use crate::linux::files::{fstat, lstat_at};
 use crate::linux::process::pid;
 use crate::linux::time::now;
 use crate::program_memory::program_string;
@@ -23,21 +25,30 @@ use crate::protected::remembered::HITCHING_POSTS;
 use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
 use crate::text::{Buffer, Path};
-use crate::this_process::lock_table::{overflowed, recount, released, shares_memory, update};
-use crate::this_process::mailbox;
+use crate::this_process::lock_table::{
+    file_lost, lost_file_gone, recount, released, shares_memory, update,
+};
+use crate::this_process::mailbox::{self, About, Draft, From};
 use crate::this_process::profile_flags::{SETTLED, applies};
 use crate::this_process::settings::settings;
-use crate::this_process::state::{LOCK_FILES_SEEN, LOCKS_SEEN, Region, region};
+use crate::this_process::state::{
+    FILES_LOST, LOCK_FILES_SEEN, LOCKS_SEEN, POSTS_SEEN, Region, region,
+};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, OUTSIDE, Table, TableFull};
 use gate::profile::{Key, LockName, lock_like};
 use linux_raw_sys::general::AT_FDCWD;
 
+/// Device and inode.
+type File = (u64, u64);
+
 /// `note[0]`: this call may make a lock file.
 pub const MAKES_LOCK: u64 = 1;
 /// `note[0]`: this call has a chance to remove one.
 const REMOVES_LOCK: u64 = 2;
+/// `note[0]`: it may remove one of those that are not in the table.
+const REMOVES_LOST: u64 = 4;
 /// `note[0]`: this call may make what will be linked to one.
 pub const MAKES_POST: u64 = 3;
 
@@ -62,13 +73,24 @@ pub fn is_named(dir: i32, name: &[u8]) -> bool {
 fn is_named_path(dir: i32, name: &[u8]) -> bool {
     let mut path = Path::new();
     absolute(dir, name, &mut path);
-    !path.too_long && settings().given(Key::LockFile, path.bytes())
+    // Of a path that is too long for the buffer: the name as it was given.
+    let text = if path.too_long { name } else { path.bytes() };
+    settings().given(Key::LockFile, text)
 }
 
 /// A call that may make a lock file or its hitching post comes back, announced or not: where
 /// its place is not protected it went past, and the lock is one all the same.
 pub fn comes_back(frame: &Frame, action: u64) -> u64 {
     if action == PASS && frame.note[0] != 0 && region().is_some() { BRACKET } else { action }
+}
+
+/// May any name stand for a lock that this process holds, or for what it has made to take one?
+/// (If none, no name needs to be read before it goes.)
+#[inline(always)]
+pub fn may_name_lock() -> bool {
+    let holds =
+        |region: &Region| !Table(&region.header.locks).is_empty() || FILES_LOST.load(Relaxed) != 0;
+    POSTS_SEEN.load(Relaxed) || LOCKS_SEEN.load(Relaxed) && region().is_some_and(holds)
 }
 
 /// Remembers which file a lock-like name stands for before it goes. True: it is a lock that
@@ -87,28 +109,81 @@ pub unsafe fn note_removed_lock(
         return false;
     }
     // SAFETY: the path is the program's, by the caller's promise.
-    let (Some(stat), Some(region)) = (unsafe { lstat_at(dir, name) }, region()) else {
-        return false;
-    };
+    let file = region().and_then(|region| unsafe { file_to_go(region, dir, name) });
+    let (Some((dev, ino)), Some(region)) = (file, region()) else { return false };
     if kind == Some(LockName::HitchingPost) {
-        return HITCHING_POSTS.has(stat.dev, stat.ino);
+        return HITCHING_POSTS.has(dev, ino);
     }
-    let table = Table(&region.header.locks);
-    let held = table.locks().any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
-    if held {
-        frame.note = [REMOVES_LOCK, stat.dev, stat.ino, 0, 0];
+    let held = Table(&region.header.locks).locks().any(|lock| (lock.dev, lock.ino) == (dev, ino));
+    if held || FILES_LOST.load(Relaxed) != 0 {
+        let removes = if held { REMOVES_LOCK } else { REMOVES_LOST };
+        frame.note = [removes, dev, ino, 0, 0];
     }
     held
+}
+
+/// In place of device and inode, in a process that has confined itself: the name as it was given.
+fn by_name(name: &[u8]) -> File {
+    let ino = name.iter().fold(0, |sum: u64, byte| spread(sum.rotate_left(5) ^ *byte as u64));
+    (NO_DEVICE, ino | 1)
+}
+
+/// Device and inode of what a name stands for.
+///
+/// # Safety
+/// `name` is the program's path, a C string or null.
+unsafe fn file_at(dir: i32, name: *const u8) -> Option<File> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if confined::by_itself() {
+            return program_string(name).map(by_name);
+        }
+        lstat_at(dir, name).map(|stat| (stat.dev, stat.ino))
+    }
+}
+
+/// The same, of a name that is about to go.
+///
+/// # Safety
+/// As [`file_at`].
+unsafe fn file_to_go(region: &Region, dir: i32, name: *const u8) -> Option<File> {
+    if confined::by_itself()
+        // SAFETY: the caller's promise.
+        && let Some(text) = unsafe { program_string(name) }
+        && let Some(known) = made_before(region, text)
+    {
+        return Some(known);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { file_at(dir, name) }
+}
+
+/// The lock file of this name that was made before the process confined itself.
+#[inline(never)]
+fn made_before(region: &Region, name: &[u8]) -> Option<File> {
+    let name = name.strip_prefix(b"./").unwrap_or(name);
+    let is_it = |lock: &Lock| {
+        FileNames(&region.names).get(lock.dev, lock.ino).is_some_and(|path| {
+            let before = path.bytes().strip_suffix(name);
+            before.is_some_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
+        })
+    };
+    let known = Table(&region.header.locks).lock_files().find(is_it);
+    known.map(|lock| (lock.dev, lock.ino))
 }
 
 /// The call goes past unannounced (its place is not protected), so leave will not
 /// come: the lock file is given up now, a moment early, which cuts nothing.
 pub fn gone_unannounced(frame: &mut Frame, action: u64) -> u64 {
     if action == PASS
-        && frame.note[0] == REMOVES_LOCK
         && let Some(region) = region()
     {
-        remove_dotlock(region, frame.note[1], frame.note[2]);
+        match frame.note[0] {
+            REMOVES_LOCK => remove_dotlock(region, frame.note[1], frame.note[2]),
+            // Whether it goes must be seen.
+            REMOVES_LOST => return BRACKET,
+            _ => {}
+        }
     }
     action
 }
@@ -120,14 +195,23 @@ fn remove_dotlock(region: &'static Region, dev: u64, ino: u64) {
     if Table(&region.header.locks).dotlock_gone(dev, ino) {
         FileNames(&region.names).free(dev, ino);
         mailbox::forget(region.header.pid.load(Relaxed), dev, ino);
+        let none_left = Table(&region.header.locks).lock_files().next().is_none();
+        if none_left && FILES_LOST.load(Relaxed) == 0 {
+            mailbox::take_lost(region.header.pid.load(Relaxed));
+        }
     }
     released(region);
 }
 
 /// After unlink, rmdir or rename.
 pub fn unnamed(frame: &mut Frame, region: &'static Region) {
-    if frame.note[0] == REMOVES_LOCK && frame.int() == 0 {
-        remove_dotlock(region, frame.note[1], frame.note[2]);
+    if frame.int() != 0 {
+        return;
+    }
+    match frame.note[0] {
+        REMOVES_LOCK => remove_dotlock(region, frame.note[1], frame.note[2]),
+        REMOVES_LOST if !shares_memory(region) => lost_file_gone(region),
+        _ => {}
     }
 }
 
@@ -149,29 +233,29 @@ pub unsafe fn linked(frame: &mut Frame, region: &'static Region, dir: u8, name: 
 pub unsafe fn named(frame: &mut Frame, region: &'static Region, dir: u8, name: u8) {
     let (place, at) = (directory(frame, dir), path(frame, name));
     // SAFETY: the call has just succeeded with this path, and has not returned to the program.
-    let (stat, name, protected) = unsafe {
+    let (file, name, protected) = unsafe {
         let protected =
             frame.leave != Leave::Nothing && operand::protected(&Operand::Entry(place, at));
-        (lstat_at(place, at), program_string(at), protected)
+        (file_at(place, at), program_string(at), protected)
     };
-    if let (Some(stat), Some(name)) = (stat, name)
+    if let (Some((dev, ino)), Some(name)) = (file, name)
         // SAFETY: as above.
         && !unsafe { with_path_of_name(place, at, is_path_for_life) }
         // A file that is locked first and then linked under its `*.lock` name is no dotlock: its
         // maker unlinks the name only while it has the kernel's lock, and leaves that to the
         // process that gets the lock next (Dovecot's `mailboxes.lock`).
-        && !Table(&region.header.locks).is_kernel_locked(stat.dev, stat.ino)
+        && !Table(&region.header.locks).is_kernel_locked(dev, ino)
     {
         forget_gone(region);
-        take_at(region, &stat, place, name, protected);
+        take_at(region, (dev, ino), place, name, protected);
     }
 }
 
 #[inline(never)]
-fn take_at(region: &'static Region, stat: &Stat, dir: i32, name: &[u8], protected: bool) {
+fn take_at(region: &'static Region, file: File, dir: i32, name: &[u8], protected: bool) {
     let mut path = Path::new();
     absolute(dir, name, &mut path);
-    take(region, stat, if path.too_long { &[] } else { path.bytes() }, protected);
+    take(region, file, if path.too_long { &[] } else { path.bytes() }, protected);
 }
 
 /// After an open that may have made a lock file, or its hitching post.
@@ -179,18 +263,32 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     if frame.note[0] == 0 {
         return;
     }
-    let stream = matches!(rule(frame.inner), Some(Rule::OpenMode(..)));
+    let (stream, name) = match rule(frame.inner) {
+        Some(Rule::OpenMode(name, _)) => (true, name),
+        Some(Rule::Open(_, name, _)) => (false, name),
+        _ => (false, 1),
+    };
     let fd = if stream { fileno(frame.result) } else { frame.int() };
-    let Some(stat) = (fd >= 0).then(|| fstat(fd)).flatten() else { return };
+    let file = match () {
+        () if fd < 0 => None,
+        // SAFETY: the program's path, of a call that has just succeeded with it.
+        () if confined::by_itself() => unsafe { file_at(AT_FDCWD, path(frame, name)) },
+        () => fstat(fd).map(|stat| (stat.dev, stat.ino)),
+    };
+    let Some(file) = file else { return };
     if frame.note[0] == MAKES_POST {
-        HITCHING_POSTS.put(stat.dev, stat.ino);
+        HITCHING_POSTS.put(file.0, file.1);
+        POSTS_SEEN.store(true, Relaxed);
     } else if frame.note[0] == MAKES_LOCK && !with_path_of(fd, false, is_path_for_life) {
         let protected = frame.leave != Leave::Nothing && operand::descriptor(fd);
         forget_gone(region);
-        with_path_of(fd, false, |path| {
-            take(region, &stat, path, protected);
+        let known = with_path_of(fd, false, |path| {
+            take(region, file, path, protected);
             true
         });
+        if !known {
+            take(region, file, &[], protected);
+        }
     }
 }
 
@@ -217,14 +315,17 @@ pub fn let_go(region: &'static Region) {
 }
 
 /// Is the file of this lock still there, under the name that it was made with? Where that was
-/// not kept, it is not.
+/// not kept, it is not; where it must not be asked, it is.
 fn is_there(region: &Region, lock: &Lock) -> bool {
-    matches!(where_it_is(region, lock), Some(true))
+    where_it_is(region, lock).unwrap_or(confined::by_itself())
 }
 
 /// None: not known.
 #[inline(never)]
 fn where_it_is(region: &Region, lock: &Lock) -> Option<bool> {
+    if confined::by_itself() {
+        return None;
+    }
     let path = FileNames(&region.names).get(lock.dev, lock.ino)?;
     let mut name = Buffer::<{ FILE_NAME_MAX + 1 }>::new();
     name.push(path.bytes());
@@ -236,7 +337,7 @@ fn where_it_is(region: &Region, lock: &Lock) -> Option<bool> {
 /// Lock files that others have removed are locks no more.
 #[inline(never)]
 pub fn forget_gone(region: &'static Region) {
-    if !LOCK_FILES_SEEN.load(Relaxed) || shares_memory(region) {
+    if !LOCK_FILES_SEEN.load(Relaxed) || confined::by_itself() || shares_memory(region) {
         return;
     }
     let table = Table(&region.header.locks);
@@ -253,17 +354,26 @@ pub fn forget_gone(region: &'static Region) {
     }
 }
 
-/// Enters a lock file that this process has made just now.
-fn take(region: &'static Region, stat: &Stat, text: &[u8], in_snapshot: bool) {
+/// Enters a lock file that this process has made just now. Its path is empty where that is not
+/// known, or is too long.
+fn take(region: &'static Region, file: File, path: &[u8], in_snapshot: bool) {
     let shared = shares_memory(region);
-    if shared || region.header.parent_nonce.load(Relaxed) != 0 {
+    if mailbox::is_made() && (shared || region.header.parent_nonce.load(Relaxed) != 0) {
         // For the one that waits for this process, if it leaves the file behind.
-        mailbox::put(pid(), 0, (stat.dev, stat.ino), (0, 0), &[text]);
+        let own = if shared { pid() } else { region.header.pid.load(Relaxed) };
+        let draft = (!path.is_empty()).then(Draft::begin).flatten();
+        let left = draft.and_then(|mut draft| {
+            draft.push(path);
+            draft.send(Some(From::Child(own)), 0, About::File(file.0, file.1))
+        });
+        if left.is_none() {
+            mailbox::mark_lost(own);
+        }
     }
     if shared {
         return;
     }
-    enter(region, stat, text, in_snapshot);
+    enter(region, file, path, in_snapshot);
     // Where the profile says `settled`, a lock file alone is no section: its owner
     // may sleep for seconds until another lock is free. It then lies in the
     // snapshot, and a restore deletes it.
@@ -272,16 +382,16 @@ fn take(region: &'static Region, stat: &Stat, text: &[u8], in_snapshot: bool) {
     }
 }
 
-fn enter(region: &'static Region, stat: &Stat, path: &[u8], in_snapshot: bool) {
+fn enter(region: &'static Region, (dev, ino): File, path: &[u8], in_snapshot: bool) {
     LOCKS_SEEN.store(true, Relaxed);
     LOCK_FILES_SEEN.store(true, Relaxed);
-    let (dev, ino, since) = (stat.dev, stat.ino, now());
+    let since = now();
     FileNames(&region.names).put(dev, ino, path);
     let (kind, flags) = (LockKind::Dot, if in_snapshot { 0 } else { OUTSIDE });
     let lock = Lock { kind, flags, fd: -1, group: 0, dev, ino, start: 0, end: u64::MAX, since };
     let TableFull(lost) = Table(&region.header.locks).dotlock(lock);
     if lost {
-        overflowed(region);
+        file_lost(region);
     }
     recount(region);
     region.header.section_since.store(since, Relaxed);
@@ -289,14 +399,12 @@ fn enter(region: &'static Region, stat: &Stat, path: &[u8], in_snapshot: bool) {
 
 /// Enters a lock file that a child has made for this process. Nothing was changed under it by
 /// this one: the first change begins the section, and waits at a closed barrier.
-pub fn enter_for_child(region: &'static Region, stat: &Stat, path: &Path) {
-    let known = Table(&region.header.locks)
-        .lock_files()
-        .any(|lock| (lock.dev, lock.ino) == (stat.dev, stat.ino));
+pub fn enter_for_child(region: &'static Region, file: File, path: &Path) {
+    let known = Table(&region.header.locks).lock_files().any(|lock| (lock.dev, lock.ino) == file);
     if !known && !is_path_for_life(path.bytes()) {
         // SAFETY: a `Buffer` always ends with a NUL.
         let protected = unsafe { operand::protected(&Operand::Entry(AT_FDCWD, path.c())) };
-        enter(region, stat, path.bytes(), protected);
+        enter(region, file, path.bytes(), protected);
     }
 }
 
@@ -307,7 +415,7 @@ pub fn made_since(region: &'static Region, path: &Path, since: (i64, i64), named
     let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
     let Some(stat) = stat.filter(|stat| named || stat.is_file()) else { return };
     if (stat.changed, stat.changed_ns) >= since {
-        enter_for_child(region, &stat, path);
+        enter_for_child(region, (stat.dev, stat.ino), path);
     }
 }
 

@@ -6,9 +6,11 @@
 //! a process may have ten thousand.
 
 use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::confined;
 use crate::linux::files::fstat;
+use crate::linux::signals::Blocked;
 use crate::this_process::lock_table::{recount, released, shares_memory};
-use crate::this_process::state::{LOCKS_LOST, LOCKS_TO_ASK, Region};
+use crate::this_process::state::{FILES_LOST, LOCKS_LOST, LOCKS_TO_ASK, Region};
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use gate::locks::{LockKind, Table};
@@ -33,22 +35,30 @@ pub fn placed(fd: i32) {
     if fd <= STDERR_FILENO as i32 {
         return;
     }
-    let fd = fd as usize;
-    match PLACED.get(fd / BITS) {
-        Some(word) => {
-            word.fetch_or(1 << (fd % BITS), Relaxed);
-            END.fetch_max((fd / BITS) as u32 + 1, Relaxed);
-        }
-        None => BEYOND.store(true, Relaxed),
+    if !mark(&PLACED, fd) {
+        BEYOND.store(true, Relaxed);
     }
+}
+
+/// Sets a descriptor's bit. False: it has none.
+#[inline(always)]
+fn mark(set: &[AtomicU64], fd: i32) -> bool {
+    let fd = fd as u32 as usize;
+    let Some(word) = set.get(fd / BITS) else { return false };
+    let bit = 1 << (fd % BITS);
+    // Most are set already, and a locked instruction costs more than a look.
+    if word.load(Relaxed) & bit == 0 {
+        word.fetch_or(bit, Relaxed);
+        END.fetch_max((fd / BITS) as u32 + 1, Relaxed);
+    }
+    true
 }
 
 /// There is another descriptor of what this one is. (It is put in its place: so it is known that
 /// there are some.)
 pub fn has_duplicate(fd: i32) {
-    if let Some(word) = usize::try_from(fd).ok().and_then(|fd| DUPLICATED.get(fd / BITS)) {
-        word.fetch_or(1 << (fd as usize % BITS), Relaxed);
-        END.fetch_max((fd as usize / BITS) as u32 + 1, Relaxed);
+    if fd >= 0 && !mark(&DUPLICATED, fd) {
+        BEYOND.store(true, Relaxed);
     }
 }
 
@@ -75,23 +85,24 @@ fn each_of(set: &[AtomicU64], mut is_files: impl FnMut(i32) -> bool) {
 
 /// A child has ended.
 pub fn after_a_child(region: &'static Region) {
-    if shares_memory(region) {
+    if confined::by_itself() || shares_memory(region) {
         return;
     }
     let table = Table(&region.header.locks);
     let before = table.count();
+    let blocked = Blocked::all();
     if BEYOND.load(Relaxed) {
         for lock in table.locks().filter(is_shared) {
             table.closed(lock.fd, None);
         }
-        kernel_locks::enter_all(LockOrigin::Child);
+        kernel_locks::enter_all(&blocked, LockOrigin::Child);
     } else {
         for lock in table.locks().filter(is_shared) {
-            ask_again(table, lock.fd);
+            ask_again(&blocked, table, lock.fd);
         }
         each_of(&PLACED, |fd| {
             let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
-            known || kernel_locks::enter_of(fd, LockOrigin::Child)
+            known || kernel_locks::enter_of(&blocked, fd, LockOrigin::Child)
         });
     }
     if table.count() < before {
@@ -106,34 +117,43 @@ pub fn after_a_child(region: &'static Region) {
 pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)>) {
     let table = Table(&region.header.locks);
     let shared = |lock: &gate::locks::Lock| lock.fd == fd && is_shared(lock) && lock.counts();
-    if !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
+    if confined::by_itself() || !children_may_lock() || !table.locks().any(|lock| shared(&lock)) {
         return;
     }
+    let blocked = Blocked::all();
     let look = |other: i32| {
         // One that was closed since is forgotten.
         let Some(stat) = fstat(other) else { return false };
         let known = table.locks().any(|lock| lock.fd == other && is_shared(&lock));
         if other != fd && Some((stat.dev, stat.ino)) == file && !known {
-            kernel_locks::enter_of(other, LockOrigin::Child);
+            kernel_locks::enter_of(&blocked, other, LockOrigin::Child);
         }
         true
     };
+    if BEYOND.load(Relaxed) {
+        return kernel_locks::enter_all(&blocked, LockOrigin::Child);
+    }
     each_of(&PLACED, look);
     each_of(&DUPLICATED, look);
 }
 
 /// The table was full, and has been empty since: the kernel is asked what is held.
 pub fn ask_for_lost(region: &'static Region) {
-    if !LOCKS_TO_ASK.load(Relaxed) || shares_memory(region) {
+    if !LOCKS_TO_ASK.load(Relaxed) || shares_memory(region) || confined::by_itself() {
         return;
     }
     LOCKS_TO_ASK.store(false, Relaxed);
+    // The kernel knows nothing of lock files: of these it stays unknown.
+    let files_lost = FILES_LOST.load(Relaxed) != 0;
     region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
     // It says so again, if they are still more than there is room for. Until all are entered, what
     // was lost counts: another thread must not find that nothing is held.
-    kernel_locks::enter_all(LockOrigin::Lost);
+    kernel_locks::enter_all(&Blocked::all(), LockOrigin::Lost);
     if region.header.flags.load(Relaxed) & FLAG_LOCKS_UNKNOWN == 0 {
         LOCKS_LOST.store(false, Relaxed);
+    }
+    if files_lost {
+        region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
     }
     recount(region);
 }
@@ -143,7 +163,7 @@ fn is_shared(lock: &gate::locks::Lock) -> bool {
     matches!(lock.kind, LockKind::Flock | LockKind::Ofd)
 }
 
-fn ask_again(table: Table<'_>, fd: i32) {
+fn ask_again(blocked: &Blocked, table: Table<'_>, fd: i32) {
     table.closed(fd, None);
-    kernel_locks::enter_of(fd, LockOrigin::Child);
+    kernel_locks::enter_of(blocked, fd, LockOrigin::Child);
 }

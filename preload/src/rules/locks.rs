@@ -8,6 +8,7 @@ use super::dotlocks::{let_go, locked_by_kernel};
 use super::inherited::ask_for_lost;
 use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
+use crate::linux::confined::{self, NO_DEVICE};
 use crate::linux::files::{fstat, opened_for_writing, tell};
 use crate::protected::lifetime_locks::{is_held_for_life, is_small};
 use crate::this_process::lock_table::{overflowed, process_word, recount, shares_memory, update};
@@ -117,7 +118,14 @@ fn file_of(fd: i32) -> Option<(u64, u64, u32)> {
         let lock = Table(&region.header.locks).locks().find(of_fd)?;
         Some((lock.dev, lock.ino, lock.flags & SMALL))
     });
-    let asked = || fstat(fd).map(|stat| (stat.dev, stat.ino, is_small(stat.size) as u32 * SMALL));
+    let asked = || {
+        if confined::by_itself() {
+            // It is the only file of this descriptor. The kernel's own list of locks will not
+            // find it in the table: until it is let go it counts.
+            return Some((NO_DEVICE, fd as u32 as u64, 0));
+        }
+        fstat(fd).map(|stat| (stat.dev, stat.ino, is_small(stat.size) as u32 * SMALL))
+    };
     known.or_else(asked)
 }
 
@@ -125,6 +133,8 @@ fn file_of(fd: i32) -> Option<(u64, u64, u32)> {
 fn range(fd: i32, whence: i16, start: i64, len: i64) -> (u64, u64) {
     let base = match whence as u32 {
         SEEK_SET => 0,
+        // Must not be asked.
+        _ if confined::by_itself() => return (0, u64::MAX),
         SEEK_CUR => tell(fd),
         _ => fstat(fd).map_or(0, |stat| stat.size),
     };

@@ -38,7 +38,7 @@ use crate::change::{SectionEffect, recorded};
 use crate::frame::Frame;
 use crate::protected::operand::Operand;
 use crate::rule_table::rule;
-use crate::this_process::profile_flags::{HANDS_OVER, RECORD, applies};
+use crate::this_process::profile_flags::{HANDS_OVER, RECORD, UNTIL_WAIT, applies};
 use crate::this_process::state::{Region, set_region_flag};
 use arguments::{directory, path};
 use gate::calls::{Call, Rule, syscalls};
@@ -103,8 +103,29 @@ pub unsafe fn enter(frame: &mut Frame) -> u64 {
             Rule::Path(dir, name) => announce(frame, None, SectionEffect::Begins, |f| {
                 Operand::Name(directory(f, dir), path(f, name))
             }),
+            Rule::Make(dir, name) if !dotlocks::are_named() => entry(frame, dir, name),
+            Rule::Unlink(dir, name) if !dotlocks::may_name_lock() => entry(frame, dir, name),
+            Rule::WaitFd(_) | Rule::Wait if !applies(UNTIL_WAIT) => PASS,
+            Rule::Close(_) if descriptors::none_matters() => descriptors::close(),
+            Rule::Dup => descriptors::dup(),
+            Rule::Dup2 if descriptors::none_matters() => descriptors::dup2(frame),
+            Rule::Reap => waits::reap(frame),
             _ => less_often(frame, rule),
         }
+    }
+}
+
+/// A name that comes or goes, and is no lock's.
+///
+/// # Safety
+/// As [`enter`].
+unsafe fn entry(frame: &mut Frame, dir: u8, name: u8) -> u64 {
+    frame.note[0] = 0;
+    // SAFETY: the path is the program's, by the caller's promise.
+    unsafe {
+        announce(frame, None, SectionEffect::Begins, |f| {
+            Operand::Entry(directory(f, dir), path(f, name))
+        })
     }
 }
 
@@ -160,6 +181,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::FixedLog => announce(frame, None, SectionEffect::None, |_| Operand::Anything),
             Rule::WaitFd(n) => waits::waits(Some(frame.arg(n) as i32)),
             Rule::Wait => waits::waits(None),
+            Rule::Dup => descriptors::dup(),
             Rule::Reap => waits::reap(frame),
             Rule::AioWrite => aio::aio_write(frame),
             Rule::AioList => aio::aio_list(frame),
@@ -167,7 +189,6 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             | Rule::CloseFrom
             | Rule::CloseRange
             | Rule::CloseDir
-            | Rule::Dup
             | Rule::Dup2
             | Rule::LoginTty => descriptors::closing(frame, rule),
             Rule::Freopen => stdio::freopen(frame),
@@ -259,6 +280,9 @@ pub unsafe fn leave(frame: &mut Frame, region: &'static Region) {
             }
         }
         Some(Rule::Stream(_) | Rule::Path(..) | Rule::Sync(_)) | None => {}
+        Some(Rule::Make(..) | Rule::Unlink(..)) if frame.note[0] == 0 => {}
+        Some(Rule::Dup) => descriptors::dupped(frame, region),
+        Some(Rule::Reap) if !waits::has_reaped(frame) => {}
         // SAFETY: the arguments are the program's, by the caller's promise.
         Some(rule) => unsafe { leave_less_often(frame, region, rule) },
     }
@@ -281,14 +305,15 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             | Rule::CloseFrom
             | Rule::CloseRange
             | Rule::CloseDir
-            | Rule::Dup
             | Rule::Dup2
             | Rule::LoginTty
             | Rule::StreamClose(_)
             | Rule::Freopen => descriptors::closed(frame, region, rule),
             Rule::Fcntl | Rule::Flock | Rule::Lockf => locks::done(frame, region, rule),
+            Rule::Dup => descriptors::dupped(frame, region),
             Rule::Reap => waits::reaped(frame, region),
             Rule::Waits => waits::has_waited(frame, region),
+            Rule::Spawn(_) => children::spawned(frame, region),
             Rule::Confine => confine::done(frame),
             _ => {}
         }

@@ -5,11 +5,12 @@
 use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
 use super::dotlocks::{
     self, MAKES_LOCK, MAKES_POST, are_named, comes_back, gone_unannounced, is_named, lock_name,
-    note_removed_lock,
+    may_name_lock, note_removed_lock,
 };
 use crate::announce::{BRACKET, PASS, announce};
 use crate::change::{SectionEffect, matters};
 use crate::frame::Frame;
+use crate::linux::confined;
 use crate::linux::files::stat_at;
 use crate::program_memory::{program_can_read, program_string};
 use crate::protected::descriptor_cache;
@@ -41,7 +42,7 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         };
         let effect = if frame.note[0] != 0 {
             SectionEffect::None
-        } else if flags & O_TRUNC == 0 && may_begin() && stat_at(dir, path).is_some() {
+        } else if flags & O_TRUNC == 0 && may_begin() && is_there(dir, path) {
             // Only opened: whatever is written to it later is the change.
             SectionEffect::None
         } else {
@@ -50,6 +51,15 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         let action = announce(frame, None, effect, |_| Operand::Opened(dir, path));
         comes_back(frame, action)
     }
+}
+
+/// Is there a file of this name? Where that must not be asked, none.
+///
+/// # Safety
+/// `path` is a C string or null.
+unsafe fn is_there(dir: i32, path: *const u8) -> bool {
+    // SAFETY: the caller's promise.
+    !confined::by_itself() && unsafe { stat_at(dir, path) }.is_some()
 }
 
 /// Would a change now begin a section?
@@ -132,6 +142,10 @@ pub unsafe fn unlink(frame: &mut Frame, dir: u8, name: u8) -> u64 {
     let (dir, name) = (directory(frame, dir), path(frame, name));
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
+        frame.note[0] = 0;
+        if !may_name_lock() {
+            return announce(frame, None, SectionEffect::Begins, |_| Operand::Entry(dir, name));
+        }
         let Some(text) = program_string(name) else { return PASS };
         let kind = lock_name(dir, text);
         // Only of a lock that this process holds: another file may have such a name too.
@@ -148,14 +162,18 @@ pub unsafe fn rename(frame: &mut Frame, da: u8, a: u8, db: u8, b: u8) -> u64 {
     let (from, old) = (directory(frame, da), path(frame, a));
     let (to, new) = (directory(frame, db), path(frame, b));
     descriptor_cache::forget();
+    let target = |_: &Frame| Operand::Entries(from, old, to, new);
+    frame.note = [0; 5];
     // SAFETY: the paths are the program's, by the caller's promise.
     unsafe {
+        if !are_named() && !may_name_lock() {
+            return announce(frame, None, SectionEffect::Begins, target);
+        }
         let Some(text) = program_string(old) else { return PASS };
         let kind = lock_name(from, text);
         note_removed_lock(frame, from, old, kind);
         let makes_lock = are_named() && program_string(new).is_some_and(|text| is_named(to, text));
         frame.note[3] = makes_lock as u64;
-        let target = |_: &Frame| Operand::Entries(from, old, to, new);
         let action = announce(frame, None, SectionEffect::Begins, target);
         if makes_lock && action == PASS && region().is_some() {
             return BRACKET;

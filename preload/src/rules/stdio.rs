@@ -9,12 +9,12 @@ use crate::announce::{PASS, announce, take_back};
 use crate::change::SectionEffect;
 use crate::frame::Frame;
 use crate::linux::confined;
-use crate::linux::files::fstat;
 use crate::program_memory::program_string;
 use crate::protected::operand::{Operand, descriptor};
 use crate::protected::streams::is_pending;
 use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::{STDERR, STDOUT, fileno, has_pending};
+use crate::this_process::lock_table::file_of;
 use crate::this_process::state::{LOCKS_SEEN, region};
 use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::AT_FDCWD;
@@ -115,8 +115,8 @@ fn note_file(frame: &mut Frame, stream: u64) {
         return;
     }
     let fd = fileno(stream);
-    if let Some(stat) = fstat(fd) {
-        frame.note = [1, fd as u64, stat.dev, stat.ino, 0];
+    if let Some((dev, ino)) = region().and_then(|region| file_of(region, fd)) {
+        frame.note = [1, fd as u64, dev, ino, 0];
     }
 }
 

@@ -3,15 +3,18 @@
 use super::after_child;
 use super::dotlocks::{children_may_change, children_may_have_changed};
 use super::inherited::{self, children_may_lock};
+use super::lock_helpers::Left;
 use crate::announce::{PASS, bracket_if};
 use crate::frame::Frame;
+use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::this_process::lock_table::{process_word, update};
+use crate::this_process::mailbox::{self, From};
 use crate::this_process::profile_flags::{UNTIL_WAIT, applies};
 use crate::this_process::state::{Region, region};
 use gate::calls::Call;
 use gate::word::ProcessWord;
-use linux_raw_sys::general::{CLD_DUMPED, CLD_EXITED, CLD_KILLED, siginfo_t};
+use linux_raw_sys::general::{CLD_DUMPED, CLD_EXITED, CLD_KILLED, P_PID, siginfo_t};
 
 /// A call that waits ends a section that lasts until then. One on a regular file
 /// waits for no other process.
@@ -21,7 +24,10 @@ pub fn waits(fd: Option<i32>) -> u64 {
     }
     let Some(region) = region() else { return PASS };
     let word = process_word(region);
-    let regular = |fd| fstat(fd).is_some_and(|stat| stat.is_file_or_directory());
+    let regular = |fd| {
+        // Where that must not be asked: perhaps, and the section lasts.
+        confined::by_itself() || fstat(fd).is_some_and(|stat| stat.is_file_or_directory())
+    };
     if word.until_wait() && !fd.is_some_and(regular) {
         update(region, ProcessWord::waits);
     }
@@ -70,14 +76,23 @@ pub fn reaped(frame: &Frame, region: &'static Region) {
     if children_may_have_changed()
         && let Some((child, well)) = ended(frame)
     {
-        after_child::lock_files(region, child, well);
+        after_child::lock_files(region, From::Child(child), well);
     }
 }
 
-/// system and pclose have come back: a child of libc's own has ended.
+/// A call of libc's that starts a child, or waits for one, has come back.
 pub fn has_waited(frame: &Frame, region: &'static Region) {
-    if frame.inner != Call::popen as u16 {
-        after_child::lock_files(region, 0, frame.int() == 0);
+    let is = |call: Call| frame.inner == call as u16;
+    let left = Left::noted(frame.note[0]);
+    if is(Call::pclose) {
+        after_child::lock_files(region, From::Stream(frame.arg(0)), frame.int() == 0);
+    } else if !is(Call::popen) || frame.result == 0 {
+        after_child::of_this_call(region, left, !is(Call::popen) && frame.int() == 0);
+    } else if let Left::Message(ticket) = left {
+        // Read when its stream is closed.
+        mailbox::assign(ticket, From::Stream(frame.result));
+    } else {
+        after_child::of_this_call(region, left, true);
     }
 }
 
@@ -88,7 +103,8 @@ fn ended(frame: &Frame) -> Option<(i32, bool)> {
     if is(Call::waitid) {
         let info = frame.arg(2) as *const siginfo_t;
         if info.is_null() {
-            return None;
+            // How it has ended is not known.
+            return (frame.arg(0) as u32 == P_PID).then(|| (frame.arg(1) as i32, true));
         }
         // SAFETY: waitid has succeeded, so it has just filled in the structure.
         return unsafe {

@@ -1,6 +1,7 @@
 //! The locks that came over an exec.
 
 use crate::kernel_locks::{self, LockOrigin};
+use crate::linux::signals::Blocked;
 use crate::linux::time::now;
 use crate::protected::lifetime_locks::{are_pid_files, is_held_for_life};
 use crate::this_process::lock_table::{recount, update};
@@ -13,9 +14,10 @@ use gate::locks::Table;
 /// such a lock the section counts as open. `below`: all descriptors are smaller, and must be
 /// tried one by one.
 pub fn take_over(below: Option<u32>) {
+    let blocked = Blocked::not_at_the_start();
     match below {
-        Some(below) => kernel_locks::enter_below(below, LockOrigin::Exec),
-        None => kernel_locks::enter_all(LockOrigin::Exec),
+        Some(below) => kernel_locks::enter_below(&blocked, below, LockOrigin::Exec),
+        None => kernel_locks::enter_all(&blocked, LockOrigin::Exec),
     }
     if let Some(region) = region()
         && LOCKS_SEEN.load(Relaxed)

@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::mark;
 use super::status::Status;
 use crate::clock::boot_id;
+use crate::linux::signals::Blocked;
 use crate::linux::{confined, files, memory, process, time};
 use crate::resolve::libc::auxiliary;
 use crate::text::Path;
@@ -97,7 +98,10 @@ fn has_a_head(fd: i32, changed: i64) -> bool {
     // made after this boot needs no look; should the clock have been stepped, the
     // first closed barrier looks (`clock::is_foreign`).
     let doubtful = confined::at_all() || changed < time::boot_time() + DOUBTFUL_S;
-    is_a_page && (!doubtful || head.get(BOOT..) == Some(&boot_id()) || lives_in_memory(fd))
+    is_a_page
+        && (!doubtful
+            || head.get(BOOT..) == Some(&boot_id(&Blocked::not_at_the_start()))
+            || lives_in_memory(fd))
 }
 
 /// Then it is of this boot, whatever its id says: a process may see none (ProcSubset=pid), and a
@@ -133,7 +137,7 @@ fn make(env: &Environment, maker: i32, path: &Path) {
     // SAFETY: null, or memory of that size that the kernel has mapped just now, all zero, which
     // is a valid page; known to this function alone.
     let Some(page) = (unsafe { content.cast::<ControlPage>().as_mut() }) else { return };
-    fill(page, env, &boot_id());
+    fill(page, env, &boot_id(&Blocked::not_at_the_start()));
     let mut part = Path::new();
     part.push(env.dir);
     // SAFETY: a `Buffer` always ends with a NUL. The memory of the page is read as bytes, and
@@ -181,7 +185,8 @@ fn fill(page: &mut ControlPage, env: &Environment, boot: &[u8; 16]) {
         path.push(env.config);
     }
     // SAFETY: a `Buffer` always ends with a NUL.
-    let read = unsafe { files::read_file(path.c(), &mut page.profile) };
+    let read =
+        unsafe { files::read_file(&Blocked::not_at_the_start(), path.c(), &mut page.profile) };
     let len = match read {
         Ok(len) => len,
         // There need not be one of the gate's name; one that was named must be.

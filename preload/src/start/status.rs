@@ -2,6 +2,7 @@
 //! is its id. Asked by calls that the loader has made before, so that no filter is in the way.
 
 use crate::linux::lines::each_line;
+use crate::linux::signals::Blocked;
 use crate::text::number;
 
 /// What the start wants to know.
@@ -21,7 +22,7 @@ pub fn read() -> Status {
     let value = |text: &[u8]| number(text.trim_ascii()).map(|(value, _)| value);
     // SAFETY: a literal C string.
     let complete = unsafe {
-        each_line(path, |line| {
+        each_line(&Blocked::not_at_the_start(), path, |line| {
             if let Some(ids) = line.strip_prefix(b"NSpid:") {
                 // One for each namespace, its own last.
                 let own = ids.rsplit(|byte| *byte == b'\t').next();

@@ -1,10 +1,11 @@
 //! What happens to the lock table, booked in the process's word: how many locks are held,
 //! and whether the section is over.
 
-use super::state::{LOCKS_LOST, LOCKS_TO_ASK, Region, SHARED_ONCE};
-use crate::linux::process;
+use super::state::{FILES_LOST, LOCKS_LOST, LOCKS_SEEN, LOCKS_TO_ASK, Region, SHARED_ONCE};
+use crate::linux::files::fstat;
+use crate::linux::{confined, process};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use gate::locks::Table;
+use gate::locks::{Lock, Table};
 use gate::region::FLAG_LOCKS_UNKNOWN;
 use gate::word::ProcessWord;
 
@@ -20,6 +21,16 @@ pub fn shares_memory(region: &Region) -> bool {
     SHARED_ONCE.load(Relaxed) && region.header.pid.load(Relaxed) != process::pid()
 }
 
+/// Device and inode of a descriptor's file, for what is booked of it; where that must not be asked,
+/// of a file that is locked through it.
+pub fn file_of(region: &Region, fd: i32) -> Option<(u64, u64)> {
+    if confined::by_itself() {
+        let of_fd = |lock: &Lock| lock.fd == fd;
+        return Table(&region.header.locks).locks().find(of_fd).map(|lock| (lock.dev, lock.ino));
+    }
+    fstat(fd).map(|stat| (stat.dev, stat.ino))
+}
+
 /// Counts the locks afresh; ends the section with the last.
 pub fn recount(region: &Region) {
     let table = Table(&region.header.locks);
@@ -30,7 +41,8 @@ pub fn recount(region: &Region) {
             // Whether what was not in it is held still, the kernel knows.
             LOCKS_TO_ASK.store(true, Relaxed);
         }
-        let count = table.count() + LOCKS_LOST.load(Relaxed) as u16;
+        let files_lost = FILES_LOST.load(Relaxed) != 0;
+        let count = table.count() + LOCKS_LOST.load(Relaxed) as u16 + files_lost as u16;
         let next = word.with_locks(count);
         if process.compare_exchange(word.0, next.0, Release, Relaxed).is_ok() {
             return;
@@ -54,4 +66,24 @@ pub fn released(region: &'static Region) {
 pub fn overflowed(region: &'static Region) {
     LOCKS_LOST.store(true, Relaxed);
     region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
+}
+
+/// A lock file is held, or may be, that is not in the table. The kernel does not know of it.
+#[cold]
+pub fn file_lost(region: &Region) {
+    // Whoever removes a name must look at it from now on.
+    LOCKS_SEEN.store(true, Relaxed);
+    FILES_LOST.fetch_add(1, Relaxed);
+    region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
+    recount(region);
+}
+
+/// This process has removed a lock file that is not in the table.
+#[cold]
+pub fn lost_file_gone(region: &'static Region) {
+    let less = |lost: u32| lost.checked_sub(1);
+    if FILES_LOST.fetch_update(Relaxed, Relaxed, less) == Ok(1) && !LOCKS_LOST.load(Relaxed) {
+        region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
+    }
+    released(region);
 }

@@ -2,10 +2,12 @@
 
 use super::settings::settings;
 use super::state::{
-    self, LAST_REGION, LOCK_FILES_SEEN, LOCKS_LOST, MODE, Region, STRONG, UNGATED, WIPED,
+    self, FILES_LOST, LAST_REGION, LOCK_FILES_SEEN, LOCKS_LOST, MODE, Region, STRONG, UNGATED,
+    WIPED,
 };
 use super::{family, slots};
 use crate::hash::spread;
+use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
@@ -132,6 +134,8 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
         // What did not fit into the parent's table may have come along too.
         let lost = lost || LOCKS_LOST.load(Relaxed);
         LOCKS_LOST.store(lost, Relaxed);
+        // Lock files that are not in it are the parent's.
+        FILES_LOST.store(0, Relaxed);
         if lost {
             flags |= FLAG_LOCKS_UNKNOWN;
         }
@@ -145,7 +149,9 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
         // What the parent has locked since, and what was closed here before the
         // first entry, did not come along.
         for lock in table.locks().filter(|lock| lock.kind != LockKind::Dot) {
-            if fstat(lock.fd).is_none_or(|s| (s.dev, s.ino) != (lock.dev, lock.ino)) {
+            if !confined::by_itself()
+                && fstat(lock.fd).is_none_or(|s| (s.dev, s.ino) != (lock.dev, lock.ino))
+            {
                 table.closed(lock.fd, None);
             }
         }

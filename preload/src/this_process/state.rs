@@ -1,6 +1,6 @@
 //! Where this process stands: its mode, its gate's control page, its region.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use gate::control::ControlPage;
 use gate::locks::{FILE_NAMES, FileName};
 use gate::region::{FLAG_FIRST, FLAG_SENDER, Header, SLOTS, Slot};
@@ -59,12 +59,16 @@ pub static EXPIRED_BARRIER: AtomicU64 = AtomicU64::new(0);
 pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
 /// A lock file was made at some time, or came with a fork.
 pub static LOCK_FILES_SEEN: AtomicBool = AtomicBool::new(false);
+/// A file that is to be linked to a lock's name was made at some time.
+pub static POSTS_SEEN: AtomicBool = AtomicBool::new(false);
 /// The barrier that was closed when this program was started (0: none). What it
 /// holds over exec gives it no right to pass that one: the freezer may not have seen
 /// it yet.
 pub static BARRIER_AT_START: AtomicU64 = AtomicU64::new(0);
 /// The lock table was full: a lock is held that is not in it.
 pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
+/// So many lock files are held, or may be, that are not in it.
+pub static FILES_LOST: AtomicU32 = AtomicU32::new(0);
 /// Since then the table was empty: what was not in it must be asked for.
 pub static LOCKS_TO_ASK: AtomicBool = AtomicBool::new(false);
 

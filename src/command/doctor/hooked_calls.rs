@@ -16,7 +16,7 @@ fn rows() -> impl Iterator<Item = CallRow<'static>> {
     TABLE.iter().skip(1).map(|info: &Info| CallRow {
         name: info.name,
         aliases: info.aliases,
-        rule: info.rule.map_or_else(|| "as its va_list sibling".into(), |rule| format!("{rule:?}")),
+        rule: info.rule.map_or_else(|| "forwards".into(), |rule| format!("{rule:?}")),
         what: info.what,
     })
 }

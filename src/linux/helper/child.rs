@@ -1,11 +1,12 @@
 //! The helper's own side: reads questions and answers. It holds neither the gate's lock nor
 //! anything else that would be missed if it is never seen again.
 
+use super::lock_files;
 use super::look::look;
 use super::mappings;
 use super::pages::Pages;
 use super::patience::Patience;
-use super::protocol::{Looked, MESSAGE_MAX, PageId, Reply, Request};
+use super::protocol::{LockFile, Looked, MESSAGE_MAX, PageId, Reply, Request};
 use super::region::Copied;
 use crate::linux::clock;
 use crate::linux::directory;
@@ -86,6 +87,13 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 };
                 reply(&link, &Reply::Memory(read), fd.as_ref());
             }
+            Request::LockFiles(root, patterns) => {
+                let (found, fd) = match lock_files::all(root, &patterns).and_then(in_a_file) {
+                    Ok((len, fd)) => (Ok(len), Some(fd)),
+                    Err(why) => (Err(why), None),
+                };
+                reply(&link, &Reply::LockFiles(found), fd.as_ref());
+            }
             Request::Open(root, path) => {
                 let root = match root {
                     0 => "/".into(),
@@ -141,6 +149,17 @@ fn is_at(pid: i32, path: &[u8], file: (u64, u64)) -> Option<bool> {
     };
     let stat = fstat(&found).ok()?;
     Some((stat.st_dev, stat.st_ino) == file)
+}
+
+/// Writes them to a file of its own: they may be more than fit into a message.
+fn in_a_file(found: Vec<LockFile>) -> Result<(u64, OwnedFd), WhyNot> {
+    let bytes = serde_json::to_vec(&found).map_err(|_| WhyNot::Malformed)?;
+    let write = || -> io::Result<OwnedFd> {
+        let file = File::from(anonymous_file(bytes.len())?);
+        file.write_all_at(&bytes, 0)?;
+        Ok(file.into())
+    };
+    Ok((bytes.len() as u64, write().map_err(|e| WhyNot::of(&e))?))
 }
 
 /// Copies a part of a process's memory, as long as it says that the part is.

@@ -10,6 +10,7 @@
 //! | [`protocol`] | what is asked and answered |
 //! | [`owner`] | the owner's side |
 //! | `child` | the child's side: reads questions, answers |
+//! | `lock_files` | lock files that patterns name |
 //! | `look` | what a process is: by its maps, on its way through exec |
 //! | `mappings` | which files a process can change by a store alone |
 //! | `pages` | the pages that a look is about, and how anonymous memory shows |
@@ -17,6 +18,7 @@
 //! | `region` | finds, maps or copies the region of a process |
 
 mod child;
+mod lock_files;
 mod look;
 mod mappings;
 pub mod owner;

@@ -3,8 +3,9 @@
 
 use super::child;
 use super::patience::Patience;
-use super::protocol::{Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
+use super::protocol::{LockFile, Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
 use crate::linux::clock;
+use crate::linux::directory::NotOpened;
 use crate::linux::fork;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::poll::wait_readable;
@@ -246,6 +247,25 @@ impl Helper {
         })
     }
 
+    /// The files that these patterns name and that are there, below the root of a process, or below our
+    /// own (0).
+    pub fn lock_files(&mut self, root: i32, patterns: &[String]) -> Look<Vec<LockFile>> {
+        let request = Request::LockFiles(root, patterns.to_vec());
+        let of = if root == 0 { std::process::id() as i32 } else { root };
+        self.ask_about(of, &request, |reply, fd| match (reply, fd) {
+            (Reply::LockFiles(Ok(len)), Some(fd)) => {
+                let mut bytes = Vec::new();
+                let read = File::from(fd).take(len).read_to_end(&mut bytes);
+                let parsed = || serde_json::from_slice(&bytes).map_err(|_| WhyNot::Malformed);
+                Some(read.map_err(|e| WhyNot::of(&e)).and_then(|_| parsed()))
+            }
+            // No descriptor was left for it.
+            (Reply::LockFiles(Ok(_)), None) => Some(Err(WhyNot::Errno(libc::EMFILE))),
+            (Reply::LockFiles(Err(why)), _) => Some(Err(why)),
+            _ => None,
+        })
+    }
+
     /// Asks something about a process. If no answer comes, another helper is asked once more: that the
     /// first one was stuck need not be this process's doing.
     fn ask_about<T>(
@@ -287,16 +307,17 @@ impl Helper {
     }
 
     /// Opens a directory below the root of a process, or below our own (0), and says where it
-    /// lies there; or why not, in words.
-    pub fn open(&mut self, root: i32, path: &Path) -> Result<(PathBuf, OwnedFd), String> {
+    /// lies there.
+    pub fn open(&mut self, root: i32, path: &Path) -> Result<(PathBuf, OwnedFd), NotOpened> {
         let path = path.as_os_str().as_bytes().to_vec();
         match self.ask(&Request::Open(root, path)).and_then(|()| self.answer()) {
             Ok((Reply::Opened(Ok(place)), Some(fd))) => Ok((OsString::from_vec(place).into(), fd)),
             Ok((Reply::Opened(Err(why)), _)) => Err(why),
-            Ok((Reply::Opened(Ok(_)), None)) => Err("no descriptor is left for it".into()),
+            // No descriptor was left for it.
+            Ok((Reply::Opened(Ok(_)), None)) => Err(NotOpened::Why(WhyNot::Errno(libc::EMFILE))),
             _ => {
                 self.abandon();
-                Err("its file system does not answer".into())
+                Err(NotOpened::Why(WhyNot::Hangs))
             }
         }
     }

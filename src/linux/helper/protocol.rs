@@ -1,5 +1,6 @@
 //! What the helper is asked, and what it answers.
 
+use crate::linux::directory::NotOpened;
 use crate::linux::library::LibraryLayout;
 use crate::linux::look::WhyNot;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Request {
     Open(i32, Vec<u8>),
     /// Which files a process has mapped so that its stores reach them.
     Mappings(i32),
+    /// Which files that these patterns name are there, below the root of a process, or below our own (0)?
+    LockFiles(i32, Vec<String>),
     /// Copy so much of a process's memory, from this address on, to a file of ours.
     Memory(i32, u64, u64),
 }
@@ -54,11 +57,12 @@ pub enum Reply {
     Is(Option<bool>),
     /// To [`Request::OneMapping`].
     OneMapping(bool),
-    /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not, in
-    /// words.
-    Opened(Result<Vec<u8>, String>),
+    /// To [`Request::Open`]: where it lies below that root, with its descriptor; or why not.
+    Opened(Result<Vec<u8>, NotOpened>),
     /// To [`Request::Mappings`].
     Mappings(Result<Mappings, WhyNot>),
+    /// To [`Request::LockFiles`], with a file of so many bytes that holds them.
+    LockFiles(Result<u64, WhyNot>),
     /// To [`Request::Memory`], with the file's descriptor.
     Memory(Result<(), WhyNot>),
     /// The answer is longer than a message may be.
@@ -137,6 +141,19 @@ pub struct LeftFile {
     pub ino: u64,
     /// Its path; empty: not known.
     pub path: Vec<u8>,
+}
+
+/// A lock file that is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LockFile {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Its path, as the process sees it.
+    pub path: Vec<u8>,
+    /// The process that stands in it, if one does.
+    pub owner: Option<i32>,
 }
 
 /// The region of a process that maps a control page.

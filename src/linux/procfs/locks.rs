@@ -46,6 +46,16 @@ impl KernelLock {
     pub fn ino(&self) -> u64 {
         self.file.rsplit(':').next().and_then(|ino| ino.parse().ok()).unwrap_or(0)
     }
+
+    /// Device of the locked file, where that is what `stat` says too: a file system without a disk of
+    /// its own (btrfs, overlays) may show another one there.
+    pub fn stat_dev(&self) -> Option<u64> {
+        let mut numbers = self.file.split(':').map(|number| u32::from_str_radix(number, 16));
+        let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+            return None;
+        };
+        (major != 0).then(|| libc::makedev(major, minor))
+    }
 }
 
 /// A lock on a descriptor.
@@ -77,19 +87,41 @@ pub fn parse(line: &str) -> Option<KernelLock> {
     Some(KernelLock { kind, write, pid, file, range })
 }
 
-/// Every lock that the kernel shows us (`/proc/locks`).
+/// The kernel hands out so much of a list at a time. Between two pieces a lock may go, and the one after
+/// it is then skipped.
+const PIECE: usize = 4096;
+
+/// Every lock that the kernel shows us (`/proc/locks`). A list that comes in pieces is read twice, and
+/// what either reading shows is there.
 pub fn all() -> Look<Vec<KernelLock>> {
-    match fs::read("/proc/locks") {
-        Ok(bytes) => {
-            Look::Seen(String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect())
+    let read = || {
+        let bytes = fs::read("/proc/locks").map_err(|e| WhyNot::of(&e))?;
+        let lines = String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect::<Vec<_>>();
+        // A line that does not fit is handed out with the next piece.
+        Ok((lines, bytes.len() > PIECE / 2))
+    };
+    let twice = || {
+        let (mut lines, in_pieces) = read()?;
+        if in_pieces {
+            let known: HashSet<KernelLock> = lines.iter().cloned().collect();
+            lines.extend(read()?.0.into_iter().filter(|line| !known.contains(line)));
         }
-        Err(e) => Look::NotSeen(WhyNot::of(&e)),
-    }
+        Ok(lines)
+    };
+    twice().map_or_else(Look::NotSeen, Look::Seen)
 }
 
 /// The locks on all descriptors of a process, or of a thread (`PID/task/TID`).
 pub fn on_descriptors(of: &str) -> Look<Vec<DescriptorLock>> {
     fdinfos_of(of, |info| Some(info.locks_on())).map(|found| found.into_iter().flatten().collect())
+}
+
+/// The locks on one descriptor of a process; none if that cannot be read.
+pub fn on_descriptor(pid: i32, fd: i32) -> Vec<KernelLock> {
+    let Ok(bytes) = fs::read(format!("/proc/{pid}/fdinfo/{fd}")) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let info = FdInfo { fd: fd.to_string().into(), text };
+    info.locks_on().into_iter().map(|on| on.lock).collect()
 }
 
 /// One descriptor of a process, as `fdinfo` shows it.
@@ -256,6 +288,16 @@ fn owners(locks: Vec<KernelLock>) -> Vec<(i32, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_device_that_stat_shows_too() {
+        let of = |file: &str| {
+            parse(&format!("1: POSIX  ADVISORY  WRITE 9 {file}:77 0 EOF"))
+                .map(|lock| lock.stat_dev())
+        };
+        assert_eq!(of("fe:0a"), Some(Some(libc::makedev(0xfe, 0x0a))));
+        assert_eq!(of("00:2b"), Some(None), "a device of the kernel's own");
+    }
 
     #[test]
     fn one_that_waits_or_reads_holds_no_write_lock() {

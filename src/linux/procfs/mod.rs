@@ -5,6 +5,7 @@
 //! and are the business of a child that may hang in our stead.
 
 pub mod bounded;
+mod children;
 pub mod environ;
 mod hidden;
 pub mod locks;
@@ -15,12 +16,13 @@ pub mod stat;
 pub mod status;
 pub mod task;
 
+pub use children::Children;
 pub use hidden::hides_processes;
 pub use origin::{Origin, origin};
-pub use stat::{Stat, children, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
+pub use stat::{Stat, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
 pub use status::{
     CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
-    process_of, sees_as_we_do, tracer, uid,
+    process_of, root_and_namespace, sees_as_we_do, tracer, uid,
 };
 pub use task::{
     hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,

@@ -175,29 +175,6 @@ pub fn threads(pid: i32) -> Look<Vec<i32>> {
     }
 }
 
-/// The children of a process's threads that are alive, as the kernel lists them; none
-/// where it does not (it is an option of the kernel's).
-pub fn children(pid: i32) -> Look<Vec<i32>> {
-    let until = clock::now_ns() + LOOK_NS;
-    let mut all = Vec::new();
-    let tids = match threads(pid) {
-        Look::Seen(tids) => tids,
-        Look::Gone(proof) => return Look::Gone(proof),
-        Look::NotSeen(why) => return Look::NotSeen(why),
-    };
-    for tid in tids {
-        if clock::now_ns() >= until {
-            return Look::NotSeen(WhyNot::TooMuch);
-        }
-        match fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")) {
-            Ok(list) => all.extend(list.split(' ').filter_map(|id| id.parse::<i32>().ok())),
-            Err(e) if is_gone(&e) => {}
-            Err(e) => return Look::NotSeen(WhyNot::of(&e)),
-        }
-    }
-    Look::Seen(all)
-}
-
 /// The last process id that was given out: unchanged means that no process was born. None: it cannot
 /// be told.
 pub fn last_pid() -> Option<u64> {
@@ -222,17 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn we_see_ourselves_and_our_child() {
+    fn we_see_ourselves() {
         let me = std::process::id() as i32;
         assert!(pids().unwrap().contains(&me));
         let stat = stat(me).unwrap();
         assert_eq!(stat.by, me);
         assert!(stat.start > 0 && stat.image > 0 && !stat.kernel && stat.in_place);
-        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        let Look::Seen(children) = children(me) else { panic!("not seen") };
-        assert!(children.contains(&(child.id() as i32)));
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 
     #[test]

@@ -216,10 +216,10 @@ def wait_for(condition, seconds=5, what="it"):
 
 
 def alive(pid):
+    """Is it there, and not only waited for? (PID 1 of a container may wait for nobody.)"""
     try:
-        os.kill(pid, 0)
-        return True
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

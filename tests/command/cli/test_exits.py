@@ -5,7 +5,7 @@ import sys
 import time
 import unittest
 
-from rig import BIN, LIBRARY, Rig, wait_for
+from rig import BIN, LIBRARY, Rig, alive, wait_for
 
 ROOT = os.geteuid() == 0
 
@@ -199,7 +199,7 @@ class ManyGates(unittest.TestCase):
         keepers = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_keeper(p, env)]
         self.assertEqual(len(keepers), 1)
         os.kill(keepers[0], 9)
-        wait_for(lambda: not os.path.exists(f"/proc/{keepers[0]}"), what="the keeper's end")
+        wait_for(lambda: not alive(keepers[0]), what="the keeper's end")
         said = self.rig.run("thaw", token)
         self.assertEqual((said.code, said.verdict), (76, "UNPROVEN"), said)
         self.assertEqual(self.barriers(), [0, 0])

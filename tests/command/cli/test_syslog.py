@@ -65,7 +65,7 @@ class Syslog(unittest.TestCase):
         said = self.freeze(command=["sleep", "0.1"])
         [(severity, text)] = self.log.take()
         self.assertEqual((severity, text), (6, said.lines[0].removeprefix("writegate: ")
-                                            + " exit=0"))
+                                            + " exit=0"), said)
         self.freeze(command=["sh", "-c", "exit 3"])
         self.assertRegex(self.log.take()[0][1], r"verdict=CONSISTENT .* exit=3$")
         self.freeze("-t", "100ms", command=["sleep", "0.3"])

@@ -158,7 +158,7 @@ class Verdicts(unittest.TestCase):
         gate = record["gates"][0]
         for key in ("gate", "verdict", "coverage", "watched", "against", "generation", "drain_ns", "held_ns", "procs",
                     "waiters", "admitted", "escaped", "openings", "deadline", "closed", "drained",
-                    "opened", "processes", "blockers", "findings"):
+                    "opened", "drain_parts", "processes", "blockers", "findings"):
             self.assertIn(key, gate)
         clock = [gate[k]["monotonic_ns"] for k in ("closed", "drained", "opened")]
         self.assertEqual(clock, sorted(clock))
@@ -171,7 +171,7 @@ class Verdicts(unittest.TestCase):
         page = (CHECKOUT / "docs/admin/report.md").read_text()
         record = self.rig.freeze("--wait-quiet", "5s", command=["sleep", "0.05"]).record
         parts = [record, record["gates"][0], record["quiet"], record["command"],
-                 record["gates"][0]["processes"][0], record["asked"]]
+                 record["gates"][0]["processes"][0], record["gates"][0]["drain_parts"], record["asked"]]
         for name in (name for part in parts for name in part):
             self.assertRegex(page, f"[`\"]{name}[`\"]", name)
 

@@ -160,6 +160,45 @@ def dotlock(lab, freezes):
     return f"{torn} torn without its name; with it {held} of {freezes}, 0 torn"
 
 
+def lock_elsewhere(lab, _):
+    """A lock file that only the held ones see: in a mount namespace of theirs, below a root of theirs. One that cannot
+    be looked for may be there."""
+    private, root = lab.root / "private", lab.root / "root"
+    private.mkdir()
+    (root / "private").mkdir(parents=True)
+    shutil.copy(lab.programs["victim"], root)
+    (root / "mail").mkdir()
+    said = []
+    for name, before, victim, mail in (
+            ("mount namespace", f"mount -t tmpfs none {private}; echo 1 > {private}/p9.lock; exec",
+             lab.programs["victim"], lab.mail),
+            ("root", f"echo 1 > {root}/private/p9.lock; exec chroot {root}", "/victim", "/mail")):
+        pattern = f"{private}/*.lock" if name == "mount namespace" else "/private/*.lock"
+        started = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+                                    f"{before} {victim} idle {mail} {PAIRS}"], stdout=subprocess.PIPE,
+                                   start_new_session=True)
+        lab.victims.append(started)
+        until = time.monotonic() + 10
+        while Path(f"/proc/{started.pid}/exe").resolve().name != "victim":
+            check(time.monotonic() < until, f"{name}: the victim did not start")
+            time.sleep(0.01)
+        freeze = lambda lock: lab.freeze(of=[started], extra=["--lock-file", lock], drain="300ms", retries="0")
+        code, record, text = freeze(pattern)
+        check(code == NOT_DRAINED, f"{name}: exit {code}: {text}")
+        path = record["gates"][0]["blockers"][0]["path"]
+        check(path == pattern.replace("*", "p9"), f"{name}: {path}")
+        code, _, text = freeze(pattern.replace("lock", "none"))
+        check(code == CONSISTENT, f"{name}, no such file: exit {code}: {text}")
+        said.append(name)
+    (lab.root / "loop").symlink_to("loop")
+    lab.start("idle")
+    code, record, text = lab.freeze(of=lab.victims[-1:], extra=["--lock-file", f"{lab.root}/loop/*.lock"], drain="300ms",
+                                    retries="0")
+    check(code == NOT_DRAINED and "could not be looked at" in record["gates"][0]["blockers"][0]["why"],
+          f"not to be looked for: exit {code}: {text}")
+    return f"found by {' and '.join(said)}; one that cannot be looked for is not taken for absent"
+
+
 def growth(lab):
     size = lambda: sum(f.stat().st_size for f in lab.mail.glob("*.a"))
     begun, until = size(), time.monotonic() + 5
@@ -428,7 +467,7 @@ def costs(root, crowds):
 CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
          "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
          "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
-         "dotlock": dotlock, "cgroup": cgroup, "came_late": came_late,
+         "dotlock": dotlock, "lock_elsewhere": lock_elsewhere, "cgroup": cgroup, "came_late": came_late,
          **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
          **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
             for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}

@@ -10,6 +10,8 @@ import glob
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -82,6 +84,24 @@ for _ in range(4000):
         os.execv("/bin/sh", ["sh", "-c", "echo x > $0/$$; sleep 0.01; rm $0/$$", sys.argv[1]])
     time.sleep(0.01)
 """
+
+
+# The freezer is stopped until all that "$@" does is over: what it reads of that is of the past.
+BEHIND_ITS_BACK = '(sleep 0.5; kill -CONT $PPID) & kill -STOP $PPID; "$@"; wait'
+
+
+def births_are_told():
+    """Does the kernel tell who is born? (Not in a container, nor where it was built without.)"""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11) as births:
+            births.bind((0, 1))
+            births.settimeout(1)
+            births.send(struct.pack("=IHHII IIIIHH I", 40, 3, 0, 0, 0, 1, 1, 0, 0, 4, 0, 1))
+            births.recv(4096)
+            births.send(struct.pack("=IHHII IIIIHH I", 40, 3, 0, 0, 0, 1, 1, 0, 0, 4, 0, 2))
+            return True
+    except OSError:
+        return False
 
 
 class Honest(unittest.TestCase):
@@ -168,6 +188,39 @@ class Honest(unittest.TestCase):
         for _ in range(20):
             said = self.freeze()
             self.assertNotRegex(said.stderr, "stand still|detached", said)
+
+    @unittest.skipUnless(births_are_told(), "the kernel tells no births here")
+    def test_a_child_of_the_command_that_is_gone_already(self):
+        self.worker()
+        said = self.freeze(command=["sh", "-c", BEHIND_ITS_BACK, "sh", "touch", str(self.data / "by-the-command")])
+        self.assertEqual(said.returncode, 0, said)
+
+    def test_a_file_that_has_lost_the_name_by_which_it_was_changed(self):
+        """Its protected name is another one."""
+        self.worker()
+        for after in 'rm "$1"', 'mv "$1" "$1.new"':
+            protected, link, now = self.data / "protected", self.work / "link", self.work / "now"
+            protected.write_text("before")
+            link.hardlink_to(protected)
+            other = self.start(["sh", "-c", 'echo ready; until [ -e "$2" ]; do sleep 0.01; done; echo x >>"$1"; ' + after,
+                                "sh", str(link), str(now)])
+            said = self.freeze(command=["sh", "-c", BEHIND_ITS_BACK, "sh", "sh", "-c", 'touch "$0"; sleep 0.3', str(now)])
+            self.assertIn("verdict=ESCAPED", said.stderr, said)
+            self.assertRegex(said.stderr, f"pid {other.pid}.*changed a protected file.*{protected}")
+            other.wait(5)
+            for left in (protected, now, Path(f"{link}.new")):
+                left.unlink(missing_ok=True)
+
+    def test_a_file_that_is_replaced_elsewhere(self):
+        """Written under one name and renamed to another, as editors do: no protected name is looked for."""
+        (self.work / "elsewhere").mkdir()
+        self.worker()
+        other = self.start(["sh", "-c", "echo ready; while :; do echo x >a; mv a b; sleep 0.01; done"],
+                           cwd=self.work / "elsewhere")
+        self.addCleanup(other.kill)
+        for _ in range(3):
+            said = self.freeze(command=["sleep", "0.2"])
+            self.assertEqual(said.returncode, 0, said)
 
     def test_few_descriptors(self):
         others = [self.worker(wait=False) for _ in range(40)]

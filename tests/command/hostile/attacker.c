@@ -331,6 +331,27 @@ static void decoy(const char *protected, const char *folder) {
     must(open(protected, O_WRONLY | O_APPEND) >= 0, protected);
 }
 
+/* Makes directories and files and takes them away again, as fast as it can, in so many processes. */
+static void storm(const char *where, int processes) {
+    must(chdir(where) == 0, where);
+    for (int p = 1; p < processes; p++)
+        if (fork() == 0)
+            break;
+    char top[32], below[64], name[96];
+    snprintf(top, sizeof top, "storm%d", getpid());
+    snprintf(below, sizeof below, "%s/below", top);
+    ready();
+    for (;;) {
+        must(mkdir(top, 0755) == 0 && mkdir(below, 0755) == 0, below);
+        for (int i = 0; i < 3; i++) {
+            snprintf(name, sizeof name, "%s/%d", below, i);
+            int fd = open(name, O_WRONLY | O_CREAT, 0644);
+            must(fd >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0 && unlink(name) == 0, name);
+        }
+        must(rmdir(below) == 0 && rmdir(top) == 0, top);
+    }
+}
+
 /* Holds a write lock, and looks like one that is on its way into the gate. */
 static void locks(const char *path) {
     int fd = open(path, O_RDWR | O_CREAT, 0644);
@@ -346,6 +367,8 @@ int main(int argc, char **argv) {
         decoy(first, second);
     } else if (strcmp(mode, "lock") == 0) {
         locks(first);
+    } else if (strcmp(mode, "storm") == 0) {
+        storm(first, atoi(second));
     } else if (strcmp(mode, "name") == 0) { /* a protected file and a name of its own */
         must(open(first, O_WRONLY | O_APPEND) >= 0, first);
         prctl(PR_SET_NAME, second);

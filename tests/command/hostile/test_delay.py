@@ -31,6 +31,20 @@ class Delay(unittest.TestCase):
         self.stands(said)
         self.assertEqual(said.found(attack.pid), ["outsider"], said.findings())
 
+    def test_a_storm_of_changes_elsewhere_on_the_disk(self):
+        """It neither vetoes nor delays, and hides no change of a protected file."""
+        attack = self.rig.attack("storm", self.rig.theirs, 2)
+        for _ in range(3):
+            said = self.rig.freeze(command=("sleep", "0.3"))
+            self.stands(said)
+            self.assertEqual(said.fields["watched"], "full", said)
+        change = self.rig.start(["sh", "-c", 'until [ -e "$2" ]; do sleep 0.01; done; echo x >>"$1"', "sh",
+                                 self.rig.data / "other", self.rig.work / "now"])
+        said = self.rig.freeze(command=("sh", "-c", 'touch "$1"; sleep 0.5', "sh", self.rig.work / "now"))
+        self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
+        self.assertEqual(said.found(change.pid), ["escape"], said.findings())
+        self.assertIsNone(attack.poll(), "the attacker has ended")
+
     def test_one_that_never_goes_idle(self):
         attack = self.rig.attack("restless")
         said = self.rig.freeze()

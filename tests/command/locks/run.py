@@ -34,7 +34,8 @@ HALF_DONE = ["dup_of_dup", "raw_flock", "raw_shared_writer", "raw_posix", "raw_o
 NO_SET = ["read_flock", "read_posix", "listed_idle", "listed_idle_posix", "pid_file"]
 # Of lockfiles.c.
 LOCK_FILES = ["plain", "kernel_too", "child_makes", "child_removes", "another_removes", "shell_makes", "shell_removes",
-              "helper_makes", "helper_appends", "maker_exits", "maker_exits_late", "message", "data_file"]
+              "helper_makes", "helper_appends", "maker_exits", "maker_exits_late", "message", "data_file", "spawned_beside",
+              "spawned_unasked", "pipe_makes", "many_children", "long_shell", "many_arguments", "name_with_space", "quoted_name"]
 # The same, where the profile must say what is a lock.
 NAMED_LOCK_FILES = ["directory", "symbolic", "exclusive", "renamed", "by_mkdir", "by_ln"]
 # Drained while the set is made, with time to spare: nothing holds it up.
@@ -71,7 +72,7 @@ class Lab:
         return process
 
     def holder(self, case, **env):
-        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale"]
+        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale", "mailbox_full"]
         program = self.built() / ("lockfiles" if files else "holders")
         env = {"PATH": f"{self.built()}:{os.environ['PATH']}", **env}
         process = self.start([str(program), case, str(self.mail)], **env)
@@ -197,6 +198,19 @@ def left_by_the_dead(lab):
     lab.holder("stale")
     code, _, said = lab.freeze()
     check(code == CONSISTENT, f"exit {code}: {said}")
+
+
+def no_room_for_a_child(lab):
+    """What a child has made did not fit into the mailbox: its parent says that it does not know, and until it has removed it."""
+    process = lab.holder("mailbox_full")
+    time.sleep(0.05)
+    code, record, said = lab.freeze()
+    check(code != CONSISTENT and "locks-unknown" in json.dumps(record), f"exit {code}: {said}")
+    process.stdin.write(b"g")
+    process.stdin.flush()
+    check(next_line(process) == b"DONE\n", "the set did not end")
+    code, _, said = lab.freeze()
+    check(code == CONSISTENT, f"afterwards: exit {code}: {said}")
 
 
 def chrooted_for_life(lab):
@@ -416,7 +430,7 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          **{name: lambda lab, name=name: no_set(lab, name) for name in NO_SET},
          **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES},
          **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
-         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead,
+         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead, "no_room_for_a_child": no_room_for_a_child,
          "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
          "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "doctor_names_what_lasts": doctor_names_what_lasts,
          "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,

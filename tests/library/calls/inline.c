@@ -49,9 +49,21 @@ static void prep_dlsym(const char *n)
     absent("this libc is called otherwise");
 #endif
 }
+static void prep_dlvsym(const char *n)
+{
+    prep(n);
+#ifdef __GLIBC__
+    void *h = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
+    if (!h) absent("libc has no handle of its own");
+    copy_write = dlvsym(h, "write", "GLIBC_2.2.5");
+    if (!copy_write) absent("this libc's versions are others");
+#else
+    absent("this libc has no versions");
+#endif
+}
 static void a_copy(const char *n) { result(n, copy_write(fd, "copy of libc", 12)); }
 struct way ways[] = {
     W("inline:write", "past", prep, a_write), W("inline:openat", "past", prep, a_create), W("inline:renameat", "past", prep, a_rename),
-    W("dlmopen:write", "past", prep_dlmopen, a_copy), W("dlsym:write", "past", prep_dlsym, a_copy),
+    W("dlmopen:write", "past", prep_dlmopen, a_copy), W("dlsym:write", "holds", prep_dlsym, a_copy), W("dlvsym:write", "holds", prep_dlvsym, a_copy),
     W("inline:int80", "either", prep, a_int80), END
 };

@@ -16,9 +16,6 @@ REASONS = {
     "inline.inline.openat": "The program's own system call instruction (openat with O_CREAT).",
     "inline.inline.renameat": "The program's own system call instruction (renameat).",
     "inline.dlmopen.write": "A second libc in a dlmopen namespace, whose calls the preload does not see.",
-    "inline.dlsym.write": "A call that the program looks up in libc's own handle (`dlsym(dlopen(\"libc.so.6\"), ...)`): the "
-                          "search begins behind the preload. A lock that is taken so is known from the kernel; what is "
-                          "changed so, under whichever lock, is not.",
     "stdio.syslog.stderr": "syslog with LOG_PERROR writes a line to stderr inside libc.",
 }
 

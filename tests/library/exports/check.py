@@ -78,7 +78,7 @@ def table():
     with open(os.path.join(ROOT, "gate", "src", "calls", "table.rs")) as f:
         text = f.read()
     names = []
-    for m in re.finditer(r"^\s*(?:call|variadic|listed)\s+(\w+)\s+\[([^\]]*)\]", text, re.M):
+    for m in re.finditer(r"^\s*(?:call|variadic|listed|look_up)\s+(\w+)\s+\[([^\]]*)\]", text, re.M):
         names += [m.group(1), *m.group(2).split()]
     if len(names) < 100:
         raise SystemExit("gate/src/calls/table.rs: fewer than 100 calls found; has its form changed?")
@@ -86,9 +86,11 @@ def table():
 
 
 def waiters():
-    """Names that are hooked only because of a rule of a profile (they wait, they send): they change nothing."""
+    """Names that are hooked and change nothing: by a rule of a profile (they wait, they send), or they look others up."""
     with open(os.path.join(ROOT, "gate", "src", "calls", "table.rs")) as f:
-        found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?(?:Wait(?:Fd)?|Reap|Send)\b", f.read(), re.M)
+        text = f.read()
+    found = re.findall(r"^\s*call\s+(\w+)\s+\[([^\]]*)\]\s*\(?(?:Wait(?:Fd)?|Reap|Send)\b", text, re.M)
+    found += re.findall(r"^\s*look_up\s+(\w+)\s+\[([^\]]*)\]", text, re.M)
     return {n for name, aliases in found for n in (name, *aliases.split())}
 
 

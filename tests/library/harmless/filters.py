@@ -183,7 +183,21 @@ def at_the_start(work):
                         subprocess.run(["rm", "-rf", gates / "new"], check=True)
 
 
+def locks(work):
+    """Lock files and locks under a filter that kills for what the program does not call itself."""
+    names = rig.build(work, "names.c")
+    for profile in ("", "lock-file = *.lck\n"):
+        with rig.Tmpfs() as gates, rig.Work() as places:
+            (gates / "profile").write_text(profile)
+            environment = rig.loaded(gates, WRITEGATE_PATHS=str(places), WRITEGATE_CONF=str(gates / "profile"))
+            code, out, err = rig.run([names], environment, cwd=places)
+            made = (gates / rig.GATE / "control").exists()
+            problem = None if (code, out) == (0, b"done\n") and made else f"exit {code}, wrote {out!r}, {err!r}, page: {made}"
+            yield f"own filter, lock files{' of a profile' if profile else ''}: all but its own calls kill", problem
+
+
 def cases(work):
     yield from under_the_barrier(work)
+    yield from locks(work)
     yield from boots(work)
     yield from at_the_start(work)

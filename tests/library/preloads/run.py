@@ -10,6 +10,7 @@ import fnmatch
 import glob
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -18,7 +19,26 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "calls"))
 import gate as gates                                     # noqa: E402
 import run as calls                                      # noqa: E402
 
-OTHERS = {"eatmydata": "libeatmydata.so*", "faketime": "faketime/libfaketime.so.1", "jemalloc": "libjemalloc.so.2",
+# Stands in front of libc as we do, and finds it by its own handle: behind ours it must not find ours, or the two
+# would call each other without end.
+BY_HANDLE = r"""
+#include <dlfcn.h>
+#include <unistd.h>
+static void *real(const char *name) { return dlsym(dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD), name); }
+ssize_t write(int fd, const void *data, size_t size)
+{
+    static ssize_t (*next)(int, const void *, size_t);
+    if (!next) next = real("write");
+    return next(fd, data, size);
+}
+int rename(const char *from, const char *to)
+{
+    static int (*next)(const char *, const char *);
+    if (!next) next = real("rename");
+    return next(from, to);
+}
+"""
+OTHERS = {"by-handle": None, "eatmydata": "libeatmydata.so*", "faketime": "faketime/libfaketime.so.1", "jemalloc": "libjemalloc.so.2",
           "fakeroot": "libfakeroot/libfakeroot-sysv.so"}
 # A few ways of each kind. fakeroot works without its daemon for calls that ask nothing about owners.
 WAYS = {"write.write", "write.pwritev", "open.open", "open.mkstemp", "names.rename", "names.unlink", "meta.fsync", "meta.ftruncate",
@@ -33,6 +53,14 @@ class Both(gates.Gate):
         env = super().environment(whole_storage)
         env["LD_PRELOAD"] = ":".join(x or self.library for x in self.order)
         return env
+
+
+def by_handle(work):
+    source, library = os.path.join(work, "by-handle.c"), os.path.join(work, "by-handle.so")
+    with open(source, "w") as f:
+        f.write(BY_HANDLE)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
 
 
 def main():
@@ -55,7 +83,7 @@ def main():
     try:
         programs = calls.build("glibc", os.path.join(work, "bin"))
         for name, pattern in others.items():
-            found = sorted(glob.glob("/usr/lib/*/" + pattern))
+            found = sorted(glob.glob("/usr/lib/*/" + pattern)) if pattern else [by_handle(work)]
             if not found:
                 print(f"skip {name}: not installed")
                 skipped += 1

@@ -44,6 +44,8 @@ def build(out):
 # A handler that waits for its child, come between a call's announcement and its look at the barrier, keeps
 # that announcement up: the freeze takes it for a call that passed. On the safe side, and rare.
 MAY_SAY_ESCAPED = {"fork-in-handler"}
+# Left by a jump every 0.2 ms, such announcements are not rare: what the case shows needs no barrier.
+WITHOUT_FREEZES = {"siglongjmp-names"}
 
 
 # A thread that gets no processor for longer than a freeze's limit, from the barrier that it met first, passes the
@@ -166,13 +168,14 @@ def main():
             protected = os.path.join(work, "gated-" + family)
             gate = gates.Gate(library, command, protected, "robust")
             try:
-                problem, last, cycler = one(program, case, protected, gate.environment(), o.ms, gate)
+                frozen = None if case in WITHOUT_FREEZES else gate
+                problem, last, cycler = one(program, case, protected, gate.environment(), o.ms, frozen)
             finally:
                 gate.close()
-            answers = " ".join(f"{n} x exit {c}" for c, n in sorted(cycler.codes.items()))
-            if not problem and cycler.odd and not (case in MAY_SAY_ESCAPED and len(cycler.odd) == 1):
+            answers = " ".join(f"{n} x exit {c}" for c, n in sorted(cycler.codes.items())) if cycler else "no freezes"
+            if cycler and not problem and cycler.odd and not (case in MAY_SAY_ESCAPED and len(cycler.odd) == 1):
                 problem = f"the freeze answered: {cycler.odd[0]}"
-            if not problem and not cycler.codes.get(0):
+            if cycler and not problem and not cycler.codes.get(0):
                 problem = f"no freeze succeeded, so nothing was shown ({answers})"
             if problem:
                 print(f"FAIL {case}: {problem} ({answers})")

@@ -30,6 +30,18 @@ static long longjmps(long end)
     }
     interval(0); NEED(hits > 0); return n;
 }
+/* Out of the look at a name under a lock: nothing that the hook has opened for it stays open. */
+static int highest(void) { int fd = dup(0); NEED(fd >= 0); close(fd); return fd; }
+static long longjmps_names(long end)
+{
+    struct sigaction s = { .sa_handler = jump }; sigaction(SIGALRM, &s, 0); static volatile long n; static volatile int lk, free_fd; static volatile long jumps; lk = open("l", O_RDWR | O_CREAT, 0600);
+    mkdir("there", 0700); free_fd = highest(); armed = 0; interval(150);
+    while (now_ms() < end) {
+        if (sigsetjmp(back, 1) == 0) { armed = 1; for (;;) { struct flock l = { .l_type = F_WRLCK }; fcntl(lk, F_SETLK, &l); mkdir("there", 0700); l.l_type = F_UNLCK; fcntl(lk, F_SETLK, &l); n++; } }
+        armed = 0; jumps++;
+    }
+    interval(0); struct flock u = { .l_type = F_UNLCK }; fcntl(lk, F_SETLK, &u); NEED(jumps > 100); NEED(highest() == free_fd); return n;
+}
 /* The last thing before a long sleep: the next calls lie deeper than the one that was left. */
 static long longjmp_asleep(long end)
 {
@@ -65,4 +77,4 @@ static long fork_in_handler(long end)
     interval(20000); while (now_ms() < end) { changes(2); locked_change(fd); n++; } interval(0);
     struct stat st; NEED(fstat(hfd, &st) == 0 && st.st_size == hits); return n;
 }
-struct robust cases[] = { { "signal-storm", storm }, { "sigaltstack", altstack }, { "siglongjmp", longjmps }, { "siglongjmp-deep", longjmps_deep }, { "siglongjmp-asleep", longjmp_asleep }, { "storm-threads", storm_threads }, { "fork-in-handler", fork_in_handler }, { 0, 0 } };
+struct robust cases[] = { { "signal-storm", storm }, { "sigaltstack", altstack }, { "siglongjmp", longjmps }, { "siglongjmp-names", longjmps_names }, { "siglongjmp-deep", longjmps_deep }, { "siglongjmp-asleep", longjmp_asleep }, { "storm-threads", storm_threads }, { "fork-in-handler", fork_in_handler }, { 0, 0 } };

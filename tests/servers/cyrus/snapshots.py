@@ -56,7 +56,7 @@ class Series:
                 "drain_ms": stats.summary(self.values("drain_ms")),
                 "held_ms": stats.summary(self.values("held_ms")),
                 "fsync_ms": stats.summary(self.values("fsync_ms")),
-                "drains_ms": self.values("drain_ms"),
+                "drains_ms": self.values("drain_ms"), "verdicts": dict(Counter(self.values("verdict"))),
                 "client_ms_in_freezes": stats.summary(self.latencies_held_ms),
                 "client_ms_all": stats.summary(self.latencies_held_ms + self.latencies_free_ms),
                 "client_ms_outside": stats.summary(self.latencies_free_ms),

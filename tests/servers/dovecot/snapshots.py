@@ -104,6 +104,8 @@ def _summary(rig, taken, records, seconds):
             "not_drained": sum(t["exit"] == lab_gate.NOT_DRAINED for t in taken),
             "otherwise_failed": sum(t["exit"] not in (None, 0, lab_gate.NOT_DRAINED) for t in taken),
             "with_dotlocks": sum(bool(t.get("dotlocks")) for t in taken),
+            "verdicts": dict(Counter(t["verdict"] for t in taken if "verdict" in t)),
+            "drains_ms": [t["drain_ms"] for t in taken if t.get("drain_ms") is not None],
             "drain_ms": stats.summary([t["drain_ms"] for t in taken if t.get("drain_ms") is not None]),
             "held_ms": stats.summary([t["held_ms"] for t in taken if t.get("held_ms") is not None]),
             "admitted": sum(t.get("admitted") or 0 for t in taken),

@@ -295,7 +295,7 @@ class Trial:
                 "remote_twice": sum(s.remote_twice for s in self.snapshots),
                 "notices_twice": sum(s.notices_twice for s in self.snapshots),
                 "with_dotlocks": sum(bool(s.dotlocks) for s in self.snapshots),
-                "drain_ms": stats.summary(drains),
+                "drains_ms": drains, "drain_ms": stats.summary(drains),
                 "client_ms_in_window": stats.summary(load.latencies_ms(self.records, windows)),
                 "client_ms_outside": stats.summary(
                     load.latencies_ms(self.records, windows, outside=True)),

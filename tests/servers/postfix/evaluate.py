@@ -18,6 +18,14 @@ def start(work, queue, store, gate, remote_port, name):
     return server.Postfix(work, queue, store, gate=gate, remote=remote_port, name=name)
 
 
+# So that tlsmgr has no work, and no caches that it holds locked for life.
+WITHOUT_TLS = "".join(f"{side}_tls_{key} =\n" for side in ("smtp", "smtpd") for key in ("session_cache_database", "security_level"))
+
+
+def start_without_tls(work, queue, store, gate, remote_port, name):
+    return server.Postfix(work, queue, store, gate=gate, remote=remote_port, name=name, extra=WITHOUT_TLS)
+
+
 SERVER = trial.Server("postfix", start, queuefile.read, server.RECIPIENTS,
                       "l0@local.test")
 PROFILE = report.PROFILES / "postfix.conf"
@@ -64,7 +72,7 @@ def submitters(running, shared):
                             think_s=0.05, **shared) for n in range(2)]
 
 
-def parts(work, count, control, restores):
+def parts(work, count, control, restores, only=()):
     port = procs.free_port()
     filtering = dataclasses.replace(SERVER, start=functools.partial(start_filtered, port))
     gated = {"profile": str(PROFILE)}
@@ -73,6 +81,9 @@ def parts(work, count, control, restores):
     return [
         report.Part("control", one(count=control, gated=False), must="red"),
         report.Part("load", one(count=count, restores=restores, beside=with_tls_caches, **gated), p99_ms=60),
+        # What builds can be measured by that do not know tlsmgr's caches for what they are (lab/beside.py).
+        report.Part("without-tls", one(count=count if "without-tls" in only else few, **gated), p99_ms=60,
+                    server=dataclasses.replace(SERVER, start=start_without_tls)),
         report.Part("bounces", one(count=few, bounces=True, **gated), must="drain"),
         report.Part("slow-data", one(count=few, slow_clients=4, **gated), must="drain"),
         report.Part("slow-remote", one(count=few, remote_delay_s=3.0, **gated), must="drain"),
@@ -87,5 +98,5 @@ def parts(work, count, control, restores):
 
 
 def run(options, work):
-    return report.run(SERVER, parts(work, options.count, options.control, options.restores),
+    return report.run(SERVER, parts(work, options.count, options.control, options.restores, options.only or ()),
                       options, work)

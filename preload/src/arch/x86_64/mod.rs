@@ -1,6 +1,7 @@
 //! x86-64, System V.
 
 pub mod instructions;
+pub mod look_up;
 mod memory_functions;
 pub mod straight;
 pub mod trampoline;
