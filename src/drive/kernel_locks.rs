@@ -10,7 +10,8 @@
 //! from a member, or one that can write below a protected directory. Our own kin is left out, as
 //! is what the profile calls held for life.
 //!
-//! The first reading of /proc/locks in a while takes some ms, the next one some µs.
+//! The first reading of /proc/locks in a while takes some ms, the next one some µs: so it is asked for in
+//! the pauses, too (`pause`).
 //!
 //! Longer than other files: one comparison, and the questions that it alone asks.
 
@@ -22,7 +23,6 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::drive::explained_locks::ShortWay;
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
 use crate::linux::look::{Look, WhyNot};
@@ -69,6 +69,16 @@ pub(super) enum Whose {
     Nobodys,
     /// The same, of those that could be looked at.
     NotSeen,
+}
+
+/// What the short way has found (`explained_locks`).
+pub(super) enum ShortWay {
+    /// Every line is explained, but for these locks of members.
+    Known(HashMap<usize, UnaccountedLock>),
+    /// That is not known: the long way tells.
+    Unknown,
+    /// The same; and a process was taken into the census whose words no pass has read.
+    Newcomer,
 }
 
 /// A read lock keeps no writer's set together, but for an flock shared by a writer.
