@@ -35,10 +35,10 @@ use crate::linux::procfs::locks::{
 };
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::places::Places;
 use gate::profile::{self, Key};
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// What is known of the kernel's locks during one gate's drain.
 #[derive(Default)]
@@ -349,8 +349,10 @@ impl Session {
         let members = &self.census.gates[at];
         let was_one = || members.iter().any(|m| m.pid == pid && m.stat.start == start);
         let alive: HashSet<i32> = self.census.alive(at).map(|member| member.pid).collect();
-        let dirs = self.protected.get(at).map_or(&[][..], Vec::as_slice);
-        was_one() || reaches(pid, |one| alive.contains(&one)) || writes_below(pid, dirs)
+        let writes = |places| writes_below(pid, places);
+        was_one()
+            || reaches(pid, |one| alive.contains(&one))
+            || self.protected.get(at).is_some_and(writes)
     }
 }
 
@@ -445,9 +447,8 @@ pub(super) fn is_nobody(pid: i32) -> bool {
     pid <= 0 || procfs::stat(pid).is_none_or(|stat| stat.is_dead() && procfs::is_exiting(pid))
 }
 
-/// Has this process a file below one of these directories open for writing?
-fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
-    let below = |path: &Path| dirs.iter().any(|dir| path.starts_with(dir));
+/// Has this process a file of these places open for writing, by whatever name?
+fn writes_below(pid: i32, places: &Places) -> bool {
     let has_one = |thread: i32| {
         // A thread's id stands for its process in /proc too, but for the descriptors: those are
         // its own.
@@ -459,7 +460,7 @@ fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
             }
         };
         fds.flatten().any(|fd| {
-            fs::read_link(fd.path()).is_ok_and(|path| below(&path))
+            fs::read_link(fd.path()).is_ok_and(|path| places.hold_open_file(pid, &fd.path(), &path))
                 && match open_for_writing(&thread.to_string(), &fd.file_name()) {
                     Look::Seen(writes) => writes,
                     Look::Gone(_) => false,
@@ -468,7 +469,7 @@ fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
         })
     };
     // The first thread may have ended, and its descriptors with it.
-    !dirs.is_empty()
+    !places.dirs.is_empty()
         && match procfs::threads(pid) {
             Look::Seen(tids) => tids.into_iter().any(has_one),
             Look::Gone(_) => false,
