@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`file`] | is this file a library that this machine and this command can work with? |
 //! | [`trust`] | can anybody but its owner change it, and can a service's user read it? |
+//! | [`trial`] | does a program start under it? |
 //!
 //! One look-up serves every layout: a checkout (`target/release`), a tarball (`bin` and `lib`),
 //! Debian's multiarch directories, `/usr/lib64`, `/usr/local`, and a command that was put
 //! somewhere else alone.
 
 mod file;
+pub mod trial;
 pub mod trust;
 
 use crate::outcome::fault::{CONFIG, Fault, Result};

@@ -248,6 +248,9 @@ fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Resu
     let gate = args.gate.clone().unwrap_or_else(default);
     gatedir::check_name(&gate)?;
     let library::Below { path: library, to_do } = library_for(args, site)?;
+    if site.is_this_machine() {
+        library::trial::check(&library)?;
+    }
     let mut command = "/usr/bin/writegate".to_owned();
     if let Some(own) = site.is_this_machine().then(library::command).flatten() {
         // Root's unit runs it.

@@ -218,6 +218,23 @@ class Libraries(Base):
         self.says(said, "libwritgate.so: No such file")
         self.assertEqual(self.setup(top, "/usr/lib/libwritegate.so").code, 0)
 
+    @unittest.skipUnless(ROOT and shutil.which("gcc"), "needs root and gcc")
+    def test_one_under_which_no_program_starts_is_refused_before_the_server_is_touched(self):
+        said = self.rig.run("doctor", "--layout").out.split()[1]
+        folder = Path(tempfile.mkdtemp(prefix="writegate-library-", dir="/opt"))
+        self.addCleanup(shutil.rmtree, folder)
+        folder.chmod(0o755)
+        source = self.rig.work / "library.c"
+        source.write_text("extern int nobody_has_it(void);\n__attribute__((constructor)) static void f(void) { nobody_has_it(); }\n"
+                          "__attribute__((section(\".note.writegate\"), used, aligned(4))) static const struct { unsigned n, d, t; "
+                          f"char name[12]; unsigned layout; }} note = {{10, 4, 1, \"writegate\", 0x{said}}};\n")
+        library = folder / "libwritegate.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+        library.chmod(0o644)
+        said = self.rig.run("setup", "nosuch.service", "--library", library)
+        self.assertEqual(said.code, 78, said)
+        self.says(said, "does not work here", "nobody_has_it", "Nothing was changed")
+
 
 if __name__ == "__main__":
     unittest.main()
