@@ -14,23 +14,15 @@
 
 use crate::census::kernel_locks::{accounts_for, unaccounted};
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::drive::kernel_locks::{KernelLocks, Whose, asked, is_nobody, is_still_shown, may_guard};
+use crate::drive::kernel_locks::{
+    KernelLocks, ShortWay, Whose, asked, is_nobody, is_still_shown, may_guard,
+};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::is_kin;
 use crate::linux::look::Look;
 use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::procfs::locks::{KernelLock, all};
 use std::collections::{HashMap, HashSet};
-
-/// What the short way has found.
-pub(super) enum ShortWay {
-    /// Every line is explained, but for these locks of members.
-    Known(HashMap<usize, UnaccountedLock>),
-    /// That is not known: the long way tells.
-    Unknown,
-    /// The same; and a process was taken into the census whose words no pass has read.
-    Newcomer,
-}
 
 /// What one reading of the kernel's list comes to.
 enum Lines {

@@ -10,7 +10,8 @@
 //! from a member, or one that can write below a protected directory. Our own kin is left out, as
 //! is what the profile calls held for life.
 //!
-//! The first reading of /proc/locks in a while takes some ms, the next one some µs.
+//! The first reading of /proc/locks in a while takes some ms, the next one some µs: so it is asked for in
+//! the pauses, too (`pause`).
 //!
 //! Longer than other files: one comparison, and the questions that it alone asks.
 
@@ -22,7 +23,6 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::drive::explained_locks::ShortWay;
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
 use crate::linux::look::{Look, WhyNot};
@@ -35,10 +35,10 @@ use crate::linux::procfs::locks::{
 };
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::places::Places;
 use gate::profile::{self, Key};
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// What is known of the kernel's locks during one gate's drain.
 #[derive(Default)]
@@ -69,6 +69,16 @@ pub(super) enum Whose {
     Nobodys,
     /// The same, of those that could be looked at.
     NotSeen,
+}
+
+/// What the short way has found (`explained_locks`).
+pub(super) enum ShortWay {
+    /// Every line is explained, but for these locks of members.
+    Known(HashMap<usize, UnaccountedLock>),
+    /// That is not known: the long way tells.
+    Unknown,
+    /// The same; and a process was taken into the census whose words no pass has read.
+    Newcomer,
 }
 
 /// A read lock keeps no writer's set together, but for an flock shared by a writer.
@@ -339,8 +349,10 @@ impl Session {
         let members = &self.census.gates[at];
         let was_one = || members.iter().any(|m| m.pid == pid && m.stat.start == start);
         let alive: HashSet<i32> = self.census.alive(at).map(|member| member.pid).collect();
-        let dirs = self.protected.get(at).map_or(&[][..], Vec::as_slice);
-        was_one() || reaches(pid, |one| alive.contains(&one)) || writes_below(pid, dirs)
+        let writes = |places| writes_below(pid, places);
+        was_one()
+            || reaches(pid, |one| alive.contains(&one))
+            || self.protected.get(at).is_some_and(writes)
     }
 }
 
@@ -435,9 +447,8 @@ pub(super) fn is_nobody(pid: i32) -> bool {
     pid <= 0 || procfs::stat(pid).is_none_or(|stat| stat.is_dead() && procfs::is_exiting(pid))
 }
 
-/// Has this process a file below one of these directories open for writing?
-fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
-    let below = |path: &Path| dirs.iter().any(|dir| path.starts_with(dir));
+/// Has this process a file of these places open for writing, by whatever name?
+fn writes_below(pid: i32, places: &Places) -> bool {
     let has_one = |thread: i32| {
         // A thread's id stands for its process in /proc too, but for the descriptors: those are
         // its own.
@@ -449,7 +460,7 @@ fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
             }
         };
         fds.flatten().any(|fd| {
-            fs::read_link(fd.path()).is_ok_and(|path| below(&path))
+            fs::read_link(fd.path()).is_ok_and(|path| places.hold_open_file(pid, &fd.path(), &path))
                 && match open_for_writing(&thread.to_string(), &fd.file_name()) {
                     Look::Seen(writes) => writes,
                     Look::Gone(_) => false,
@@ -458,7 +469,7 @@ fn writes_below(pid: i32, dirs: &[PathBuf]) -> bool {
         })
     };
     // The first thread may have ended, and its descriptors with it.
-    !dirs.is_empty()
+    !places.dirs.is_empty()
         && match procfs::threads(pid) {
             Look::Seen(tids) => tids.into_iter().any(has_one),
             Look::Gone(_) => false,

@@ -5,10 +5,13 @@ use crate::drive::progress::{GateDrain, LIST_AFTER_NS};
 use crate::drive::quiesce;
 use crate::drive::session::Session;
 use crate::linux::clock;
+use crate::linux::procfs::locks;
 
 /// What members show is judged for so long in one pause: a region may show thousands of words that
 /// all ask for a look.
 const JUDGED_WITHIN_NS: u64 = 30_000_000;
+/// The list of the kernel's locks is asked for so often, for the last pass wants it at once.
+const LOCKS_AGAIN_NS: u64 = 3_000_000;
 /// Longest pause between two passes.
 const PAUSE_MAX_NS: u64 = 1_000_000;
 /// A listing of all processes may take a tenth of the time (children of open sections are asked
@@ -23,6 +26,10 @@ impl Session {
         let begun = clock::now_ns();
         self.name_those_in_flight(at, drain);
         self.between_passes(at, drain);
+        if begun >= drain.locks_next {
+            locks::keep_list_ready();
+            drain.locks_next = clock::now_ns() + LOCKS_AGAIN_NS;
+        }
         let asked_at = clock::now_ns();
         drain.parts.asking_ns += asked_at.saturating_sub(begun);
         let awaits_quiesced = drain.machine.awaits_quiesced();

@@ -76,6 +76,8 @@ pub struct GateDrain {
     pub(super) pause_ns: u64,
     /// When the processes are listed again.
     pub(super) list_next: u64,
+    /// When the list of the kernel's locks is asked for again.
+    pub(super) locks_next: u64,
     /// Another number each time that something was seen at work.
     pub(super) activity: u64,
     /// When something in flight was last seen to move.
@@ -121,6 +123,7 @@ impl GateDrain {
             images_checked: false,
             pause_ns: PAUSE_MIN_NS,
             list_next: 0,
+            locks_next: 0,
             activity: 0,
             moved_at: 0,
             rounds: Rounds::default(),

@@ -8,8 +8,8 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::priority::Priority;
 use crate::linux::signals::Signals;
+use crate::places::Places;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Acquire;
 
 /// All that a freeze of one or more gates works with.
@@ -29,7 +29,7 @@ pub struct Session {
     /// When the last of the gates' locks was ours.
     pub locked_at: u64,
     /// The protected directories, by gate, as far as they are known.
-    pub protected: Vec<Vec<PathBuf>>,
+    pub protected: Vec<Places>,
     /// Processes that are held at rest when all else is drained: their locks are looked at then.
     pub held_later: BTreeSet<i32>,
 }

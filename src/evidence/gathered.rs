@@ -187,9 +187,8 @@ impl Evidence {
     }
 
     /// The protected directories, by gate.
-    pub fn protected(&self) -> Vec<Vec<PathBuf>> {
-        let dirs = |places: &Places| places.dirs.iter().map(|place| place.path.clone()).collect();
-        self.places.iter().map(dirs).collect()
+    pub fn protected(&self) -> Vec<Places> {
+        self.places.clone()
     }
 
     fn dirs(&self) -> Vec<(PathBuf, Arc<File>)> {

@@ -7,10 +7,14 @@ use crate::resolve;
 use crate::this_process::state::{MODE, UNGATED};
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::Ordering::Acquire;
+use gate::calls::Call;
 
 /// Before the library's start.
 pub unsafe extern "C" fn writegate_resolve() {
-    resolve::all();
+    resolve::look_ups();
+    if !resolve::is_known(Call::dlsym as u32) {
+        resolve::all();
+    }
 }
 
 /// What the program is given for `found`: the export of that name, if `found` is libc's own.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`symbols`] | the loaded objects and what they define |
 //! | [`libc`] | libc functions and variables that the library itself uses |
+//! | [`loaded`] | the same objects by the loader's list, for a start within a start |
 //! | [`look_up`] | what stands for a function that the program has looked up in libc's own handle |
 //! | [`fallback`] | what stands for a function that this libc lacks |
 
 mod fallback;
 pub mod libc;
+mod loaded;
 pub mod look_up;
 mod symbols;
 
@@ -34,6 +36,16 @@ pub fn all() {
         let _ = slot.compare_exchange(0, fallback::of(line.name()), AcqRel, Relaxed);
     }
     libc::resolve(find);
+}
+
+/// Looks up what the program may look others up with, and no more: before the library's start.
+pub fn look_ups() {
+    for (call, name) in [(Call::dlsym, "dlsym"), (Call::dlvsym, "dlvsym")] {
+        let found = loaded::behind_us(name);
+        if let (Some(slot), Some(address)) = (REAL.get(call as usize), found) {
+            slot.store(address, Release);
+        }
+    }
 }
 
 /// Where the real functions are looked for. Not before our own object, unless libc is there and

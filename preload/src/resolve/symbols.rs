@@ -162,7 +162,7 @@ struct Wanted<'a> {
 impl Object {
     /// # Safety
     /// `headers` and `dynamic` are those of an object that is loaded at `base`.
-    unsafe fn read(
+    pub(super) unsafe fn read(
         base: usize,
         headers: &[Elf_Phdr],
         mut dynamic: *const Elf_Dyn,

@@ -126,8 +126,8 @@ fn gaps(flags: u32) -> Vec<String> {
         (region::FLAG_IO_URING, "has set up an io_uring: the kernel writes for it past the gate"),
         (
             region::FLAG_LOCKS_UNKNOWN,
-            "has held more locks at once than its table has room for: they are confirmed by the \
-             kernel's lists only",
+            "may hold locks that its region does not show: there was no room for them, or for what \
+             its children had to tell",
         ),
     ];
     let known = known.iter().filter(|(flag, _)| flags & flag != 0);

@@ -6,8 +6,8 @@ use crate::linux::process;
 use crate::linux::procfs::seen_by;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
@@ -109,6 +109,12 @@ pub fn all() -> Look<Vec<KernelLock>> {
         Ok(lines)
     };
     twice().map_or_else(Look::NotSeen, Look::Seen)
+}
+
+/// Asks for the list and drops it. A reading that is the first for some 10 ms waits for the kernel (a
+/// grace period: 5 to 15 ms); each after that takes some µs.
+pub fn keep_list_ready() {
+    let _ = File::open("/proc/locks").and_then(|mut list| list.read(&mut [0]));
 }
 
 /// The locks on all descriptors of a process, or of a thread (`PID/task/TID`).

@@ -15,6 +15,7 @@ pub mod origin;
 pub mod stat;
 pub mod status;
 pub mod task;
+mod view;
 
 pub use children::Children;
 pub use hidden::hides_processes;
@@ -22,8 +23,9 @@ pub use origin::{Origin, origin};
 pub use stat::{Stat, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
 pub use status::{
     CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
-    process_of, root_and_namespace, sees_as_we_do, tracer, uid,
+    process_of, sees_as_we_do, tracer, uid,
 };
 pub use task::{
     hangs, is_exiting, opens_a_fifo, stack_pointer, syscall_fd, thread, waits_for_others, works,
 };
+pub use view::root_and_namespace;

@@ -1,9 +1,6 @@
 //! `status`, `exe`, `cgroup`: whose a process is, what it runs, where it belongs.
 
 use super::maps::DELETED;
-use super::task::is_exiting;
-use crate::linux::look::{Look, Proof, WhyNot};
-use crate::linux::process::is_there;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -58,17 +55,6 @@ pub fn exe(pid: i32) -> Option<PathBuf> {
 /// The mount namespace of a process, as a name that tells it from others.
 pub fn mount_namespace(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
-}
-
-/// Its root, and its mount namespace: two processes that have both in common see the same files.
-pub fn root_and_namespace(pid: i32) -> Look<(PathBuf, PathBuf)> {
-    let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}"));
-    match link("root").and_then(|root| Ok((root, link("ns/mnt")?))) {
-        Ok(found) => Look::Seen(found),
-        Err(_) if !is_there(pid) => Look::Gone(Proof::NoProcess),
-        Err(_) if is_exiting(pid) => Look::Gone(Proof::Exiting),
-        Err(e) => Look::NotSeen(WhyNot::of(&e)),
-    }
 }
 
 /// Does a process look names up where we do: in our mount namespace, below our root?

@@ -35,7 +35,8 @@ class Drain(unittest.TestCase):
         worker = self.rig.worker("work", self.rig.file("a"))
         said = self.drains(procs=1, waiters=1)
         held = self.rig.held(worker)
-        self.assertTrue(held and 140 < max(held) < 300, (held, said))
+        # Its call may begin late on a busy machine; one that is held to the limit waits for seconds.
+        self.assertTrue(held and 20 < max(held) < 2000, (held, said))
 
     def test_a_section_is_waited_for(self):
         self.rig.worker("section", "30")

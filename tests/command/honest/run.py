@@ -199,16 +199,17 @@ class Honest(unittest.TestCase):
         """Its protected name is another one."""
         self.worker()
         for after in 'rm "$1"', 'mv "$1" "$1.new"':
-            protected, link, now = self.data / "protected", self.work / "link", self.work / "now"
+            protected, link, now, over = (self.data / "protected", *(self.work / name for name in ("link", "now", "over")))
             protected.write_text("before")
             link.hardlink_to(protected)
-            other = self.start(["sh", "-c", 'echo ready; until [ -e "$2" ]; do sleep 0.01; done; echo x >>"$1"; ' + after,
-                                "sh", str(link), str(now)])
-            said = self.freeze(command=["sh", "-c", BEHIND_ITS_BACK, "sh", "sh", "-c", 'touch "$0"; sleep 0.3', str(now)])
+            other = self.start(["sh", "-c", 'echo ready; until [ -e "$2" ]; do sleep 0.01; done; echo x >>"$1"; ' + after
+                                + '; : >"$3"', "sh", str(link), str(now), str(over)])
+            said = self.freeze("-t", "20s", command=["sh", "-c", BEHIND_ITS_BACK, "sh", "sh", "-c",
+                                                     'touch "$0"; until [ -e "$1" ]; do sleep 0.01; done', str(now), str(over)])
             self.assertIn("verdict=ESCAPED", said.stderr, said)
             self.assertRegex(said.stderr, f"pid {other.pid}.*changed a protected file.*{protected}")
             other.wait(5)
-            for left in (protected, now, Path(f"{link}.new")):
+            for left in (protected, now, over, Path(f"{link}.new")):
                 left.unlink(missing_ok=True)
 
     def test_a_file_that_is_replaced_elsewhere(self):

@@ -40,7 +40,8 @@ class Delay(unittest.TestCase):
             self.assertEqual(said.fields["watched"], "full", said)
         change = self.rig.start(["sh", "-c", 'until [ -e "$2" ]; do sleep 0.01; done; echo x >>"$1"', "sh",
                                  self.rig.data / "other", self.rig.work / "now"])
-        said = self.rig.freeze(command=("sh", "-c", 'touch "$1"; sleep 0.5', "sh", self.rig.work / "now"))
+        said = self.rig.freeze("-t", "20s", command=("sh", "-c", 'touch "$1"; until grep -q x "$2"; do sleep 0.01; done', "sh",
+                                                     self.rig.work / "now", self.rig.data / "other"))
         self.assertEqual((said.code, said.verdict), (65, "ESCAPED"), said)
         self.assertEqual(said.found(change.pid), ["escape"], said.findings())
         self.assertIsNone(attack.poll(), "the attacker has ended")

@@ -7,7 +7,8 @@ The worlds (worlds.py) are such that what a freeze must say is known: exit 0 wou
 makes the n-th call of one task fail with EMFILE, EACCES, ENOMEM, ENOENT or EINTR, or sends it SIGKILL or SIGSTOP there. Then
  - exit 0, or CONSISTENT with coverage=full and watched=full, is a failure, unless CONSISTENT is true;
  - a gate that is closed beyond the limit, or that is left closed by a freezer that ended by itself, is a failure;
- - a freeze that does not end is a failure.
+ - a freeze that does not end, or dies of the fault, is a failure (the C library's own aborts are counted);
+ - what a world's freeze says without a fault must be the truth.
 Without --all: so many seconds, chosen by the seed, each call's name before any comes again. With --all: every n.
 In a process namespace of its own, where there are few others to look at. Needs root and gcc.
 """
@@ -81,11 +82,23 @@ class Run:
         return f"exit {self.code} {self.fields.get('verdict', '')} {self.said.strip()[-300:]!r}"
 
 
-def wrong_with(world, run):
+def is_crash(run, how):
+    """It died of the fault itself, by a panic of ours or worse. (The C library and Rust's runtime abort by themselves where
+    the kernel refuses them what they ask for at the start of a process or thread, or memory: that is counted.)"""
+    if run.code is None or run.code >= 0 or how == "SIGKILL":
+        return False
+    return run.code != -signal.SIGABRT or "panicked at" in run.said
+
+
+def wrong_with(world, run, how):
     """What must not be, or None."""
     if run.hung or run.code is None:
         return f"it did not end within {ENDS_WITHIN_S} s"
+    if is_crash(run, how):
+        return f"it died of {signal.Signals(-run.code).name}"
     fields = run.fields
+    if how is None:
+        return None if fields.get("verdict") == world.verdict else f"without a fault it says not {world.verdict}"
     good = fields.get("verdict") == "CONSISTENT"
     full = good and fields.get("coverage") == "full" and fields.get("watched") == "full"
     # Where the watch itself was refused, that is said in the line; nobody looked, and nothing more is claimed.
@@ -118,10 +131,10 @@ class Board:
         self.runs += 1
         self.reached += run.hit is not None
         outcome = run.fields.get("verdict") or f"exit {run.code}"
-        self.outcomes[f"{world.name} {how}"][outcome] += 1
+        self.outcomes[f"{world.name} {how or 'untouched'}"][outcome] += 1
         if run.code is not None and run.code < 0 and how != "SIGKILL":
             self.died[f"{signal.Signals(-run.code).name}: {CALLS.get(run.hit, run.hit)} {how}"] += 1
-        if wrong := wrong_with(world, run):
+        if wrong := wrong_with(world, run, how):
             self.bad.append(f"{world.name}, {what}: {wrong}: {run}")
             print(f"FAIL {self.bad[-1]}", flush=True)
         elif self.verbose:
@@ -227,7 +240,7 @@ def main():
                 made.append(make(base))
                 untouched = self_check(made[-1], injector)
                 open_again(made[-1])
-                board.put(made[-1], untouched, "untouched", "nothing")
+                board.put(made[-1], untouched, "untouched", None)
                 print(f"     {made[-1].name}: {untouched.fields.get('verdict')}; " + ", ".join(
                     f"task {role} {comm} {calls} calls" for role, (_, comm, calls) in sorted(untouched.tasks.items())), flush=True)
             if options.all:

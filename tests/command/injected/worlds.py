@@ -58,8 +58,10 @@ class World:
     """One of them, alive."""
     name: str
     work: Path
-    # Which exit codes would be a lie.
+    # Why CONSISTENT would be a lie.
     lie: str
+    # What a freeze without a fault says.
+    verdict: str
     command: list = field(default_factory=lambda: ["true"])
     children: list = field(default_factory=list)
 
@@ -122,8 +124,8 @@ class World:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-def _fresh(name, lie, base):
-    world = World(name, Path(tempfile.mkdtemp(prefix=f"writegate-injected-{name}-", dir=base)), lie)
+def _fresh(name, lie, verdict, base):
+    world = World(name, Path(tempfile.mkdtemp(prefix=f"writegate-injected-{name}-", dir=base)), lie, verdict)
     world.work.chmod(0o755)
     world.data.mkdir()
     return world
@@ -131,28 +133,28 @@ def _fresh(name, lie, base):
 
 def quiet(base):
     """CONSISTENT is true."""
-    world = _fresh("quiet", None, base)
+    world = _fresh("quiet", None, "CONSISTENT", base)
     world.worker(), world.worker()
     return world
 
 
 def section(base):
     """One is in the middle of a set for good."""
-    world = _fresh("section", "a process was in the middle of a set", base)
+    world = _fresh("section", "a process was in the middle of a set", "NOT_DRAINED", base)
     world.worker(), world.worker("section")
     return world
 
 
 def ungated(base):
     """One without the library has a protected file open for writing."""
-    world = _fresh("ungated", "somebody ungated had a protected file open for writing", base)
+    world = _fresh("ungated", "somebody ungated had a protected file open for writing", "UNGATED", base)
     world.worker(), world.start(WRITER, "holds", world.data, world.flag)
     return world
 
 
 def escape(base):
     """One without the library opens and writes a file in the window."""
-    world = _fresh("escape", "a file was written in the window", base)
+    world = _fresh("escape", "a file was written in the window", "ESCAPED", base)
     world.worker(), world.start(WRITER, "waits", world.data, world.flag)
     world.command = ["sh", "-c", LET_WRITE.format(world.flag)]
     return world
@@ -160,7 +162,7 @@ def escape(base):
 
 def deaf(base):
     """One maps a page that was replaced: it hears no barrier."""
-    world = _fresh("deaf", "a process of the service could not hear the barrier", base)
+    world = _fresh("deaf", "a process of the service could not hear the barrier", "UNGATED", base)
     world.worker()
     page = world.gates / "t" / "control"
     content = page.read_bytes()

@@ -39,7 +39,7 @@ STORM = "while :; do (:); /bin/true; done"
 
 def percentiles(values):
     """p50, p99 and max."""
-    values = sorted(values)
+    values = sorted(values) or [0]
     at = lambda share: values[max(0, -(-len(values) * share // 100) - 1)]          # noqa: E731
     return {"p50": round(at(50), 3), "p99": round(at(99), 3), "max": round(values[-1], 3), "n": len(values)}
 
@@ -131,8 +131,9 @@ def measure(count, rounds, root, binaries, descriptors, storm):
                     subprocess.run(["sleep", str(crowd.said_s)], check=True)
                     awake = crowd.waits(gate["opened"]["monotonic_ns"])
                     figures["waiters"].append(len(awake))
-                    figures["awake_last"].append(max(awake))
-                    figures["awake_p50"].append(statistics.median(awake))
+                    if awake:
+                        figures["awake_last"].append(max(awake))
+                        figures["awake_p50"].append(statistics.median(awake))
             done = crowd.command("rehearse", "-g", "crowd", "-n", "2", "--every", "50ms", "--json")
             value = json.loads(done.stdout)
             if done.returncode:

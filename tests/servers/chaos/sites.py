@@ -144,7 +144,7 @@ class Postfix(Site):
         self.trial.volume.delete(name)
 
     def members(self):
-        return []
+        return self.trial.running.service.members()
 
     def rest(self):
         self.load.pause()

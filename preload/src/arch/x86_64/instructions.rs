@@ -25,6 +25,28 @@ pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
     result
 }
 
+global_asm!(".weak _r_debug", ".hidden _DYNAMIC");
+
+/// The address of the loader's `_r_debug` (struct r_debug); 0 where it has none (musl).
+pub fn debug_of_loader() -> usize {
+    let at;
+    // SAFETY: reads an entry of our own offset table, which the loader has filled.
+    unsafe {
+        asm!("mov {}, [rip + _r_debug@GOTPCREL]", out(reg) at, options(nostack, readonly));
+    }
+    at
+}
+
+/// The address of our own dynamic section, by which the loader's list knows us.
+pub fn own_dynamic() -> usize {
+    let at;
+    // SAFETY: the linker makes this symbol; it is hidden in every object, so it is ours.
+    unsafe {
+        asm!("lea {}, [rip + _DYNAMIC]", out(reg) at, options(nostack, nomem));
+    }
+    at
+}
+
 // One word per thread: its slot's number plus 1, 0 before it has one. Initial-exec
 // TLS, which stable Rust cannot ask for: `__tls_get_addr` may allocate and is not
 // async-signal-safe, and costs more than all the rest.
