@@ -11,13 +11,13 @@
 use super::whereabouts::{Known, Named, NoPath, Whereabouts};
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
-use crate::linux::directory::FileId;
+use crate::linux::directory::{self, FileId};
 use crate::linux::fanotify::{self, Event, FsId, Group, Place, Scope};
 use crate::linux::look::WhyNot;
 use crate::linux::procfs;
 use crate::outcome::finding::{Cause, Subject};
-use crate::places::Places;
 use crate::places::kind::Kind;
+use crate::places::{self, Places};
 use nix::sys::stat::FileStat;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -101,6 +101,9 @@ pub struct Watch {
     pub linked: BTreeMap<FileId, Linked>,
     /// Directories whose file system cannot be asked for names, and why.
     nameless: HashMap<FileId, String>,
+    /// These as this process sees them: through another mount than the service, where that has a mount
+    /// namespace of its own.
+    own_views: HashMap<FileId, File>,
     /// What could not be seen, and why.
     pub blind: Vec<Cause>,
 }
@@ -125,6 +128,7 @@ impl Default for Watch {
             more: 0,
             linked: BTreeMap::new(),
             nameless: HashMap::new(),
+            own_views: HashMap::new(),
             blind: Vec::new(),
         }
     }
@@ -146,7 +150,10 @@ impl Watch {
             watch.marks.insert(place.id, mark);
             match resolved {
                 Ok(id) => watch.whereabouts.add_root(id, file.clone()),
-                Err(e) => drop(watch.nameless.insert(place.id, e.to_string())),
+                Err(e) => {
+                    watch.nameless.insert(place.id, e.to_string());
+                    watch.own_views.extend(own_view(place).map(|file| (place.id, file)));
+                }
             }
         }
         watch
@@ -163,7 +170,11 @@ impl Watch {
                 },
             };
             let shown = ForeignText::of_path(&place.path);
-            let cause = match self.add_mark(Scope::Mount, &place.file) {
+            let marked = self.add_mark(Scope::Mount, &place.file).and_then(|()| {
+                let own = self.own_views.remove(&place.id);
+                own.map_or(Ok(()), |own| self.add_mark(Scope::Mount, &own))
+            });
+            let cause = match marked {
                 Ok(()) => Cause::OnlyMountWatched(shown, why),
                 Err(e) => Cause::NotWatched(shown, e.to_string()),
             };
@@ -431,6 +442,12 @@ impl Watch {
         let linked = || Linked { pid, program: procfs::stat(pid).map(|s| s.comm) };
         self.linked.entry(file).or_insert_with(linked);
     }
+}
+
+/// The directory as this process sees it, if that is the same one.
+fn own_view(place: &places::Place) -> Option<File> {
+    let file = File::open(&place.path).ok()?;
+    directory::id(&file).is_ok_and(|id| id == place.id).then_some(file)
 }
 
 /// Is it a name in the directory, and not the directory itself?
