@@ -64,6 +64,7 @@ fn member(at: usize, file: &OwnedFd) -> Member {
         denied: None,
         nonce: at as u64 + 1,
         parent_nonce: 0,
+        forkers_list: None,
         parent: at.checked_sub(1),
         fresh_fork: false,
         found_no_memory: false,
