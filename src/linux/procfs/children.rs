@@ -63,7 +63,8 @@ fn by_threads(pid: i32, list: &str) -> Option<Look<Vec<i32>>> {
         }
         match fs::read_to_string(format!("/proc/{pid}/task/{tid}/{list}")) {
             Ok(text) => all.extend(text.split(' ').filter_map(|id| id.parse::<i32>().ok())),
-            Err(e) if is_gone(&e) => return None,
+            Err(e) if is_gone(&e) && process::is_there(pid) => return None,
+            Err(e) if is_gone(&e) => return Some(Look::Gone(Proof::NoProcess)),
             Err(e) => return Some(Look::NotSeen(WhyNot::of(&e))),
         }
     }
