@@ -8,6 +8,7 @@ use crate::drive::barrier;
 use crate::drive::progress::{GateDrain, PAUSE_MIN_NS};
 use crate::drive::session::Session;
 use crate::linux::clock;
+use crate::linux::procfs::locks;
 use gate::control::Rank;
 use gate::drain::{Action, Answer, Outcome};
 
@@ -37,6 +38,8 @@ impl Session {
                 member.unaccounted_lock = None;
             }
         }
+        // A drain may be over in its first passes, before any pause.
+        locks::keep_list_ready();
         let now = clock::now_ns();
         let drain_until = now.saturating_add(drain_ns.min(limit_ns));
         let gates = self.gates.iter().zip(&self.census.gates);
