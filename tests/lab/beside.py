@@ -60,10 +60,17 @@ def once(server, folder, freezes, seed):
     with tempfile.TemporaryDirectory(prefix="beside-") as work:
         record = Path(work) / "record.json"
         argv = [sys.executable, EVALUATE, name, *arguments(freezes), "--seed", str(seed), "--json", record]
-        done = subprocess.run(argv, env={**os.environ, "WRITEGATE_BIN_DIR": str(folder)}, capture_output=True, text=True,
-                              timeout=120 + 20 * freezes, errors="replace")
+        run = subprocess.Popen(argv, env={**os.environ, "WRITEGATE_BIN_DIR": str(folder)}, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace")
+        patience = 120 + 20 * freezes
+        try:
+            said, _ = run.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            # It ends its server itself.
+            run.terminate()
+            said = run.communicate()[0] + f"not at its end after {patience} s"
         if not record.exists():
-            raise SystemExit(f"{server}: exit {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+            raise SystemExit(f"{server}, {folder}: exit {run.returncode}\n{said[-3000:]}")
         part = json.loads(record.read_text())
     for key in path:
         part = part[key]
