@@ -364,16 +364,28 @@ def no_list(lab):
     assert lab.freeze("--require", "watched").returncode == 65
 
 
-def on_an_overlay(lab):
+def overlay(lab):
     layers = [lab.root / name for name in ("lower", "upper", "work", "all")]
     for layer in layers:
         layer.mkdir()
     lower, upper, work, everything = layers
-    lab.mount("-t", "overlay", "none", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", everything)
+    return lab.mount("-t", "overlay", "none", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", everything)
+
+
+def on_an_overlay(lab):
+    everything = overlay(lab)
     m = lab.member(paths=everything)
     said = lab.freeze()
     assert said.returncode == 0 and "watched=full" not in said.stdout, said.stdout
     lab.held(m, f"write {everything}/new", everything / "new")
+
+
+def on_an_overlay_in_a_namespace_of_its_own(lab):
+    """As a unit with ProtectSystem= has it: its mount is another one than the outsider's, and only mounts can be watched."""
+    everything = overlay(lab)
+    (everything / "box").write_text("mail\n")
+    lab.member("unshare", "-m", "--propagation", "private", paths=everything)
+    accused(lab.outsider(f"echo x >> {everything}/box"), "box")
 
 
 def exported(lab):
@@ -427,7 +439,7 @@ CASES = {f.__name__: f for f in (
     mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
-    exec_says_it, no_list, on_an_overlay, exported, mapped, a_server_as_setup_sets_it_up)}
+    exec_says_it, no_list, on_an_overlay, on_an_overlay_in_a_namespace_of_its_own, exported, mapped, a_server_as_setup_sets_it_up)}
 NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
 
 

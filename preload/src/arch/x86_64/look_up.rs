@@ -2,9 +2,10 @@
 
 use core::arch::global_asm;
 
-// r11 holds the place of the real function's address (in crate::resolve::REAL). What RTLD_DEFAULT (0) and RTLD_NEXT (-1) mean
-// depends on who calls: these are passed on by a jump, which leaves the return address as it was. With
-// a handle it does not, and the answer goes through writegate_looked_up(answer, name, return address).
+// r11 holds the place of the real function's address (in crate::resolve::REAL). What RTLD_DEFAULT (0)
+// and RTLD_NEXT (-1) mean depends on who calls: these are passed on by a jump, which leaves the return
+// address as it was. With a handle it does not, and the answer goes through writegate_looked_up(answer,
+// name, return address).
 global_asm!(
     ".pushsection .text.writegate_look_up,\"ax\",@progbits",
     ".globl writegate_look_up",
