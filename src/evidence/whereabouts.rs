@@ -11,6 +11,7 @@ use nix::sys::stat::{FileStat, fstat, fstatat};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -161,40 +162,33 @@ impl Whereabouts {
         })
     }
 
-    /// What stands under a name in a directory.
-    pub fn stat(&self, fsid: &FsId, handle: &[u8], name: &OsStr) -> Result<FileStat, NoPath> {
-        let mut failed = None;
-        for root in self.roots_of(fsid) {
-            let dir = match fanotify::directory(root, handle) {
-                Ok(dir) => dir,
-                Err(why) => {
-                    failed = self.either(fsid, failed, why.into());
-                    continue;
-                }
-            };
-            return match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(stat) => Ok(stat),
-                Err(Errno::ENOENT) => Err(NoPath::Removed),
-                Err(e) => Err(NoPath::Unknown(WhyNot::Errno(e as i32))),
-            };
-        }
-        Err(failed.unwrap_or(NOT_ASKED))
-    }
-
-    /// Which file that is, how many names it has, and the one that is known of them.
-    pub fn file(&self, fsid: &FsId, handle: &[u8]) -> Result<Named, NoPath> {
+    /// What a handle names, through the first root that can open it.
+    fn opened(&self, fsid: &FsId, handle: &[u8]) -> Result<OwnedFd, NoPath> {
         let mut failed = None;
         for root in self.roots_of(fsid) {
             match fanotify::directory(root, handle) {
-                Ok(file) => {
-                    let stat =
-                        fstat(&file).map_err(|e| NoPath::Unknown(WhyNot::Errno(e as i32)))?;
-                    return Ok(Named { stat, path: fanotify::path_of(&file).ok() });
-                }
+                Ok(found) => return Ok(found),
                 Err(why) => failed = self.either(fsid, failed, why.into()),
             }
         }
         Err(failed.unwrap_or(NOT_ASKED))
+    }
+
+    /// What stands under a name in a directory.
+    pub fn stat(&self, fsid: &FsId, handle: &[u8], name: &OsStr) -> Result<FileStat, NoPath> {
+        let dir = self.opened(fsid, handle)?;
+        match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(stat),
+            Err(Errno::ENOENT) => Err(NoPath::Removed),
+            Err(e) => Err(NoPath::Unknown(WhyNot::Errno(e as i32))),
+        }
+    }
+
+    /// Which file that is, how many names it has, and the one that is known of them.
+    pub fn file(&self, fsid: &FsId, handle: &[u8]) -> Result<Named, NoPath> {
+        let file = self.opened(fsid, handle)?;
+        let stat = fstat(&file).map_err(|e| NoPath::Unknown(WhyNot::Errno(e as i32)))?;
+        Ok(Named { stat, path: fanotify::path_of(&file).ok() })
     }
 
     /// Is this directory, as we see it, protected by none? False also where that cannot be told.
