@@ -66,7 +66,7 @@ def left(todo, done, count):
 
 
 def measure(cell):
-    """The cell's record; or (None, why there is none)."""
+    """(the cell's record, None); or (None, why there is none): it begins with "skipped" where it cannot run here."""
     with tempfile.TemporaryDirectory(prefix="evaluate-") as folder:
         file, patience = Path(folder) / "cell.json", 180 + 20 * cell["snapshots"]
         argv = [sys.executable, EVALUATE, "cell", cell["server"], cell["way"], "--snapshots", str(cell["snapshots"]),
@@ -83,6 +83,8 @@ def measure(cell):
                 raise
             said += f"not at its end after {patience} s"
         if run.returncode or not file.exists():
+            if run.returncode == evaluation.SKIPPED:
+                return None, said.strip().splitlines()[-1]
             return None, (said.strip() or f"exit {run.returncode}")[-600:]
         return {**cell, "seconds": round(time.monotonic() - begun, 1), **json.loads(file.read_text())}, None
 
@@ -127,7 +129,9 @@ def main(argv):
         minutes = left(todo[n:], list(done.values()), count) / 60
         print(f"[{n + 1}/{len(todo)}, some {minutes:.0f} min left] {cell['server']}, {cell['way']}: ", end="", flush=True)
         record, why = measure(cell)
-        if record:
+        if record is None and why.startswith("skipped"):
+            print(why, flush=True)
+        elif record:
             keep(options.results, record)
             done[key(cell)] = record
             print(shown(record), flush=True)

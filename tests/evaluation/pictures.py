@@ -25,7 +25,8 @@ DASHES = {"sigstop": (0, (1, 1)), "cgroup": (0, (3, 1, 1, 1)), "fsfreeze": "--",
 def interpreter():
     """A Python that has matplotlib, or None."""
     for python in (sys.executable, "/usr/bin/python3", str(PLACE)):
-        if os.path.exists(python) and subprocess.run([python, "-c", "import matplotlib"], capture_output=True).returncode == 0:
+        # Not here: a folder of the name of a module would be taken for it (`packaging`).
+        if os.path.exists(python) and subprocess.run([python, "-c", "import matplotlib"], capture_output=True, cwd="/").returncode == 0:
             return python
     return None
 
@@ -105,6 +106,14 @@ def by_way(place, records):
     place.set_axisbelow(True)
 
 
+def thousandths(place):
+    """A logarithmic axis with numbers also where it spans less than a decade."""
+    from matplotlib import ticker
+    place.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    place.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    place.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
 def torn(pyplot, records):
     """The share of torn snapshots with its interval, for each way."""
     figure, found = panels(pyplot, records, 5.2, 2.9)
@@ -138,7 +147,7 @@ def drains(pyplot, records):
                                linestyle=DASHES.get(record["way"], "-"), linewidth=2.2 if record["way"] == "gate" else 1.4)
             named.setdefault(record["way"], line)
         place.set_xscale("log")
-        place.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        thousandths(place)
         place.set_ylim(0, 101)
         place.set_xlabel("ms from the first step until the snapshot begins")
         place.set_ylabel("% of the snapshots")
@@ -152,7 +161,7 @@ def drains(pyplot, records):
 
 
 def clients(pyplot, records):
-    """What clients wait for while a snapshot is taken, and otherwise."""
+    """What clients wait for while a snapshot is taken: p50 to p99, with a mark for the longest; in grey, otherwise."""
     figure, found = panels(pyplot, records, 5.2, 2.9)
     for place, those in found:
         by_way(place, those)
@@ -164,7 +173,7 @@ def clients(pyplot, records):
                 place.plot([inside["p50"], inside["p99"]], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
                 place.plot([inside["max"]], [y], "|", color=colour, markersize=9, markeredgewidth=2)
         place.set_xscale("log")
-        place.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        place.set_xlabel("ms of an operation: p50 to p99, mark: longest; grey: outside")
+        thousandths(place)
+        place.set_xlabel("ms an operation took in the window")
     figure.tight_layout()
     return figure

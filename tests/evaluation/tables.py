@@ -1,20 +1,21 @@
 """What the lines of `scripts/evaluate all` say, as a page of Markdown tables. Pure functions; no root, no library."""
 from lab import stats, ways
 
-from . import cells
+from . import cells, every
 
 UNKNOWN = "-"
 
 
 def latest(records):
-    """One record for each server and way: the one with the most snapshots of the newest build. A newer build's line
-    counts before an older one's, because lines stand in the order in which they were measured."""
+    """One record for each server and way: of the build that was measured last (lines stand in that order), the one with the
+    most snapshots."""
     if not records:
         return []
-    build = records[-1]["build"]
+    def build(record):
+        return [record["build"].get(name) for name in every.BUILD]
     found = {}
     for record in records:
-        if record["build"] != build:
+        if build(record) != build(records[-1]):
             continue
         at = record["server"], record["way"]
         if at not in found or record["snapshots"] >= found[at]["snapshots"]:

@@ -6,6 +6,7 @@ is torn.
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import sys
 import time
@@ -19,17 +20,27 @@ BETWEEN_S = 0.004                                       # between the two files
 
 def serve(port, store):
     """The child: a process for each connection."""
+    # As a server that ends well: what was begun is finished.
+    children, over = [], []
+    signal.signal(signal.SIGTERM, lambda *_: over.append(1))
     paths = [Path(store) / half / "number" for half in ("one", "two")]
     listener = socket.create_server(("127.0.0.1", port), reuse_port=False)
-    while True:
-        talk, _ = listener.accept()
-        if os.fork():
+    listener.settimeout(0.02)
+    while not over:
+        try:
+            talk, _ = listener.accept()
+        except TimeoutError:
+            continue
+        talk.settimeout(None)
+        if child := os.fork():
+            children.append(child)
             talk.close()
             continue
         listener.close()
+        talk.settimeout(0.02)
         lock = os.open(Path(store) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         files = [os.open(path, os.O_RDWR | os.O_CREAT, 0o600) for path in paths]
-        while talk.recv(16):
+        while asked(talk, over):
             fcntl.lockf(lock, fcntl.LOCK_EX)
             number = int(os.pread(files[0], 20, 0) or b"0") + 1
             os.pwrite(files[0], b"%020d" % number, 0)
@@ -38,6 +49,17 @@ def serve(port, store):
             fcntl.lockf(lock, fcntl.LOCK_UN)
             talk.send(b"done\n")
         os._exit(0)
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+
+
+def asked(talk, over):
+    """Somebody wants something, and the server does not end."""
+    while not over:
+        with contextlib.suppress(TimeoutError):
+            return talk.recv(16)
+    return None
 
 
 def read(store):
@@ -70,7 +92,7 @@ def make(folder, way, count, seed, progress, result):
 
         def resume():
             services.append(procs.Service([sys.executable, "-S", __file__, str(port), str(store)],
-                                          env=gate.environment() if gate else None, log=folder / "toy.log", grace_s=1).start())
+                                          env=gate.environment() if gate else None, log=folder / "toy.log", grace_s=5).start())
             procs.wait_for_port(port, service=services[-1])
         stack.callback(lambda: services[-1].stop())
         resume()

@@ -35,6 +35,7 @@ class Target:
     halt: object = None                                 # stops the server as its admin would
     resume: object = None                               # starts it again
     freeze_options: tuple = ()
+    rest_options: tuple = ()                            # of a freeze without the library
     limit: str = "5s"
     drain: str = "3s"
     retries: int = 0
@@ -232,7 +233,7 @@ def at_rest(target, command):
         argv += ["--pid", str(pid)]
     if target.profile:
         argv += ["--profile", str(target.profile)]
-    return _of_outcome(lambda: tool.freeze_by(argv, command))
+    return _of_outcome(lambda: tool.freeze_by([*argv, *target.rest_options], command))
 
 
 def _of_outcome(freeze):

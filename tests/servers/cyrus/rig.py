@@ -12,6 +12,8 @@ from lab import gate as lab_gate, load as lab_load, ways
 from . import check, load, server
 
 GATE = f"cyrus-{os.getpid()}"                           # two runs at once must not meet
+# What idle services hold around accept.
+IDLE = ("--lifetime-lock", "*/socket/*.lock")
 PROFILE = Path(__file__).resolve().parents[3] / "profiles" / "cyrus.conf"
 
 
@@ -87,7 +89,7 @@ class Rig:
     def take(self, command, options=None):
         """One snapshot, by this command, in this rig's way."""
         target = ways.Target(self.work, self.server.service.members, self.subvolumes, self.volume.root, self.gate, PROFILE,
-                             self.server.stop, self.server.start, (), **ways.limits(options))
+                             self.server.stop, self.server.start, (), IDLE, **ways.limits(options))
         self.moments.append(self.way.run(target, command))
         return self.moments[-1]
 
