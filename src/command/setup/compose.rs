@@ -96,7 +96,9 @@ pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
 
 fn restart_and_check(site: &Site, plan: &mut Plan, unit: &str, asked: &str, inputs: &Inputs) {
     let restart = if site.has_systemd() {
-        format!("systemctl restart {unit}")
+        plan.service = Some(unit.to_owned());
+        // It does nothing to a unit that somebody has stopped.
+        format!("systemctl try-restart {unit}")
     } else {
         let script = init_script::of_unit(site, unit);
         format!("/etc/init.d/{} restart", script.as_deref().unwrap_or(asked))
