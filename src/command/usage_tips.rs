@@ -135,7 +135,9 @@ fn unknown(subcommand: &str, word: &str, arguments: &[String]) -> Option<String>
         return Some(format!("a gate is named with -g: {}", line.trim_end()));
     }
     match subcommand {
-        "setup" => return Some("one server a time, or `--all` of those that are installed".into()),
+        "setup" => {
+            return Some("one server at a time, or `--all` of those that are installed".into());
+        }
         "thaw" => return Some("TOKEN is one word, as `writegate freeze` printed it".into()),
         _ if !WITH_COMMAND.contains(&subcommand) => return None,
         _ => {}

@@ -139,6 +139,16 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Why a freeze of it would be refused, seen by who has opened it to look only: it must be written.
+    pub fn cannot_be_written(&self) -> Option<Fault> {
+        let path = self.dir.join(PAGE);
+        let error = OpenOptions::new().write(true).open(&path).err()?;
+        let read_only = error.raw_os_error() == Some(libc::EROFS);
+        read_only.then(|| missing(&self.name, &path, &error))
+    }
+}
+
 fn missing(name: &str, path: &Path, error: &io::Error) -> Fault {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {

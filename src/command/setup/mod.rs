@@ -174,7 +174,7 @@ fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
         }
         return remove(args, site, &record, name);
     }
-    let inputs = inputs(args, site, server, short)?;
+    let inputs = inputs(args, site, server, server.map_or(short, |server| server.name))?;
     let mut plan = match server {
         Some(server) => compose::server(site, server, &inputs)?,
         None => compose::unit(site, &unit, &inputs)?,
@@ -260,8 +260,8 @@ fn remove(args: &Args, site: &Site, record: &Record<'_>, name: &str) -> Result<(
 }
 
 /// Gate, library and command, as given, else as they are for this server and site.
-fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Result<Inputs> {
-    let default = || server.and_then(Server::only_gate).unwrap_or(unit).to_owned();
+fn inputs(args: &Args, site: &Site, server: Option<&Server>, name: &str) -> Result<Inputs> {
+    let default = || server.and_then(Server::only_gate).unwrap_or(name).to_owned();
     let gate = args.gate.clone().unwrap_or_else(default);
     gatedir::check_name(&gate)?;
     let library::Below { path: library, to_do } = library_for(args, site)?;
