@@ -28,7 +28,10 @@ pub fn check_root() -> Result<()> {
         true => Ok(()),
         false => Err(Fault::new(
             USAGE,
-            format!("WRITEGATE_DIR={}: not an absolute path, and that is what it must be", root.display()),
+            format!(
+                "WRITEGATE_DIR={}: not an absolute path, and that is what it must be",
+                root.display()
+            ),
         )),
     }
 }
