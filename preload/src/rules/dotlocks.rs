@@ -28,7 +28,7 @@ use crate::text::{Buffer, Path};
 use crate::this_process::lock_table::{
     file_lost, lost_file_gone, recount, released, shares_memory, update,
 };
-use crate::this_process::mailbox::{self, About, Draft, From};
+use crate::this_process::mailbox::{self, mailbox};
 use crate::this_process::profile_flags::{SETTLED, applies};
 use crate::this_process::settings::settings;
 use crate::this_process::state::{
@@ -37,6 +37,7 @@ use crate::this_process::state::{
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, OUTSIDE, Table, TableFull};
+use gate::mailbox::{About, From};
 use gate::profile::{Key, LockName, lock_like};
 use linux_raw_sys::general::AT_FDCWD;
 
@@ -194,10 +195,13 @@ fn remove_dotlock(region: &'static Region, dev: u64, ino: u64) {
     }
     if Table(&region.header.locks).dotlock_gone(dev, ino) {
         FileNames(&region.names).free(dev, ino);
-        mailbox::forget(region.header.pid.load(Relaxed), dev, ino);
         let none_left = Table(&region.header.locks).lock_files().next().is_none();
-        if none_left && FILES_LOST.load(Relaxed) == 0 {
-            mailbox::take_lost(region.header.pid.load(Relaxed));
+        if let Some(mailbox) = mailbox() {
+            let own = region.header.pid.load(Relaxed);
+            mailbox.forget(own, dev, ino);
+            if none_left && FILES_LOST.load(Relaxed) == 0 {
+                mailbox.take_lost(own);
+            }
         }
     }
     released(region);
@@ -361,7 +365,7 @@ fn take(region: &'static Region, file: File, path: &[u8], in_snapshot: bool) {
     if mailbox::is_made() && (shared || region.header.parent_nonce.load(Relaxed) != 0) {
         // For the one that waits for this process, if it leaves the file behind.
         let own = if shared { pid() } else { region.header.pid.load(Relaxed) };
-        let draft = (!path.is_empty()).then(Draft::begin).flatten();
+        let draft = (!path.is_empty()).then(|| mailbox::draft(own)).flatten();
         let left = draft.and_then(|mut draft| {
             draft.push(path);
             draft.send(Some(From::Child(own)), 0, About::File(file.0, file.1))
