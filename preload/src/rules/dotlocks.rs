@@ -12,7 +12,7 @@ use super::arguments::{directory, path};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::{Frame, Leave};
 use crate::hash::spread;
-use crate::linux::confined::{self, NO_DEVICE};
+use crate::linux::confined;
 use crate::linux::files::{fstat, lstat_at};
 use crate::linux::process::pid;
 use crate::linux::time::now;
@@ -36,7 +36,7 @@ use crate::this_process::state::{
 };
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{FILE_NAME_MAX, Lock, LockKind, OUTSIDE, Table, TableFull};
+use gate::locks::{FILE_NAME_MAX, Lock, LockKind, NO_DEVICE, OUTSIDE, Table, TableFull};
 use gate::mailbox::{About, From};
 use gate::profile::{Key, LockName, lock_like};
 use linux_raw_sys::general::AT_FDCWD;
