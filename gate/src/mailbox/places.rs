@@ -177,15 +177,19 @@ impl Places {
 
     /// It is one's own now, all of it. False: it is not there any more.
     pub fn take(&self, first: u32, own: i32) -> bool {
-        let mine = claimed_by(own);
-        let taken = self
-            .get(first)
-            .is_some_and(|place| place.state.compare_exchange(USED, mine, AcqRel, Relaxed).is_ok());
+        let taken = self.take_first(first, own);
         if taken {
             // Until then it is reached from the first. While they are given back it is not.
+            let mine = claimed_by(own);
             self.chain(first).skip(1).for_each(|(_, place)| place.state.store(mine, Release));
         }
         taken
+    }
+
+    pub(super) fn take_first(&self, first: u32, own: i32) -> bool {
+        self.get(first).is_some_and(|place| {
+            place.state.compare_exchange(USED, claimed_by(own), AcqRel, Relaxed).is_ok()
+        })
     }
 
     /// Gives back a text that is one's own.

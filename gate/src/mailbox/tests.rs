@@ -103,6 +103,15 @@ fn the_rest_of_a_message_is_its_own_though_its_writer_has_ended() {
 }
 
 #[test]
+fn what_a_reader_is_about_to_take_over_is_no_dead_writers() {
+    let mailbox = mailbox();
+    assert!(send(&mailbox, 2000, &vec![b't'; 4 * places::TEXT]));
+    let (first, _) = mailbox.places.used().next().unwrap();
+    assert!(mailbox.places.take_first(first, 5));
+    assert_eq!(room(&mailbox), PLACES - 4);
+}
+
+#[test]
 fn a_reader_that_is_killed_leaves_nothing_behind() {
     let mailbox = mailbox();
     let text = vec![b'r'; 4 * places::TEXT];
