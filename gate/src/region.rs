@@ -9,7 +9,7 @@
 //! ```text
 //!   page 0    Header (496 bytes), then the lock table
 //!   page 1..  Slot, one for each thread that ever made a hooked call
-//!   last page FileName, where its dotlocks lie
+//!   then      FileName, where its dotlocks lie
 //! ```
 
 use crate::abi::{constants, shared};
@@ -122,7 +122,9 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
-        _room: [AtomicU64; 40],
+        /// Which places of the names of its dotlocks are taken ([`crate::locks::FileNames`]).
+        pub names_taken: AtomicU64,
+        _room: [AtomicU64; 39],
         /// The locks it holds.
         pub locks: LockTable,
     }
