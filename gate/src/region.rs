@@ -36,7 +36,8 @@ constants! {
     pub const FLAG_STRONG: u32 = 1;
     /// Lock table was full once: locks are confirmed by the kernel's view only.
     pub const FLAG_LOCKS_UNKNOWN: u32 = 4;
-    /// Has mapped a protected file shared and writable: stores cannot be held.
+    /// Has mapped a file on a protected device shared and writable, if only once: stores cannot be
+    /// held. Whether the file is a protected one the freezer finds out.
     pub const FLAG_MAPS_SHARED: u32 = 8;
     /// Has used aio, whose helper threads write past the gate.
     pub const FLAG_AIO: u32 = 16;
@@ -122,7 +123,10 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
-        _room: [AtomicU64; 40],
+        /// Raised before and after each call that maps a file on a protected device shared and
+        /// writable. A child begins with its parent's number.
+        pub shared_mappings: AtomicU64,
+        _room: [AtomicU64; 39],
         /// The locks it holds.
         pub locks: LockTable,
     }
