@@ -5,7 +5,8 @@ use crate::census::member::Member;
 use crate::linux::directory::FileId;
 use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::LeftFile;
-use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::cause::Cause;
+use crate::outcome::finding::Finding;
 use gate::claimed::ClaimedRegion;
 use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, OUTSIDE};
 

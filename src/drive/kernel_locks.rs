@@ -34,7 +34,8 @@ use crate::linux::procfs::locks::{
     open_for_writing,
 };
 use crate::outcome::blocker::Blocker;
-use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::outcome::cause::{Cause, Subject};
+use crate::outcome::finding::Finding;
 use crate::places::Places;
 use gate::profile::{self, Key};
 use std::collections::{HashMap, HashSet};

@@ -10,7 +10,8 @@ use crate::linux::clock;
 use crate::linux::helper::owner::Helper;
 use crate::linux::process::is_there;
 use crate::linux::procfs;
-use crate::outcome::finding::{Cause, Claim, Finding, Subject};
+use crate::outcome::cause::{Cause, Claim, Subject};
+use crate::outcome::finding::Finding;
 use crate::places::Places;
 use std::collections::BTreeSet;
 

@@ -7,8 +7,10 @@ use crate::freeze::attempt::Freeze;
 use crate::freeze::options::Options;
 use crate::gatedir::{history, stats};
 use crate::linux::procfs;
+use crate::outcome::cause::Cause;
+use crate::outcome::cause::meaning::FindingKind;
 use crate::outcome::fault::Fault;
-use crate::outcome::finding::{Cause, Finding, FindingKind};
+use crate::outcome::finding::Finding;
 use crate::outcome::ledger::{Barrier, Ledger, Terms};
 use crate::outcome::record::{
     CommandRecord, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
