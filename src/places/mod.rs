@@ -177,10 +177,12 @@ impl Places {
     /// Is a file with this device number, that a process sees at this path, below a protected
     /// directory?
     pub fn hold_mapped_file(&self, pid: i32, dev: u64, path: &Path) -> bool {
-        !self.dirs.is_empty()
-            && self.may_hold(dev)
-            && !self.excludes(path)
-            && self.hold_path_of(pid, path)
+        self.may_hold_file(dev, path) && self.hold_path_of(pid, path)
+    }
+
+    /// Does a file with this device number lie where protected ones do, and is it judged?
+    pub fn may_hold_file(&self, dev: u64, path: &Path) -> bool {
+        !self.dirs.is_empty() && self.may_hold(dev) && !self.excludes(path)
     }
 
     fn hold_path_of(&self, pid: i32, path: &Path) -> bool {
