@@ -11,18 +11,23 @@
 
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
+use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::process::is_there;
 use crate::linux::procfs;
 use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
 use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
+/// A process may have a million descriptors.
+const LOOK_NS: u64 = 50_000_000;
 /// How often it is looked until two looks at the region agree.
-const LOOKS: usize = 3;
+const LOOKS: usize = 4;
 
 /// A lock on a descriptor of a process, as the kernel shows it.
 #[derive(Clone, Debug)]
@@ -50,6 +55,11 @@ pub struct LocksLook {
     pub unstable: bool,
 }
 
+/// A read lock keeps no writer's set together, but for an flock shared by a writer.
+pub fn may_guard(lock: &KernelLock) -> bool {
+    lock.write || lock.kind == KernelLockKind::Flock
+}
+
 /// Nonce, process word, lock sequence.
 type Version = (u64, u64, u64);
 
@@ -68,23 +78,78 @@ impl LocksLook {
 
 /// The locks on all descriptors of a member.
 pub fn look(member: &Member) -> Look<LocksLook> {
+    let mut by = member.pid;
     for _ in 0..LOOKS {
-        // Where the first thread has ended, another one has the descriptors.
-        let by = procfs::seen_by(member.pid);
         let before = version(member);
-        let held = match held_by(&by.to_string()) {
-            Look::Seen(held) => held,
-            Look::NotSeen(WhyNot::Changing) => continue,
-            Look::Gone(proof) if by == procfs::seen_by(member.pid) => return Look::Gone(proof),
-            // Only the thread by which it was looked at.
-            Look::Gone(_) => continue,
-            Look::NotSeen(why) => return Look::NotSeen(why),
-        };
-        if before == version(member) && by == procfs::seen_by(member.pid) {
-            return Look::Seen(LocksLook { version: before, held, unstable: false });
+        let held = held_by(&by.to_string());
+        // Where the first thread has ended, another one has the descriptors.
+        let now = procfs::seen_by(member.pid);
+        let same = now == by;
+        by = now;
+        match held {
+            Look::Seen(held) if same && before == version(member) => {
+                return Look::Seen(LocksLook { version: before, held, unstable: false });
+            }
+            Look::Gone(proof) if same => return Look::Gone(proof),
+            Look::NotSeen(why) if same && why != WhyNot::Changing => return Look::NotSeen(why),
+            // Only the thread by which it was looked at, or it did not stand still.
+            Look::Seen(_) | Look::Gone(_) | Look::NotSeen(_) => {}
         }
     }
     Look::Seen(LocksLook { version: version(member), held: Vec::new(), unstable: true })
+}
+
+/// What the accounts of some members say, and the guarding locks that the kernel listed after that: by
+/// these it is known whose descriptors need be read. (Only in the machine's first PID namespace does the
+/// kernel list all.)
+pub struct Listed {
+    /// By place.
+    before: HashMap<usize, Version>,
+    /// Processes that took a POSIX lock: it is theirs, and nobody's else.
+    takers: HashSet<i32>,
+    /// The files of all other locks, which whoever has the description may hold: by inode, for the list
+    /// may show another device than `stat`.
+    inodes: HashSet<u64>,
+}
+
+impl Listed {
+    /// Reads the list.
+    pub fn read<'a>(members: impl Iterator<Item = (usize, &'a Member)>) -> Look<Listed> {
+        let before = members.map(|(place, member)| (place, version(member))).collect();
+        locks::all().map(|lines| {
+            let (mut takers, mut inodes) = (HashSet::new(), HashSet::new());
+            for line in lines.iter().filter(|line| may_guard(line)) {
+                let has_taker = line.pid > 0 && is_there(line.pid);
+                match line.kind == KernelLockKind::Posix && has_taker {
+                    true => takers.insert(line.pid),
+                    false => inodes.insert(line.ino()),
+                };
+            }
+            Listed { before, takers, inodes }
+        })
+    }
+
+    /// A member that has none of these locks; none: its descriptors must be read to know that.
+    pub fn holds_none(&self, place: usize, member: &Member) -> Option<LocksLook> {
+        let before = *self.before.get(&place)?;
+        let holds_none = !self.takers.contains(&member.pid)
+            && (self.inodes.is_empty() || has_none_open(member.pid, &self.inodes));
+        let stood = before.0 != 0 && before == version(member);
+        let look = || LocksLook { version: before, held: Vec::new(), unstable: false };
+        (holds_none && stood).then(look)
+    }
+}
+
+/// Has a process none of these files open? Not if that cannot be told, or takes long.
+fn has_none_open(pid: i32, inodes: &HashSet<u64>) -> bool {
+    let until = clock::now_ns() + LOOK_NS;
+    let Ok(mut fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let is_another = |fd: io::Result<fs::DirEntry>| {
+        let file = fd.ok().and_then(|fd| cached_stat(&fd.path()));
+        clock::now_ns() < until && file.is_some_and(|file| !inodes.contains(&file.ino))
+    };
+    // Where the first thread has ended, another one has the descriptors.
+    fds.all(is_another) && procfs::seen_by(pid) == pid
 }
 
 /// The locks on the descriptors of threads that do not share the process's own table; of those of

@@ -17,7 +17,8 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
-    HeldLock, LocksLook, held_by, held_by_threads, lists_inode, look, unaccounted,
+    HeldLock, Listed, LocksLook, held_by, held_by_threads, lists_inode, look, may_guard,
+    unaccounted,
 };
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
@@ -30,8 +31,7 @@ use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::process::has_thread;
 use crate::linux::procfs;
 use crate::linux::procfs::locks::{
-    KernelLock, KernelLockKind, all, may_have_some_on_their_way, on_their_way_is_told,
-    open_for_writing,
+    KernelLock, all, may_have_some_on_their_way, on_their_way_is_told, open_for_writing,
 };
 use crate::outcome::blocker::Blocker;
 use crate::outcome::finding::{Cause, Finding, Subject};
@@ -81,18 +81,15 @@ pub(super) enum ShortWay {
     Newcomer,
 }
 
-/// A read lock keeps no writer's set together, but for an flock shared by a writer.
-pub(super) fn may_guard(lock: &KernelLock) -> bool {
-    lock.write || lock.kind == KernelLockKind::Flock
-}
-
 impl Session {
     /// Before the barrier: everybody is looked at once.
     pub(super) fn learn_locks(&mut self, at: usize) -> KernelLocks {
         self.refresh(at);
         let mut known = KernelLocks::default();
+        let listed = self.list_locks(at);
         for (place, member) in asked(&self.census, at) {
-            if let Look::Seen(look) = look(member) {
+            let none = listed.as_ref().and_then(|listed| listed.holds_none(place, member));
+            if let Look::Seen(look) = none.map_or_else(|| look(member), Look::Seen) {
                 known.looks.insert(place, look);
             }
         }
@@ -110,6 +107,17 @@ impl Session {
         // It will be read in the last pass.
         let _ = all();
         known
+    }
+
+    /// The kernel's list; none where it does not show all, or cannot be read.
+    pub(super) fn list_locks(&self, at: usize) -> Option<Listed> {
+        if !is_first_pid_namespace() {
+            return None;
+        }
+        match Listed::read(asked(&self.census, at)) {
+            Look::Seen(listed) => Some(listed),
+            Look::Gone(_) | Look::NotSeen(_) => None,
+        }
     }
 
     /// In the last pass, and in every pass while something is unaccounted for. True: something is.
@@ -461,7 +469,7 @@ fn writes_below(pid: i32, places: &Places) -> bool {
         };
         fds.flatten().any(|fd| {
             fs::read_link(fd.path()).is_ok_and(|path| places.hold_open_file(pid, &fd.path(), &path))
-                && match open_for_writing(&thread.to_string(), &fd.file_name()) {
+                && match open_for_writing(&fd.path()) {
                     Look::Seen(writes) => writes,
                     Look::Gone(_) => false,
                     Look::NotSeen(_) => true,

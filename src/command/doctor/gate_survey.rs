@@ -109,7 +109,7 @@ impl GateSurvey {
         // What a freeze could not look at must not be green here.
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
         let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };
-        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
+        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false).0);
         self.members(&census);
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();

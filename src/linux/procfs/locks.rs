@@ -9,7 +9,9 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// The kinds of locks that the kernel tells apart.
@@ -173,12 +175,12 @@ impl FdInfo {
 /// not suffice for is not looked at.
 const LOOK_NS: u64 = 50_000_000;
 /// How often it is looked until the thread by which that is done stays the same.
-const LOOKS: usize = 5;
+const LOOKS: usize = 6;
 
 /// What `keep` makes of each descriptor of a process. One that is closed meanwhile is none. A main
 /// thread that exits loses them, and the process keeps them as long as another thread lives.
 fn fdinfos<T>(pid: i32, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
-    let mut by = seen_by(pid);
+    let mut by = pid;
     for _ in 0..LOOKS {
         let look = fdinfos_of(&by.to_string(), &keep);
         let now = seen_by(pid);
@@ -261,19 +263,11 @@ pub fn on_their_way_is_told() -> bool {
     })
 }
 
-/// Is this descriptor (as the directory `fd` names it) of a process, or of a thread, open for
-/// writing? Not if it was closed meanwhile.
-pub fn open_for_writing(of: &str, fd: &std::ffi::OsStr) -> Look<bool> {
-    let path = format!("/proc/{of}/fdinfo/{}", fd.to_string_lossy());
-    match fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let info = FdInfo { fd: fd.to_owned(), text };
-            info.flags().map_or(Look::NotSeen(WhyNot::Malformed), |_| {
-                Look::Seen(info.is_open_for_writing())
-            })
-        }
-        Err(_) if !is_there(of) => Look::Gone(Proof::NoProcess),
+/// Is the descriptor that this link in `/proc/PID/fd` stands for open for writing? What the link itself
+/// allows is what its descriptor was opened for (of O_PATH: nothing). Not if it was closed meanwhile.
+pub fn open_for_writing(link: &Path) -> Look<bool> {
+    match fs::symlink_metadata(link) {
+        Ok(link) => Look::Seen(link.mode() & 0o200 != 0),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Look::Seen(false),
         Err(e) => Look::NotSeen(WhyNot::of(&e)),
     }
@@ -374,7 +368,7 @@ mod tests {
         assert!(owners.iter().any(|(owner, _)| *owner == pid));
         let me = pid.to_string();
         let Look::Seen(locks) = on_descriptors(&me) else { panic!("no descriptors") };
-        let is_writers = |fd: i32| open_for_writing(&me, fd.to_string().as_ref());
+        let is_writers = |fd: i32| open_for_writing(Path::new(&format!("/proc/{me}/fd/{fd}")));
         assert!(locks.iter().any(|lock| is_writers(lock.fd) == Look::Seen(true)));
         drop(lock);
         let _ = fs::remove_file(&path);
