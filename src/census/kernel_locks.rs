@@ -16,7 +16,8 @@ use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::process::is_there;
 use crate::linux::procfs;
-use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
+use crate::linux::procfs::inodes_told::InodesTold;
+use crate::linux::procfs::locks::{self, DescriptorLock, KernelLock, KernelLockKind};
 use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -110,29 +111,37 @@ pub struct Listed {
     /// The files of all other locks, which whoever has the description may hold: by inode, for the list
     /// may show another device than `stat`.
     inodes: HashSet<u64>,
+    /// That is not known of all of them.
+    untold: bool,
 }
 
 impl Listed {
     /// Reads the list.
     pub fn read<'a>(members: impl Iterator<Item = (usize, &'a Member)>) -> Look<Listed> {
         let before = members.map(|(place, member)| (place, version(member))).collect();
-        locks::all().map(|lines| {
-            let (mut takers, mut inodes) = (HashSet::new(), HashSet::new());
-            for line in lines.iter().filter(|line| may_guard(line)) {
-                let has_taker = line.pid > 0 && is_there(line.pid);
-                match line.kind == KernelLockKind::Posix && has_taker {
-                    true => takers.insert(line.pid),
-                    false => inodes.insert(line.ino()),
-                };
+        locks::all().map(|mut lines| {
+            lines.retain(may_guard);
+            let has_taker = |line: &KernelLock| {
+                line.kind == KernelLockKind::Posix && line.pid > 0 && is_there(line.pid)
+            };
+            let (taken, shared): (Vec<KernelLock>, Vec<KernelLock>) =
+                lines.into_iter().partition(has_taker);
+            let told = InodesTold::by(shared.iter());
+            let inodes: Option<HashSet<u64>> = shared.iter().map(|line| told.inode(line)).collect();
+            Listed {
+                before,
+                takers: taken.iter().map(|line| line.pid).collect(),
+                untold: inodes.is_none(),
+                inodes: inodes.unwrap_or_default(),
             }
-            Listed { before, takers, inodes }
         })
     }
 
     /// A member that has none of these locks; none: its descriptors must be read to know that.
     pub fn holds_none(&self, place: usize, member: &Member) -> Option<LocksLook> {
         let before = *self.before.get(&place)?;
-        let holds_none = !self.takers.contains(&member.pid)
+        let holds_none = !self.untold
+            && !self.takers.contains(&member.pid)
             && (self.inodes.is_empty() || has_none_open(member.pid, &self.inodes));
         let stood = before.0 != 0 && before == version(member);
         let look = || LocksLook { version: before, held: Vec::new(), unstable: false };
@@ -152,20 +161,38 @@ fn has_none_open(pid: i32, inodes: &HashSet<u64>) -> bool {
     fds.all(is_another) && procfs::seen_by(pid) == pid
 }
 
-/// The locks on the descriptors of threads that do not share the process's own table; of those of
+/// This lock as a process has it on a descriptor; none: on none.
+pub fn held_on(pid: i32, line: &KernelLock, told: &InodesTold) -> Look<Option<HeldLock>> {
+    held_on_descriptors(&pid.to_string(), line, told)
+}
+
+/// The same of the descriptors of threads that do not share the process's own table; of those of
 /// which that can be told.
-pub fn held_by_threads(pid: i32) -> Vec<HeldLock> {
-    let Look::Seen(tids) = procfs::threads(pid) else { return Vec::new() };
-    let of = |tid: i32| match held_by(&format!("{pid}/task/{tid}")) {
+pub fn held_on_by_threads(pid: i32, line: &KernelLock) -> Option<HeldLock> {
+    let Look::Seen(tids) = procfs::threads(pid) else { return None };
+    let told = InodesTold::by([line].into_iter());
+    let others = tids.into_iter().filter(|tid| *tid != pid);
+    let of = |tid: i32| match held_on_descriptors(&format!("{pid}/task/{tid}"), line, &told) {
         Look::Seen(held) => held,
-        Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
+        Look::Gone(_) | Look::NotSeen(_) => None,
     };
-    tids.into_iter().flat_map(of).collect()
+    others.into_iter().find_map(of)
+}
+
+/// Of a process, or of a thread (`PID/task/TID`).
+fn held_on_descriptors(of: &str, line: &KernelLock, told: &InodesTold) -> Look<Option<HeldLock>> {
+    let held = on_descriptors(of, locks::on_descriptors_of_file(of, told.inode(line)));
+    held.map(|held| held.into_iter().find(|held| held.lock == *line))
 }
 
 /// The locks on the descriptors of a process, or of a thread (`PID/task/TID`).
 pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
-    let on_descriptors = match locks::on_descriptors(of) {
+    on_descriptors(of, locks::on_descriptors(of))
+}
+
+/// The same, with the files that they are on.
+fn on_descriptors(of: &str, found: Look<Vec<DescriptorLock>>) -> Look<Vec<HeldLock>> {
+    let on_descriptors = match found {
         Look::Seen(found) => found,
         Look::Gone(proof) => return Look::Gone(proof),
         Look::NotSeen(why) => return Look::NotSeen(why),

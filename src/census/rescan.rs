@@ -29,6 +29,7 @@ impl Census {
     /// `seeking`, also forked children that had done nothing yet: a process in flight may wait
     /// for one of them. (Born behind a closed barrier they wait, and else do not matter.)
     pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
+        self.take_mappings();
         self.list(helper, images, seeking);
         // After the list: what is born here from now on waits, and so it does elsewhere.
         self.look_for_hidden();

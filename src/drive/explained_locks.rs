@@ -115,7 +115,7 @@ impl Session {
                 };
             }
             match self.whose(at, &line) {
-                Whose::Others => drop(known.others.insert(line)),
+                Whose::Others | Whose::Unconcerned(_) => drop(known.others.insert(line)),
                 Whose::Newcomer => return Lines::Newcomer,
                 Whose::Stranger(_) | Whose::Nobodys | Whose::NotSeen => return Lines::Unexplained,
             }

@@ -17,7 +17,7 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
-    HeldLock, Listed, LocksLook, held_by, held_by_threads, lists_inode, look, may_guard,
+    HeldLock, Listed, LocksLook, held_on, held_on_by_threads, lists_inode, look, may_guard,
     unaccounted,
 };
 use crate::census::kinds::ProcessKind;
@@ -30,6 +30,7 @@ use crate::linux::look::{Look, WhyNot};
 use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::process::has_thread;
 use crate::linux::procfs;
+use crate::linux::procfs::inodes_told::InodesTold;
 use crate::linux::procfs::locks::{
     KernelLock, all, may_have_some_on_their_way, on_their_way_is_told, open_for_writing,
 };
@@ -61,6 +62,8 @@ pub struct KernelLocks {
 pub(super) enum Whose {
     /// None of the gate's business.
     Others,
+    /// This process can have changed nothing of the gate's: no line of it is the gate's business.
+    Unconcerned(i32),
     /// A process that is no member and is concerned.
     Stranger(Blocker),
     /// A process that was not in the census: it is now.
@@ -93,14 +96,23 @@ impl Session {
                 known.looks.insert(place, look);
             }
         }
+        let mut unconcerned = HashSet::new();
         for line in known.unexplained_lines() {
+            if unconcerned.contains(&line.pid) {
+                known.others.insert(line);
+                continue;
+            }
             if place_of(&self.census, at, line.pid).is_some() {
                 if self.is_mapped_for_life(at, &line) {
                     known.others.insert(line);
                 }
                 continue;
             }
-            if let Whose::Others = self.whose(at, &line) {
+            let whose = self.whose(at, &line);
+            if let Whose::Unconcerned(pid) = whose {
+                unconcerned.insert(pid);
+            }
+            if let Whose::Others | Whose::Unconcerned(_) = whose {
                 known.others.insert(line);
             }
         }
@@ -161,7 +173,7 @@ impl Session {
                 continue;
             }
             match self.whose(at, &line) {
-                Whose::Others => {
+                Whose::Others | Whose::Unconcerned(_) => {
                     known.others.insert(line);
                 }
                 Whose::Stranger(blocker) => known.strangers.push(blocker),
@@ -212,7 +224,7 @@ impl Session {
         if lists_inode(member, line) || is_kin(pid, &self.census) {
             return None;
         }
-        let by_thread = held_by_threads(pid).into_iter().find(|held| held.lock == *line);
+        let by_thread = held_on_by_threads(pid, line);
         match by_thread {
             Some(held) if !held.guards || self.is_for_life(at, &held) => None,
             Some(held) => Some(UnaccountedLock { path: held.path, why: WhyUnaccounted::NotListed }),
@@ -245,27 +257,22 @@ impl Session {
 
     /// Who is behind a line that no member's descriptors explain?
     pub(super) fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
+        let told = InodesTold::by([line].into_iter());
         if !is_nobody(line.pid) {
-            let Look::Seen(held) = held_by(&line.pid.to_string()) else {
+            let Look::Seen(held) = held_on(line.pid, line, &told) else {
                 // Gone meanwhile, or not to be seen: the next reading tells.
                 return self.judge_stranger(at, line.pid, line, None);
             };
-            let threads = || held_by_threads(line.pid).into_iter().find(|h| h.lock == *line);
-            let held = held.into_iter().find(|held| held.lock == *line).or_else(threads);
+            let held = held.or_else(|| held_on_by_threads(line.pid, line));
             return self.judge_stranger(at, line.pid, line, held.as_ref());
         }
         let Ok(pids) = procfs::pids() else { return Whose::NotSeen };
+        let members: HashSet<i32> = asked(&self.census, at).map(|(_, member)| member.pid).collect();
         let mut all_seen = true;
-        for pid in pids {
-            if place_of(&self.census, at, pid).is_some() {
-                continue;
-            }
-            match held_by(&pid.to_string()) {
-                Look::Seen(held) => {
-                    if let Some(held) = held.iter().find(|held| held.lock == *line) {
-                        return self.judge_stranger(at, pid, line, Some(held));
-                    }
-                }
+        for pid in pids.into_iter().filter(|pid| !members.contains(pid)) {
+            match held_on(pid, line, &told) {
+                Look::Seen(Some(held)) => return self.judge_stranger(at, pid, line, Some(&held)),
+                Look::Seen(None) => {}
                 Look::Gone(_) => {}
                 // Of somebody else it explains nothing.
                 Look::NotSeen(_) => all_seen &= !self.may_be_concerned(at, pid),
@@ -287,8 +294,9 @@ impl Session {
         }
         let members = || asked(&self.census, at).map(|(_, member)| member);
         let is_on_its_way = || members().any(|member| may_have_some_on_their_way(member.pid));
-        let has_come = |member: &Member| match held_by(&procfs::seen_by(member.pid).to_string()) {
-            Look::Seen(held) => held.iter().any(|held| held.lock == *line),
+        let told = InodesTold::by([line].into_iter());
+        let has_come = |member: &Member| match held_on(procfs::seen_by(member.pid), line, &told) {
+            Look::Seen(held) => held.is_some(),
             Look::Gone(_) => false,
             Look::NotSeen(_) => true,
         };
@@ -330,7 +338,7 @@ impl Session {
         let elsewhere = self.census.elsewhere.contains(&pid)
             || self.census.gates.iter().flatten().any(|m| m.pid == pid && !m.gone);
         if elsewhere || !self.is_concerned(at, pid, stat.start) || is_kin(pid, &self.census) {
-            return Whose::Others;
+            return Whose::Unconcerned(pid);
         }
         let path = held.map_or_else(|| format!("inode {}", line.file), |held| held.path.clone());
         Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path.into()))

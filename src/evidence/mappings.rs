@@ -20,14 +20,17 @@ use std::path::Path;
 const LOOKS: usize = 3;
 
 /// Asks every process: members of the gate for what they map and whether they use an io_uring
-/// (a parent may have set it up), others for protected files that they map.
+/// (a parent may have set it up), others for protected files that they map. Whoever was looked at just
+/// now has answered.
 pub fn look_for(
-    census: &Census,
+    census: &mut Census,
     helper: &mut Helper,
     service: &Service,
     (at, places, is_last): (usize, &Places, bool),
 ) -> Vec<Finding> {
     let mut found = Vec::new();
+    let mut answered = census.take_mappings();
+    let census = &*census;
     for (&pid, seen) in &census.seen {
         let gated = match seen.kind {
             ProcessKind::Member(gate, place) => gate == at && !census.gates[gate][place].gone,
@@ -38,7 +41,7 @@ pub fn look_for(
         if !asked || census.ours.contains(&pid) || census.unseen.contains_key(&pid) {
             continue;
         }
-        match ask(helper, pid) {
+        match answered.remove(&pid).map_or_else(|| ask(helper, pid), Look::Seen) {
             Look::Seen(mappings) => judge(pid, gated, &mappings, places, census, &mut found),
             Look::Gone(_) => {}
             // Of a busy machine, or of who wants it so: asked again after the thaw.

@@ -80,6 +80,7 @@ pub fn settled(
         }
         looks += 1;
         clock::sleep_ns(BETWEEN_LOOKS_NS);
+        census.take_mappings();
         census.look(helper, &pids);
     }
 }

@@ -1,5 +1,6 @@
 //! What one process is: which control page and which region it maps, or is about to.
 
+use super::mappings::Stores;
 use super::pages::Pages;
 use super::protocol::{Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
@@ -26,6 +27,9 @@ const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"
 /// A forked process that finds no memory for a region takes this much off the one that it has
 /// inherited (preload/src/this_process/region.rs, `adopt`).
 const PAGE: usize = 4096;
+/// So many bytes of the paths of files that it has mapped to write are told with the rest; of who has more
+/// it is asked.
+const STORES_MAX: usize = 1024;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -52,7 +56,8 @@ pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Optio
             return (looked, fd);
         }
         match locks::holds_a_guarding_lock(pid) {
-            Look::Seen(false) | Look::Gone(_) => return (looked, fd),
+            // What it maps will be another's.
+            Look::Seen(false) | Look::Gone(_) => return (Looked { mappings: None, ..looked }, fd),
             Look::NotSeen(why) => return (Looked { unseen: Some(why), ..looked }, fd),
             Look::Seen(true) => {}
         }
@@ -74,7 +79,9 @@ fn look_once(
     let mut candidates = Vec::new();
     let mut libc = false;
     let mut library = None;
+    let mut stores = Stores::of(by, STORES_MAX);
     let read = maps::each(by, |line| {
+        stores.take(&line);
         if library.is_none() && library::is_ours(&line) {
             library = Some((line.start, line.end, line.path_once().to_owned()));
         }
@@ -83,7 +90,7 @@ fn look_once(
         libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
     });
     match read {
-        Ok(Extent::Whole) => {}
+        Ok(Extent::Whole) => looked.mappings = stores.whole(),
         Ok(Extent::CutOff) => looked.unseen = Some(WhyNot::TooMuch),
         Err(e) => {
             looked.unseen = Some(WhyNot::of(&e));

@@ -121,6 +121,8 @@ pub struct Looked {
     pub decided: bool,
     /// It maps what is left of its parent's region: it was forked, and found no memory for its own.
     pub found_no_memory: bool,
+    /// What it can change by a store alone; none: that is to be asked.
+    pub mappings: Option<Mappings>,
     /// It could not be looked at, or not all of it: why.
     pub unseen: Option<WhyNot>,
 }

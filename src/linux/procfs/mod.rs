@@ -8,6 +8,7 @@ pub mod bounded;
 mod children;
 pub mod environ;
 mod hidden;
+pub mod inodes_told;
 pub mod locks;
 pub mod maps;
 pub mod mounts;
