@@ -6,7 +6,7 @@ use crate::census::member::Member;
 use crate::census::region::MappedRegion;
 use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
-use crate::linux::helper::protocol::{Looked, Mappings, RegionFound};
+use crate::linux::helper::protocol::{Asked, Before, Looked, Mappings, RegionFound};
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::marks::{Hidden, Marks};
 use crate::linux::process::pidfd_open;
@@ -155,8 +155,12 @@ impl Census {
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
             }
         }
-        let asked: Vec<i32> = before.keys().copied().collect();
-        let looked = helper.look(&asked);
+        let told = |pid: i32, stat: &Stat| {
+            let before = Before { image: stat.image, in_place: stat.in_place };
+            Asked { pid, before: (stat.by == pid).then_some(before) }
+        };
+        let asked = before.iter().map(|(pid, (stat, _))| told(*pid, stat)).collect();
+        let looked = helper.look_at(asked);
         let outsiders = self.outsiders(&looked);
         for (looked, fd) in looked {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };

@@ -25,6 +25,13 @@ impl Census {
         self.newcomers.fill(0);
     }
 
+    /// Everybody as it is now, before a drain begins.
+    pub fn refresh(&mut self, helper: &mut Helper) {
+        self.rescan(helper, true, true);
+        self.remove_dead();
+        self.newcomers.fill(0);
+    }
+
     /// Takes in those that are new; with `images`, also those that have become something else;
     /// `seeking`, also forked children that had done nothing yet: a process in flight may wait
     /// for one of them. (Born behind a closed barrier they wait, and else do not matter.)

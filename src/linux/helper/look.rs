@@ -2,7 +2,7 @@
 
 use super::mappings::Stores;
 use super::pages::Pages;
-use super::protocol::{Looked, PageId, RegionFound};
+use super::protocol::{Asked, Before, Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
 use crate::linux::library::{self, LibraryLayout};
@@ -10,7 +10,7 @@ use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
-use crate::linux::procfs::{self, environ, locks, maps};
+use crate::linux::procfs::{self, Stat, environ, locks, maps};
 use crate::linux::program_file::never_loads_ours;
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
@@ -39,18 +39,35 @@ pub const DEFAULT_DIR: &str = "/run/writegate";
 /// more nor anything of the new one: no mappings, no environment. On a busy machine it
 /// lasts (160 ms were seen), and a look at it tells nothing. If the process holds a write
 /// lock, its set may be half-done, and it is looked at again.
-pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+pub fn look(asked: Asked, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+    let Asked { pid, before: mut told } = asked;
     let stat = || procfs::stat(pid).filter(|stat| !stat.is_dead());
+    let as_told = |stat: &Stat| Before { image: stat.image, in_place: stat.in_place };
     let until = clock::now_ns() + IN_EXEC_NS;
     while clock::now_ns() < until {
-        let before = stat();
-        let by = before.as_ref().map_or(pid, |stat| stat.by);
+        let was_told = told.is_some();
+        let (by, before) = match told.take() {
+            Some(told) => (pid, Some(told)),
+            None => {
+                let now = stat();
+                (now.as_ref().map_or(pid, |stat| stat.by), now.as_ref().map(as_told))
+            }
+        };
         let (looked, fd) = look_once(pid, by, pages, copied);
+        // Its first thread may have ended since, and its memory with it.
+        let lost = matches!(looked.unseen, Some(WhyNot::Errno(libc::ESRCH | libc::ENOENT)));
+        if was_told && lost {
+            continue;
+        }
         // Where that may not be seen, its mappings may not either.
         if looked.page.is_some() || looked.unseen.is_some() {
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
+        if after.by != by {
+            continue;
+        }
+        let after = as_told(&after);
         let whole = before.in_place && after.in_place && before.image == after.image;
         if whole {
             return (looked, fd);

@@ -7,6 +7,7 @@ use crate::linux::file::cached_stat;
 use crate::linux::look::WhyNot;
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::{self, Line};
+use crate::linux::procfs::{seen_by, shared_mappings};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -18,7 +19,13 @@ const PATHS_MAX: usize = 8 * 1024;
 /// Finds them out.
 pub fn of(pid: i32) -> Result<Mappings, WhyNot> {
     let mut stores = Stores::of(pid, PATHS_MAX);
-    match maps::each(pid, |line| stores.take(&line)) {
+    if let Ok(Extent::Whole) = shared_mappings::each(pid, |line| stores.take(&line)) {
+        return stores.whole().ok_or(WhyNot::TooMuch);
+    }
+    // Where the first thread has ended, another one shows them.
+    let by = seen_by(pid);
+    let mut stores = Stores::of(by, PATHS_MAX);
+    match maps::each(by, |line| stores.take(&line)) {
         Ok(Extent::Whole) => stores.whole().ok_or(WhyNot::TooMuch),
         Ok(Extent::CutOff) => Err(WhyNot::TooMuch),
         Err(e) => Err(WhyNot::of(&e)),

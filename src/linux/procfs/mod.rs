@@ -13,6 +13,7 @@ pub mod locks;
 pub mod maps;
 pub mod mounts;
 pub mod origin;
+pub mod shared_mappings;
 pub mod stat;
 pub mod status;
 pub mod task;
