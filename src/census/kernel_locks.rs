@@ -11,9 +11,9 @@
 
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::process::is_there;
 use crate::linux::procfs;
 use crate::linux::procfs::inodes_told::InodesTold;
@@ -151,11 +151,11 @@ impl Listed {
 
 /// Has a process none of these files open? Not if that cannot be told, or takes long.
 fn has_none_open(pid: i32, inodes: &HashSet<u64>) -> bool {
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     let Ok(mut fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let is_another = |fd: io::Result<fs::DirEntry>| {
         let file = fd.ok().and_then(|fd| cached_stat(&fd.path()));
-        clock::now_ns() < until && file.is_some_and(|file| !inodes.contains(&file.ino))
+        !time.is_over() && file.is_some_and(|file| !inodes.contains(&file.ino))
     };
     // Where the first thread has ended, another one has the descriptors.
     fds.all(is_another) && procfs::seen_by(pid) == pid

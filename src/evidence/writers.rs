@@ -8,6 +8,7 @@ use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::helper::patience::Patience;
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::finding::{Cause, Finding, Subject};
 use crate::places::Places;
@@ -31,10 +32,10 @@ pub fn ungated_writers(census: &Census, service: &Service, places: &Places) -> V
             continue;
         }
         let begun = clock::now_ns();
-        let until = begun + LOOK_NS;
+        let time = LookTime::of(LOOK_NS);
         let look = match patience.is_spent(pid) {
             true => Err(WhyNot::TooMuch),
-            false => look_through(pid, places, until, &mut found),
+            false => look_through(pid, places, &time, &mut found),
         };
         patience.spend(pid, clock::now_ns() - begun);
         if let Err(why) = look
@@ -59,13 +60,13 @@ const LOOKS: usize = 4;
 fn look_through(
     pid: i32,
     places: &Places,
-    until: u64,
+    time: &LookTime,
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
     let mut by = pid;
     for _ in 0..LOOKS {
         // The thread by which it is looked at may end meanwhile, and its descriptors with it.
-        let look = look_by(pid, by, places, until, found);
+        let look = look_by(pid, by, places, time, found);
         let now = procfs::seen_by(pid);
         if by == now {
             return look;
@@ -79,14 +80,14 @@ fn look_by(
     pid: i32,
     by: i32,
     places: &Places,
-    until: u64,
+    time: &LookTime,
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
     let by = by.to_string();
     // Found not to be protected: one may have it open a million times.
     let mut elsewhere: HashSet<PathBuf> = HashSet::new();
     for fd in fs::read_dir(format!("/proc/{by}/fd")).map_err(|e| WhyNot::of(&e))? {
-        if clock::now_ns() >= until {
+        if time.is_over() {
             return Err(WhyNot::TooMuch);
         }
         let fd = fd.map_err(|e| WhyNot::of(&e))?;

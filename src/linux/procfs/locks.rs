@@ -1,8 +1,8 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
-use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::process;
 use crate::linux::procfs::seen_by;
 use std::collections::HashSet;
@@ -205,12 +205,12 @@ fn fdinfos<T>(pid: i32, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
 /// The same of a process as its directory in /proc shows it, or of a thread (`PID/task/TID`); of those
 /// descriptors that are of a file with this inode, or of all.
 fn fdinfos_of<T>(of: &str, ino: Option<u64>, keep: impl Fn(FdInfo) -> Option<T>) -> Look<Vec<T>> {
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     let read = || -> Result<Vec<T>, WhyNot> {
         let mut infos = Vec::new();
         let dir = fs::read_dir(format!("/proc/{of}/fdinfo")).map_err(|e| WhyNot::of(&e))?;
         for info in dir {
-            if clock::now_ns() >= until {
+            if time.is_over() {
                 return Err(WhyNot::TooMuch);
             }
             let info = info.map_err(|e| WhyNot::of(&e))?;

@@ -2,8 +2,8 @@
 
 use super::bounded;
 use crate::foreign_text::ForeignText;
-use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::process;
 use std::fs;
 use std::io;
@@ -79,9 +79,9 @@ fn look_at_threads(pid: i32, leader: Stat) -> Look<Stat> {
         Look::Gone(proof) => return Look::Gone(proof),
         Look::NotSeen(why) => return Look::NotSeen(why),
     };
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     for tid in tids {
-        if clock::now_ns() >= until {
+        if time.is_over() {
             return Look::NotSeen(WhyNot::TooMuch);
         }
         match stat_of(&format!("{pid}/task/{tid}")) {
