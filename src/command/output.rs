@@ -3,7 +3,9 @@
 
 use crate::foreign_text::{escape, json};
 use crate::linux::standard_streams;
-use crate::outcome::finding::{Cause, Finding, FindingKind};
+use crate::outcome::cause::Cause;
+use crate::outcome::cause::meaning::FindingKind;
+use crate::outcome::finding::Finding;
 use crate::outcome::record::{CommandRecord, GateRecord, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
 use serde::Serialize;

@@ -35,7 +35,8 @@ use crate::linux::procfs::locks::{
     KernelLock, all, may_have_some_on_their_way, on_their_way_is_told, open_for_writing,
 };
 use crate::outcome::blocker::Blocker;
-use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::outcome::cause::{Cause, Subject};
+use crate::outcome::finding::Finding;
 use crate::places::Places;
 use gate::profile::{self, Key};
 use std::collections::{HashMap, HashSet};

@@ -12,7 +12,8 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
-use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::outcome::cause::{Cause, Subject};
+use crate::outcome::finding::Finding;
 
 /// What it comes to that this of `pid` could not be looked at. Who is not concerned is named where
 /// it was its own doing.

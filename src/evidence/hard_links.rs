@@ -5,7 +5,7 @@
 use super::watch::{FileChange, Watch};
 use crate::linux::clock;
 use crate::linux::look::WhyNot;
-use crate::outcome::finding::{Cause, Subject};
+use crate::outcome::cause::{Cause, Subject};
 use crate::places::Places;
 use std::collections::HashSet;
 use std::fs;

@@ -17,7 +17,8 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::RegionFound;
 use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks};
-use crate::outcome::finding::{Cause, Finding, Subject};
+use crate::outcome::cause::{Cause, Subject};
+use crate::outcome::finding::Finding;
 use gate::word::ProcessWord;
 use std::sync::atomic::Ordering::Acquire;
 

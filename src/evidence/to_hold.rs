@@ -6,7 +6,8 @@
 
 use crate::linux::look::Look;
 use crate::linux::{clock, procfs};
-use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::cause::Cause;
+use crate::outcome::finding::Finding;
 use crate::outcome::held::{NotHeld, Obstacle};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,7 +135,7 @@ impl HoldList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::finding::Claim;
+    use crate::outcome::cause::Claim;
 
     fn list() -> HoldList {
         HoldList::new(vec![true, false])

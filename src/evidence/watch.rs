@@ -15,7 +15,7 @@ use crate::linux::directory::{self, FileId};
 use crate::linux::fanotify::{self, Event, FsId, Group, Place, Scope};
 use crate::linux::look::WhyNot;
 use crate::linux::procfs;
-use crate::outcome::finding::{Cause, Subject};
+use crate::outcome::cause::{Cause, Subject};
 use crate::places::kind::Kind;
 use crate::places::{self, Places};
 use nix::sys::stat::FileStat;

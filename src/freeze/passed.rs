@@ -3,7 +3,8 @@
 use crate::census::member::Member;
 use crate::drive::progress::GateDrain;
 use crate::freeze::attempt::Freeze;
-use crate::outcome::finding::{Cause, Finding, Passage};
+use crate::outcome::cause::{Cause, Passage};
+use crate::outcome::finding::Finding;
 use gate::word::Doing;
 
 fn about(member: &Member, cause: Cause) -> Finding {

@@ -3,8 +3,10 @@
 
 use crate::foreign_text::ForeignText;
 use crate::linux::look::WhyNot;
+use crate::outcome::cause::meaning::FindingKind;
+use crate::outcome::cause::{Cause, Subject};
 use crate::outcome::facts::{Coverage, Watched};
-use crate::outcome::finding::{Cause, Finding, FindingKind, Subject};
+use crate::outcome::finding::Finding;
 use crate::outcome::verdict::Verdict;
 
 /// How a gate's barrier fared.
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
     use crate::linux::library::LibraryLayout;
     use crate::linux::marks::Hidden;
-    use crate::outcome::finding::{Claim, Passage};
+    use crate::outcome::cause::{Claim, Passage};
     use crate::outcome::held::Obstacle;
 
     /// One of each cause.

@@ -6,7 +6,8 @@
 //! | [`verdict`] | the table of verdicts |
 //! | [`fault`] | an error with its exit code |
 //! | [`facts`] | what stands beside a verdict: coverage, watched |
-//! | [`finding`] | the table of causes: what may be found for or against a snapshot |
+//! | [`cause`] | the table of causes: what may be found for or against a snapshot |
+//! | [`finding`] | a cause with its process and file |
 //! | [`ledger`] | what was noted of one gate, and the verdict that follows |
 //! | [`drain_parts`] | where the time of a drain went |
 //! | [`held`] | who was held at rest by the tracer, and who could not be |
@@ -15,6 +16,7 @@
 //! | [`syslog`] | a line for the system's log |
 
 pub mod blocker;
+pub mod cause;
 pub mod drain_parts;
 pub mod exit;
 pub mod facts;

@@ -7,7 +7,7 @@ import time
 import unittest
 from pathlib import Path
 
-from lab import beside, gate, load, procs, stats, table, volume
+from lab import beside, control, gate, load, procs, stats, table, volume
 
 
 class Ticks(load.Client):
@@ -26,6 +26,13 @@ class Lab(unittest.TestCase):
         self.assertEqual(stats.percentile([7], 99), 7)
         self.assertIsNone(stats.percentile([], 50))
         self.assertEqual(stats.spread([1, 3, 2, 4])["median"], 2.5)
+
+    def test_a_control_goes_on_until_the_harm_was_seen(self):
+        taken = []
+        took = lambda gated, harm_at: len([taken.append(n) for n in control.numbers(4, gated, lambda: harm_at in taken)])  # noqa: E731
+        for gated, harm_at, count in ((True, None, 4), (False, 0, 4), (False, 3, 4), (False, 17, 18), (False, None, 40)):
+            taken.clear()
+            self.assertEqual(took(gated, harm_at), count, (gated, harm_at))
 
     def test_verdict_line_is_parsed(self):
         out = ("Create a snapshot\nwritegate: gate=mail verdict=CONSISTENT coverage=full watched=full against=0 gen=812 "

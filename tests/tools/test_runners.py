@@ -1,7 +1,13 @@
 """Runners and the list of parts: a run of nothing is not green, and tests/README.md lists what there is."""
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
 import re
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -46,6 +52,54 @@ class Runners(unittest.TestCase):
         for asked in (["nothing-at-all"], ["cyrus", "--only", "x"], ["--only", "x"], ["--nothing"]):
             done = subprocess.run([sys.executable, ROOT / "scripts/test", *asked], capture_output=True, text=True)
             self.assertEqual(done.returncode, 64, asked)
+
+
+class SecondRun(unittest.TestCase):
+    """What scripts/test makes of a part that is red at first."""
+
+    @classmethod
+    def setUpClass(cls):
+        loader = importlib.machinery.SourceFileLoader("scripts_test", str(ROOT / "scripts/test"))
+        cls.runner = importlib.util.module_from_spec(importlib.util.spec_from_loader("scripts_test", loader))
+        loader.exec_module(cls.runner)
+
+    def outcome(self, reds, judges=False, elapsed_s=0):
+        """Of a part with three cases, of which one is red in its first `reds` runs: exit code, numbers, what was printed."""
+        with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as printed:
+            runs = Path(work) / "runs"
+            runs.touch()
+            script = (f"echo x >> {runs}; if [ $(wc -l < {runs}) -le {reds} ]; then echo FAIL the third; "
+                      "echo 2 passed, 1 failed, 0 skipped; exit 1; fi; echo 3 passed, 0 failed, 0 skipped")
+            part = self.runner.Part("fake", "", 1, ["sh", "-c", script], judges=judges)
+            code = self.runner.every([part], time.monotonic() - elapsed_s)
+        return code, printed.getvalue().splitlines()[-1], printed.getvalue()
+
+    def test_green_at_once(self):
+        code, last, said = self.outcome(0)
+        self.assertEqual((code, last), (0, "3 passed, 0 failed, 0 skipped"))
+        self.assertNotIn("unsteady:", said)
+
+    def test_red_and_then_green_is_unsteady_and_said(self):
+        code, last, said = self.outcome(1)
+        self.assertEqual((code, last), (0, "2 passed, 0 failed, 0 skipped"))
+        self.assertRegex(said, r"fake +2 +0 +0 +1\n")
+        self.assertIn("FAIL the third", said.split("!!! fake: unsteady")[1])
+
+    def test_red_twice_is_red(self):
+        code, last, said = self.outcome(2)
+        self.assertEqual((code, last), (1, "2 passed, 1 failed, 0 skipped"))
+        self.assertIn("FAIL the third", said.split("!!! fake: failed")[1])
+
+    def test_a_judge_of_snapshots_has_no_second_run(self):
+        self.assertEqual(self.outcome(1, judges=True)[:2], (1, "2 passed, 1 failed, 0 skipped"))
+
+    def test_nor_is_there_one_without_time_for_it(self):
+        self.assertEqual(self.outcome(1, elapsed_s=self.runner.ENDS_WITHIN_S)[0], 1)
+
+    def test_all_that_read_snapshots_are_judges(self):
+        snapshots = {"stress", "witness", "faults", "injected", "chaos", "locks", "hold", "places", "honest", "hostile",
+                     "cyrus", "dovecot", "postfix", "exim", "opensmtpd", "sendmail", "courier"}
+        self.assertEqual({part.name for part in self.runner.PARTS if part.name in snapshots and not part.judges}, set())
 
 
 class Map(unittest.TestCase):

@@ -15,8 +15,10 @@ use crate::command::setup::instances;
 use crate::command::{arguments, unit_files};
 use crate::gatedir;
 use crate::linux::bounded_child;
+use crate::outcome::cause::Cause as FindingCause;
+use crate::outcome::cause::meaning::FindingKind;
 use crate::outcome::fault::{self, Fault, Result};
-use crate::outcome::finding::{Cause as FindingCause, Finding, FindingKind};
+use crate::outcome::finding::Finding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -196,6 +198,11 @@ fn diagnose_standing(
         match (finding.known(), &finding.path) {
             (Some(FindingCause::OpenForWriting), Some(path)) => {
                 diagnosis.gaps.push(format!("has a protected file open for writing: {path}"));
+            }
+            // Its region knows devices; this is what was found there.
+            (Some(FindingCause::MapsShared), path) if diagnosis.membership == Membership::Gated => {
+                let path = path.as_ref().map(|path| format!(": {path}")).unwrap_or_default();
+                diagnosis.gaps.push(format!("{}{path}", finding.what));
             }
             // Its region says so, and the diagnosis with it.
             (Some(cause), _) if cause.is_of_a_member() => {}

@@ -11,13 +11,15 @@ use crate::freeze::session::look_around;
 use crate::gatedir::{self, Gate, history};
 use crate::linux::{clock, procfs};
 use crate::outcome::blocker::Blocker;
+use crate::outcome::cause::Cause;
 use crate::outcome::fault::Result;
-use crate::outcome::finding::{Cause, Finding};
+use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use crate::places::Places;
 use gate::layout::LAYOUT;
 use gate::word::ProcessWord;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Acquire;
 
 /// One gate, as it is now.
@@ -108,7 +110,11 @@ pub fn all(named: &[String]) -> Vec<Result<GateStatus>> {
 
 /// Said where there is none.
 pub fn no_gates() -> String {
-    format!("no gates in {}", gatedir::root().display())
+    format!(
+        "no gates in {}: no server was started behind one since this machine's start. `writegate setup \
+         --list` shows the servers that can be; `writegate doctor SERVER` says why one is not",
+        gatedir::root().display()
+    )
 }
 
 impl GateStatus {
@@ -125,7 +131,8 @@ impl GateStatus {
         let paths = arguments::protected_paths(None)?;
         let named = (&paths[..], gate.page.get().profile_text());
         let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
-        let view = View { gate: &gate, at: 0, places: &places, is_last: true };
+        let mapped_since = &BTreeSet::new();
+        let view = View { gate: &gate, at: 0, places: &places, mapped_since, is_last: true };
         let (found, service) = standing::settled(&mut census, &mut helper, &view, &|| false);
         ledger.note_all(found);
         let against: Vec<Finding> = ledger.against_it().cloned().collect();

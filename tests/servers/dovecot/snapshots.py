@@ -10,7 +10,7 @@ import random
 import time
 from collections import Counter
 
-from lab import gate as lab_gate, load as lab_load, stats
+from lab import control, gate as lab_gate, load as lab_load, stats
 
 from . import checks, restore, slow
 from .ledger import Ledger
@@ -25,7 +25,7 @@ def take(rig, count, progress, options=None, restores=0, gap_s=0.25):
     """A record (dict) of `count` snapshots."""
     rng, taken, begun = random.Random(rig.seed), [], time.monotonic()
     keep = set(rng.sample(range(count), min(restores, count)))
-    for n in range(count):
+    for n in control.numbers(count, rig.gate, lambda: any(t["findings"] for t in taken)):
         time.sleep(gap_s * rng.uniform(0.5, 1.5))
         one = _one(rig, n, options)
         taken.append(one)

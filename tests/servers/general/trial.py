@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 
-from lab import gate as lab_gate, procs, stats, volume
+from lab import control, gate as lab_gate, procs, stats, volume
 
 from . import gitrepo, rsync, shell, sqlite
 
@@ -25,7 +25,7 @@ def run(program, count, gated, work, options, progress=None):
         services = [stack.enter_context(procs.Service(argv, env=env, log=work / f"worker{n}.log", grace_s=1))
                     for n, argv in enumerate(program.workers(trees, work))]
         time.sleep(1.0)
-        for n in range(count):
+        for n in control.numbers(count, gated, lambda: any(t["wrong"] for t in taken)):
             time.sleep(0.05 + 0.013 * (n % 7))
             one = _one(program, vol, trees, gate, n, options)
             taken.append(one)
@@ -35,7 +35,7 @@ def run(program, count, gated, work, options, progress=None):
         dead = [f"{s.argv[:2]}: {s.tail(3)}" for s in services if not s.alive()]
         for s in services:
             s.stop()
-    return {"snapshots": count, "torn": sum(bool(t["wrong"]) for t in taken),
+    return {"snapshots": len(taken), "torn": sum(bool(t["wrong"]) for t in taken),
             "not_drained": sum(t["exit"] == lab_gate.NOT_DRAINED for t in taken),
             "otherwise_failed": sum(t["exit"] not in (None, 0, lab_gate.NOT_DRAINED) for t in taken),
             "drain_ms": stats.summary([t["drain_ms"] for t in taken if t.get("drain_ms") is not None]),

@@ -7,11 +7,12 @@ The server's side is three things, so that Postfix and Exim share the rest:
 """
 import contextlib
 import dataclasses
+import itertools
 import random
 import time
 from pathlib import Path
 
-from lab import gate as gates
+from lab import control, gate as gates
 from lab import load, procs, stats, table, volume
 
 from . import clients, conserve, remote, store
@@ -116,15 +117,18 @@ class Trial:
         return gate
 
     def run(self):
-        o, number = self.options, 0
+        o, batches = self.options, itertools.count(1)
         plan = [order for order in o.orders for _ in range(o.count)]
         self.random.shuffle(plan)
         label = "%s %s" % (self.server.name, "gated" if o.gated else "without the gate")
         with table.Progress(label, len(plan)) as progress:
-            while plan:
-                part, plan = plan[:o.batch], plan[o.batch:]
-                number += 1
-                self._batch(number, part, progress)
+            for _ in control.numbers(1, o.gated, self._harm_seen):
+                for at in range(0, len(plan), o.batch):
+                    self._batch(next(batches), plan[at:at + o.batch], progress)
+
+    def _harm_seen(self):
+        """Both kinds that the two orders make: something lost, something there twice."""
+        return any(s.finding.lost for s in self.snapshots) and any(s.finding.dup for s in self.snapshots)
 
     def _batch(self, number, orders, progress):
         o = self.options
