@@ -13,20 +13,15 @@ use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
-use crate::linux::look_time::LookTime;
-use crate::linux::process::is_there;
 use crate::linux::procfs;
 use crate::linux::procfs::inodes_told::InodesTold;
 use crate::linux::procfs::locks::{self, DescriptorLock, KernelLock, KernelLockKind};
 use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind, NO_DEVICE};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
-/// A process may have a million descriptors.
-const LOOK_NS: u64 = 50_000_000;
 /// How often it is looked until two looks at the region agree.
 const LOOKS: usize = 4;
 
@@ -64,15 +59,20 @@ pub fn may_guard(lock: &KernelLock) -> bool {
 }
 
 /// Nonce, process word, lock sequence.
-type Version = (u64, u64, u64);
+pub(super) type Version = (u64, u64, u64);
 
-fn version(member: &Member) -> Version {
+pub(super) fn version(member: &Member) -> Version {
     let Some(view) = &member.view else { return (0, 0, 0) };
     let header = view.header();
     (member.nonce, header.process.load(Acquire), header.lock_sequence.load(Acquire))
 }
 
 impl LocksLook {
+    /// It has none that guards, and its account said so much meanwhile.
+    pub(super) fn none(version: Version) -> LocksLook {
+        LocksLook { version, held: Vec::new(), unstable: false }
+    }
+
     /// Has the member's account not changed since?
     pub fn is_of_now(&self, member: &Member) -> bool {
         !self.unstable && member.nonce != 0 && self.version == version(member)
@@ -100,67 +100,6 @@ pub fn look(member: &Member) -> Look<LocksLook> {
         }
     }
     Look::Seen(LocksLook { version: version(member), held: Vec::new(), unstable: true })
-}
-
-/// What the accounts of some members say, and the guarding locks that the kernel listed after that: by
-/// these it is known whose descriptors need be read. (Only in the machine's first PID namespace does the
-/// kernel list all.)
-pub struct Listed {
-    /// By place.
-    before: HashMap<usize, Version>,
-    /// Processes that took a POSIX lock: it is theirs, and nobody's else.
-    takers: HashSet<i32>,
-    /// The files of all other locks, which whoever has the description may hold: by inode, for the list
-    /// may show another device than `stat`.
-    inodes: HashSet<u64>,
-    /// That is not known of all of them.
-    untold: bool,
-}
-
-impl Listed {
-    /// Reads the list.
-    pub fn read<'a>(members: impl Iterator<Item = (usize, &'a Member)>) -> Look<Listed> {
-        let before = members.map(|(place, member)| (place, version(member))).collect();
-        locks::all().map(|mut lines| {
-            lines.retain(may_guard);
-            let has_taker = |line: &KernelLock| {
-                line.kind == KernelLockKind::Posix && line.pid > 0 && is_there(line.pid)
-            };
-            let (taken, shared): (Vec<KernelLock>, Vec<KernelLock>) =
-                lines.into_iter().partition(has_taker);
-            let told = InodesTold::by(shared.iter());
-            let inodes: Option<HashSet<u64>> = shared.iter().map(|line| told.inode(line)).collect();
-            Listed {
-                before,
-                takers: taken.iter().map(|line| line.pid).collect(),
-                untold: inodes.is_none(),
-                inodes: inodes.unwrap_or_default(),
-            }
-        })
-    }
-
-    /// A member that has none of these locks; none: its descriptors must be read to know that.
-    pub fn holds_none(&self, place: usize, member: &Member) -> Option<LocksLook> {
-        let before = *self.before.get(&place)?;
-        let holds_none = !self.untold
-            && !self.takers.contains(&member.pid)
-            && (self.inodes.is_empty() || has_none_open(member.pid, &self.inodes));
-        let stood = before.0 != 0 && before == version(member);
-        let look = || LocksLook { version: before, held: Vec::new(), unstable: false };
-        (holds_none && stood).then(look)
-    }
-}
-
-/// Has a process none of these files open? Not if that cannot be told, or takes long.
-fn has_none_open(pid: i32, inodes: &HashSet<u64>) -> bool {
-    let time = LookTime::of(LOOK_NS);
-    let Ok(mut fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let is_another = |fd: io::Result<fs::DirEntry>| {
-        let file = fd.ok().and_then(|fd| cached_stat(&fd.path()));
-        !time.is_over() && file.is_some_and(|file| !inodes.contains(&file.ino))
-    };
-    // Where the first thread has ended, another one has the descriptors.
-    fds.all(is_another) && procfs::seen_by(pid) == pid
 }
 
 /// This lock as a process has it on a descriptor; none: on none.

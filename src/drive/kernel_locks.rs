@@ -2,7 +2,7 @@
 //!
 //! | when | what is read |
 //! |---|---|
-//! | before the barrier | the descriptors of every member; /proc/locks, and who is behind lines that no member explains |
+//! | before the barrier | /proc/locks; the descriptors of every member that may have one of those locks (`census::listed_locks`), and who is behind lines that no member explains |
 //! | in the last pass | /proc/locks; if a line of it is not explained (`explained_locks`), the descriptors of those members whose account has moved since |
 //! | while something is unaccounted for | the same, in every pass |
 //!
@@ -17,11 +17,11 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
-    HeldLock, Listed, LocksLook, held_on, held_on_by_threads, lists_inode, look, may_guard,
-    unaccounted,
+    HeldLock, LocksLook, held_on, held_on_by_threads, lists_inode, look, may_guard, unaccounted,
 };
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
+use crate::census::listed_locks::Listed;
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::session::Session;
