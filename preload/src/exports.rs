@@ -1,6 +1,7 @@
 //! The exported names, made from the table in `gate::calls`.
 
 use crate::arch::look_up::looks_up;
+use crate::arch::past::{close_bracket, confine_bracket};
 use crate::arch::straight::straight_bracket;
 use crate::arch::trampoline::{bracket, with_argv, with_va_list};
 use gate::calls::Call;
@@ -15,8 +16,23 @@ macro_rules! body {
     ($name:ident (Fd (0))) => {
         straight_bracket!(Call::$name, "writegate_straight_fd")
     };
+    ($name:ident (Sync (0))) => {
+        straight_bracket!(Call::$name, "writegate_straight_fd")
+    };
     ($name:ident (Stream $argument:tt)) => {
         straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Path $arguments:tt)) => {
+        straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Attributes $argument:tt)) => {
+        straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Close $argument:tt)) => {
+        close_bracket!(Call::$name)
+    };
+    ($name:ident (Confine)) => {
+        confine_bracket!(Call::$name)
     };
     ($name:ident $rule:tt) => {
         bracket!(Call::$name)
