@@ -1,7 +1,9 @@
 //! The exported names, made from the table in `gate::calls`.
 
 use crate::arch::look_up::looks_up;
-use crate::arch::past::{close_bracket, confine_bracket};
+use crate::arch::past::{
+    close_bracket, confine_bracket, make_bracket, rename_bracket, unlink_bracket,
+};
 use crate::arch::straight::straight_bracket;
 use crate::arch::trampoline::{bracket, with_argv, with_va_list};
 use gate::calls::Call;
@@ -27,6 +29,15 @@ macro_rules! body {
     };
     ($name:ident (Attributes $argument:tt)) => {
         straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Make $arguments:tt)) => {
+        make_bracket!(Call::$name)
+    };
+    ($name:ident (Unlink $arguments:tt)) => {
+        unlink_bracket!(Call::$name)
+    };
+    ($name:ident (Paths $arguments:tt)) => {
+        rename_bracket!(Call::$name)
     };
     ($name:ident (Close $argument:tt)) => {
         close_bracket!(Call::$name)

@@ -1,6 +1,7 @@
-//! x86_64: the ways past the hook, for calls that in nearly all cases are none of its business.
+//! x86_64: the ways past the hook, for calls that in nearly all cases are none of its business, or that
+//! concern no lock.
 //!
-//! Each looks at what its rule would look at first, and jumps to the real call; in every other case,
+//! Each looks at what its rule would look at first, and jumps to the real call, or to the straight way; in every other case,
 //! and as long as that is not known, to the general trampoline.
 
 /// The body of `close` and its kind: `rules::descriptors::none_matters`, and the last answer about a
@@ -53,4 +54,72 @@ macro_rules! confine_bracket {
     };
 }
 
-pub(crate) use {close_bracket, confine_bracket};
+/// The body of a call that makes a name, where the profile calls no name a lock.
+macro_rules! make_bracket {
+    ($call:expr) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov r11d, {bits}",
+            "cmp byte ptr [rip + {are_named}], 0",
+            "je writegate_straight",
+            "mov r11d, {call}",
+            "jmp writegate_bracket",
+            ".cfi_endproc",
+            call = const $call as u32,
+            bits = const gate::word::ThreadWord::asking($call as u16) as u32,
+            are_named = sym crate::this_process::state::LOCKS_NAMED,
+        )
+    };
+}
+
+/// The body of a call that removes a name, where none was ever a lock's: `rules::dotlocks::may_name_lock`.
+macro_rules! unlink_bracket {
+    ($call:expr) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov r11d, {bits}",
+            "cmp byte ptr [rip + {posts_seen}], 0",
+            "jne 2f",
+            "cmp byte ptr [rip + {locks_seen}], 0",
+            "je writegate_straight",
+            "2:",
+            "mov r11d, {call}",
+            "jmp writegate_bracket",
+            ".cfi_endproc",
+            call = const $call as u32,
+            bits = const gate::word::ThreadWord::asking($call as u16) as u32,
+            posts_seen = sym crate::this_process::state::POSTS_SEEN,
+            locks_seen = sym crate::this_process::state::LOCKS_SEEN,
+        )
+    };
+}
+
+/// The body of `rename` and its kind, where both hold; the last answer about a descriptor is forgotten.
+macro_rules! rename_bracket {
+    ($call:expr) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov r11d, {bits}",
+            "cmp byte ptr [rip + {are_named}], 0",
+            "jne 2f",
+            "cmp byte ptr [rip + {posts_seen}], 0",
+            "jne 2f",
+            "cmp byte ptr [rip + {locks_seen}], 0",
+            "jne 2f",
+            "mov qword ptr [rip + {last_answer}], 0",
+            "jmp writegate_straight",
+            "2:",
+            "mov r11d, {call}",
+            "jmp writegate_bracket",
+            ".cfi_endproc",
+            call = const $call as u32,
+            bits = const gate::word::ThreadWord::asking($call as u16) as u32,
+            are_named = sym crate::this_process::state::LOCKS_NAMED,
+            posts_seen = sym crate::this_process::state::POSTS_SEEN,
+            locks_seen = sym crate::this_process::state::LOCKS_SEEN,
+            last_answer = sym crate::protected::descriptor_cache::LAST,
+        )
+    };
+}
+
+pub(crate) use {close_bracket, confine_bracket, make_bracket, rename_bracket, unlink_bracket};
