@@ -13,6 +13,7 @@ use crate::linux::procfs;
 use crate::outcome::cause::{Cause, Claim, Subject};
 use crate::outcome::finding::Finding;
 use crate::places::Places;
+use std::collections::BTreeSet;
 
 /// How often, and how far apart, a process that looks ungated is looked at again.
 const SUSPECT_LOOKS: usize = 10;
@@ -31,6 +32,9 @@ pub struct View<'a> {
     pub at: usize,
     /// What it protects.
     pub places: &'a Places,
+    /// Members that may have mapped a file since their mappings were looked at before: this look does
+    /// not tell what they could store into meanwhile.
+    pub mapped_since: &'a BTreeSet<i32>,
     /// Nobody is asked again after this.
     pub is_last: bool,
 }
@@ -71,12 +75,20 @@ pub fn settled(
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));
             let (service, places) = (Service::of(census, view.at), view.places);
-            let mapped =
+            let looked =
                 mappings::look_for(census, helper, &service, (view.at, places, view.is_last));
-            // What it admits beside says no more, where its mappings were seen.
+            // What it admits beside says no more, where that was seen.
             let same = |a: &Finding, b: &Finding| a.pid == b.pid && a.cause == b.cause;
-            found.retain(|said| !mapped.iter().any(|seen| same(seen, said)));
-            found.extend(mapped);
+            found.retain(|said| !looked.found.iter().any(|seen| same(seen, said)));
+            // It knows devices; whether the file is below a protected directory was looked up.
+            let looked_up = |said: &Finding| {
+                said.known() == Some(&Cause::MapsShared)
+                    && said.pid.is_some_and(|pid| {
+                        looked.seen.contains(&pid) && !view.mapped_since.contains(&pid)
+                    })
+            };
+            found.retain(|said| !looked_up(said));
+            found.extend(looked.found);
             return found;
         }
         looks += 1;

@@ -58,6 +58,19 @@ pub struct Missing {
     pub why: NotOpened,
 }
 
+/// What a name is most likely meant as that has another separator in it than the one there is.
+fn separated_by(missing: &[Missing]) -> &'static str {
+    let several = |missing: &Missing| {
+        let path = missing.path.to_string();
+        let words: Vec<_> = path.split([',', ' ', ';']).filter(|word| !word.is_empty()).collect();
+        words.len() > 1 && words.iter().all(|word| word.starts_with('/'))
+    };
+    match missing.iter().any(several) {
+        true => " (directories are separated by `:`)",
+        false => "",
+    }
+}
+
 /// The protected places of one gate.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -98,8 +111,9 @@ impl Places {
                 CONFIG,
                 format!(
                     "gate {name}: named as protected and not there: {}; mend the name, or mount \
-                     what belongs there. Nothing was held",
-                    missing.join("; ")
+                     what belongs there{}. Nothing was held",
+                    missing.join("; "),
+                    separated_by(&self.missing)
                 ),
             )
         })
@@ -163,10 +177,12 @@ impl Places {
     /// Is a file with this device number, that a process sees at this path, below a protected
     /// directory?
     pub fn hold_mapped_file(&self, pid: i32, dev: u64, path: &Path) -> bool {
-        !self.dirs.is_empty()
-            && self.may_hold(dev)
-            && !self.excludes(path)
-            && self.hold_path_of(pid, path)
+        self.may_hold_file(dev, path) && self.hold_path_of(pid, path)
+    }
+
+    /// Does a file with this device number lie where protected ones do, and is it judged?
+    pub fn may_hold_file(&self, dev: u64, path: &Path) -> bool {
+        !self.dirs.is_empty() && self.may_hold(dev) && !self.excludes(path)
     }
 
     fn hold_path_of(&self, pid: i32, path: &Path) -> bool {

@@ -140,6 +140,7 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
             flags |= FLAG_LOCKS_UNKNOWN;
         }
         flags |= old.flags.load(Relaxed) & COMES_ALONG;
+        header.shared_mappings.store(old.shared_mappings.load(Relaxed), Relaxed);
         for lock in table.lock_files() {
             LOCK_FILES_SEEN.store(true, Relaxed);
             if let Some(path) = parent.file_names().bytes(lock.dev, lock.ino) {

@@ -15,7 +15,7 @@ use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use crate::places::Places;
 use gate::region::FLAG_MORE_CALLS_MISSING;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
@@ -108,7 +108,8 @@ impl GateSurvey {
         let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
         // What a freeze could not look at must not be green here.
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
-        let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };
+        let mapped_since = &BTreeSet::new();
+        let view = View { gate: &gates[0], at: 0, places: &places, mapped_since, is_last: true };
         ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
         self.members(&census);
         // What a freeze would hold against its snapshot must not be green here.
@@ -117,7 +118,8 @@ impl GateSurvey {
         self.lasting_locks = lasting_locks::of(&census, &mut helper, &self.profile);
         // A freeze would be refused.
         let hidden = census.hidden[0].map(|hidden| Fault::new(PERMISSION, hidden.to_string()));
-        self.refusal = hidden.or_else(|| places.refusal(name));
+        let refusal = gates[0].cannot_be_written().or_else(|| places.refusal(name));
+        self.refusal = hidden.or(refusal);
         self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }

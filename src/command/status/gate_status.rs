@@ -19,6 +19,7 @@ use crate::places::Places;
 use gate::layout::LAYOUT;
 use gate::word::ProcessWord;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Acquire;
 
 /// One gate, as it is now.
@@ -109,7 +110,11 @@ pub fn all(named: &[String]) -> Vec<Result<GateStatus>> {
 
 /// Said where there is none.
 pub fn no_gates() -> String {
-    format!("no gates in {}", gatedir::root().display())
+    format!(
+        "no gates in {}: no server was started behind one since this machine's start. `writegate setup \
+         --list` shows the servers that can be; `writegate doctor SERVER` says why one is not",
+        gatedir::root().display()
+    )
 }
 
 impl GateStatus {
@@ -126,7 +131,8 @@ impl GateStatus {
         let paths = arguments::protected_paths(None)?;
         let named = (&paths[..], gate.page.get().profile_text());
         let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
-        let view = View { gate: &gate, at: 0, places: &places, is_last: true };
+        let mapped_since = &BTreeSet::new();
+        let view = View { gate: &gate, at: 0, places: &places, mapped_since, is_last: true };
         ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
         let against: Vec<Finding> = ledger.against_it().cloned().collect();
         let named = |is_it: &dyn Fn(&Cause) -> bool| -> Vec<ProcessName> {

@@ -59,17 +59,25 @@ fn file(pid: i32, line: &Line<'_>) -> Option<MappedFile> {
     let link = format!("/proc/{pid}/map_files/{:x}-{:x}", line.start, line.end);
     let path = line.path_once().as_bytes().to_vec();
     match cached_stat(Path::new(&link)) {
+        Some(stat) if !stat.is(libc::S_IFREG) => None,
+        // No snapshot has what was removed. A file that was made without a name may still get one.
+        Some(stat) if stat.names == 0 && !is_nameless(&path, line.ino) => None,
         Some(stat) => {
-            stat.is(libc::S_IFREG).then_some(MappedFile { dev: stat.dev, ino: stat.ino, path })
+            Some(MappedFile { dev: stat.dev, ino: stat.ino, names: Some(stat.names), path })
         }
         // It takes CAP_CHECKPOINT_RESTORE. On btrfs maps shows another device than stat.
         None => {
             let (major, minor) = line.dev.split_once(':')?;
             let number = |text: &str| u32::from_str_radix(text, 16).ok();
             let dev = libc::makedev(number(major)?, number(minor)?);
-            Some(MappedFile { dev, ino: line.ino, path })
+            Some(MappedFile { dev, ino: line.ino, names: None, path })
         }
     }
+}
+
+/// Is this what the kernel calls a file that was made by O_TMPFILE?
+fn is_nameless(path: &[u8], ino: u64) -> bool {
+    path.ends_with(format!("/#{ino}").as_bytes())
 }
 
 #[cfg(test)]

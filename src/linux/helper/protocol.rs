@@ -85,7 +85,9 @@ pub struct MappedFile {
     pub dev: u64,
     /// Inode.
     pub ino: u64,
-    /// Its path, as the process sees it.
+    /// How many names it has, a mount of it alone counted as one; none: it may not be asked.
+    pub names: Option<u32>,
+    /// Its path, as we or the process see it.
     pub path: Vec<u8>,
 }
 
