@@ -68,11 +68,14 @@ impl Tracer {
         stop: &dyn Fn() -> bool,
     ) -> Result<Report, NoAnswer> {
         self.ask(&Ask::Hold { selection: selection.clone(), until, deadline })?;
+        let mut was_in_the_way = None;
         loop {
             let Tell::Held(mut report) = self.answer(until + LATE_NS, stop)? else {
                 return Err(NoAnswer::Gone);
             };
             if report.end != End::AtRest {
+                // Who was let run because of a lock file is late because of that.
+                report.not_held.splice(0..0, was_in_the_way);
                 return Ok(report);
             }
             let held = report.held.iter().map(|held| held.pid);
@@ -84,6 +87,7 @@ impl Tracer {
                 report.not_held.push(in_the_way);
                 return Ok(report);
             }
+            was_in_the_way = Some(in_the_way);
             self.ask(&Ask::Again)?;
         }
     }

@@ -16,6 +16,7 @@
 //! | [`report`] | the table and the JSON |
 //! | [`hooked_calls`] | the table of hooked calls |
 
+mod at_rest;
 mod cures;
 mod detached;
 mod diagnose;
@@ -96,10 +97,11 @@ pub fn run(args: &Args) -> Result<u8> {
         (None, None) => Selection::Gate,
     };
     let survey = Survey::of(&selection, args.gate.as_deref(), &args.root)?;
+    let at_rest = at_rest::of(&survey, &selection);
     if args.json {
-        report::json(&survey);
+        report::json(&survey, at_rest.as_ref());
     } else {
-        report::table(&survey, args.verbose);
+        report::table(&survey, at_rest.as_ref(), args.verbose);
     }
     Ok(survey.code())
 }
