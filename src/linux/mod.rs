@@ -24,6 +24,7 @@
 //! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
 //! | [`births`] | who was made by whom |
+//! | [`unix_sockets`] | which local sockets are connected |
 //! | [`procfs`] | `/proc` |
 //! | [`ptrace`] | stopping other processes' threads |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
@@ -57,4 +58,5 @@ pub mod replace;
 pub mod signals;
 pub mod standard_streams;
 pub mod terminal;
+pub mod unix_sockets;
 pub mod user_namespaces;
