@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from lab import gate, load, stats, volume
+from lab import gate, load, stats, volume, ways
 
 sys.path.insert(0, str(gate.CHECKOUT / "tests" / "servers"))
 from evaluation import every, pictures, tables  # noqa: E402 (the path comes first)
@@ -86,13 +86,14 @@ class Machinery(unittest.TestCase):
     def test_a_way_is_run_once_and_undone(self):
         if why := volume.unavailable():
             self.skipTest(why)
+        here = [way for way in WAYS if not ways.WAYS[way].unavailable()]
         with tempfile.TemporaryDirectory() as folder:
             results = Path(folder) / "cells.jsonl"
-            argv = [EVALUATE, "all", "--servers", "toy", "--ways", ",".join(WAYS), "--snapshots", "2", "--results", results]
+            argv = [EVALUATE, "all", "--servers", "toy", "--ways", ",".join(here), "--snapshots", "2", "--results", results]
             done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "WRITEGATE_LAB_DIR": folder})
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             found = {r["way"]: r["result"] for r in map(json.loads, results.read_text().splitlines())}
-            self.assertEqual(tuple(found), WAYS)
+            self.assertEqual(list(found), here)
             for way, r in found.items():
                 self.assertEqual((r["snapshots"], r["problems"]), (2, []), way)
             self.assertEqual(found["gate"]["torn"], 0)
@@ -100,7 +101,7 @@ class Machinery(unittest.TestCase):
             # What is there is not run again.
             before = results.read_bytes()
             again = subprocess.run(argv, capture_output=True, text=True)
-            self.assertIn(f"{len(WAYS)} are there already", again.stdout)
+            self.assertIn(f"{len(here)} are there already", again.stdout)
             self.assertEqual((again.returncode, results.read_bytes()), (0, before))
             subprocess.run([EVALUATE, "pictures", "--tables-only", "--results", results], check=True)
-            self.assertIn("| fsfreeze |", (Path(folder) / "tables.md").read_text())
+            self.assertIn("| writegate |", (Path(folder) / "tables.md").read_text())

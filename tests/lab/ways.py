@@ -11,6 +11,7 @@ files are judged is not known here.
 """
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,10 +250,19 @@ def _no_group():
     return None if os.geteuid() == 0 and _cgroup2() else "no cgroup2 that may be written to"
 
 
+def _no_ext4():
+    for tool in ("mkfs.ext4", "fsfreeze"):
+        if not shutil.which(tool):
+            return f"{tool} is not installed"
+    if "\text4\n" not in Path("/proc/filesystems").read_text():
+        return "no ext4 in this kernel (perhaps `modprobe ext4`)"
+    return None
+
+
 _ALL = [Way("none", "nothing", at_once),
         Way("sigstop", "SIGSTOP to all", around(stopped_by_signal)),
         Way("cgroup", "cgroup freezer", around(frozen_group), unavailable=_no_group),
-        Way("fsfreeze", "fsfreeze", around(frozen_file_system), volume=volume.Image),
+        Way("fsfreeze", "fsfreeze", around(frozen_file_system), volume=volume.Image, unavailable=_no_ext4),
         Way("stop", "stop and start", around(stopped_service), slow=True),
         Way("calls", "gate, single calls only", gate, gated=True, locks=False),
         Way("rest", "writegate, at rest (no library)", at_rest),
