@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from lab import control, gate as gates
-from lab import load, procs, stats, table, volume
+from lab import load, procs, stats, table, ways
 
 from . import clients, conserve, remote, store
 
