@@ -81,6 +81,8 @@ def page(records):
     said = ["# Figures of the evaluation", "",
             "Made by `scripts/evaluate pictures` of what `scripts/evaluate all` measured; do not edit. "
             "[What it means](../../docs/evaluation.md).", "", environment(records)]
+    if {record["server"] for record in records} == {cells.TOY}:
+        said += ["", "**Only the toy was measured: that tries the machinery, and says nothing of a server.**"]
     for server in dict.fromkeys(record["server"] for record in records):
         those = [record for record in records if record["server"] == server]
         said += ["", f"## {cells.SERVERS[server].title}", "",
