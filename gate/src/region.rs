@@ -9,7 +9,7 @@
 //! ```text
 //!   page 0    Header (496 bytes), then the lock table
 //!   page 1..  Slot, one for each thread that ever made a hooked call
-//!   last page FileName, where its dotlocks lie
+//!   then      FileName, where its dotlocks lie
 //! ```
 
 use crate::abi::{constants, shared};
@@ -36,7 +36,8 @@ constants! {
     pub const FLAG_STRONG: u32 = 1;
     /// Lock table was full once: locks are confirmed by the kernel's view only.
     pub const FLAG_LOCKS_UNKNOWN: u32 = 4;
-    /// Has mapped a protected file shared and writable: stores cannot be held.
+    /// Has mapped a file on a protected device shared and writable, if only once: stores cannot be
+    /// held. Whether the file is a protected one the freezer finds out.
     pub const FLAG_MAPS_SHARED: u32 = 8;
     /// Has used aio, whose helper threads write past the gate.
     pub const FLAG_AIO: u32 = 16;
@@ -122,7 +123,12 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
-        _room: [AtomicU64; 40],
+        /// Which places of the names of its dotlocks are taken ([`crate::locks::FileNames`]).
+        pub names_taken: AtomicU64,
+        /// Raised before and after each call that maps a file on a protected device shared and
+        /// writable. A child begins with its parent's number.
+        pub shared_mappings: AtomicU64,
+        _room: [AtomicU64; 38],
         /// The locks it holds.
         pub locks: LockTable,
     }

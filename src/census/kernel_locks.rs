@@ -14,15 +14,16 @@ use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
-use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
-use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
+use crate::linux::procfs::inodes_told::InodesTold;
+use crate::linux::procfs::locks::{self, DescriptorLock, KernelLock, KernelLockKind};
+use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind, NO_DEVICE};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
 /// How often it is looked until two looks at the region agree.
-const LOOKS: usize = 3;
+const LOOKS: usize = 4;
 
 /// A lock on a descriptor of a process, as the kernel shows it.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct HeldLock {
     pub lock: KernelLock,
     /// Guards writing.
     pub guards: bool,
+    /// Number of the descriptor.
+    pub fd: i32,
     /// Device of the locked file, as `stat` says it.
     pub dev: u64,
     /// Its inode.
@@ -50,16 +53,26 @@ pub struct LocksLook {
     pub unstable: bool,
 }
 
-/// Nonce, process word, lock sequence.
-type Version = (u64, u64, u64);
+/// A read lock keeps no writer's set together, but for an flock shared by a writer.
+pub fn may_guard(lock: &KernelLock) -> bool {
+    lock.write || lock.kind == KernelLockKind::Flock
+}
 
-fn version(member: &Member) -> Version {
+/// Nonce, process word, lock sequence.
+pub(super) type Version = (u64, u64, u64);
+
+pub(super) fn version(member: &Member) -> Version {
     let Some(view) = &member.view else { return (0, 0, 0) };
     let header = view.header();
     (member.nonce, header.process.load(Acquire), header.lock_sequence.load(Acquire))
 }
 
 impl LocksLook {
+    /// It has none that guards, and its account said so much meanwhile.
+    pub(super) fn none(version: Version) -> LocksLook {
+        LocksLook { version, held: Vec::new(), unstable: false }
+    }
+
     /// Has the member's account not changed since?
     pub fn is_of_now(&self, member: &Member) -> bool {
         !self.unstable && member.nonce != 0 && self.version == version(member)
@@ -68,39 +81,59 @@ impl LocksLook {
 
 /// The locks on all descriptors of a member.
 pub fn look(member: &Member) -> Look<LocksLook> {
+    let mut by = member.pid;
     for _ in 0..LOOKS {
-        // Where the first thread has ended, another one has the descriptors.
-        let by = procfs::seen_by(member.pid);
         let before = version(member);
-        let held = match held_by(&by.to_string()) {
-            Look::Seen(held) => held,
-            Look::NotSeen(WhyNot::Changing) => continue,
-            Look::Gone(proof) if by == procfs::seen_by(member.pid) => return Look::Gone(proof),
-            // Only the thread by which it was looked at.
-            Look::Gone(_) => continue,
-            Look::NotSeen(why) => return Look::NotSeen(why),
-        };
-        if before == version(member) && by == procfs::seen_by(member.pid) {
-            return Look::Seen(LocksLook { version: before, held, unstable: false });
+        let held = held_by(&by.to_string());
+        // Where the first thread has ended, another one has the descriptors.
+        let now = procfs::seen_by(member.pid);
+        let same = now == by;
+        by = now;
+        match held {
+            Look::Seen(held) if same && before == version(member) => {
+                return Look::Seen(LocksLook { version: before, held, unstable: false });
+            }
+            Look::Gone(proof) if same => return Look::Gone(proof),
+            Look::NotSeen(why) if same && why != WhyNot::Changing => return Look::NotSeen(why),
+            // Only the thread by which it was looked at, or it did not stand still.
+            Look::Seen(_) | Look::Gone(_) | Look::NotSeen(_) => {}
         }
     }
     Look::Seen(LocksLook { version: version(member), held: Vec::new(), unstable: true })
 }
 
-/// The locks on the descriptors of threads that do not share the process's own table; of those of
+/// This lock as a process has it on a descriptor; none: on none.
+pub fn held_on(pid: i32, line: &KernelLock, told: &InodesTold) -> Look<Option<HeldLock>> {
+    held_on_descriptors(&pid.to_string(), line, told)
+}
+
+/// The same of the descriptors of threads that do not share the process's own table; of those of
 /// which that can be told.
-pub fn held_by_threads(pid: i32) -> Vec<HeldLock> {
-    let Look::Seen(tids) = procfs::threads(pid) else { return Vec::new() };
-    let of = |tid: i32| match held_by(&format!("{pid}/task/{tid}")) {
+pub fn held_on_by_threads(pid: i32, line: &KernelLock) -> Option<HeldLock> {
+    let Look::Seen(tids) = procfs::threads(pid) else { return None };
+    let told = InodesTold::by([line].into_iter());
+    let others = tids.into_iter().filter(|tid| *tid != pid);
+    let of = |tid: i32| match held_on_descriptors(&format!("{pid}/task/{tid}"), line, &told) {
         Look::Seen(held) => held,
-        Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
+        Look::Gone(_) | Look::NotSeen(_) => None,
     };
-    tids.into_iter().flat_map(of).collect()
+    others.into_iter().find_map(of)
+}
+
+/// Of a process, or of a thread (`PID/task/TID`).
+fn held_on_descriptors(of: &str, line: &KernelLock, told: &InodesTold) -> Look<Option<HeldLock>> {
+    let held = on_descriptors(of, locks::on_descriptors_of_file(of, told.inode(line)));
+    held.map(|held| held.into_iter().find(|held| held.lock == *line))
 }
 
 /// The locks on the descriptors of a process, or of a thread (`PID/task/TID`).
 pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
-    let on_descriptors = match locks::on_descriptors(of) {
+    on_descriptors(of, locks::on_descriptors(of))
+}
+
+/// The same, with the files that they are on.
+fn on_descriptors(of: &str, found: Look<Vec<DescriptorLock>>) -> Look<Vec<HeldLock>> {
+    let on_descriptors = match found {
         Look::Seen(found) => found,
         Look::Gone(proof) => return Look::Gone(proof),
         Look::NotSeen(why) => return Look::NotSeen(why),
@@ -109,7 +142,8 @@ pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
         let link = format!("/proc/{of}/fd/{}", on.fd);
         let file = cached_stat(Path::new(&link))?;
         let path = fs::read_link(&link).ok()?.to_string_lossy().into_owned();
-        Some(HeldLock { lock: on.lock, guards: on.guards, dev: file.dev, ino: file.ino, path })
+        let DescriptorLock { fd, lock, guards } = on;
+        Some(HeldLock { lock, guards, fd, dev: file.dev, ino: file.ino, path })
     });
     // A descriptor was closed meanwhile, or is not to be had.
     found.collect::<Option<_>>().map_or(Look::NotSeen(WhyNot::Changing), Look::Seen)
@@ -135,11 +169,17 @@ fn same_kind(ours: LockKind, kernels: KernelLockKind) -> bool {
     )
 }
 
+/// Is this entry about that file? One of a process that must not ask names the descriptor.
+fn same_file(lock: &Lock, held: &HeldLock) -> bool {
+    match lock.dev {
+        NO_DEVICE => lock.fd == held.fd,
+        _ => (lock.dev, lock.ino) == (held.dev, held.ino),
+    }
+}
+
 /// What these entries of a region say of that lock.
 fn account(listed: impl Iterator<Item = Lock>, held: &HeldLock) -> Account {
-    let of_it = listed.filter(|lock| {
-        same_kind(lock.kind, held.lock.kind) && (lock.dev, lock.ino) == (held.dev, held.ino)
-    });
+    let of_it = listed.filter(|lock| same_kind(lock.kind, held.lock.kind) && same_file(lock, held));
     let mut found = Account::NotListed;
     for lock in of_it {
         let own = lock.flags & GUARDS != 0 && lock.flags & INHERITED == 0;
@@ -176,12 +216,14 @@ pub fn accounts_for(member: &Member, line: &KernelLock) -> bool {
         line.kind == KernelLockKind::Posix && line.stat_dev() == Some(lock.dev)
             || lock.fd >= 0
                 && locks::on_descriptor(member.pid, lock.fd).contains(line)
-                && file().is_some_and(|file| (file.dev, file.ino) == (lock.dev, lock.ino))
+                && (lock.dev == NO_DEVICE
+                    || file().is_some_and(|file| (file.dev, file.ino) == (lock.dev, lock.ino)))
     };
     view.header()
         .locks
         .locks()
-        .filter(|lock| own(lock) && same_kind(lock.kind, line.kind) && lock.ino == line.ino())
+        .filter(|lock| own(lock) && same_kind(lock.kind, line.kind))
+        .filter(|lock| lock.dev == NO_DEVICE || lock.ino == line.ino())
         .any(|lock| is_held(&lock))
 }
 
@@ -243,7 +285,7 @@ mod tests {
     fn held(kind: KernelLockKind) -> HeldLock {
         let lock =
             KernelLock { kind, write: true, pid: 7, file: "00:1b:3".into(), range: "0 EOF".into() };
-        HeldLock { lock, guards: true, dev: 27, ino: 3, path: "/m/l".into() }
+        HeldLock { lock, guards: true, fd: 3, dev: 27, ino: 3, path: "/m/l".into() }
     }
 
     fn listed(kind: LockKind, flags: u32) -> Lock {
@@ -262,6 +304,9 @@ mod tests {
         assert_eq!(says(&[own], &held(KernelLockKind::Lease)), Account::NotListed, "a lease");
         let elsewhere = Lock { dev: 28, ..own };
         assert_eq!(says(&[elsewhere], &flock), Account::NotListed, "other device");
+        let not_asked = |fd| Lock { dev: NO_DEVICE, ino: 0, fd, ..own };
+        assert_eq!(says(&[not_asked(3)], &flock), Account::Listed, "by its descriptor");
+        assert_eq!(says(&[not_asked(4)], &flock), Account::NotListed, "another descriptor");
         let read = listed(LockKind::Flock, 0);
         assert_eq!(says(&[read], &flock), Account::NotListed, "a conversion was missed");
         let came = listed(LockKind::Flock, GUARDS | INHERITED);

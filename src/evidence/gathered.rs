@@ -10,6 +10,7 @@
 //! | [`Evidence::after`] | ask again what is not gated, judge | none: after the thaw |
 
 use super::coverage::{self, Service};
+use super::mapped_since::MappedSince;
 use super::own::Own;
 use super::standing::{self, View};
 use super::to_hold::HoldList;
@@ -54,6 +55,7 @@ pub struct Evidence {
     /// Whom the gate cannot hold and the tracer can.
     pub hold: HoldList,
     own: Own,
+    mapped: MappedSince,
 }
 
 impl Evidence {
@@ -77,7 +79,8 @@ impl Evidence {
             return evidence;
         }
         for at in 0..gates {
-            evidence.services.push(Service::of(&session.census, at));
+            evidence.mapped.note(&session.census, at);
+            evidence.services.push(Service::default());
             evidence.look_at_standing(session, at, false);
             note_places(&mut evidence.ledgers[at], &evidence.places[at]);
         }
@@ -130,9 +133,10 @@ impl Evidence {
     pub(super) fn look_at_standing(&mut self, session: &mut Session, at: usize, is_last: bool) {
         let Session { gates, census, helper, signals, .. } = session;
         let stop = || signals.received().is_some();
-        self.services[at] = Service::of(census, at);
-        let view = View { gate: &gates[at], at, places: &self.places[at], is_last };
-        let found = standing::settled(census, helper, &view, &stop);
+        let mapped_since = &self.mapped.of(census, at);
+        let view = View { gate: &gates[at], at, places: &self.places[at], mapped_since, is_last };
+        let (found, service) = standing::settled(census, helper, &view, &stop);
+        self.services[at] = service;
         self.note_found(session, at, found);
     }
 
@@ -253,9 +257,10 @@ impl Evidence {
     }
 
     /// The snapshot is made; the barrier is still up.
-    pub fn before_opening(&mut self) {
+    pub fn before_opening(&mut self, session: &Session) {
         if self.wanted.gather {
             self.take_changes(true);
+            self.mapped.judge(&session.census);
         }
     }
 }

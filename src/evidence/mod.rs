@@ -13,6 +13,7 @@
 //! | `recent` | the latest of many |
 //! | [`watching`] | what is done while the command runs |
 //! | `mappings` | protected files that a store alone can change |
+//! | `mapped_since` | who may have mapped one between two looks |
 //! | [`to_hold`] | whom the gate cannot hold and the tracer can |
 //! | [`without_gate`] | the evidence of a freeze without a gate |
 //! | `flush` | `--sync` |
@@ -27,6 +28,7 @@ pub mod gathered;
 mod hard_links;
 mod holders;
 pub mod judged;
+mod mapped_since;
 mod mappings;
 mod own;
 mod recent;

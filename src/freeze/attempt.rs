@@ -167,7 +167,7 @@ impl Freeze {
     /// Lowers the barriers and judges.
     pub fn thaw(&mut self) -> Vec<Thawed> {
         if !self.is_interrupted() {
-            self.evidence.before_opening();
+            self.evidence.before_opening(&self.session);
         }
         if self.is_interrupted() {
             if let Some(tracer) = self.beside.tracer.take() {

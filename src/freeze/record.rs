@@ -7,8 +7,10 @@ use crate::freeze::attempt::Freeze;
 use crate::freeze::options::Options;
 use crate::gatedir::{history, stats};
 use crate::linux::procfs;
+use crate::outcome::cause::Cause;
 use crate::outcome::cause::meaning::FindingKind;
 use crate::outcome::fault::Fault;
+use crate::outcome::finding::Finding;
 use crate::outcome::ledger::{Barrier, Ledger, Terms};
 use crate::outcome::record::{
     CommandRecord, GateRecord, Moment, Process, Record, SCHEMA, VerdictLine,
@@ -128,13 +130,37 @@ impl Freeze {
             drained: Moment::at(ended_at),
             opened: Moment::at(opened_at),
             drain_parts: drain.map_or_else(Default::default, |drain| drain.parts),
-            processes: members().map(process).collect(),
+            processes: members().map(|member| self.process(member, &findings)).collect(),
             held_at_rest: if hold { self.beside.held().to_vec() } else { Vec::new() },
             blockers: match drain {
                 Some(drain) if not_drained => drain.blockers.clone(),
                 _ => Vec::new(),
             },
             findings,
+        }
+    }
+
+    /// `findings`: those that stand; what a hold at rest answers stands no more, and the gate cannot hold
+    /// it all the same.
+    fn process(&self, member: &Member, findings: &[Finding]) -> Process {
+        let flags = member.view.as_ref().map_or(0, |v| v.header().flags.load(Relaxed));
+        let at_rest = self.evidence.hold.todo.get(&member.pid);
+        let answered = at_rest.into_iter().flat_map(|one| one.found.iter().map(|(_, found)| found));
+        let maps_shared = findings.iter().filter(|f| f.pid == Some(member.pid)).chain(answered);
+        let maps_shared = maps_shared.filter_map(Finding::known).any(|c| *c == Cause::MapsShared);
+        let named = [
+            (maps_shared, "shared-mapping"),
+            (flags & region::FLAG_AIO != 0, "aio"),
+            (flags & region::FLAG_IO_URING != 0, "io_uring"),
+            (flags & region::FLAG_LOCKS_UNKNOWN != 0, "locks-unknown"),
+            (flags & region::FLAG_FOREIGN_CLOCK != 0, "not-held"),
+        ];
+        let set = named.iter().filter(|(is_so, _)| *is_so);
+        Process {
+            pid: member.pid,
+            program: member.stat.comm.clone(),
+            uid: procfs::uid(member.pid),
+            cannot_hold: set.map(|(_, name)| (*name).into()).collect(),
         }
     }
 }
@@ -191,23 +217,5 @@ pub(super) fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
         held_at_rest: Vec::new(),
         blockers: Vec::new(),
         findings: Vec::new(),
-    }
-}
-
-fn process(member: &Member) -> Process {
-    let flags = member.view.as_ref().map_or(0, |v| v.header().flags.load(Relaxed));
-    let named = [
-        (region::FLAG_MAPS_SHARED, "shared-mapping"),
-        (region::FLAG_AIO, "aio"),
-        (region::FLAG_IO_URING, "io_uring"),
-        (region::FLAG_LOCKS_UNKNOWN, "locks-unknown"),
-        (region::FLAG_FOREIGN_CLOCK, "not-held"),
-    ];
-    let set = named.iter().filter(|(flag, _)| flags & flag != 0);
-    Process {
-        pid: member.pid,
-        program: member.stat.comm.clone(),
-        uid: procfs::uid(member.pid),
-        cannot_hold: set.map(|(_, name)| (*name).into()).collect(),
     }
 }

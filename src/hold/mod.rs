@@ -10,12 +10,15 @@
 //! | [`table`] | what is known of their threads |
 //! | [`threads`] | makes them ours, hears what they do |
 //! | [`locks`] | the locks that keep one from being at rest |
+//! | [`at_work`] | programs whose sets last until they wait |
+//! | [`waits`] | for whom one at rest waits |
 //! | [`lock_files`] | locks that are only files |
 //! | [`tracer`] | the tracer's life: carries out what `gate::hold` asks for |
 //! | [`protocol`] | what it is asked, and what it answers |
 //! | [`report`] | what it tells: who was held, who could not be |
 //! | [`owner`] | the freezer's side: starts it, asks, waits no longer than it must |
 
+mod at_work;
 pub mod lock_files;
 pub mod locks;
 pub mod owner;
@@ -25,3 +28,4 @@ pub mod selection;
 mod table;
 mod threads;
 mod tracer;
+mod waits;

@@ -58,6 +58,8 @@ pub struct Process {
     pub short: u32,
     /// Its locks were read since it was stopped last, and none guards.
     pub seen_unlocked: bool,
+    /// By the profile its sets last until it waits.
+    pub until_wait: bool,
     /// What it was last in the way by.
     pub obstacle: Option<Obstacle>,
 }

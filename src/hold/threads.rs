@@ -1,5 +1,6 @@
 //! Makes threads ours, asks them to stop, lets them run, and keeps the table true to what they do.
 
+use crate::hold::at_work;
 use crate::hold::locks::{self, Locks};
 use crate::hold::selection::Selection;
 use crate::hold::table::{State, Table};
@@ -29,8 +30,6 @@ const UNLOCKS: [i64; 7] = [
     libc::SYS_dup3,
     libc::SYS_execve,
 ];
-/// Calls by which a process waits for its children.
-const WAITS: [i64; 2] = [libc::SYS_wait4, libc::SYS_waitid];
 /// Calls in which the maker of a child with its own memory sleeps until that has let go of it.
 const MAKES_CHILD: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
 
@@ -214,8 +213,10 @@ impl Threads {
     fn hold_if_unlocked(&mut self, tid: i32) {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
         let of_it = || self.table.of(pid).map(|(tid, _)| tid);
-        let ends = calls::stopped_in(tid).is_some_and(|(call, _, result)| {
-            UNLOCKS.contains(&call) && result != -i64::from(libc::ENOSYS)
+        let lasts = self.table.processes.get(&pid).is_some_and(|process| process.until_wait);
+        let ends = calls::stopped_in(tid).is_some_and(|call| match lasts {
+            true => at_work::waits(pid, &call),
+            false => UNLOCKS.contains(&call.number) && !call.is_at_beginning(),
         });
         if !ends || !self.table.is_free(pid) {
             return;
@@ -276,19 +277,6 @@ impl Threads {
         }
     }
 
-    /// Those that a process waits for, as far as that can be seen: its children, if it waits for one.
-    pub fn waited_for_by(&self, pid: i32) -> Vec<i32> {
-        let waits = self.table.of(pid).any(|(tid, state)| {
-            let in_wait = || calls::stopped_in(tid).is_some_and(|(call, ..)| WAITS.contains(&call));
-            state == State::ThroughChild || state == State::Stopped && in_wait()
-        });
-        if !waits {
-            return Vec::new();
-        }
-        let is_child = |child: &&i32| procfs::stat(**child).is_some_and(|stat| stat.ppid == pid);
-        self.table.processes.keys().filter(is_child).copied().collect()
-    }
-
     /// Those that cannot stop because their child has their memory and is stopped are at rest.
     pub fn rest_through_children(&mut self) {
         let asked: Vec<(i32, i32)> = self
@@ -324,11 +312,12 @@ impl Threads {
     /// What the stop did to the call in which the thread was.
     fn count(&mut self, tid: i32) {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
-        let Some((call, third, result)) = calls::stopped_in(tid) else { return };
+        let Some(call) = calls::stopped_in(tid) else { return };
+        let (length, result) = (call.arguments[2], call.result);
         let Some(process) = self.table.processes.get_mut(&pid) else { return };
         if result == -i64::from(libc::EINTR) {
             process.interrupted += 1;
-        } else if TRANSFERS.contains(&call) && result > 0 && (result as u64) < third {
+        } else if TRANSFERS.contains(&call.number) && result > 0 && (result as u64) < length {
             process.short += 1;
         }
     }

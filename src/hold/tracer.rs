@@ -2,12 +2,14 @@
 //! the deadline comes, or the freezer is gone.
 
 use crate::foreign_text::ForeignText;
+use crate::hold::at_work;
 use crate::hold::locks::{self, Locks};
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
 use crate::hold::table::State;
 use crate::hold::threads::Threads;
+use crate::hold::waits;
 use crate::linux::look::Look;
 use crate::linux::ptrace::lease;
 use crate::linux::{clock, fork, poll, procfs};
@@ -158,10 +160,9 @@ impl Tracer {
                 Action::Locks => Answer::Holding(self.read_locks(), clock::now_ns()),
                 Action::LetGo => {
                     let holders = self.holders();
-                    let waited_for: Vec<i32> =
-                        holders.iter().flat_map(|pid| self.threads.waited_for_by(*pid)).collect();
+                    let waited_for = waits::waited_for(&self.threads.table, &holders);
                     self.let_go(&holders, true);
-                    self.let_go(&waited_for, false)
+                    self.let_go(&waited_for.into_iter().collect::<Vec<_>>(), false)
                 }
                 Action::LetAll => self.let_all_go(),
                 Action::Pause(ns) => self.let_work(ns),
@@ -226,13 +227,18 @@ impl Tracer {
             }
             let looked = locks::of(pid, table.of(pid).map(|(tid, _)| tid), &self.profile);
             let stopped = table.of(pid).all(|(_, state)| state == State::JobControl);
+            let until_wait = at_work::lasts_until_wait(pid, &self.profile);
             let obstacle = match looked {
+                Locks::None if until_wait && !stopped && at_work::some_works(table, pid) => {
+                    Some(Obstacle::AtWork)
+                }
                 Locks::None => None,
                 Locks::Guarding(file) if stopped => Some(Obstacle::StoppedUnderLock(file)),
                 Locks::Guarding(file) => Some(Obstacle::UnderLock(file)),
                 Locks::NotSeen => Some(Obstacle::LocksNotSeen),
             };
             if let Some(process) = table.processes.get_mut(&pid) {
+                process.until_wait = until_wait;
                 process.seen_unlocked = obstacle.is_none();
                 process.obstacle = obstacle;
             }

@@ -64,6 +64,8 @@ pub struct CachedStat {
     pub dev: u64,
     /// Inode.
     pub ino: u64,
+    /// How many names it has; a mount of this file alone is one more. 0: it was removed.
+    pub names: u32,
 }
 
 impl CachedStat {
@@ -79,12 +81,14 @@ pub fn cached_stat(path: &Path) -> Option<CachedStat> {
     // SAFETY: a statx consists of integers, for which zero is valid.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
     let flags = libc::AT_STATX_DONT_SYNC;
-    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO;
+    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_NLINK;
     // SAFETY: `path` ends with a NUL, and `found` is one statx for the kernel to fill.
     let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &mut found) };
     (done == 0).then(|| CachedStat {
         mode: found.stx_mode as u32,
         dev: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
         ino: found.stx_ino,
+        names: found.stx_nlink
+            + (found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0) as u32,
     })
 }

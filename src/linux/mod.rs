@@ -6,6 +6,7 @@
 //! | [`clock`] | time, and sleep |
 //! | [`mapping`] | shared memory, to be read where another process writes |
 //! | [`look`] | what may come of a look: a look that failed is no absence |
+//! | [`look_time`] | how long a look may take whose length another process decides |
 //! | [`descriptors`] | how many files may be open |
 //! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
@@ -23,6 +24,7 @@
 //! | [`directory`] | directories that others may have named |
 //! | [`fanotify`] | changes to files |
 //! | [`births`] | who was made by whom |
+//! | [`unix_sockets`] | which local sockets are connected |
 //! | [`procfs`] | `/proc` |
 //! | [`ptrace`] | stopping other processes' threads |
 //! | [`helper`], [`bounded_child`] | children that may hang in our stead: one that answers again and again, one for a single answer |
@@ -41,6 +43,7 @@ pub mod futex;
 pub mod helper;
 pub mod library;
 pub mod look;
+pub mod look_time;
 pub mod mapping;
 pub mod marks;
 pub mod membarrier;
@@ -55,4 +58,5 @@ pub mod replace;
 pub mod signals;
 pub mod standard_streams;
 pub mod terminal;
+pub mod unix_sockets;
 pub mod user_namespaces;

@@ -46,6 +46,8 @@ pub enum Obstacle {
     /// Whether a lock that is only a file was there could not be looked at, where this process sees the
     /// files.
     LockFilesNotSeen(WhyNot),
+    /// By the profile its sets last until it waits, and it was at work whenever it was stopped.
+    AtWork,
     /// Its descriptors could not be looked at.
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
@@ -89,6 +91,9 @@ impl Obstacle {
                 "whether a file of the `lock-file` lines is there, as it sees the files, could not be \
                  looked at ({why})"
             ),
+            Obstacle::AtWork => "was at work whenever it was stopped; by the profile (`until-wait`) its \
+                 sets last until it waits"
+                .into(),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),
             Obstacle::LeftOut => "was to be held and was not: it could not be found among those that \

@@ -156,7 +156,10 @@ impl Places {
 
     /// May a file with this device number be a protected one?
     fn may_hold(&self, dev: u64) -> bool {
-        self.words() != 0 || self.devices().contains(&dev)
+        let words = self.words();
+        words & !ON_BTRFS != 0
+            || words & ON_BTRFS != 0 && is_of_no_disk(dev)
+            || self.all().any(|place| place.id.0 == dev)
     }
 
     /// Is a file that a process has open below a protected directory, by whatever name it was
@@ -177,10 +180,12 @@ impl Places {
     /// Is a file with this device number, that a process sees at this path, below a protected
     /// directory?
     pub fn hold_mapped_file(&self, pid: i32, dev: u64, path: &Path) -> bool {
-        !self.dirs.is_empty()
-            && self.may_hold(dev)
-            && !self.excludes(path)
-            && self.hold_path_of(pid, path)
+        self.may_hold_file(dev, path) && self.hold_path_of(pid, path)
+    }
+
+    /// Does a file with this device number lie where protected ones do, and is it judged?
+    pub fn may_hold_file(&self, dev: u64, path: &Path) -> bool {
+        !self.dirs.is_empty() && self.may_hold(dev) && !self.excludes(path)
     }
 
     fn hold_path_of(&self, pid: i32, path: &Path) -> bool {
@@ -238,4 +243,10 @@ impl Places {
         let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();
         own.iter().any(|pattern| profile::glob(pattern.as_bytes(), bytes))
     }
+}
+
+/// A number that the kernel gives to a file system without a disk of its own, as each subvolume of
+/// btrfs has one.
+fn is_of_no_disk(dev: u64) -> bool {
+    libc::major(dev) == 0
 }

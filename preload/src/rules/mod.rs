@@ -315,6 +315,7 @@ unsafe fn leave_less_often(frame: &mut Frame, region: &'static Region, rule: Rul
             Rule::Waits => waits::has_waited(frame, region),
             Rule::Spawn(_) => children::spawned(frame, region),
             Rule::Confine => confine::done(frame),
+            Rule::Mmap => mappings::mapped(frame, region),
             _ => {}
         }
     }

@@ -117,11 +117,7 @@ fn deliveries_outside(process: &Observation) -> bool {
 
 /// What a gated process can do past the gate, by what its region says.
 fn gaps(flags: u32) -> Vec<String> {
-    let known: [(u32, &str); 4] = [
-        (
-            region::FLAG_MAPS_SHARED,
-            "has mapped a protected file shared and writable: stores into it are not held",
-        ),
+    let known: [(u32, &str); 3] = [
         (region::FLAG_AIO, "has used aio: libc's helper threads write past the gate"),
         (region::FLAG_IO_URING, "has set up an io_uring: the kernel writes for it past the gate"),
         (

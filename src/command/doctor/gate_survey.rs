@@ -15,7 +15,7 @@ use crate::outcome::finding::Finding;
 use crate::outcome::ledger::Ledger;
 use crate::places::Places;
 use gate::region::FLAG_MORE_CALLS_MISSING;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
@@ -108,8 +108,9 @@ impl GateSurvey {
         let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
         // What a freeze could not look at must not be green here.
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
-        let view = View { gate: &gates[0], at: 0, places: &places, is_last: true };
-        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
+        let mapped_since = &BTreeSet::new();
+        let view = View { gate: &gates[0], at: 0, places: &places, mapped_since, is_last: true };
+        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false).0);
         self.members(&census);
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();

@@ -17,6 +17,7 @@
 //! | [`report`] | the table and the JSON |
 //! | [`hooked_calls`] | the table of hooked calls |
 
+mod at_rest;
 mod cures;
 mod detached;
 mod diagnose;
@@ -98,10 +99,11 @@ pub fn run(args: &Args) -> Result<u8> {
         (None, None) => Selection::Gate,
     };
     let survey = second_look::survey(&selection, args.gate.as_deref(), &args.root)?;
+    let at_rest = at_rest::of(&survey, &selection);
     if args.json {
-        report::json(&survey);
+        report::json(&survey, at_rest.as_ref());
     } else {
-        report::table(&survey, args.verbose);
+        report::table(&survey, at_rest.as_ref(), args.verbose);
     }
     Ok(survey.code())
 }

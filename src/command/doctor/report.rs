@@ -1,5 +1,6 @@
 //! The doctor's findings: a table for persons, JSON for machines.
 
+use super::at_rest::AtRest;
 use super::diagnosis::{Diagnosis, Membership};
 use super::lasting_locks::LastingLock;
 use super::own_rights::MissingRight;
@@ -44,10 +45,12 @@ struct SurveyJson<'a> {
     lasting_locks: &'a [LastingLock],
     /// Postfix's configuration directories that do not hand the library on, beside others that do.
     instances_left_out: &'a [String],
+    /// How it can be frozen as things stand: with these processes stopped at rest.
+    at_rest: Option<&'a AtRest>,
 }
 
 /// For machines.
-pub fn json(survey: &Survey) {
+pub fn json(survey: &Survey, at_rest: Option<&AtRest>) {
     let processes = survey.processes.iter().map(|(process, diagnosis)| ProcessJson {
         pid: process.pid,
         program: &process.program,
@@ -75,6 +78,7 @@ pub fn json(survey: &Survey) {
         against: &survey.against,
         lasting_locks: &survey.lasting_locks,
         instances_left_out: &survey.instances_left_out,
+        at_rest,
     };
     print_json(&all);
 }
@@ -85,7 +89,7 @@ closed is not seen. Name them: `path = DIR` lines in /etc/writegate/GATE.conf (`
 the server), WRITEGATE_PATHS, or --paths";
 
 /// For persons.
-pub fn table(survey: &Survey, verbose: bool) {
+pub fn table(survey: &Survey, at_rest: Option<&AtRest>, verbose: bool) {
     let paint = Paint::for_stdout();
     print(&format!(
         "gate {} ({}): {} processes, {} gated, {} not, {} left out, {} not to be seen",
@@ -137,6 +141,15 @@ pub fn table(survey: &Survey, verbose: bool) {
         }
     };
     print(&line);
+    if let Some(at_rest) = at_rest {
+        let rest = if at_rest.suffices { "" } else { "; the rest must be mended first" };
+        print(&format!(
+            "as things stand, this stops {} of these at rest for the snapshot \
+             (docs/admin/hold.md){rest}:\n  {}",
+            at_rest.pids.len(),
+            at_rest.command
+        ));
+    }
 }
 
 fn processes(survey: &Survey, paint: Paint) {

@@ -199,6 +199,11 @@ fn diagnose_standing(
             (Some(FindingCause::OpenForWriting), Some(path)) => {
                 diagnosis.gaps.push(format!("has a protected file open for writing: {path}"));
             }
+            // Its region knows devices; this is what was found there.
+            (Some(FindingCause::MapsShared), path) if diagnosis.membership == Membership::Gated => {
+                let path = path.as_ref().map(|path| format!(": {path}")).unwrap_or_default();
+                diagnosis.gaps.push(format!("{}{path}", finding.what));
+            }
             // Its region says so, and the diagnosis with it.
             (Some(cause), _) if cause.is_of_a_member() => {}
             _ if diagnosis.membership == Membership::Gated => {

@@ -7,6 +7,7 @@ use crate::linux::file::cached_stat;
 use crate::linux::look::WhyNot;
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::{self, Line};
+use crate::linux::procfs::{seen_by, shared_mappings};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -17,33 +18,52 @@ const PATHS_MAX: usize = 8 * 1024;
 
 /// Finds them out.
 pub fn of(pid: i32) -> Result<Mappings, WhyNot> {
-    let mut files = BTreeSet::new();
-    let mut io_uring = false;
-    let mut room = PATHS_MAX;
-    let read = maps::each(pid, |line| {
-        if !line.shared || line.ino == 0 {
-            return;
-        }
-        io_uring |= line.path == IO_URING;
-        if line.writable
-            && let Some(file) = file(pid, &line)
-            && !files.contains(&file)
-        {
-            match room.checked_sub(file.path.len()) {
-                Some(left) => {
-                    room = left;
-                    files.insert(file);
-                }
-                None => room = 0,
-            }
-        }
-    });
-    match read {
-        Ok(Extent::Whole) if room > 0 => {
-            Ok(Mappings { files: files.into_iter().collect(), io_uring })
-        }
-        Ok(_) => Err(WhyNot::TooMuch),
+    let mut stores = Stores::of(pid, PATHS_MAX);
+    if let Ok(Extent::Whole) = shared_mappings::each(pid, |line| stores.take(&line)) {
+        return stores.whole().ok_or(WhyNot::TooMuch);
+    }
+    // Where the first thread has ended, another one shows them.
+    let by = seen_by(pid);
+    let mut stores = Stores::of(by, PATHS_MAX);
+    match maps::each(by, |line| stores.take(&line)) {
+        Ok(Extent::Whole) => stores.whole().ok_or(WhyNot::TooMuch),
+        Ok(Extent::CutOff) => Err(WhyNot::TooMuch),
         Err(e) => Err(WhyNot::of(&e)),
+    }
+}
+
+/// Takes in one mapping after the other.
+pub struct Stores {
+    pid: i32,
+    files: BTreeSet<MappedFile>,
+    io_uring: bool,
+    /// So many bytes of paths more; none: there were more than that.
+    room: Option<usize>,
+}
+
+impl Stores {
+    /// Of a process, with so many bytes of paths at most.
+    pub fn of(pid: i32, room: usize) -> Stores {
+        Stores { pid, files: BTreeSet::new(), io_uring: false, room: Some(room) }
+    }
+
+    /// One of its mappings.
+    pub fn take(&mut self, line: &Line<'_>) {
+        let Some(room) = self.room.filter(|_| line.shared && line.ino != 0) else { return };
+        self.io_uring |= line.path == IO_URING;
+        if line.writable
+            && let Some(file) = file(self.pid, line)
+            && !self.files.contains(&file)
+        {
+            self.room = room.checked_sub(file.path.len());
+            self.files.insert(file);
+        }
+    }
+
+    /// All of them were taken in. None: they are too many.
+    pub fn whole(self) -> Option<Mappings> {
+        let files = self.files.into_iter().collect();
+        self.room.map(|_| Mappings { files, io_uring: self.io_uring })
     }
 }
 
@@ -59,17 +79,25 @@ fn file(pid: i32, line: &Line<'_>) -> Option<MappedFile> {
     let link = format!("/proc/{pid}/map_files/{:x}-{:x}", line.start, line.end);
     let path = line.path_once().as_bytes().to_vec();
     match cached_stat(Path::new(&link)) {
+        Some(stat) if !stat.is(libc::S_IFREG) => None,
+        // No snapshot has what was removed. A file that was made without a name may still get one.
+        Some(stat) if stat.names == 0 && !is_nameless(&path, line.ino) => None,
         Some(stat) => {
-            stat.is(libc::S_IFREG).then_some(MappedFile { dev: stat.dev, ino: stat.ino, path })
+            Some(MappedFile { dev: stat.dev, ino: stat.ino, names: Some(stat.names), path })
         }
         // It takes CAP_CHECKPOINT_RESTORE. On btrfs maps shows another device than stat.
         None => {
             let (major, minor) = line.dev.split_once(':')?;
             let number = |text: &str| u32::from_str_radix(text, 16).ok();
             let dev = libc::makedev(number(major)?, number(minor)?);
-            Some(MappedFile { dev, ino: line.ino, path })
+            Some(MappedFile { dev, ino: line.ino, names: None, path })
         }
     }
+}
+
+/// Is this what the kernel calls a file that was made by O_TMPFILE?
+fn is_nameless(path: &[u8], ino: u64) -> bool {
+    path.ends_with(format!("/#{ino}").as_bytes())
 }
 
 #[cfg(test)]

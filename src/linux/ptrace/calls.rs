@@ -15,6 +15,10 @@ const OPTIONS: libc::c_int = libc::PTRACE_O_TRACEFORK
 /// `kcmp`'s question whether two threads share their table of descriptors (linux/kcmp.h).
 const KCMP_FILES: libc::c_int = 2;
 
+/// With which the kernel begins a call again (linux/errno.h): ERESTARTSYS, ERESTARTNOINTR,
+/// ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
+
 fn request(what: libc::c_uint, tid: i32, data: usize) -> nix::Result<()> {
     // SAFETY: none of the requests below reads or writes our memory: the address is null and the data
     // a number.
@@ -62,9 +66,31 @@ pub fn born(tid: i32) -> nix::Result<i32> {
     Errno::result(done).map(|_| message as i32)
 }
 
-/// The system call that a thread was in when it was stopped: its number, its third argument, its
-/// result. None: it was in none, or its registers cannot be had.
-pub fn stopped_in(tid: i32) -> Option<(i64, u64, i64)> {
+/// The system call that a thread was in when it was stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoppedCall {
+    /// Its number.
+    pub number: i64,
+    /// Its first three arguments.
+    pub arguments: [u64; 3],
+    /// Its result, or how the kernel goes on with it.
+    pub result: i64,
+}
+
+impl StoppedCall {
+    /// Has the thread been stopped before the kernel began with it?
+    pub fn is_at_beginning(&self) -> bool {
+        self.result == -i64::from(libc::ENOSYS)
+    }
+
+    /// Was it waiting, and is it begun again when the thread runs, or ended with EINTR?
+    pub fn was_waiting(&self) -> bool {
+        RESTARTS.contains(&self.result) || self.result == -i64::from(libc::EINTR)
+    }
+}
+
+/// The call that a thread was in. None: it was in none, or its registers cannot be had.
+pub fn stopped_in(tid: i32) -> Option<StoppedCall> {
     #[cfg(target_arch = "x86_64")]
     {
         let mut regs = std::mem::MaybeUninit::<libc::user_regs_struct>::uninit();
@@ -75,7 +101,9 @@ pub fn stopped_in(tid: i32) -> Option<(i64, u64, i64)> {
         // SAFETY: the request has succeeded, so the kernel has filled it.
         let regs = unsafe { regs.assume_init() };
         let number = regs.orig_rax as i64;
-        (number >= 0).then_some((number, regs.rdx, regs.rax as i64))
+        let arguments = [regs.rdi, regs.rsi, regs.rdx];
+        let result = regs.rax as i64;
+        (number >= 0).then_some(StoppedCall { number, arguments, result })
     }
     #[cfg(not(target_arch = "x86_64"))]
     {

@@ -98,10 +98,21 @@ def statics(mode):
         shell = gate.start(*[(dynamic, "fcntl", lab.mail, 2)] * 2, *[(static, mode, lab.mail, 2)] * 2)
         code, record, said = gate.freeze()
         check(code == UNGATED and "--hold-ungated" in said, f"exit {code}: {said}")
+        proposes_it(gate, shell)
         result = whole(lab, gate, freezes, least=2)
         run_again(children(shell.pid))
         return result
     return case
+
+
+def proposes_it(gate, shell):
+    """The doctor says which command would do as things stand, and for whom."""
+    asked = [gate.bin / "writegate", "doctor", "--json"]
+    static = {pid for pid in children(shell.pid) if os.readlink(f"/proc/{pid}/exe").endswith("/victim")}
+    for args, command in (("-g", GATE), "--hold-ungated"), (("--pid", str(min(static))), f"freeze --pid {min(static)} "):
+        run = subprocess.run([*asked, *args], env=gate.env(False), capture_output=True, text=True, timeout=60)
+        way = json.loads(run.stdout)["at_rest"]
+        check(way and command in way["command"] and way["suffices"] and set(way["pids"]) & static, f"{args}: {way} {static}")
 
 
 def by_profile(lab, freezes, binaries):

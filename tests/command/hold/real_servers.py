@@ -1,80 +1,124 @@
 #!/usr/bin/env python3
 """By hand: a real server that was never set up, under load, frozen by `freeze --pid`; its own checker tells whole from torn.
 
-  real_servers.py cyrus [N]            needs root, and what tests/servers/cyrus needs
+  real_servers.py SERVER [N]           cyrus, dovecot-maildir, dovecot-mbox, dovecot-sdbox, dovecot-mdbox, postfix; or all
 
-Prints how many of N freezes came to rest, how many snapshots are torn, and how long it took. WRITEGATE_BIN_DIR as ever.
+Prints for each how many of N (100) freezes came to rest, how many snapshots are torn, and how long it took. Needs root,
+and what tests/servers needs. WRITEGATE_BIN_DIR as ever.
 """
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+TESTS = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TESTS), str(TESTS / "servers")]
 
-from lab import gate as lab_gate, stats  # noqa: E402 (the path comes first)
+from lab import gate as gates, stats, table  # noqa: E402 (the paths come first)
 
-# What idle services hold around accept.
-LIFETIME = {"cyrus": ["*/socket/*.lock"]}
+PROFILES = TESTS.parent / "profiles"
+# What idle Cyrus services hold around accept; the others' profiles name theirs.
+CYRUS = ("--lifetime-lock", "*/socket/*.lock")
 BATCH = 25
 
 
-def freeze(rig, name, report, server):
-    _, command = lab_gate.binaries()
-    lifetime = [word for pattern in LIFETIME[server] for word in ("--lifetime-lock", pattern)]
-    paths = ":".join(map(str, rig.subvolumes))
-    run = subprocess.run([command, "freeze", "--pid", str(rig.server.service.process.pid), *lifetime, "--paths", paths, "-t", "10s", "--drain", "3s",
-                          "--retries", "1", "--report", report, "--", *rig.snapshot_command(name)], capture_output=True, text=True, timeout=120)
-    return run.returncode, json.loads(Path(report).read_text()), run.stderr
+class AtRest(gates.Gate):
+    """Freezes as a gate does in the runs of tests/servers, and is none: `--pid`."""
+
+    def __init__(self, work, pid, paths, options):
+        super().__init__(work, paths=paths)
+        self.pid, self.options, self.outcomes = pid, options, []
+
+    def freeze_argv(self, command, limit="10s", drain="3s", retries=1, report=None, extra=()):
+        return [str(self.command), "freeze", "--pid", str(self.pid), *self.options, "--paths", ":".join(self.paths), "-t", "10s",
+                "--drain", "3s", "--retries", "1", "--report", str(report), "--", *map(str, command)]
+
+    def settings(self):
+        return {}
+
+    def freeze(self, command, **options):
+        outcome = super().freeze(command, timeout_s=120, **{**options, "report": True})
+        self.outcomes.append(outcome)
+        if outcome.exit:
+            print(f"exit {outcome.exit}: {outcome.stderr.strip()[-600:]}", flush=True)
+        return outcome
+
+    def summary(self):
+        good = [outcome for outcome in self.outcomes if outcome.exit == 0]
+        exits = {code: sum(o.exit == code for o in self.outcomes) for code in sorted({o.exit for o in self.outcomes})}
+        each = [one for o in good for one in o.record["gates"][0]["held_at_rest"]]
+        rest = [o.record["gates"][0]["drain_ns"] / 1e6 for o in good]
+        held = [o.record["gates"][0]["at_rest"] for o in good]
+        return (f"{len(good)} of {len(self.outcomes)} at rest (exits {exits}); at rest after, ms: {stats.summary(rest)}; processes: "
+                f"{min(held, default=0)} to {max(held, default=0)}; {sum(one['interrupted'] for one in each)} EINTR, "
+                f"{sum(one['short'] for one in each)} short; load {os.getloadavg()[0]:.1f}")
 
 
-def cyrus(count):
+def cyrus(work, count):
     from servers.cyrus import rig as rigs, server
     if why := server.unavailable():
-        sys.exit(why)
-    with tempfile.TemporaryDirectory(prefix="writegate-hold-") as work:
-        os.chmod(work, 0o755)
-        with rigs.Rig(Path(work), gated=False) as rig:
-            return series(rig, count, Path(work) / "report.json", "cyrus")
+        return why
+    with rigs.Rig(work, gated=False) as rig:
+        gate = AtRest(work, rig.server.service.process.pid, rig.subvolumes, CYRUS)
+        torn = judged = 0
+        for first in range(0, count, BATCH):
+            names = [f"s{number}" for number in range(first, min(count, first + BATCH))]
+            for name in names:
+                time.sleep(0.3)
+                gate.freeze(rig.snapshot_command(name))
+            rig.load.pause()
+            for name in names:
+                findings = rig.judge(name)
+                judged += findings is not None
+                torn += bool(findings)
+                if findings:
+                    print(f"{name}: {findings}", flush=True)
+            rig.load.resume()
+        return f"{torn} torn of {judged}; {gate.summary()}"
 
 
-def series(rig, count, report, server):
-    exits, took, torn, held, seen, short, eintr = {}, [], 0, [], 0, 0, 0
-    for first in range(0, count, BATCH):
-        names = []
-        for number in range(first, min(count, first + BATCH)):
-            time.sleep(0.3)
-            code, record, said = freeze(rig, f"s{number}", report, server)
-            exits[code] = exits.get(code, 0) + 1
-            gate = record["gates"][0]
-            if code:
-                print(f"{number}: exit {code}: {said.strip()}", flush=True)
-                continue
-            names.append(f"s{number}")
-            took.append(gate["drain_ns"] / 1e6)
-            held.append(gate["at_rest"])
-            short += sum(one["short"] for one in gate["held_at_rest"])
-            eintr += sum(one["interrupted"] for one in gate["held_at_rest"])
-        rig.load.pause()
-        for name in names:
-            findings = rig.judge(name)
-            if findings is None:
-                continue
-            seen += 1
-            if findings:
-                torn += 1
-                print(f"{name}: {findings}", flush=True)
-        rig.load.resume()
-    print(f"{server}: exits {exits}; {torn} torn of {seen}; at rest after, ms: {stats.summary(took)}; processes: {min(held, default=0)} to "
-          f"{max(held, default=0)}; {eintr} EINTR, {short} short; load {os.getloadavg()[0]:.1f}")
-    return torn > 0
+def dovecot(fmt):
+    def run(work, count):
+        from dovecot import rig as rigs, server, snapshots
+        if not server.install():
+            return "not installed"
+        with rigs.Rig(work, fmt, gated=False) as rig, table.Progress(fmt, count) as progress:
+            options = ("--profile", str(PROFILES / "dovecot.conf"))
+            gate = rig.gate = AtRest(work, rig.server.service.process.pid, [rig.mail, rig.index], options)
+            found = snapshots.take(rig, count, progress, SimpleNamespace(limit="10s", drain="3s", retries=1))
+        return (f"{found['torn']} torn of {found['judged']}: {found['findings_in_snapshots']}; at rest in the end: "
+                f"{found['quiet_findings']}; complaints {len(found['complaints'])}, client errors {found['client_errors']}; {gate.summary()}")
+    return run
+
+
+def postfix(work, count):
+    from mta import trial
+    from postfix import evaluate, server
+    options = trial.Options(count=(count + 1) // 2, gated=False)
+    with trial.Trial(evaluate.SERVER, options, work / "trial") as one:
+        held = ("--profile", str(PROFILES / "postfix.conf"))
+        gate = one.gate = AtRest(work, one.running.service.process.pid, [one.queue, one.store], held)
+        one.run()
+        found = one.summary()
+    return f"{found['by_order']}; problems {found['problems'][:3]}; errors {found['errors']}; {gate.summary()}"
+
+
+SERVERS = {"cyrus": cyrus, **{f"dovecot-{fmt}": dovecot(fmt) for fmt in ("maildir", "mbox", "sdbox", "mdbox")}, "postfix": postfix}
+
+
+def main():
+    arguments = sys.argv[1:]
+    names = list(SERVERS) if arguments[:1] == ["all"] else arguments[:1]
+    if not names or any(name not in SERVERS for name in names):
+        sys.exit(__doc__)
+    count = int(arguments[1]) if len(arguments) > 1 else 100
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="writegate-hold-", dir="/var/tmp") as work:
+            os.chmod(work, 0o755)
+            print(f"{name}: {SERVERS[name](Path(work), count)}", flush=True)
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    if arguments[:1] != ["cyrus"]:
-        sys.exit(__doc__)
-    sys.exit(cyrus(int(arguments[1]) if len(arguments) > 1 else 100))
+    main()

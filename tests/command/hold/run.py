@@ -29,7 +29,7 @@ CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
 PAIRS = 2
 TEARS_WITHIN = 500
 # Of those that are let go for a lock some freeze may find no moment on a busy machine.
-MODES = ["fcntl", "flock", "ofd", "shared", "threads", "spawn", "fork", "vfork", "pass", "exec", "pipe"]
+MODES = ["fcntl", "flock", "ofd", "shared", "threads", "spawn", "fork", "vfork", "pass", "exec", "pipe", "manager"]
 SIGNAL = signal.SIGRTMIN + 3
 
 
@@ -114,11 +114,11 @@ def all_run(victims):
 
 def whole(lab, mode, freezes):
     # A set that is handed on by its lock's last descriptor and one that is shared have one writer a pair.
-    lab.start(mode, 1 if mode == "shared" else 4)
+    lab.start(mode, 1 if mode in ("shared", "manager") else 4, 4 if mode == "manager" else PAIRS)
     time.sleep(0.3)
     held = worked = 0
     for _ in range(freezes):
-        code, record, said = lab.freeze()
+        code, record, said = lab.freeze(pairs=4 if mode == "manager" else PAIRS)
         if code == NOT_DRAINED:
             continue
         check(code == CONSISTENT, f"exit {code}: {said}")
@@ -168,6 +168,30 @@ def dotlock(lab, freezes):
     code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"], drain="1s", retries="0")
     check(code == NOT_DRAINED and record["gates"][0]["blockers"][0]["path"] == f"{lab.mail}/p9.lock", f"exit {code}: {said}")
     return f"{torn} torn without its name by the freeze no. {of}; with it {held} of {freezes}, 0 torn"
+
+
+def until_wait(lab, freezes):
+    """Sets without a lock that last until the program waits: torn where the profile does not say so."""
+    lab.start("until-wait", 2)
+    time.sleep(0.3)
+    profile = lab.root / "profile.conf"
+    profile.write_text(f"until-wait = {lab.programs['victim']}\n")
+    torn = tried = 0
+    while not torn and tried < 500:
+        torn, tried = torn + looked(lab.freeze()[2])[0], tried + 1
+    check(torn > 0, "without the line nothing was torn: the case proves nothing")
+    held = 0
+    for _ in range(max(freezes, 8)):
+        code, record, said = lab.freeze(extra=["--profile", profile])
+        if code == NOT_DRAINED:
+            continue
+        check(code == CONSISTENT, f"exit {code}: {said}")
+        check(looked(said)[:2] == (0, 0), f"{said} {record}")
+        held += 1
+    check(held >= 0.8 * max(freezes, 8), f"{held} of {freezes} brought to rest")
+    all_run(lab.victims)
+    check(growth(lab), "they do not go on")
+    return f"torn in {tried} freezes without the line; with it {held} of {max(freezes, 8)}, 0 torn"
 
 
 def lock_elsewhere(lab, _):
@@ -476,7 +500,7 @@ def costs(root, crowds):
 CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
          "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
          "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
-         "dotlock": dotlock, "lock_elsewhere": lock_elsewhere, "cgroup": cgroup, "came_late": came_late,
+         "dotlock": dotlock, "until_wait": until_wait, "lock_elsewhere": lock_elsewhere, "cgroup": cgroup, "came_late": came_late,
          **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
          **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
             for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}

@@ -9,6 +9,9 @@
    pass                      one takes the flock, its child makes both halves and ends; the lock ends with the last descriptor
    exec                      becomes itself again under the lock, between the halves
    pipe                      the lock's holder asks a helper without a lock to make the second half
+   manager                   four agents are given work by a manager without a lock, by local sockets; each keeps its lock until the
+                             manager has taken the result, and gets new work at once (as Postfix's delivery agents)
+   until-wait                without a lock, and sleeps after each pair
    dotlock                   the lock is a file that is made and removed (pN.lock)
    map                       under an fcntl lock, by stores into two mapped files (pN.m, pN.n) instead of writes
    free                      without a lock: what a stop anywhere would cut
@@ -27,7 +30,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,6 +172,54 @@ static void by_helper(int pair)
     lock(fd, "fcntl", 0);
     close(fd);
 }
+/* One byte at a time; a wait that a stop has ended is begun again. */
+static char get(int fd)
+{
+    char one;
+    ssize_t got;
+    do got = recv(fd, &one, 1, 0); while (got < 0 && errno == EINTR);
+    if (got != 1) _exit(0);
+    return one;
+}
+static void put(int fd) { must(send(fd, "1", 1, MSG_NOSIGNAL) == 1, "send"); }
+static void agent(int manager, int pair)
+{
+    for (;;) {
+        get(manager);
+        int fd = file(pair, 'l');
+        lock(fd, "fcntl", 1);
+        half(pair, 'a');
+        think();
+        half(pair, 'b');
+        put(manager);
+        struct pollfd taken = {.fd = manager, .events = POLLIN};
+        while (poll(&taken, 1, -1) != 1) must(errno == EINTR, "poll");
+        get(manager);
+        lock(fd, "fcntl", 0);
+        close(fd);
+    }
+}
+static void manage(void)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int e = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; i < 4; i++) {
+        int pair[2];
+        must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
+        if (!fork()) { close(pair[0]); agent(pair[1], i); }
+        close(pair[1]);
+        event.data.fd = pair[0];
+        epoll_ctl(e, EPOLL_CTL_ADD, pair[0], &event);
+        put(pair[0]);
+    }
+    for (;;) {
+        if (epoll_wait(e, &event, 1, -1) != 1) { must(errno == EINTR, "epoll_wait"); continue; }
+        get(event.data.fd);
+        /* The result is taken; and more work. */
+        put(event.data.fd);
+        put(event.data.fd);
+    }
+}
 static void *in_thread(void *unused)
 {
     for (int pair = 0;; pair = (pair + 1) % pairs) plain("ofd", pair);
@@ -197,6 +250,7 @@ int main(int argc, char **argv)
     int from = getpid() % pairs;
     if (argc == 6) { from = atoi(argv[4]); half(from, 'b'); close(atoi(argv[5])); }
     if (!strcmp(mode, "threads") || !strcmp(mode, "spawn")) threads(!strcmp(mode, "spawn"));
+    if (!strcmp(mode, "manager")) manage();
     if (!strcmp(mode, "keeps")) lock(file(0, 'l'), "fcntl", 1);
     if (!strcmp(mode, "idle") || !strcmp(mode, "keeps")) for (;;) pause();
     if (!strcmp(mode, "wait")) {
@@ -227,6 +281,7 @@ int main(int argc, char **argv)
         else if (!strcmp(mode, "dotlock")) { by_dotlock(pair); think(); think(); }
         else if (!strcmp(mode, "map")) by_stores(pair);
         else if (!strcmp(mode, "free")) { half(pair, 'a'); think(); half(pair, 'b'); }
+        else if (!strcmp(mode, "until-wait")) { half(pair, 'a'); for (int i = 0; i < 20; i++) think(); half(pair, 'b'); usleep(1); }
         else plain(!strcmp(mode, "signals") ? "fcntl" : mode, pair);
         think();
     }

@@ -50,6 +50,12 @@ int main(void) {
             mapped = map(a, PROT_READ);
             if (mprotect(mapped, 4096, PROT_READ | PROT_WRITE))
                 return 3;
+        } else if (!strcmp(word, "map-store-unmap")) {
+            char *at = map(a, PROT_READ | PROT_WRITE);
+            if (at == MAP_FAILED)
+                return 3;
+            *at = 'y';
+            munmap(at, 4096);
         } else if (!strcmp(word, "daemon")) {
             if (fork())
                 _exit(0);

@@ -411,14 +411,99 @@ def mapped(lab):
                 if daemon:
                     tell(m, "daemon")
                 said = lab.freeze()
-                assert said.returncode == 65 and "coverage=partial" in said.stdout and "mapped" in said.stdout, \
-                    (order, gated, daemon, said.stdout)
+                accused_of_mapping(said)
                 m.stdin.close()                          # a daemon ends with its orders
                 assert m.stdout.read() == "", "it is still there"
                 m.wait()
                 for p in lab.procs:
                     p.kill()
                     p.wait()
+
+
+def mapped_elsewhere(lab):
+    """As a JVM keeps its counters in /tmp: on the device of what is protected, and no protected file."""
+    for removed in (False, True):
+        (lab.other / "counters").write_text("x" * 4096)
+        m = lab.member()
+        tell(m, f"map {lab.other}/counters")
+        if removed:
+            (lab.other / "counters").unlink()
+        good(lab.freeze("--require", "coverage"))
+        said = subprocess.run([BIN / "writegate", "doctor", "-g", GATE], env=lab.env(), capture_output=True, text=True, timeout=60)
+        assert "mapped a protected" not in said.stdout, said.stdout
+    (lab.mail / "removed").write_text("x" * 4096)
+    tell(m, f"map {lab.mail}/removed")
+    accused_of_mapping(lab.freeze())
+    (lab.mail / "removed").unlink()
+    good(lab.freeze())
+
+
+def mapped_elsewhere_on_btrfs(lab):
+    """maps shows another device number there than stat."""
+    top = lab.btrfs()
+    for name in ("mail", "other"):
+        subprocess.run(["btrfs", "-q", "subvolume", "create", top / name], check=True)
+        (top / name / "counters").write_text("x" * 4096)
+    m = lab.member(paths=top / "mail")
+    tell(m, f"map {top}/other/counters")
+    good(lab.freeze())
+    tell(m, f"map {top}/mail/counters")
+    accused_of_mapping(lab.freeze())
+
+
+def mapped_elsewhere_on_an_overlay(lab):
+    everything = overlay(lab)
+    for name in ("mail", "other"):
+        (everything / name).mkdir()
+        (everything / name / "counters").write_text("x" * 4096)
+    m = lab.member(paths=everything / "mail")
+    tell(m, f"map {everything}/other/counters")
+    said = lab.freeze()
+    assert said.returncode == 0 and "coverage=full" in said.stdout, said.stdout
+    tell(m, f"map {everything}/mail/counters")
+    accused_of_mapping(lab.freeze())
+
+
+def mapped_by_another_name(lab):
+    for name in ("hard", "mounted", "unmounted"):
+        (lab.mail / name).write_text("x" * 4096)
+    os.link(lab.mail / "hard", lab.other / "hard")
+    (lab.other / "mounted").touch()
+    lab.mount("--bind", lab.mail / "mounted", lab.other / "mounted")
+    (lab.root / "bound").mkdir()
+    bound = lab.mount("--bind", lab.mail, lab.root / "bound")
+    for path in (lab.other / "hard", lab.other / "mounted", bound / "unmounted"):
+        m = lab.member()
+        tell(m, f"map {path}")
+        if path.name == "unmounted":
+            accused_of_mapping(lab.freeze())
+            subprocess.run(["umount", "-l", bound], check=True)
+            lab.mounts.remove(str(bound) if str(bound) in lab.mounts else bound)
+        accused_of_mapping(lab.freeze())
+        m.kill()
+        m.wait()
+
+
+def mapped_and_unmapped_behind_the_barrier(lab):
+    """No look at its mappings sees that; it has mapped another file before, which is no protected one."""
+    (lab.other / "counters").write_text("x" * 4096)
+    (lab.mail / "index").write_text("x" * 4096)
+    m = lab.member()
+    tell(m, f"map {lab.other}/counters")
+    good(lab.freeze())
+    said = subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", "20s"], env=lab.env(), text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    tell(m, f"map-store-unmap {lab.mail}/index")
+    thawed = subprocess.run([BIN / "writegate", "thaw", said.stdout.split()[-1]], env=lab.env(), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    assert (lab.mail / "index").read_text()[0] == "y", "it stored nothing"
+    accused_of_mapping(thawed)
+    good(lab.freeze())                                # it is over, and the next freeze knows
+
+
+def accused_of_mapping(said):
+    assert said.returncode == 65 and "coverage=partial" in said.stdout and "mapped" in said.stdout, said.stdout
 
 
 def a_server_as_setup_sets_it_up(lab):
@@ -439,8 +524,9 @@ CASES = {f.__name__: f for f in (
     mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
-    exec_says_it, no_list, on_an_overlay, on_an_overlay_in_a_namespace_of_its_own, exported, mapped, a_server_as_setup_sets_it_up)}
-NEEDS = {"on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
+    exec_says_it, no_list, on_an_overlay, on_an_overlay_in_a_namespace_of_its_own, exported, mapped, mapped_elsewhere,
+    mapped_elsewhere_on_btrfs, mapped_elsewhere_on_an_overlay, mapped_by_another_name, mapped_and_unmapped_behind_the_barrier, a_server_as_setup_sets_it_up)}
+NEEDS = {"on_btrfs": "mkfs.btrfs", "mapped_elsewhere_on_btrfs": "mkfs.btrfs", "a_subvolume_made_later_and_mounted_elsewhere": "mkfs.btrfs"}
 
 
 def costs(lab):
