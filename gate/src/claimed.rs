@@ -40,7 +40,8 @@ impl<'a> ClaimedRegion<'a> {
 
     /// Where it says that this dotlock lies, if it has kept that.
     pub fn dotlock_path(self, dev: u64, ino: u64) -> Option<FilePath> {
-        FileNames(self.memory.at(NAMES_OFFSET)?).get(dev, ino)
+        let (taken, places) = (&self.header.names_taken, self.memory.at(NAMES_OFFSET)?);
+        FileNames { taken, places }.get(dev, ino)
     }
 }
 

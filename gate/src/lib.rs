@@ -18,6 +18,7 @@
 //! | [`mark`] | in which PID namespace a mapping of the page was made: who may be there and not be seen |
 //! | [`claimed`] | a region as its process claims it to be, read with bounds |
 //! | [`locks`] | the locks a process holds, and when its section is over |
+//! | [`mailbox`] | what children leave for the process that waits for them |
 //! | [`layout`] | one number for all that two sides must agree on |
 //! | [`check`] | may a page or a region be believed at all? |
 //! | [`entry`] | what a worker may do when it meets the barrier |
@@ -49,6 +50,7 @@ pub mod entry;
 pub mod hold;
 pub mod layout;
 pub mod locks;
+pub mod mailbox;
 pub mod mark;
 pub mod places;
 pub mod profile;

@@ -9,7 +9,7 @@
 //! ```text
 //!   page 0    Header (496 bytes), then the lock table
 //!   page 1..  Slot, one for each thread that ever made a hooked call
-//!   last page FileName, where its dotlocks lie
+//!   then      FileName, where its dotlocks lie
 //! ```
 
 use crate::abi::{constants, shared};
@@ -123,10 +123,12 @@ shared! {
         pub named_at: AtomicU64,
         /// How long that is, in bytes.
         pub named_len: AtomicU64,
+        /// Which places of the names of its dotlocks are taken ([`crate::locks::FileNames`]).
+        pub names_taken: AtomicU64,
         /// Raised before and after each call that maps a file on a protected device shared and
         /// writable. A child begins with its parent's number.
         pub shared_mappings: AtomicU64,
-        _room: [AtomicU64; 39],
+        _room: [AtomicU64; 38],
         /// The locks it holds.
         pub locks: LockTable,
     }

@@ -31,15 +31,3 @@ fn every_key_has_its_own_name_and_a_meaning() {
     assert_eq!(names.len(), TABLE.len());
     assert!(TABLE.iter().all(|info| !info.meaning.is_empty()));
 }
-
-#[test]
-fn the_profile_for_a_server_that_is_not_known_lists_every_key() {
-    // What `writegate setup` writes, as the golden tree of its tests has it.
-    let text = document("tests/command/setup/07-unit/expected/etc/writegate/files.conf");
-    let from = text.find("keys, one value a line:").expect("the list of keys");
-    let list = &text[from..];
-    let list = list.split_once(": ").expect("the list").1.split_once(".\n").expect("its end").0;
-    let listed: BTreeSet<String> =
-        list.split(',').map(|name| name.trim_matches([' ', '\n', '#']).into()).collect();
-    assert_eq!(listed, TABLE.iter().map(|info| info.name.into()).collect());
-}

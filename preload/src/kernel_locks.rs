@@ -24,17 +24,31 @@ pub enum LockOrigin {
     Lost,
 }
 
+/// What has come of asking the kernel.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// It is no file's descriptor.
+    NoFile,
+    /// It is not told: no /proc in this root, or none that may be read. What is known stays so.
+    NotTold,
+    /// The locks of descriptions stand in these places of the lock table (a bit each).
+    Listed(u64),
+}
+
 /// Enters the kernel's locks on all descriptors into the lock table.
-pub fn enter_all(blocked: &Blocked, origin: LockOrigin) {
+pub fn enter_all(blocked: &Blocked, origin: LockOrigin) -> Answer {
     // SAFETY: a literal C string.
     let dir = unsafe { open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), O_DIRECTORY) };
     if dir < 0 {
-        return;
+        return Answer::NotTold;
     }
-    let dir = dir as i32;
+    let (dir, mut all) = (dir as i32, Answer::Listed(0));
     let mut entries = [0u8; 512];
     loop {
         let len = list(dir, &mut entries);
+        if len < 0 {
+            all = Answer::NotTold;
+        }
         if len <= 0 {
             break;
         }
@@ -45,12 +59,19 @@ pub fn enter_all(blocked: &Blocked, origin: LockOrigin) {
             if let Some((fd, _)) = text::number(name)
                 && fd as i32 != dir
             {
-                enter_of(blocked, fd as i32, origin);
+                all = match (all, enter_of(blocked, fd as i32, origin)) {
+                    (Answer::Listed(before), Answer::Listed(places)) => {
+                        Answer::Listed(before | places)
+                    }
+                    (_, Answer::NotTold) => Answer::NotTold,
+                    (known, _) => known,
+                };
             }
             rest = rest.get(size.max(1)..).unwrap_or(&[]);
         }
     }
     close(dir);
+    all
 }
 
 /// As [`enter_all`], for all descriptors below this one, where a directory must not be listed.
@@ -60,46 +81,48 @@ pub fn enter_below(blocked: &Blocked, below: u32, origin: LockOrigin) {
     }
 }
 
-/// Enters the kernel's locks on one descriptor. False: it is none of a file's.
-pub fn enter_of(blocked: &Blocked, fd: i32, origin: LockOrigin) -> bool {
-    let Some(file) = fstat_at_start(fd).filter(Stat::is_file_or_directory) else { return false };
+/// Enters the kernel's locks on one descriptor.
+pub fn enter_of(blocked: &Blocked, fd: i32, origin: LockOrigin) -> Answer {
+    let Some(file) = fstat_at_start(fd).filter(Stat::is_file_or_directory) else {
+        return Answer::NoFile;
+    };
     let mut path = Buffer::<32>::new();
     path.push(b"/proc/self/fdinfo/");
     path.push_number(fd as u64);
     // What the descriptor was opened with stands before its locks.
-    let mut writable = false;
+    let (mut writable, mut places) = (false, 0);
     // SAFETY: a `Buffer` always ends with a NUL.
-    unsafe {
+    let told = unsafe {
         each_line(blocked, path.c(), |line| {
             if let Some(flags) = line.strip_prefix(b"flags:") {
                 writable = flags.last().is_some_and(|digit| (digit & 7) as u32 & O_ACCMODE > 0);
             } else if let Some(lock) = line.strip_prefix(b"lock:") {
-                enter(fd, &file, lock, writable, origin);
+                places |= enter(fd, &file, lock, writable, origin);
             }
             true
         })
     };
-    true
+    if told { Answer::Listed(places) } else { Answer::NotTold }
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, as it stands in fdinfo.
-fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) {
+/// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:99 0 EOF`, as it stands in fdinfo. The bit of its place.
+fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) -> u64 {
     let words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|word| !word.is_empty());
     let mut words = words.skip(1);
     let (Some(kind), Some(_), Some(mode), Some(pid)) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return;
+        return 0;
     };
-    let (Some(start), Some(end)) = (words.nth(1), words.next()) else { return };
-    let Some(region) = region() else { return };
+    let (Some(start), Some(end)) = (words.nth(1), words.next()) else { return 0 };
+    let Some(region) = region() else { return 0 };
     let number = |word: &[u8]| text::number(word).map_or(u64::MAX, |(value, _)| value);
     let lock = Lock {
         kind: match kind {
             b"POSIX" if origin != LockOrigin::Child => LockKind::Posix,
             b"FLOCK" => LockKind::Flock,
             b"OFDLCK" => LockKind::Ofd,
-            _ => return,
+            _ => return 0,
         },
         flags: is_small(file.size) as u32 * SMALL,
         fd,
@@ -113,6 +136,13 @@ fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) 
     LOCKS_SEEN.store(true, Relaxed);
     let writes = mode == b"WRITE" || lock.kind == LockKind::Flock && writable;
     let table = Table(&region.header.locks);
+    if origin == LockOrigin::Child {
+        // What is known of it (held for life, another's) stays known.
+        let known = table.place_of(&lock, writes);
+        if known != 0 {
+            return known;
+        }
+    }
     let gate::locks::TableFull(lost) = match lock.kind {
         LockKind::Posix => table.posix_lock(Some(writes), lock),
         _ => {
@@ -130,4 +160,5 @@ fn enter(fd: i32, file: &Stat, line: &[u8], writable: bool, origin: LockOrigin) 
     if lost {
         overflowed(region);
     }
+    table.place_of(&lock, writes)
 }

@@ -8,7 +8,7 @@ use crate::linux::helper::protocol::LeftFile;
 use crate::outcome::cause::Cause;
 use crate::outcome::finding::Finding;
 use gate::claimed::ClaimedRegion;
-use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, OUTSIDE};
+use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, NO_DEVICE, OUTSIDE};
 
 /// Those that lie in a snapshot: their owners are alive and own them while it is taken. A restore
 /// has to delete them, for no process else will.
@@ -34,7 +34,8 @@ fn owned_by(member: &Member) -> Vec<Lock> {
 
 /// Is this file there, as the process sees it? Where that cannot be told, it is.
 pub fn is_there(pid: i32, file: &LeftFile, helper: &mut Helper) -> bool {
-    file.path.is_empty() || helper.is_at(pid, &file.path, (file.dev, file.ino)) != Some(false)
+    let is_told = !file.path.is_empty() && file.dev != NO_DEVICE;
+    !is_told || helper.is_at(pid, &file.path, (file.dev, file.ino)) != Some(false)
 }
 
 /// With the name that was kept of it.

@@ -3,7 +3,7 @@
 use crate::census::member::Member;
 use crate::foreign_text::ForeignText;
 use crate::linux::file::{CachedStat, cached_stat};
-use gate::locks::{Lock, LockKind};
+use gate::locks::{Lock, LockKind, NO_DEVICE};
 use std::fs;
 
 /// Where a lock's file lies; by number where that cannot be told.
@@ -15,6 +15,8 @@ pub fn path_of_lock(member: &Member, lock: &Lock) -> ForeignText {
     };
     let path = match lock.kind {
         LockKind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
+        // It must not ask which file that is.
+        _ if lock.dev == NO_DEVICE => path_of(member.pid, lock.fd),
         _ => path_of_file(member.pid, lock.dev, lock.ino),
     };
     path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev).into())

@@ -14,8 +14,8 @@ use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
-use crate::linux::procfs::locks::{self, KernelLock, KernelLockKind};
-use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind};
+use crate::linux::procfs::locks::{self, DescriptorLock, KernelLock, KernelLockKind};
+use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind, NO_DEVICE};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -31,6 +31,8 @@ pub struct HeldLock {
     pub lock: KernelLock,
     /// Guards writing.
     pub guards: bool,
+    /// Number of the descriptor.
+    pub fd: i32,
     /// Device of the locked file, as `stat` says it.
     pub dev: u64,
     /// Its inode.
@@ -109,7 +111,8 @@ pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
         let link = format!("/proc/{of}/fd/{}", on.fd);
         let file = cached_stat(Path::new(&link))?;
         let path = fs::read_link(&link).ok()?.to_string_lossy().into_owned();
-        Some(HeldLock { lock: on.lock, guards: on.guards, dev: file.dev, ino: file.ino, path })
+        let DescriptorLock { fd, lock, guards } = on;
+        Some(HeldLock { lock, guards, fd, dev: file.dev, ino: file.ino, path })
     });
     // A descriptor was closed meanwhile, or is not to be had.
     found.collect::<Option<_>>().map_or(Look::NotSeen(WhyNot::Changing), Look::Seen)
@@ -135,11 +138,17 @@ fn same_kind(ours: LockKind, kernels: KernelLockKind) -> bool {
     )
 }
 
+/// Is this entry about that file? One of a process that must not ask names the descriptor.
+fn same_file(lock: &Lock, held: &HeldLock) -> bool {
+    match lock.dev {
+        NO_DEVICE => lock.fd == held.fd,
+        _ => (lock.dev, lock.ino) == (held.dev, held.ino),
+    }
+}
+
 /// What these entries of a region say of that lock.
 fn account(listed: impl Iterator<Item = Lock>, held: &HeldLock) -> Account {
-    let of_it = listed.filter(|lock| {
-        same_kind(lock.kind, held.lock.kind) && (lock.dev, lock.ino) == (held.dev, held.ino)
-    });
+    let of_it = listed.filter(|lock| same_kind(lock.kind, held.lock.kind) && same_file(lock, held));
     let mut found = Account::NotListed;
     for lock in of_it {
         let own = lock.flags & GUARDS != 0 && lock.flags & INHERITED == 0;
@@ -176,12 +185,14 @@ pub fn accounts_for(member: &Member, line: &KernelLock) -> bool {
         line.kind == KernelLockKind::Posix && line.stat_dev() == Some(lock.dev)
             || lock.fd >= 0
                 && locks::on_descriptor(member.pid, lock.fd).contains(line)
-                && file().is_some_and(|file| (file.dev, file.ino) == (lock.dev, lock.ino))
+                && (lock.dev == NO_DEVICE
+                    || file().is_some_and(|file| (file.dev, file.ino) == (lock.dev, lock.ino)))
     };
     view.header()
         .locks
         .locks()
-        .filter(|lock| own(lock) && same_kind(lock.kind, line.kind) && lock.ino == line.ino())
+        .filter(|lock| own(lock) && same_kind(lock.kind, line.kind))
+        .filter(|lock| lock.dev == NO_DEVICE || lock.ino == line.ino())
         .any(|lock| is_held(&lock))
 }
 
@@ -243,7 +254,7 @@ mod tests {
     fn held(kind: KernelLockKind) -> HeldLock {
         let lock =
             KernelLock { kind, write: true, pid: 7, file: "00:1b:3".into(), range: "0 EOF".into() };
-        HeldLock { lock, guards: true, dev: 27, ino: 3, path: "/m/l".into() }
+        HeldLock { lock, guards: true, fd: 3, dev: 27, ino: 3, path: "/m/l".into() }
     }
 
     fn listed(kind: LockKind, flags: u32) -> Lock {
@@ -262,6 +273,9 @@ mod tests {
         assert_eq!(says(&[own], &held(KernelLockKind::Lease)), Account::NotListed, "a lease");
         let elsewhere = Lock { dev: 28, ..own };
         assert_eq!(says(&[elsewhere], &flock), Account::NotListed, "other device");
+        let not_asked = |fd| Lock { dev: NO_DEVICE, ino: 0, fd, ..own };
+        assert_eq!(says(&[not_asked(3)], &flock), Account::Listed, "by its descriptor");
+        assert_eq!(says(&[not_asked(4)], &flock), Account::NotListed, "another descriptor");
         let read = listed(LockKind::Flock, 0);
         assert_eq!(says(&[read], &flock), Account::NotListed, "a conversion was missed");
         let came = listed(LockKind::Flock, GUARDS | INHERITED);

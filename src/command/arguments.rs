@@ -44,6 +44,11 @@ pub fn protected_paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// A number of times, or a process's.
+pub fn whole_number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|_| "not a whole number, such as 20".into())
+}
+
 /// Users by name or number; None where none is named.
 pub fn users(given: &[String]) -> Result<Option<Vec<u32>>> {
     let known = |name: &String| {

@@ -3,6 +3,7 @@
 use super::output::{self, say};
 use super::{completions, doctor, exec, freeze, hook, leave_gate, man, rehearse, setup};
 use super::{status, thaw, usage_tips};
+use crate::gatedir;
 use crate::linux::descriptors;
 use crate::outcome::exit;
 use crate::outcome::fault::{self, Result};
@@ -47,7 +48,9 @@ pub fn main() -> ExitCode {
         Err(e) => {
             let given = std::env::args_os().skip(1);
             let given: Vec<String> = given.map(|word| word.to_string_lossy().into()).collect();
-            let e = usage_tips::mend(e, &given);
+            let of_command = Cli::command();
+            let all = of_command.get_subcommands().map(|sub| sub.get_name().to_owned());
+            let e = usage_tips::mend(e, &given, &all.collect::<Vec<_>>());
             let _ = e.print();
             return ExitCode::from(if e.use_stderr() { fault::USAGE } else { 0 });
         }
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Commands) -> Result<u8> {
+    gatedir::check_root()?;
     match command {
         Commands::Freeze(args) => freeze::run(&args),
         Commands::Thaw(args) => thaw::run(&args),

@@ -4,6 +4,7 @@ use super::{arguments, library};
 use crate::command::output::say;
 use crate::foreign_text::ForeignText;
 use crate::freeze::preload;
+use crate::freeze::wrapped::in_quotes;
 use crate::gatedir::{self, Gate};
 use crate::linux::directory;
 use crate::outcome::fault::{self, Fault, Result};
@@ -58,11 +59,13 @@ pub fn run(args: &Args) -> Result<u8> {
         command.env("WRITEGATE_PATHS", paths);
     }
     let e = command.exec();
-    let code = match e.kind() {
-        std::io::ErrorKind::NotFound => fault::NOT_FOUND,
-        _ => fault::NOT_EXECUTABLE,
+    let (code, why) = match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            (fault::NOT_FOUND, format!("not found{}", in_quotes(Path::new(program))))
+        }
+        _ => (fault::NOT_EXECUTABLE, e.to_string()),
     };
-    Err(Fault::new(code, format!("cannot run {}: {e}", program.to_string_lossy())))
+    Err(Fault::new(code, format!("cannot run {}: {why}", program.to_string_lossy())))
 }
 
 /// A directory that is not there may come later, and a freeze is refused until it does: said at once.

@@ -1,7 +1,7 @@
 //! `writegate rehearse`: drains and lets go again, many times, without a snapshot:
 //! what a freeze would cost here, before one is needed.
 
-use super::arguments::gates;
+use super::arguments::{gates, whole_number};
 use super::output::{print, print_json, say};
 use crate::drive::drain::DrainEnd;
 use crate::duration::{self, show_ms};
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(short, long = "gate", value_name = "GATE")]
     gate: Vec<String>,
     /// How many times
-    #[arg(short, long, default_value_t = 20, value_name = "N")]
+    #[arg(short, long, default_value_t = 20, value_name = "N", value_parser = whole_number::<u32>)]
     n: u32,
     /// No writer waits longer than this, whatever happens
     #[arg(short = 't', long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]

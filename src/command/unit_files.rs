@@ -20,7 +20,7 @@ pub fn files(root: &Path, unit: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = names
         .iter()
         .flat_map(|name| PLACES.iter().map(move |place| root.join(place).join(name)))
-        .find(|path| path.exists())
+        .find(|path| path.exists() && !is_mask(path))
         .into_iter()
         .collect();
     // A drop-in's name, not its directory, says its place; the first directory wins.
@@ -36,6 +36,11 @@ pub fn files(root: &Path, unit: &str) -> Vec<PathBuf> {
     }
     found.extend(dropins.into_values());
     found
+}
+
+/// `systemctl mask` puts a link to /dev/null in front of a unit's file: what it sets counts again once that is gone.
+fn is_mask(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
 /// The template of an instance: `postfix@.service` of `postfix@-.service`.

@@ -67,10 +67,20 @@ pub fn check(command: &[OsString]) -> Result<()> {
         false => (fault::NOT_EXECUTABLE, "not executable"),
     };
     let mut what = format!("cannot run {}: {why}; nothing was held", program.display());
-    if found.is_empty() && program.to_string_lossy().contains(' ') {
-        what += ". A program and its arguments are words of their own: without the quotes, or sh -c '...'";
+    if found.is_empty() {
+        what += in_quotes(program);
     }
     Err(Fault::new(code, what))
+}
+
+/// What is most likely meant by a program whose name has blanks.
+pub fn in_quotes(program: &Path) -> &'static str {
+    match program.to_string_lossy().contains(' ') {
+        true => {
+            ". A program and its arguments are words of their own: without the quotes, or sh -c '...'"
+        }
+        false => "",
+    }
 }
 
 /// Starts it, as urgent as we were when we were started.

@@ -29,8 +29,12 @@ pub fn made_this_page(file: &File, id: &[u8; 16]) -> bool {
 pub fn id() -> Result<[u8; 16]> {
     let text = fs::read_to_string(PATH).map_err(|e| {
         let mut fault = Fault::io(PATH, &e);
-        fault.message +=
-            "; is /proc mounted with subset=pid (ProcSubset=pid)? writegate needs all of it";
+        fault.message += match fs::exists("/proc/self") {
+            Ok(true) => {
+                "; is /proc mounted with subset=pid (ProcSubset=pid)? writegate needs all of it"
+            }
+            _ => "; /proc is not mounted here: `mount -t proc proc /proc`",
+        };
         fault
     })?;
     let digits: Vec<u8> =

@@ -21,6 +21,21 @@ pub fn root() -> PathBuf {
         .map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from)
 }
 
+/// The same name must mean the same directory in every process.
+pub fn check_root() -> Result<()> {
+    let root = root();
+    match root.is_absolute() {
+        true => Ok(()),
+        false => Err(Fault::new(
+            USAGE,
+            format!(
+                "WRITEGATE_DIR={}: not an absolute path, and that is what it must be",
+                root.display()
+            ),
+        )),
+    }
+}
+
 /// Is this a name that a gate may have?
 pub fn check_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');

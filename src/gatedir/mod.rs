@@ -27,6 +27,6 @@ mod page;
 mod profile;
 pub mod stats;
 
-pub use dir::{PAGE, check_name, names, root};
+pub use dir::{PAGE, check_name, check_root, names, root};
 pub use open::Gate;
 pub use profile::text as profile;

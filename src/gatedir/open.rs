@@ -93,11 +93,11 @@ impl Gate {
     pub fn open_or_create(name: &str, profile: &str) -> Result<Gate> {
         check_name(name)?;
         let dir = root().join(name);
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(|e| {
-            let mut fault = Fault::io(format!("cannot make {}", dir.display()), &e);
-            fault.message += "; a user without root sets WRITEGATE_DIR to a directory of its own";
-            fault
-        })?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&dir)
+            .map_err(|e| page::not_made(&dir, &e))?;
         if let Err(e) = fs::symlink_metadata(dir.join(PAGE))
             && e.kind() == io::ErrorKind::NotFound
         {
@@ -139,6 +139,16 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Why a freeze of it would be refused, seen by who has opened it to look only: it must be written.
+    pub fn cannot_be_written(&self) -> Option<Fault> {
+        let path = self.dir.join(PAGE);
+        let error = OpenOptions::new().write(true).open(&path).err()?;
+        let read_only = error.raw_os_error() == Some(libc::EROFS);
+        read_only.then(|| missing(&self.name, &path, &error))
+    }
+}
+
 fn missing(name: &str, path: &Path, error: &io::Error) -> Fault {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
@@ -169,7 +179,11 @@ fn missing(name: &str, path: &Path, error: &io::Error) -> Fault {
         Some(libc::ELOOP) => not_safe(path, "is a symbolic link", "Remove it."),
         Some(libc::EROFS) => Fault::new(
             PERMISSION,
-            format!("gate {name}: {} lies on a read-only file system", path.display()),
+            format!(
+                "gate {name}: {} lies on a read-only file system; the freezer must write there: \
+                 `mount -o remount,rw` that file system, or freeze outside of this container",
+                path.display()
+            ),
         ),
         _ => Fault::io(format!("gate {name}: {}", path.display()), error),
     }

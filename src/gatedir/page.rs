@@ -93,5 +93,18 @@ pub fn create(dir: &Path, profile: &str) -> Result<()> {
         }
     })();
     let _ = fs::remove_file(&temporary);
-    made.map_err(|e| Fault::io(format!("cannot make {}", path.display()), &e))
+    made.map_err(|e| not_made(&path, &e))
+}
+
+/// A gate that cannot be made, and what to do.
+pub fn not_made(path: &Path, error: &io::Error) -> Fault {
+    let mut fault = Fault::io(format!("cannot make {}", path.display()), error);
+    fault.message += match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            "; nothing new is gated until there is room again: `df` and `df -i` of that directory"
+        }
+        Some(libc::EROFS) => "; `mount -o remount,rw` that file system",
+        _ => "; a user without root sets WRITEGATE_DIR to a directory of its own",
+    };
+    fault
 }

@@ -74,8 +74,8 @@ impl Tracer {
                 return Err(NoAnswer::Gone);
             };
             if report.end != End::AtRest {
-                // Who was let run because of a lock file is late because of that.
-                report.not_held.splice(0..0, was_in_the_way);
+                // Who was not yet at rest again when the time was up is not what the time went for.
+                report.not_held.splice(..0, was_in_the_way);
                 return Ok(report);
             }
             let held = report.held.iter().map(|held| held.pid);

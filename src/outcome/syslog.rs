@@ -7,7 +7,7 @@
 use crate::foreign_text::escape;
 use crate::outcome::fault::Fault;
 use crate::outcome::record::{Record, VerdictLine};
-use crate::outcome::verdict::Verdict;
+use crate::outcome::verdict::{Severity, Verdict};
 use std::ffi::OsString;
 use std::os::unix::net::UnixDatagram;
 
@@ -37,19 +37,11 @@ pub fn refused(gates: &str, fault: &Fault) {
     send(severity(Verdict::Unproven), &text);
 }
 
-/// A warning: there is no snapshot that is to be trusted. An error: there is one that is not.
 fn severity(verdict: Verdict) -> i32 {
-    match verdict {
-        Verdict::Consistent => libc::LOG_INFO,
-        Verdict::Busy | Verdict::NotQuiet | Verdict::NotDrained | Verdict::CrashConsistent => {
-            libc::LOG_WARNING
-        }
-        Verdict::Interrupted
-        | Verdict::Unproven
-        | Verdict::Unseen
-        | Verdict::Ungated
-        | Verdict::Escaped
-        | Verdict::Expired => libc::LOG_ERR,
+    match verdict.severity() {
+        Severity::Info => libc::LOG_INFO,
+        Severity::Warning => libc::LOG_WARNING,
+        Severity::Error => libc::LOG_ERR,
     }
 }
 

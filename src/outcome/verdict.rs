@@ -43,6 +43,17 @@ enum Exit {
     Signal,
 }
 
+/// How severe it is in the system's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// All is well.
+    Info,
+    /// There is no snapshot that is to be trusted.
+    Warning,
+    /// There is one that is not.
+    Error,
+}
+
 /// What there is to know of one verdict.
 struct Entry {
     #[cfg_attr(not(test), expect(dead_code, reason = "a test holds the order by it"))]
@@ -50,6 +61,7 @@ struct Entry {
     /// As it is printed.
     name: &'static str,
     exit: Exit,
+    severity: Severity,
     /// Which limit it ran into, by its option.
     limit: Option<&'static str>,
     /// What it says of the snapshot, and what to do: two cells of the table in the documents.
@@ -63,6 +75,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Consistent,
         name: "CONSISTENT",
         exit: Exit::Code(0),
+        severity: Severity::Info,
         limit: None,
         cells: ["can be trusted: every set of writes is whole", "keep it"],
     },
@@ -70,6 +83,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::CrashConsistent,
         name: "CRASH_CONSISTENT",
         exit: Exit::Commands,
+        severity: Severity::Warning,
         limit: Some("drain"),
         cells: [
             "was taken without a drain, as asked (`--policy crash-consistent`)",
@@ -80,6 +94,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Busy,
         name: "BUSY",
         exit: Exit::Code(exit::NOT_DRAINED),
+        severity: Severity::Warning,
         limit: Some("queue"),
         cells: [
             "was not taken: another freeze had the gate for all of `--queue`",
@@ -90,6 +105,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::NotQuiet,
         name: "NOT_QUIET",
         exit: Exit::Code(exit::NOT_DRAINED),
+        severity: Severity::Warning,
         limit: Some("wait-quiet"),
         cells: [
             "was not taken: no quiet moment within `--wait-quiet`, and `--require quiet` asked for \
@@ -101,6 +117,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::NotDrained,
         name: "NOT_DRAINED",
         exit: Exit::Code(exit::NOT_DRAINED),
+        severity: Severity::Warning,
         limit: Some("drain"),
         cells: [
             "was not taken (`--policy abort`)",
@@ -113,6 +130,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Interrupted,
         name: "INTERRUPTED",
         exit: Exit::Signal,
+        severity: Severity::Error,
         limit: None,
         cells: [
             "cannot be trusted, if there is one: a signal came to writegate",
@@ -123,6 +141,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Unproven,
         name: "UNPROVEN",
         exit: Exit::Code(exit::TOKEN),
+        severity: Severity::Error,
         limit: None,
         cells: [
             "unknown: the keeper between `freeze` and `thaw` was killed, and what it saw is lost",
@@ -133,6 +152,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Unseen,
         name: "UNSEEN",
         exit: Exit::Code(exit::ESCAPE),
+        severity: Severity::Error,
         limit: None,
         cells: [
             "cannot be trusted: something that concerns it could not be looked at, or what \
@@ -144,6 +164,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Ungated,
         name: "UNGATED",
         exit: Exit::Code(exit::ESCAPE),
+        severity: Severity::Error,
         limit: None,
         cells: [
             "cannot be trusted: a process of the service is not gated or has a way past the gate, \
@@ -157,6 +178,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Escaped,
         name: "ESCAPED",
         exit: Exit::Code(exit::ESCAPE),
+        severity: Severity::Error,
         limit: None,
         cells: [
             "cannot be trusted: a change was seen in the window",
@@ -167,6 +189,7 @@ const ALL: [Entry; 11] = [
         verdict: Verdict::Expired,
         name: "EXPIRED",
         exit: Exit::Code(exit::EXPIRED),
+        severity: Severity::Error,
         limit: Some("limit"),
         cells: [
             "cannot be trusted: the limit passed before the thaw, writers went on",
@@ -193,6 +216,11 @@ impl Verdict {
             Exit::Commands => 0,
             Exit::Signal => exit::by_signal(libc::SIGINT),
         }
+    }
+
+    /// How severe it is in the system's log.
+    pub fn severity(self) -> Severity {
+        self.entry().severity
     }
 
     /// Which of the limits it ran into, by its option.

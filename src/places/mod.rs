@@ -58,6 +58,19 @@ pub struct Missing {
     pub why: NotOpened,
 }
 
+/// What a name is most likely meant as that has another separator in it than the one there is.
+fn separated_by(missing: &[Missing]) -> &'static str {
+    let several = |missing: &Missing| {
+        let path = missing.path.to_string();
+        let words: Vec<_> = path.split([',', ' ', ';']).filter(|word| !word.is_empty()).collect();
+        words.len() > 1 && words.iter().all(|word| word.starts_with('/'))
+    };
+    match missing.iter().any(several) {
+        true => " (directories are separated by `:`)",
+        false => "",
+    }
+}
+
 /// The protected places of one gate.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -98,8 +111,9 @@ impl Places {
                 CONFIG,
                 format!(
                     "gate {name}: named as protected and not there: {}; mend the name, or mount \
-                     what belongs there. Nothing was held",
-                    missing.join("; ")
+                     what belongs there{}. Nothing was held",
+                    missing.join("; "),
+                    separated_by(&self.missing)
                 ),
             )
         })

@@ -165,7 +165,7 @@ fn setup_publishes_the_profile_of_the_table() {
             assert!(shown.contains(&format!("+{line}\n")), "{name}: no `{line}`");
         }
         let units = server["units"].as_array().unwrap().iter().map(|unit| unit.as_str().unwrap());
-        let restarts = |unit| shown.contains(&format!("systemctl restart {unit}\n"));
+        let restarts = |unit| shown.contains(&format!("systemctl try-restart {unit}\n"));
         assert!(units.into_iter().any(restarts), "{name}: {shown}");
         std::fs::remove_dir_all(&dir).unwrap();
     }

@@ -35,6 +35,11 @@ constants! {
     /// All flags.
     const FLAGS: u32 = 0x7f << 8;
 
+    /// Stands for the device of a file that its process must not ask about (under a system call
+    /// filter that it has laid on itself). The inode is the descriptor's number then, or for a lock
+    /// file what the name gives.
+    pub const NO_DEVICE: u64 = u64::MAX;
+
     /// Guards writing: counts for the section (an exclusive lock, or a flock shared
     /// on a descriptor open for writing).
     pub const GUARDS: u32 = 1 << 8;

@@ -337,6 +337,28 @@ impl<'a> Table<'a> {
         });
     }
 
+    /// The place (its bit) where this very lock of a description stands already; 0: nowhere.
+    pub fn place_of(self, lock: &Lock, guards: bool) -> u64 {
+        let same = |held: Lock| {
+            (held.kind, held.fd, held.start, held.end) == (lock.kind, lock.fd, lock.start, lock.end)
+                && (held.dev, held.ino) == (lock.dev, lock.ino)
+                && (held.flags & GUARDS != 0) == guards
+        };
+        self.taken().find(|(_, place)| place.get().is_some_and(same)).map_or(0, |(at, _)| 1 << at)
+    }
+
+    /// Of the locks of this descriptor's description only those in these places are held still.
+    pub fn only(self, fd: i32, held_still: u64) {
+        for (at, place) in places(self.0, self.0.taken.load(Acquire) & !held_still) {
+            if let Some((lock, filled)) = place.get_filled()
+                && lock.fd == fd
+                && matches!(lock.kind, LockKind::Flock | LockKind::Ofd)
+            {
+                self.free(at, place, filled);
+            }
+        }
+    }
+
     /// All descriptors from `first` to `last` were closed.
     pub fn closed_range(self, first: i32, last: i32) {
         self.remove(|held| held.kind != LockKind::Dot && (first..=last).contains(&held.fd));

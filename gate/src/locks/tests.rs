@@ -298,16 +298,3 @@ fn a_full_table_cuts_a_lock_in_its_own_place() {
     assert_eq!(t.locks().count(), LOCKS);
     assert_eq!(t.posix_lock(None, lock(LockKind::Posix, 3, 5, 20, 29)), TableFull(true));
 }
-
-#[test]
-fn an_inode_that_is_used_again_has_the_new_name() {
-    // SAFETY: atomics, of which all zero bytes are free places.
-    let room: std::boxed::Box<[FileName; FILE_NAMES]> =
-        unsafe { std::boxed::Box::new_zeroed().assume_init() };
-    let names = FileNames(&room);
-    for n in 0..3 * FILE_NAMES {
-        let path = std::format!("/m/{n}.lock");
-        assert!(names.put(1, 7, path.as_bytes()), "the old name takes up no room");
-        assert_eq!(names.get(1, 7).unwrap().bytes(), path.as_bytes());
-    }
-}

@@ -13,9 +13,6 @@ const FROM_BEFORE: u8 = 1;
 /// The process has laid one on itself.
 const BY_ITSELF: u8 = 2;
 
-/// Stands for the device of a file that must not be asked about.
-pub const NO_DEVICE: u64 = u64::MAX;
-
 /// A child has its parent's filters, and its copy of this.
 static CONFINED: AtomicU8 = AtomicU8::new(FREE);
 

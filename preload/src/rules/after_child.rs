@@ -5,9 +5,10 @@ use crate::linux::confined;
 use crate::linux::files::lstat_at;
 use crate::text::Path;
 use crate::this_process::lock_table::{file_lost, shares_memory};
-use crate::this_process::mailbox::{self, About, From, Message};
+use crate::this_process::mailbox::mailbox;
 use crate::this_process::state::Region;
 use core::sync::atomic::Ordering::Relaxed;
+use gate::mailbox::{About, From, Mailbox, Message};
 use linux_raw_sys::general::AT_FDCWD;
 use lock_helpers::Left;
 
@@ -17,11 +18,11 @@ pub fn lock_files(region: &'static Region, child: From, well: bool) {
     if shares_memory(region) {
         return;
     }
-    if mailbox::is_used() {
+    if let Some(mailbox) = mailbox().filter(|mailbox| Mailbox::is_used(mailbox)) {
         let own = region.header.pid.load(Relaxed);
-        mailbox::take(child, own, |message| read(region, message, well));
+        mailbox.take(child, own, |message| read(region, message, well));
         if let From::Child(child) = child
-            && mailbox::take_lost(child)
+            && mailbox.take_lost(child)
             && well
         {
             file_lost(region);
@@ -38,7 +39,10 @@ pub fn of_this_call(region: &'static Region, left: Left, well: bool) {
     match left {
         Left::Nothing => {}
         Left::Message(ticket) => {
-            mailbox::take_kept(ticket, |message| read(region, message, well));
+            if let Some(mailbox) = mailbox() {
+                let own = region.header.pid.load(Relaxed);
+                mailbox.take_kept(ticket, own, |message| read(region, message, well));
+            }
         }
         Left::Lost if well => file_lost(region),
         Left::Lost => {}

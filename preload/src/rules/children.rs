@@ -16,7 +16,6 @@ use crate::protected::descriptor_cache;
 use crate::protected::operand::Operand;
 use crate::rule_table::rule;
 use crate::this_process::lock_table::{process_word, shares_memory};
-use crate::this_process::mailbox::From;
 use crate::this_process::region::adopt;
 use crate::this_process::state::{
     LAST_REGION, LOCK_FILES_SEEN, NOT_WIPED, Region, SHARED_ONCE, WIPED, region,
@@ -27,6 +26,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 use gate::calls::{Call, Rule};
 use gate::entry::left_behind;
 use gate::locks::Table;
+use gate::mailbox::From;
 use gate::word::{Doing, ThreadWord};
 
 fn locks_held(region: &Region) -> bool {
@@ -210,8 +210,8 @@ pub fn spawned(frame: &Frame, region: &'static Region) {
     // SAFETY: the call has succeeded, so it has just put the child's id (or descriptor) there.
     let number = unsafe { (frame.arg(0) as *const i32).read_unaligned() };
     let child = if gives_descriptor(frame) { process_of(number) } else { number };
-    match left {
-        Left::Message(ticket) => mailbox::assign(ticket, From::Child(child)),
+    match (left, mailbox::mailbox()) {
+        (Left::Message(ticket), Some(mailbox)) => mailbox.assign(ticket, From::Child(child)),
         _ => mailbox::mark_lost(child),
     }
     if thread_gone(child, child) {

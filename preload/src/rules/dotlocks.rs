@@ -12,7 +12,7 @@ use super::arguments::{directory, path};
 use crate::announce::{BRACKET, PASS};
 use crate::frame::{Frame, Leave};
 use crate::hash::spread;
-use crate::linux::confined::{self, NO_DEVICE};
+use crate::linux::confined;
 use crate::linux::files::{fstat, lstat_at};
 use crate::linux::process::pid;
 use crate::linux::time::now;
@@ -28,7 +28,7 @@ use crate::text::{Buffer, Path};
 use crate::this_process::lock_table::{
     file_lost, lost_file_gone, recount, released, shares_memory, update,
 };
-use crate::this_process::mailbox::{self, About, Draft, From};
+use crate::this_process::mailbox::{self, mailbox};
 use crate::this_process::profile_flags::{SETTLED, applies};
 use crate::this_process::settings::settings;
 use crate::this_process::state::{
@@ -36,7 +36,8 @@ use crate::this_process::state::{
 };
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{FILE_NAME_MAX, FileNames, Lock, LockKind, OUTSIDE, Table, TableFull};
+use gate::locks::{FILE_NAME_MAX, Lock, LockKind, NO_DEVICE, OUTSIDE, Table, TableFull};
+use gate::mailbox::{About, From};
 use gate::profile::{Key, LockName, lock_like};
 use linux_raw_sys::general::AT_FDCWD;
 
@@ -163,9 +164,13 @@ unsafe fn file_to_go(region: &Region, dir: i32, name: *const u8) -> Option<File>
 fn made_before(region: &Region, name: &[u8]) -> Option<File> {
     let name = name.strip_prefix(b"./").unwrap_or(name);
     let is_it = |lock: &Lock| {
-        FileNames(&region.names).get(lock.dev, lock.ino).is_some_and(|path| {
-            let before = path.bytes().strip_suffix(name);
-            before.is_some_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
+        region.file_names().bytes(lock.dev, lock.ino).is_some_and(|path| {
+            // `None`: it is the whole path.
+            let before = path.len().checked_sub(name.len()).map(|at| at.checked_sub(1));
+            before.is_some_and(|before| {
+                let slash = before.is_none_or(|at| path.clone().nth(at) == Some(b'/'));
+                slash && path.skip(before.map_or(0, |at| at + 1)).eq(name.iter().copied())
+            })
         })
     };
     let known = Table(&region.header.locks).lock_files().find(is_it);
@@ -193,11 +198,14 @@ fn remove_dotlock(region: &'static Region, dev: u64, ino: u64) {
         return;
     }
     if Table(&region.header.locks).dotlock_gone(dev, ino) {
-        FileNames(&region.names).free(dev, ino);
-        mailbox::forget(region.header.pid.load(Relaxed), dev, ino);
+        region.file_names().free(dev, ino);
         let none_left = Table(&region.header.locks).lock_files().next().is_none();
-        if none_left && FILES_LOST.load(Relaxed) == 0 {
-            mailbox::take_lost(region.header.pid.load(Relaxed));
+        if let Some(mailbox) = mailbox() {
+            let own = region.header.pid.load(Relaxed);
+            mailbox.forget(own, dev, ino);
+            if none_left && FILES_LOST.load(Relaxed) == 0 {
+                mailbox.take_lost(own);
+            }
         }
     }
     released(region);
@@ -306,7 +314,7 @@ pub fn let_go(region: &'static Region) {
         Table(&region.header.locks).kernel_let_go(|lock| {
             let there = is_there(region, lock);
             if !there {
-                FileNames(&region.names).free(lock.dev, lock.ino);
+                region.file_names().free(lock.dev, lock.ino);
             }
             there
         });
@@ -326,9 +334,9 @@ fn where_it_is(region: &Region, lock: &Lock) -> Option<bool> {
     if confined::by_itself() {
         return None;
     }
-    let path = FileNames(&region.names).get(lock.dev, lock.ino)?;
+    let path = region.file_names().bytes(lock.dev, lock.ino)?;
     let mut name = Buffer::<{ FILE_NAME_MAX + 1 }>::new();
-    name.push(path.bytes());
+    path.for_each(|byte| name.push(&[byte]));
     // SAFETY: a `Buffer` always ends with a NUL.
     let stat = unsafe { lstat_at(AT_FDCWD, name.c()) };
     Some(stat.is_some_and(|stat| (stat.dev, stat.ino) == (lock.dev, lock.ino)))
@@ -345,7 +353,7 @@ pub fn forget_gone(region: &'static Region) {
     for lock in table.lock_files() {
         if where_it_is(region, &lock) == Some(false) {
             table.dotlock_gone(lock.dev, lock.ino);
-            FileNames(&region.names).free(lock.dev, lock.ino);
+            region.file_names().free(lock.dev, lock.ino);
             some = true;
         }
     }
@@ -361,7 +369,7 @@ fn take(region: &'static Region, file: File, path: &[u8], in_snapshot: bool) {
     if mailbox::is_made() && (shared || region.header.parent_nonce.load(Relaxed) != 0) {
         // For the one that waits for this process, if it leaves the file behind.
         let own = if shared { pid() } else { region.header.pid.load(Relaxed) };
-        let draft = (!path.is_empty()).then(Draft::begin).flatten();
+        let draft = (!path.is_empty()).then(|| mailbox::draft(own)).flatten();
         let left = draft.and_then(|mut draft| {
             draft.push(path);
             draft.send(Some(From::Child(own)), 0, About::File(file.0, file.1))
@@ -386,7 +394,7 @@ fn enter(region: &'static Region, (dev, ino): File, path: &[u8], in_snapshot: bo
     LOCKS_SEEN.store(true, Relaxed);
     LOCK_FILES_SEEN.store(true, Relaxed);
     let since = now();
-    FileNames(&region.names).put(dev, ino, path);
+    region.file_names().put(dev, ino, path.iter().copied());
     let (kind, flags) = (LockKind::Dot, if in_snapshot { 0 } else { OUTSIDE });
     let lock = Lock { kind, flags, fd: -1, group: 0, dev, ino, start: 0, end: u64::MAX, since };
     let TableFull(lost) = Table(&region.header.locks).dotlock(lock);

@@ -5,7 +5,7 @@
 //! kernel is asked what is held: of these descriptors, and of those with a lock. Of no other:
 //! a process may have ten thousand.
 
-use crate::kernel_locks::{self, LockOrigin};
+use crate::kernel_locks::{self, Answer, LockOrigin};
 use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::linux::signals::Blocked;
@@ -92,17 +92,22 @@ pub fn after_a_child(region: &'static Region) {
     let before = table.count();
     let blocked = Blocked::all();
     if BEYOND.load(Relaxed) {
-        for lock in table.locks().filter(is_shared) {
-            table.closed(lock.fd, None);
+        if let Answer::Listed(held) = kernel_locks::enter_all(&blocked, LockOrigin::Child) {
+            for lock in table.locks().filter(is_shared) {
+                table.only(lock.fd, held);
+            }
         }
-        kernel_locks::enter_all(&blocked, LockOrigin::Child);
     } else {
         for lock in table.locks().filter(is_shared) {
             ask_again(&blocked, table, lock.fd);
         }
         each_of(&PLACED, |fd| {
             let known = table.locks().any(|lock| lock.fd == fd && is_shared(&lock));
-            known || kernel_locks::enter_of(&blocked, fd, LockOrigin::Child)
+            known
+                || !matches!(
+                    kernel_locks::enter_of(&blocked, fd, LockOrigin::Child),
+                    Answer::NoFile
+                )
         });
     }
     if table.count() < before {
@@ -131,7 +136,8 @@ pub fn book_duplicates(region: &'static Region, fd: i32, file: Option<(u64, u64)
         true
     };
     if BEYOND.load(Relaxed) {
-        return kernel_locks::enter_all(&blocked, LockOrigin::Child);
+        kernel_locks::enter_all(&blocked, LockOrigin::Child);
+        return;
     }
     each_of(&PLACED, look);
     each_of(&DUPLICATED, look);
@@ -148,11 +154,12 @@ pub fn ask_for_lost(region: &'static Region) {
     region.header.flags.fetch_and(!FLAG_LOCKS_UNKNOWN, Relaxed);
     // It says so again, if they are still more than there is room for. Until all are entered, what
     // was lost counts: another thread must not find that nothing is held.
-    kernel_locks::enter_all(&Blocked::all(), LockOrigin::Lost);
-    if region.header.flags.load(Relaxed) & FLAG_LOCKS_UNKNOWN == 0 {
+    let told = kernel_locks::enter_all(&Blocked::all(), LockOrigin::Lost);
+    let is_told = matches!(told, Answer::Listed(_));
+    if is_told && region.header.flags.load(Relaxed) & FLAG_LOCKS_UNKNOWN == 0 {
         LOCKS_LOST.store(false, Relaxed);
     }
-    if files_lost {
+    if files_lost || !is_told {
         region.header.flags.fetch_or(FLAG_LOCKS_UNKNOWN, Relaxed);
     }
     recount(region);
@@ -164,6 +171,9 @@ fn is_shared(lock: &gate::locks::Lock) -> bool {
 }
 
 fn ask_again(blocked: &Blocked, table: Table<'_>, fd: i32) {
-    table.closed(fd, None);
-    kernel_locks::enter_of(blocked, fd, LockOrigin::Child);
+    match kernel_locks::enter_of(blocked, fd, LockOrigin::Child) {
+        Answer::Listed(held) => table.only(fd, held),
+        Answer::NoFile => table.closed(fd, None),
+        Answer::NotTold => {}
+    }
 }

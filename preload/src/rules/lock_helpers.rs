@@ -13,10 +13,11 @@ use crate::protected::paths::absolute;
 use crate::rule_table::rule;
 use crate::text::Path;
 use crate::this_process::lock_table::file_lost;
-use crate::this_process::mailbox::{self, About, Draft, From, Message, Ticket};
+use crate::this_process::mailbox;
 use crate::this_process::settings::settings;
 use crate::this_process::state::Region;
 use gate::calls::{Call, Rule};
+use gate::mailbox::{About, Draft, From, Message, Ticket};
 use gate::profile::{Key, LockName, lock_like};
 use linux_raw_sys::general::AT_FDCWD;
 
@@ -184,9 +185,11 @@ pub unsafe fn about_to_command(command: *const u8) -> Left {
 fn leave(child: Option<i32>, write: impl FnOnce(&mut Draft)) -> Left {
     let mut directory = Path::new();
     absolute(AT_FDCWD, b"", &mut directory);
-    let reader = if child.is_none() { pid() } else { 0 };
+    let own = pid();
+    let reader = if child.is_none() { own } else { 0 };
     let about = About::Command(coarse_real());
-    let left = (!directory.too_long).then(Draft::begin).flatten().and_then(|mut draft| {
+    let draft = (!directory.too_long).then(|| mailbox::draft(own)).flatten();
+    let left = draft.and_then(|mut draft| {
         draft.push(directory.bytes());
         draft.push(b"\0");
         write(&mut draft);

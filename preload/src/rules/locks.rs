@@ -8,14 +8,14 @@ use super::dotlocks::{let_go, locked_by_kernel};
 use super::inherited::ask_for_lost;
 use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
-use crate::linux::confined::{self, NO_DEVICE};
+use crate::linux::confined;
 use crate::linux::files::{fstat, opened_for_writing, tell};
 use crate::protected::lifetime_locks::{is_held_for_life, is_small};
 use crate::this_process::lock_table::{overflowed, process_word, recount, shares_memory, update};
 use crate::this_process::state::{LOCKS_SEEN, Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
-use gate::locks::{Lock, LockKind, SMALL, Table, TableFull};
+use gate::locks::{Lock, LockKind, NO_DEVICE, SMALL, Table, TableFull};
 use gate::word::ProcessWord;
 use linux_raw_sys::general::{
     F_DUPFD, F_DUPFD_CLOEXEC, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETLK, F_SETLKW, F_WRLCK,
@@ -120,8 +120,7 @@ fn file_of(fd: i32) -> Option<(u64, u64, u32)> {
     });
     let asked = || {
         if confined::by_itself() {
-            // It is the only file of this descriptor. The kernel's own list of locks will not
-            // find it in the table: until it is let go it counts.
+            // It is the only file of this descriptor. The freezer asks which.
             return Some((NO_DEVICE, fd as u32 as u64, 0));
         }
         fstat(fd).map(|stat| (stat.dev, stat.ino, is_small(stat.size) as u32 * SMALL))

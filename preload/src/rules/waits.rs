@@ -9,10 +9,11 @@ use crate::frame::Frame;
 use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::this_process::lock_table::{process_word, update};
-use crate::this_process::mailbox::{self, From};
+use crate::this_process::mailbox::mailbox;
 use crate::this_process::profile_flags::{UNTIL_WAIT, applies};
 use crate::this_process::state::{Region, region};
 use gate::calls::Call;
+use gate::mailbox::From;
 use gate::word::ProcessWord;
 use linux_raw_sys::general::{CLD_DUMPED, CLD_EXITED, CLD_KILLED, P_PID, siginfo_t};
 
@@ -90,7 +91,9 @@ pub fn has_waited(frame: &Frame, region: &'static Region) {
         after_child::of_this_call(region, left, !is(Call::popen) && frame.int() == 0);
     } else if let Left::Message(ticket) = left {
         // Read when its stream is closed.
-        mailbox::assign(ticket, From::Stream(frame.result));
+        if let Some(mailbox) = mailbox() {
+            mailbox.assign(ticket, From::Stream(frame.result));
+        }
     } else {
         after_child::of_this_call(region, left, true);
     }

@@ -17,7 +17,8 @@ pub fn take_over(below: Option<u32>) {
     let blocked = Blocked::not_at_the_start();
     match below {
         Some(below) => kernel_locks::enter_below(&blocked, below, LockOrigin::Exec),
-        None => kernel_locks::enter_all(&blocked, LockOrigin::Exec),
+        // Where it is not told, the freezer finds what this process does not list.
+        None => drop(kernel_locks::enter_all(&blocked, LockOrigin::Exec)),
     }
     if let Some(region) = region()
         && LOCKS_SEEN.load(Relaxed)

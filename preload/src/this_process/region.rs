@@ -15,7 +15,7 @@ use crate::linux::time::now;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use gate::layout::LAYOUT;
-use gate::locks::{FileNames, LockKind, Table, TableFull};
+use gate::locks::{LockKind, Table, TableFull};
 use gate::region::{
     FLAG_CALLS_MISSING, FLAG_FOREIGN_CLOCK, FLAG_IO_URING, FLAG_LOCKS_UNKNOWN, FLAG_MAPS_SHARED,
     FLAG_MORE_CALLS_MISSING, FLAG_STRONG, MAGIC, SLOTS,
@@ -143,8 +143,8 @@ fn fill(parent: Option<&Region>, pid: i32) -> Option<*mut Region> {
         header.shared_mappings.store(old.shared_mappings.load(Relaxed), Relaxed);
         for lock in table.lock_files() {
             LOCK_FILES_SEEN.store(true, Relaxed);
-            if let Some(path) = FileNames(&parent.names).get(lock.dev, lock.ino) {
-                FileNames(&region.names).put(lock.dev, lock.ino, path.bytes());
+            if let Some(path) = parent.file_names().bytes(lock.dev, lock.ino) {
+                region.file_names().put(lock.dev, lock.ino, path);
             }
         }
         // What the parent has locked since, and what was closed here before the

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use gate::control::ControlPage;
-use gate::locks::{FILE_NAMES, FileName};
+use gate::locks::{FILE_NAMES, FileName, FileNames};
 use gate::region::{FLAG_FIRST, FLAG_SENDER, Header, SLOTS, Slot};
 
 /// A region as it lies in memory.
@@ -14,6 +14,13 @@ pub struct Region {
     pub slots: [Slot; SLOTS],
     /// Where its lock files lie.
     pub names: [FileName; FILE_NAMES],
+}
+
+impl Region {
+    /// Where its lock files lie.
+    pub fn file_names(&self) -> FileNames<'_> {
+        FileNames { taken: &self.header.names_taken, places: &self.names }
+    }
 }
 
 const _: () = assert!(core::mem::size_of::<Region>() == gate::region::SIZE);

@@ -118,7 +118,8 @@ impl GateSurvey {
         self.lasting_locks = lasting_locks::of(&census, &mut helper, &self.profile);
         // A freeze would be refused.
         let hidden = census.hidden[0].map(|hidden| Fault::new(PERMISSION, hidden.to_string()));
-        self.refusal = hidden.or_else(|| places.refusal(name));
+        let refusal = gates[0].cannot_be_written().or_else(|| places.refusal(name));
+        self.refusal = hidden.or(refusal);
         self.names_no_directory = places.dirs.is_empty();
         Ok(())
     }

@@ -13,6 +13,7 @@
 //! | [`diagnose`], [`detached`], [`not_loaded`] | from what was seen to the diagnosis |
 //! | [`cures`] | cures that depend on the unit or the server |
 //! | [`survey`] | all of this for all processes, and the exit code |
+//! | [`second_look`] | all of this again, where a process may have been met in its start |
 //! | [`report`] | the table and the JSON |
 //! | [`hooked_calls`] | the table of hooked calls |
 
@@ -30,17 +31,18 @@ mod observation;
 mod observe;
 pub mod own_rights;
 mod report;
+mod second_look;
 mod selection;
 mod survey;
 mod unit_settings;
 
+use super::arguments;
 use super::servers::{SERVERS, names};
 use crate::command::output::print;
 use crate::outcome::fault::Result;
 use gate::layout::{FORMAT, LAYOUT};
 use selection::Selection;
 use std::path::PathBuf;
-use survey::Survey;
 
 /// Say which processes are gated, which are not, why, and the cure
 #[derive(clap::Args)]
@@ -59,7 +61,7 @@ pub struct Args {
     )]
     unit: Option<String>,
     /// A process, with all its descendants
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = arguments::whole_number::<i32>)]
     pid: Option<i32>,
     /// The gate (default: the one that the processes' environment names)
     #[arg(short, long = "gate", value_name = "GATE")]
@@ -96,7 +98,7 @@ pub fn run(args: &Args) -> Result<u8> {
         (None, Some(pid)) => Selection::Tree(pid),
         (None, None) => Selection::Gate,
     };
-    let survey = Survey::of(&selection, args.gate.as_deref(), &args.root)?;
+    let survey = second_look::survey(&selection, args.gate.as_deref(), &args.root)?;
     let at_rest = at_rest::of(&survey, &selection);
     if args.json {
         report::json(&survey, at_rest.as_ref());

@@ -41,14 +41,13 @@ pub fn environment(pid: i32) -> Option<Environment> {
 
 /// The gate whose page a process maps; None: of none, or not to be seen.
 pub fn mapped_gate(pid: i32) -> Option<String> {
-    let gates = gatedir::root();
+    let gates = gatedir::names();
     let of_pid = move || {
         let text = maps::read(pid).ok()?;
-        maps::lines(&text).find_map(|line| {
-            let inside = Path::new(line.path_once()).strip_prefix(&gates).ok()?;
-            let name = inside.parent()?.to_str()?.to_owned();
-            (inside.file_name()? == gatedir::PAGE).then_some(name)
-        })
+        // Of a process in a mount namespace of its own, maps names the page from the mount on which it lies.
+        let pages = maps::lines(&text).filter(is_page);
+        let name = |path: &str| Path::new(path).parent()?.file_name()?.to_str().map(str::to_owned);
+        pages.filter_map(|line| name(line.path_once())).find(|name| gates.contains(name))
     };
     bounded_child::run(Duration::from_millis(500), of_pid)?
 }
@@ -113,6 +112,12 @@ fn inside(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// Is it a gate's control page?
+fn is_page(line: &maps::Line<'_>) -> bool {
+    let named = Path::new(line.path_once()).file_name().is_some_and(|name| name == gatedir::PAGE);
+    line.shared && named && line.size() == gate::control::SIZE as u64
+}
+
 fn mapped(seen: &mut Observation, text: &str) {
     for line in maps::lines(text).filter(|line| line.path.starts_with('/')) {
         let plain = line.path_once();
@@ -124,10 +129,7 @@ fn mapped(seen: &mut Observation, text: &str) {
             seen.library = Some(plain.into());
             // Inode numbers say less: an overlay shows others in maps than in stat.
             seen.library_replaced |= line.path != plain;
-        } else if line.shared
-            && plain.ends_with("/control")
-            && line.size() == gate::control::SIZE as u64
-        {
+        } else if is_page(&line) {
             seen.control_page = Some((plain.into(), line.ino));
         } else if line.executable && line.path == plain && line.ino != 0 {
             seen.executable_files.push(plain.into());

@@ -1,5 +1,6 @@
 //! The arguments of `writegate freeze`.
 
+use crate::command::arguments;
 use crate::command::output::Telling;
 use crate::duration;
 use crate::evidence::wanted::{Accept, Require};
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["gate", "pid"])]
     pub(super) cgroup: Option<PathBuf>,
     /// The same, of this process and all that descend from it; may be given several times
-    #[arg(long, value_name = "PID", conflicts_with = "gate")]
+    #[arg(long, value_name = "PID", value_parser = arguments::whole_number::<i32>, conflicts_with = "gate")]
     pub(super) pid: Vec<i32>,
     /// With --unit, --cgroup, --pid: a profile whose `lifetime-lock`, `lock-file`, `path` and `exclude` lines
     /// count (a file, or a name in /etc/writegate)
@@ -56,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
     pub(super) drain: Duration,
     /// Further attempts when the gate did not drain
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = arguments::whole_number::<u32>)]
     pub(super) retries: u32,
     /// How long to wait for another freeze of the same gate: its end is BUSY, exit code 75
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]

@@ -21,6 +21,7 @@ use super::output::say;
 use crate::duration;
 use crate::evidence::wanted::{Require, Wanted};
 use crate::freeze::options::Options;
+use crate::freeze::token::Token;
 use crate::gatedir::Gate;
 use crate::outcome::fault::{self, Fault, Result};
 use crate::outcome::syslog;
@@ -35,7 +36,15 @@ pub fn run(args: &Args) -> Result<u8> {
     if args.require.contains(&Require::Quiet) && args.wait_quiet.is_none_or(|t| t.is_zero()) {
         return Err(Fault::new(fault::USAGE, "--require quiet needs --wait-quiet TIME"));
     }
+    if args.command.is_empty() && std::env::args_os().next_back().is_some_and(|last| last == "--") {
+        return Err(Fault::new(
+            fault::USAGE,
+            "nothing stands behind `--`: a variable that is empty? Nothing was held. Without `--` a \
+             token is printed, for `writegate thaw`",
+        ));
+    }
     let options = options(args)?;
+    refuse_inside_its_own(&options)?;
     let gates = options.gates.join(",");
     if std::io::stderr().is_terminal() {
         say_of_waiting(args, &options);
@@ -52,6 +61,28 @@ pub fn run(args: &Args) -> Result<u8> {
             syslog::refused(&gates, fault);
         }
     })
+}
+
+/// A freeze that a snapshot command starts would wait for the one that waits for that command.
+fn refuse_inside_its_own(options: &Options) -> Result<()> {
+    let Ok(token) = std::env::var("WRITEGATE_TOKEN").map(|token| Token::parse(&token)) else {
+        return Ok(());
+    };
+    let outer = token.map(|token| token.gates).unwrap_or_default();
+    let is_taken = |name: &&String| {
+        outer.contains(*name)
+            && Gate::open_to_read(name).is_ok_and(|gate| gate.is_locked() == Some(true))
+    };
+    match options.gates.iter().find(is_taken) {
+        None => Ok(()),
+        Some(name) => Err(Fault::new(
+            fault::USAGE,
+            format!(
+                "gate {name}: this is run by a freeze of that very gate (WRITEGATE_TOKEN says so), which \
+                 waits for it: one of the two is too many. Nothing was held by this one"
+            ),
+        )),
+    }
 }
 
 /// To whom sits before it: what it may wait for, before anybody is held.

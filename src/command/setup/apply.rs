@@ -1,7 +1,9 @@
 //! `--apply`: runs what a set-up needs afterwards, and shows that it has worked.
 
+use super::plan::Plan;
+use super::service;
 use crate::command::output::{print, print_lines, say};
-use crate::outcome::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, Result};
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -36,7 +38,11 @@ pub fn is_done(doctor: &[String]) -> bool {
 }
 
 /// Waits until the doctor is green, and makes one freeze of nothing.
-pub fn check(doctor: &[String], gate: &str) -> Result<()> {
+pub fn check(plan: &Plan, gate: &str) -> Result<()> {
+    if let Some(why) = plan.service.as_deref().and_then(service::not_running) {
+        return Err(Fault::new(NO_PROCESS, why));
+    }
+    let doctor = &plan.check;
     let until = Instant::now() + PATIENCE;
     let found = loop {
         let found = own(doctor)?;
@@ -83,6 +89,6 @@ fn show(done: &Output) {
         print_lines(&out);
     }
     if !errors.is_empty() {
-        say(errors.trim_start_matches("writegate: "));
+        errors.lines().for_each(|line| say(line.trim_start_matches("writegate: ")));
     }
 }

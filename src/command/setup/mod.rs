@@ -9,6 +9,7 @@
 //! | [`server_tool`] | a program of the server's, asked |
 //! | [`init_script`] | where there is no systemd |
 //! | [`apply`] | what must be run afterwards, and whether it has worked |
+//! | [`service`] | whether a unit runs |
 //! | [`postfix`], [`dovecot`], [`exim`] | the server's own setting |
 //! | [`instances`], [`main_cf`] | Postfix's configuration directories; their syntax |
 //! | [`plan`] | what a plan is |
@@ -34,6 +35,7 @@ mod plan;
 mod postfix;
 mod record;
 mod server_tool;
+mod service;
 mod site;
 
 use super::library;
@@ -104,6 +106,10 @@ pub fn run(args: &Args) -> Result<u8> {
         return Ok(0);
     }
     let site = Site::new(&args.root);
+    if !args.root.is_dir() {
+        let what = format!("--root: there is no directory {}", args.root.display());
+        return Err(Fault::new(USAGE, what));
+    }
     may_change(args, &site)?;
     let names: Vec<String> = match &args.server {
         Some(name) => vec![name.clone()],
@@ -154,17 +160,21 @@ fn may_change(args: &Args, site: &Site) -> Result<()> {
 
 /// One server or unit.
 fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
-    let server = with_setup().find(|server| server.name == name);
+    let server = with_setup().find(|server| is_called(server, name));
     let unit = if name.contains('.') { name.to_owned() } else { format!("{name}.service") };
     let short = unit.trim_end_matches(".service");
     if short.is_empty() || short.starts_with('.') || short.contains('/') {
         return Err(Fault::new(USAGE, format!("`{name}` is neither a server nor a unit")));
     }
-    let record = Record::new(site, server.map_or(short, |server| server.name));
+    let mut record = Record::new(site, server.map_or(short, |server| server.name));
     if args.remove {
+        // One of before a unit's name meant its server.
+        if record.restored()?.is_none() {
+            record = Record::new(site, short);
+        }
         return remove(args, site, &record, name);
     }
-    let inputs = inputs(args, site, server, short)?;
+    let inputs = inputs(args, site, server, server.map_or(short, |server| server.name))?;
     let mut plan = match server {
         Some(server) => compose::server(site, server, &inputs)?,
         None => compose::unit(site, &unit, &inputs)?,
@@ -173,9 +183,16 @@ fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
     install(args, &record, name, &inputs.gate, plan)
 }
 
+/// By its name, in whatever case, or by one of its units: `exim4`, `cyrus-imapd.service`.
+fn is_called(server: &Server, name: &str) -> bool {
+    let bare = |unit: &str| unit.trim_end_matches(".service").to_ascii_lowercase();
+    let name = bare(name);
+    name == server.name || server.units.iter().any(|unit| bare(unit) == name)
+}
+
 /// Shows the plan's changes and makes them, if that is wanted.
-fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan) -> Result<()> {
-    let missing = record.missing(plan.changes)?;
+fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, mut plan: Plan) -> Result<()> {
+    let missing = record.missing(std::mem::take(&mut plan.changes))?;
     let say_what_to_mend = || plan.to_mend.iter().for_each(|said| say(&format!("{name}: {said}")));
     if missing.is_empty() {
         print(&format!("{name}: set up already, nothing to change"));
@@ -187,7 +204,7 @@ fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan)
         if !apply::is_done(&plan.check) {
             apply::run(&plan.then)?;
         }
-        return apply::check(&plan.check, gate);
+        return apply::check(&plan, gate);
     }
     print_lines(record.diff(&missing)?.trim_end());
     if args.install {
@@ -199,7 +216,7 @@ fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, plan: Plan)
     say_what_to_mend();
     if args.apply {
         apply::run(&plan.then)?;
-        return apply::check(&plan.check, gate);
+        return apply::check(&plan, gate);
     }
     print(&match args.install {
         true => format!("{name}: the files are changed. Now run (--apply does it):"),
@@ -243,8 +260,8 @@ fn remove(args: &Args, site: &Site, record: &Record<'_>, name: &str) -> Result<(
 }
 
 /// Gate, library and command, as given, else as they are for this server and site.
-fn inputs(args: &Args, site: &Site, server: Option<&Server>, unit: &str) -> Result<Inputs> {
-    let default = || server.and_then(Server::only_gate).unwrap_or(unit).to_owned();
+fn inputs(args: &Args, site: &Site, server: Option<&Server>, name: &str) -> Result<Inputs> {
+    let default = || server.and_then(Server::only_gate).unwrap_or(name).to_owned();
     let gate = args.gate.clone().unwrap_or_else(default);
     gatedir::check_name(&gate)?;
     let library::Below { path: library, to_do } = library_for(args, site)?;

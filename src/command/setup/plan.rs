@@ -20,6 +20,8 @@ pub struct Plan {
     pub then: Vec<String>,
     /// Those of them that must be run when it is undone, too.
     pub then_undo: Vec<String>,
+    /// The unit that they restart, where there is systemd.
+    pub service: Option<String>,
     /// What shows, after them, that it has worked: the doctor's arguments.
     pub check: Vec<String>,
     /// What the admin must know.

@@ -110,7 +110,11 @@ pub fn all(named: &[String]) -> Vec<Result<GateStatus>> {
 
 /// Said where there is none.
 pub fn no_gates() -> String {
-    format!("no gates in {}", gatedir::root().display())
+    format!(
+        "no gates in {}: no server was started behind one since this machine's start. `writegate setup \
+         --list` shows the servers that can be; `writegate doctor SERVER` says why one is not",
+        gatedir::root().display()
+    )
 }
 
 impl GateStatus {

@@ -15,7 +15,7 @@ mod watch;
 use super::doctor::own_rights;
 use super::output::{Paint, print, print_json, print_lines, say};
 use crate::duration;
-use crate::gatedir::stats;
+use crate::gatedir::{self, stats};
 use crate::outcome::fault::Result;
 use gate_status::{GateStatus, all, no_gates};
 use prom::Figures;
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<u8> {
         print_lines(prom::text(&figures).trim_end());
         return Ok(0);
     }
-    if statuses.is_empty() {
+    if statuses.is_empty() && gatedir::names().is_empty() {
         print(&no_gates());
     }
     let lines = statuses.iter().flat_map(|status| table::lines(status, Paint::for_stdout()));

@@ -44,6 +44,30 @@ ROWS = {
     "a page with a typo": (("man", "freze"), 64, ["freeze, thaw", "writegate.conf"]),
     "a hook with a typo": (("hook", "qemu"), 64, ["qemu-ga"]),
     "a subcommand with a typo": (("freze",), 64, ["'freeze'"]),
+    "options before the subcommand": (("-g", "t", "freeze", "--", "true"), 64, ["writegate freeze -g t -- true"]),
+    "a number and its unit apart": (("freeze", "-g", "t", "-t", "5", "s", "--", "true"), 64, ["are one word: 5s"]),
+    "a time below 0": (("freeze", "-g", "t", "-t", "-5s", "--", "true"), 64, ["is below 0"]),
+    "an unknown unit of time": (("freeze", "-g", "t", "-t", "5sec", "--", "true"), 64, ["`sec` is not a unit; use us, ms, s or m"]),
+    "a variable that is empty": (("freeze", "-g", "t", "--"), 64, ["nothing stands behind `--`", "Nothing was held"]),
+    "a gate without -g": (("status", "t"), 64, ["writegate status -g t"]),
+    "a gate in place of -g, before a program": (("exec", "t", "--", "true"), 64, ["writegate exec -g t -- true"]),
+    "a number in words": (("rehearse", "-g", "t", "-n", "ten"), 64, ["not a whole number"]),
+    "a name in place of a process id": (("doctor", "--pid", "dovecot"), 64, ["not a whole number"]),
+    "a process that is not there": (("doctor", "--pid", "4194304"), 69, ["there is no process 4194304"]),
+    "a name that no gate can have": (("freeze", "-g", "../t", "--", "true"), 64, ["letters, digits, - _ . @"]),
+    "another tool's word: install": (("install", "dovecot"), 64, ["`writegate setup SERVER --install --apply`"]),
+    "another tool's word: unfreeze": (("unfreeze",), 64, ["`writegate thaw TOKEN`"]),
+    "another tool's word: snapshot": (("snapshot",), 64, ["writegate freeze -g GATE -- COMMAND"]),
+    "another tool's word: version": (("version",), 64, ["`writegate --version`"]),
+    "another tool's option: --uninstall": (("setup", "dovecot", "--uninstall"), 64, ["`--remove` undoes a set-up"]),
+    "another tool's option: --dry-run": (("setup", "dovecot", "--dry-run"), 64, ["`--print`, the default"]),
+    "another tool's option: --timeout": (("freeze", "-g", "t", "--timeout", "5s", "--", "true"), 64, ["`-t TIME` limits"]),
+    "two servers": (("setup", "dovecot", "postfix"), 64, ["one server at a time"]),
+    "a root that is not there": (("setup", "dovecot", "--root", "/nonexistent-root"), 64, ["there is no directory /nonexistent-root"]),
+    "--apply alone": (("setup", "dovecot", "--apply"), 64, ["goes with --install or --remove"]),
+    "two tokens": (("thaw", "a", "b"), 64, ["TOKEN is one word"]),
+    "a user that is not there": (("freeze", "-g", "t", "--users", "nosuch", "--", "true"), 64, ["there is no user `nosuch`"]),
+    "a gated program that is not there": (("exec", "-g", "t", "--", "doveadm index x"), 127, ["not found", "without the quotes"]),
     "--report to the token's stdout": (("freeze", "-g", "t", "--report", "-"), 64, ["the token's; give them to `thaw`"]),
 }
 
@@ -65,6 +89,8 @@ class Mistakes(Base):
                 said = self.rig.run(*args)
                 self.assertEqual(said.code, code, said)
                 self.says(said, *parts)
+                for opposite in ("argument exists: '--install'", "subcommand exists: 'freeze'") if args != ("freze",) else ():
+                    self.assertNotIn(opposite, said.err, "the opposite of what was meant")
                 self.assertNotIn("as a value, use '--", said.err, "an unknown option would become a snapshot command")
 
     def test_several_gates_and_none_is_named(self):
@@ -97,6 +123,34 @@ class Mistakes(Base):
         self.assertEqual(said.code, 78, said)
         self.says(said, "named as protected and not there", "Nothing was held")
         self.assertFalse((self.rig.work / "ran").exists())
+
+    def test_directories_with_another_separator(self):
+        self.rig.worker("idle")
+        for separator in ", ":
+            said = self.rig.freeze("--paths", f"{self.rig.work}{separator}/srv")
+            self.assertEqual(said.code, 78, said)
+            self.says(said, "separated by `:`", "Nothing was held")
+
+    def test_a_freeze_inside_of_a_freeze_of_the_same_gate(self):
+        """It would wait for the one that waits for it, as long as --queue says."""
+        self.rig.worker("idle")
+        inner = [WRITEGATE, "freeze", "-g", "t", "--queue", "50s", "--", "true"]
+        said = self.rig.freeze("-t", "60s", command=inner)
+        self.assertEqual(said.code, 64, said)
+        self.says(said, "run by a freeze of that very gate", "Nothing was held by this one")
+        said = self.rig.freeze("-t", "60s", env=self.rig.env(WRITEGATE_TOKEN="not a token"))
+        self.assertNotEqual(said.code, 64, "what is no token stops nobody")
+
+    def test_a_directory_of_gates_that_is_not_absolute(self):
+        said = self.rig.run("status", env=self.rig.env(WRITEGATE_DIR="gates"))
+        self.assertEqual(said.code, 64, said)
+        self.says(said, "WRITEGATE_DIR=gates: not an absolute path")
+
+    def test_no_gate_at_all(self):
+        empty = Path(tempfile.mkdtemp(prefix="none-", dir=self.rig.work))
+        said = self.rig.run("status", env=self.rig.env(WRITEGATE_DIR=str(empty)))
+        self.assertEqual(said.code, 0, said)
+        self.says(said, f"no gates in {empty}", "`writegate setup --list`")
 
     def test_the_report_on_stdout(self):
         self.rig.worker("idle")

@@ -165,7 +165,7 @@ def dotlock(lab, freezes):
         left.unlink()
     lab.start("idle")
     (lab.mail / "p9.lock").write_text("1 left over")
-    code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"], drain="300ms", retries="0")
+    code, record, said = lab.freeze(extra=["--lock-file", f"{lab.mail}/*.lock"], drain="1s", retries="0")
     check(code == NOT_DRAINED and record["gates"][0]["blockers"][0]["path"] == f"{lab.mail}/p9.lock", f"exit {code}: {said}")
     return f"{torn} torn without its name by the freeze no. {of}; with it {held} of {freezes}, 0 torn"
 
@@ -216,17 +216,17 @@ def lock_elsewhere(lab, _):
         while Path(f"/proc/{started.pid}/exe").resolve().name != "victim":
             check(time.monotonic() < until, f"{name}: the victim did not start")
             time.sleep(0.01)
-        freeze = lambda lock: lab.freeze(of=[started], extra=["--lock-file", lock], drain="300ms", retries="0")
+        freeze = lambda lock: lab.freeze(of=[started], extra=["--lock-file", lock], drain="1s", retries="0")
         code, record, text = freeze(pattern)
         check(code == NOT_DRAINED, f"{name}: exit {code}: {text}")
-        path = record["gates"][0]["blockers"][0]["path"]
-        check(path == pattern.replace("*", "p9"), f"{name}: {path}")
+        blockers = record["gates"][0]["blockers"]
+        check(blockers[0]["path"] == pattern.replace("*", "p9"), f"{name}: {blockers}")
         code, _, text = freeze(pattern.replace("lock", "none"))
         check(code == CONSISTENT, f"{name}, no such file: exit {code}: {text}")
         said.append(name)
     (lab.root / "loop").symlink_to("loop")
     lab.start("idle")
-    code, record, text = lab.freeze(of=lab.victims[-1:], extra=["--lock-file", f"{lab.root}/loop/*.lock"], drain="300ms",
+    code, record, text = lab.freeze(of=lab.victims[-1:], extra=["--lock-file", f"{lab.root}/loop/*.lock"], drain="1s",
                                     retries="0")
     check(code == NOT_DRAINED and "could not be looked at" in record["gates"][0]["blockers"][0]["why"],
           f"not to be looked for: exit {code}: {text}")

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -158,6 +160,38 @@ static void pid_file(void)
     waitpid(child, 0, 0);
 }
 static void chrooted(void) { flock(l, LOCK_EX); must(chroot(".") == 0 && chdir("/") == 0, "chroot"); byte(a); half(); }
+/* As a process is that has confined itself: by a filter, or in a root without /proc. What it holds is known as before. */
+static void confine(void)
+{
+    struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {1, all};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp");
+}
+static void confined_flock(void) { confine(); flock(l, LOCK_EX); set_and_close(l); }
+static void confined_posix(void) { confine(); must(lockf(l, F_LOCK, 0) == 0, "lockf"); set_and_close(l); }
+static void confined_ofd(void) { confine(); ofd(F_WRLCK, 0, 0); set_and_close(l); }
+static void confined_idle(void) { confine(); flock(l, LOCK_EX); half(); close(l); }
+static void confined_idle_posix(void) { confine(); must(lockf(l, F_LOCK, 0) == 0, "lockf"); half(); close(l); }
+static void confined_idle_dup(void) { confine(); flock(l, LOCK_EX); int d = dup(l); close(l); half(); close(d); }
+static void into_jail(void) { must(chroot(".") == 0 && chdir("/") == 0, "chroot"); }
+static void reap_one(void) { pid_t child = fork(); if (!child) _exit(0); must(waitpid(child, 0, 0) == child, "waitpid"); }
+static void jailed_reaper(void) { dup2(a, 40); flock(l, LOCK_EX); into_jail(); byte(a); reap_one(); set_and_close(l); }
+static void jailed_idle_reaper(void)
+{
+    /* The child is there before the lock: a fork under one begins the set. */
+    int go[2];
+    char none;
+    must(pipe(go) == 0, "pipe");
+    pid_t child = fork();
+    if (!child) { close(go[1]); _exit(read(go[0], &none, 1)); }
+    dup2(a, 40);
+    flock(l, LOCK_EX);
+    into_jail();
+    close(go[1]);
+    must(waitpid(child, 0, 0) == child, "waitpid");
+    half();
+    close(l);
+}
 static void listed_idle(void) { flock(l, LOCK_EX); half(); close(l); }
 static void listed_idle_posix(void) { must(lockf(l, F_LOCK, 0) == 0, "lockf"); half(); close(l); }
 
@@ -167,6 +201,8 @@ static struct { const char *name; void (*run)(void); } cases[] = {
     CASE(write_lease), CASE(dup_before), CASE(locked_by_dup), CASE(ofd_grows), CASE(ofd_shrinks), CASE(many_locks),
     CASE(process_id), CASE(conversion), CASE(thread_ends), CASE(pid_file), CASE(chrooted), CASE(child_locks), CASE(tool_locks), CASE(parent_closes), CASE(parent_exits), CASE(passed_on),
     CASE(closed_but_mapped), CASE(table_of_its_own), CASE(first_thread_ends), CASE(odd_name),
+    CASE(confined_flock), CASE(confined_posix), CASE(confined_ofd), CASE(confined_idle), CASE(confined_idle_posix),
+    CASE(confined_idle_dup), CASE(jailed_reaper), CASE(jailed_idle_reaper),
     CASE(read_flock), CASE(read_posix), CASE(listed_idle), CASE(listed_idle_posix)};
 
 int main(int argc, char **argv)

@@ -36,6 +36,25 @@ static void another_removes(void)
     if (!fork()) { if (!fork()) { remove_box(); } _exit(0); }
     while (access(box, F_OK) == 0) usleep(1000);
 }
+/* More than a few at a time, under long names too; and all are removed by another. */
+static void many_removed(void)
+{
+    enum { MANY = 40 };
+    static char name[MANY][700];
+    for (int i = 0; i < MANY; i++) {
+        /* Each in a directory of its own, ever deeper. */
+        int at = sprintf(name[i], "%d", i);
+        for (int deep = 0; deep < i / 4; deep++) {
+            must(mkdir(name[i], 0700) == 0 || errno == EEXIST, name[i]);
+            at += sprintf(name[i] + at, "/%060d", deep);
+        }
+        strcpy(name[i] + at, ".lock");
+        make(name[i]);
+    }
+    byte(a); half(); byte(b);
+    if (!fork()) { if (!fork()) for (int i = 0; i < MANY; i++) must(unlink(name[i]) == 0, name[i]); _exit(0); }
+    for (int i = 0; i < MANY; i++) while (access(name[i], F_OK) == 0) usleep(1000);
+}
 static void shell_makes(void) { must(system("set -C; : > box.lock") == 0, "system"); set_and_unlink(box); }
 static void shell_removes(void) { make(box); byte(a); half(); byte(b); must(system("rm box.lock") == 0, "rm"); }
 static void helper_makes(void) { run("lockfile", box, 0); set_and_unlink(box); }
@@ -203,7 +222,7 @@ static struct { const char *name; void (*run)(void); } cases[] = {
     CASE(plain), CASE(kernel_too), CASE(child_makes), CASE(child_removes), CASE(another_removes), CASE(shell_makes),
     CASE(shell_removes), CASE(helper_makes), CASE(helper_appends), CASE(maker_exits), CASE(maker_exits_late), CASE(message),
     CASE(data_file), CASE(directory), CASE(symbolic), CASE(exclusive), CASE(renamed), CASE(by_mkdir), CASE(by_ln), CASE(outside),
-    CASE(stale), CASE(spawned_beside), CASE(spawned_unasked), CASE(pipe_makes), CASE(many_children), CASE(long_shell),
+    CASE(stale), CASE(spawned_beside), CASE(spawned_unasked), CASE(pipe_makes), CASE(many_children), CASE(many_removed), CASE(long_shell),
     CASE(many_arguments), CASE(name_with_space), CASE(quoted_name), CASE(mailbox_full)};
 
 int main(int argc, char **argv)

@@ -30,12 +30,13 @@ GATE = "locks"
 HALF_DONE = ["dup_of_dup", "raw_flock", "raw_shared_writer", "raw_posix", "raw_ofd", "missed_conversion", "write_lease",
              "child_locks", "tool_locks", "parent_closes", "parent_exits", "passed_on", "closed_but_mapped",
              "table_of_its_own", "first_thread_ends", "odd_name", "dup_before", "locked_by_dup", "ofd_grows", "ofd_shrinks",
-             "many_locks", "process_id", "conversion", "thread_ends"]
-NO_SET = ["read_flock", "read_posix", "listed_idle", "listed_idle_posix", "pid_file"]
+             "many_locks", "process_id", "conversion", "thread_ends", "confined_flock", "confined_posix", "confined_ofd", "jailed_reaper"]
+NO_SET = ["read_flock", "read_posix", "listed_idle", "listed_idle_posix", "pid_file", "confined_idle", "confined_idle_posix", "confined_idle_dup",
+          "jailed_idle_reaper"]
 # Of lockfiles.c.
 LOCK_FILES = ["plain", "kernel_too", "child_makes", "child_removes", "another_removes", "shell_makes", "shell_removes",
               "helper_makes", "helper_appends", "maker_exits", "maker_exits_late", "message", "data_file", "spawned_beside",
-              "spawned_unasked", "pipe_makes", "many_children", "long_shell", "many_arguments", "name_with_space", "quoted_name"]
+              "spawned_unasked", "pipe_makes", "many_children", "many_removed", "long_shell", "many_arguments", "name_with_space", "quoted_name"]
 # The same, where the profile must say what is a lock.
 NAMED_LOCK_FILES = ["directory", "symbolic", "exclusive", "renamed", "by_mkdir", "by_ln"]
 # Drained while the set is made, with time to spare: nothing holds it up.

@@ -1,4 +1,4 @@
-"""The load of a stock server: load.py smtp|imap PORT LOG. Each message has a number of its own, at its begin and at its
+"""The load of a stock server: load.py smtp|imap|cyrus PORT LOG. Each message has a number of its own, at its begin and at its
 end, and stands in LOG once the server has said that it has it. Until SIGTERM."""
 import imaplib
 import smtplib
@@ -19,12 +19,22 @@ def smtp(port, done):
             time.sleep(0.02)
 
 
-def imap(port, done):
+def cyrus(port, done):
+    """Its administrator makes the mailbox; which separator it has says the server."""
+    admin = imaplib.IMAP4("127.0.0.1", port)
+    admin.login("cyrus", "secret")
+    named = admin.list('""', '""')[1][0]
+    admin.create("user" + ("/" if b'"/"' in named else ".") + "bob")
+    admin.logout()
+    imap(port, done, "INBOX")
+
+
+def imap(port, done, folder="Work"):
     server = imaplib.IMAP4("127.0.0.1", port)
     server.login("bob", "secret")
-    server.create("Work")
+    server.create(folder)
     for number in range(10_000):
-        answer, said = server.append("Work", None, None, text(f"m{number:06}").encode())
+        answer, said = server.append(folder, None, None, text(f"m{number:06}").encode())
         if answer != "OK":
             sys.exit(f"APPEND: {said}")
         done(f"m{number:06}")
@@ -34,7 +44,7 @@ def imap(port, done):
 def main():
     kind, port, log = sys.argv[1:]
     with open(log, "w", buffering=1) as out:
-        {"smtp": smtp, "imap": imap}[kind](int(port), lambda token: out.write(f"{token}\n"))
+        {"smtp": smtp, "imap": imap, "cyrus": cyrus}[kind](int(port), lambda token: out.write(f"{token}\n"))
 
 
 if __name__ == "__main__":

@@ -111,11 +111,12 @@ def control_groups():
 
 
 class Machine:
-    def __init__(self, release, work, packages=(), systemd=False):
+    def __init__(self, release, work, packages=(), systemd=False, prepare=None):
+        """`prepare` is given the folder that lies above the release's files, before the first process starts."""
         more = ("systemd", "systemd-sysv") if systemd else ()
         self.base, self.systemd = base(release, (*more, *packages)), systemd
         self.name, self.work = f"wg-{release}-{os.getpid()}", Path(work)
-        self.undo, self.pid = contextlib.ExitStack(), None
+        self.undo, self.pid, self.prepare = contextlib.ExitStack(), None, prepare
 
     def __enter__(self):
         try:
@@ -130,6 +131,8 @@ class Machine:
         for folder in root, layer / "upper", layer / "work":
             folder.mkdir(parents=True)
         self.undo.callback(shutil.rmtree, layer, ignore_errors=True)
+        if self.prepare:
+            self.prepare(layer / "upper")
         env, before = dict(os.environ, ROOT=str(root), SYSTEMD=str(int(self.systemd))), []
         if self.systemd:
             group = control_groups() / self.name

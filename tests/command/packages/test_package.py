@@ -1,5 +1,6 @@
 """The .deb in a clean root of the oldest Debian: installed, used, upgraded and downgraded under a running process,
 removed, purged, and damaged."""
+import re
 import shutil
 import subprocess
 import time
@@ -19,7 +20,7 @@ def variant(deb, version, work):
     tree = work / f"as-{version}"
     subprocess.run(["dpkg-deb", "-R", deb, tree], check=True, capture_output=True)
     control = tree / "DEBIAN/control"
-    control.write_text(control.read_text().replace("\nVersion: 0.1.0\n", f"\nVersion: {version}\n"))
+    control.write_text(re.sub(r"^Version: .*$", f"Version: {version}", control.read_text(), flags=re.M))
     made = work / f"writegate-{version}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", tree, made], check=True, capture_output=True)
     shutil.rmtree(tree)

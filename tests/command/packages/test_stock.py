@@ -25,9 +25,15 @@ class Server:
 
 USER = (("useradd", "-m", "bob"), ("sh", "-c", "echo bob:secret | chpasswd"), ("install", "-o", "bob", "-g", "mail", "-m", "660",
                                                                            "/dev/null", "/var/mail/bob"))
+# Stock Cyrus has no administrator and no user: with neither there is no mailbox.
+CYRUS = (("sh", "-c", "echo 'admins: cyrus' >>/etc/imapd.conf"),
+         *(("sh", "-c", f"echo secret | saslpasswd2 -p -c {user}") for user in ("cyrus", "bob")),
+         ("sh", "-c", "chgrp sasl /etc/sasldb2 && chmod 640 /etc/sasldb2"))
 SERVERS = {
     "postfix": Server(("postfix",), "postfix", "postfix", 25, "smtp", ("/var/spool/postfix", "/var/mail"), USER),
     "dovecot": Server(("dovecot-imapd",), "dovecot", "dovecot", 143, "imap", ("/home/bob",), USER),
+    "cyrus": Server(("cyrus-imapd", "cyrus-admin", "sasl2-bin"), "cyrus-imapd", "cyrus", 143, "cyrus",
+                    ("/var/lib/cyrus", "/var/spool/cyrus"), CYRUS),
     "exim": Server(("exim4-daemon-light",), "exim4", "default", 25, "smtp", ("/var/spool/exim4", "/var/mail"), USER),
 }
 

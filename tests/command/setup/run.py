@@ -177,6 +177,35 @@ def edited_profile(root, bless):
     check(profile.read_text() == mine and "postfix.conf was edited since and is kept" in done.stderr, done.stderr)
 
 
+def by_its_unit(root, bless):
+    """A server's unit, or its name in capitals, means that server, and no unit of which nothing is known."""
+    for tree_of, names in (("01-cyrus", ("cyrus-imapd", "cyrus-imapd.service", "CYRUS")), ("02-dovecot", ("dovecot.service",)),
+                           ("33-debian12-postfix", ("postfix@-.service", "postfix.service"))):
+        own = (HERE / tree_of / "args").read_text().split()[0]
+        for name in names:
+            shutil.rmtree(root)
+            shutil.copytree(HERE / tree_of / "before", root)
+            put_library(root)
+            before = tree(root)
+            done = setup(root, name, "--install")
+            wrong = differ(contents(tree(root, record=False)), contents(tree(HERE / tree_of / "expected")))
+            check(done.returncode == 0 and not wrong, f"{name}: {wrong}: {done.stderr}")
+            check((root / RECORD / "setup" / f"{own}.json").exists(), f"{name}: recorded under another name")
+            setup(root, name, "--remove")
+            wrong = differ(before, tree(root))
+            check(not wrong, f"--remove of {name}: {wrong}")
+
+
+def masked(root, bless):
+    """`systemctl mask` puts a link to /dev/null before the unit: the server is the same one."""
+    unit = root / "etc/systemd/system/postfix.service"
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.symlink_to("/dev/null")
+    shown = setup(root, "postfix", "--print").stdout
+    unit.unlink()
+    check(shown == setup(root, "postfix", "--print").stdout, f"masked, it is another server: {shown}")
+
+
 def library_on_this_machine_alone(root, bless):
     """An image that is given the library later: set up, and said each time; a typo is refused."""
     put_library(root).unlink()
@@ -204,6 +233,8 @@ def main():
         sys.exit(f"{BIN}/writegate is missing: cargo build --release, or set WRITEGATE_BIN_DIR")
     cases = [(case.name, case, golden) for case in sorted(HERE.iterdir()) if (case / "args").exists()]
     cases += [("edited-profile", HERE / "03-postfix", lambda c, r, b: edited_profile(r, b)),
+              ("by-its-unit", HERE / "03-postfix", lambda c, r, b: by_its_unit(r, b)),
+              ("masked", HERE / "33-debian12-postfix", lambda c, r, b: masked(r, b)),
               ("edited-since", HERE / "03-postfix", lambda c, r, b: edited_since(r, b)),
               ("library-elsewhere", HERE / "03-postfix", lambda c, r, b: library_on_this_machine_alone(r, b)),
               ("another-library", HERE / "03-postfix", lambda c, r, b: another_library(r, b))]

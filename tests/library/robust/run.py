@@ -105,6 +105,10 @@ def one(program, case, top, env, ms, gate, prefix=()):
         cycler.start()
     text, idle = collect(p, b"", b"idle\n", LIMIT_S)
     if cycler:
+        # A short case may be over before the first freeze finds it: one more, while it is idle.
+        until = time.monotonic() + 10
+        while idle and not cycler.codes.get(0) and time.monotonic() < until:
+            time.sleep(0.05)
         cycler.stop.set()
         cycler.join(30)
     problem = None

@@ -1,0 +1,91 @@
+//! The doctor's look, twice where it must be: a process that is met in the middle of its start, its exec or its end shows
+//! what it is not. What speaks against one counts if it does so in two looks, or beyond doubt.
+
+use super::diagnosis::{Cause, Diagnosis, Membership};
+use super::observation::Observation;
+use super::selection::Selection;
+use super::survey::Survey;
+use crate::outcome::fault::Result;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// At most. A server that starts processes all the time may show one in its start at each.
+const LOOKS: usize = 8;
+/// Longer than a start takes.
+const PAUSE: Duration = Duration::from_millis(60);
+
+/// As [`Survey::of`].
+pub fn survey(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<Survey> {
+    let mut survey = Survey::of(selection, gate, root)?;
+    let (mut before, mut sure) = (BTreeSet::new(), Vec::new());
+    for _ in 1..LOOKS {
+        let doubts = doubts(&survey);
+        if doubts.is_subset(&before) {
+            break;
+        }
+        before.extend(doubts);
+        let faults = survey.processes.iter().filter(|(_, diagnosis)| is_fault(diagnosis));
+        sure.extend(faults.filter(|(process, found)| is_sure(process, found)).cloned());
+        sleep(PAUSE);
+        survey = Survey::of(selection, gate, root)?;
+    }
+    // Gone by now, and was not gated.
+    for (process, diagnosis) in sure {
+        if !survey.processes.iter().any(|(other, _)| other.pid == process.pid) {
+            survey.processes.push((process, diagnosis));
+        }
+    }
+    survey.processes.sort_by_key(|(process, _)| process.pid);
+    Ok(survey)
+}
+
+/// Those that may have been met in their start: process id, and when it was started.
+fn doubts(survey: &Survey) -> BTreeSet<(i32, u64)> {
+    let faults = survey.processes.iter().filter(|(_, diagnosis)| is_fault(diagnosis));
+    let doubtful = faults.filter(|(process, found)| !is_sure(process, found));
+    doubtful.map(|(process, _)| (process.pid, process.started_ns)).collect()
+}
+
+fn is_fault(diagnosis: &Diagnosis) -> bool {
+    matches!(diagnosis.membership, Membership::NotGated | Membership::Unknown)
+}
+
+/// The loader maps what is preloaded before libc: where that is without ours, ours does not come any more. (musl's
+/// loader is its libc, and says nothing of the kind.)
+fn is_sure(process: &Observation, diagnosis: &Diagnosis) -> bool {
+    let name =
+        |file: &String| Path::new(file).file_name().map(|name| name.to_string_lossy().into_owned());
+    let is_libc = |name: String| name.starts_with("libc.so") || name.starts_with("libc-2");
+    let has_libc = process.executable_files.iter().filter_map(name).any(is_libc);
+    matches!(diagnosis.cause, Cause::Static | Cause::WordSize)
+        || process.library.is_none() && has_libc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_that_has_its_libc_is_beyond_doubt() {
+        let sure = |cause, files: &[&str], library: Option<&str>| {
+            let executable_files = files.iter().map(|file| (*file).to_owned()).collect();
+            let library = library.map(str::to_owned);
+            let process = Observation { executable_files, library, ..Observation::default() };
+            is_sure(&process, &Diagnosis::new(cause, "", ""))
+        };
+        let libc = "/lib/x86_64-linux-gnu/libc.so.6";
+        assert!(sure(Cause::NotAsked, &["/bin/sh", libc], None));
+        assert!(!sure(Cause::Scrubbed, &["/bin/sh"], None), "in its exec");
+        assert!(
+            !sure(Cause::Detached, &["/bin/sh", libc], Some("/x/libwritegate.so")),
+            "in its start"
+        );
+        assert!(!sure(Cause::OldLayout, &["/bin/sh", libc], Some("/x/libwritegate.so")));
+        assert!(!sure(Cause::Unseen, &[], None), "ending");
+        let musl = "/lib/ld-musl-x86_64.so.1";
+        assert!(!sure(Cause::NotAsked, &["/bin/busybox", musl], None), "its libc is the loader");
+        assert!(sure(Cause::Static, &["/bin/busybox"], None));
+    }
+}
