@@ -1,4 +1,5 @@
 """RPM packages, with rpmbuild: writegate, writegate-debuginfo, and writegate-selinux where checkmodule is there."""
+import os
 import re
 import shutil
 import tempfile
@@ -47,7 +48,9 @@ def packages(binaries, out):
         settle(stage)
         write(work / "writegate.spec", spec(stage, module))
         output("rpmbuild", "-bb", "--define", f"_topdir {work}/rpm", "--define", f"_rpmdir {work}/made",
-               "--define", "_buildhost localhost", "--define", f"source_date_epoch {epoch()}", "--target", "x86_64", work / "writegate.spec")
+               "--define", "_buildhost localhost", "--define", "use_source_date_epoch_as_buildtime 1",
+               "--define", "clamp_mtime_to_source_date_epoch 1", "--target", "x86_64", work / "writegate.spec",
+               env=dict(os.environ, SOURCE_DATE_EPOCH=str(epoch())))
         made = []
         for path in sorted((work / "made").rglob("*.rpm")):
             shutil.copy(path, out / path.name)

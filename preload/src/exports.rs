@@ -1,6 +1,9 @@
 //! The exported names, made from the table in `gate::calls`.
 
 use crate::arch::look_up::looks_up;
+use crate::arch::past::{
+    close_bracket, confine_bracket, make_bracket, rename_bracket, unlink_bracket,
+};
 use crate::arch::straight::straight_bracket;
 use crate::arch::trampoline::{bracket, with_argv, with_va_list};
 use gate::calls::Call;
@@ -15,8 +18,32 @@ macro_rules! body {
     ($name:ident (Fd (0))) => {
         straight_bracket!(Call::$name, "writegate_straight_fd")
     };
+    ($name:ident (Sync (0))) => {
+        straight_bracket!(Call::$name, "writegate_straight_fd")
+    };
     ($name:ident (Stream $argument:tt)) => {
         straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Path $arguments:tt)) => {
+        straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Attributes $argument:tt)) => {
+        straight_bracket!(Call::$name, "writegate_straight")
+    };
+    ($name:ident (Make $arguments:tt)) => {
+        make_bracket!(Call::$name)
+    };
+    ($name:ident (Unlink $arguments:tt)) => {
+        unlink_bracket!(Call::$name)
+    };
+    ($name:ident (Paths $arguments:tt)) => {
+        rename_bracket!(Call::$name)
+    };
+    ($name:ident (Close $argument:tt)) => {
+        close_bracket!(Call::$name)
+    };
+    ($name:ident (Confine)) => {
+        confine_bracket!(Call::$name)
     };
     ($name:ident $rule:tt) => {
         bracket!(Call::$name)

@@ -44,12 +44,23 @@ pub trait Facts {
     fn all(&self) -> Vec<(i32, bool)>;
 }
 
-/// The facts of this machine: its processes, and whether they map the page.
-pub struct ThisMachine(pub Vec<(i32, bool)>);
+/// The facts of this machine, as one judgement asks for them: each process once.
+pub struct ThisMachine<All> {
+    all: All,
+    origins: RefCell<HashMap<i32, Option<Origin>>>,
+}
 
-impl Facts for ThisMachine {
+impl<All: Fn() -> Vec<(i32, bool)>> ThisMachine<All> {
+    /// `all`: its processes, and whether they map the page.
+    pub fn new(all: All) -> ThisMachine<All> {
+        ThisMachine { all, origins: RefCell::default() }
+    }
+}
+
+impl<All: Fn() -> Vec<(i32, bool)>> Facts for ThisMachine<All> {
     fn origin(&self, pid: i32) -> Option<Origin> {
-        procfs::origin(pid)
+        let mut origins = self.origins.borrow_mut();
+        origins.entry(pid).or_insert_with(|| procfs::origin(pid)).clone()
     }
 
     fn program(&self, pid: i32) -> Option<PathBuf> {
@@ -57,7 +68,7 @@ impl Facts for ThisMachine {
     }
 
     fn all(&self) -> Vec<(i32, bool)> {
-        self.0.clone()
+        (self.all)()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
+use crate::linux::procfs::inodes_told::InodesTold;
 use crate::linux::procfs::locks::{self, DescriptorLock, KernelLock, KernelLockKind};
 use gate::locks::{FOR_LIFE, GUARDS, INHERITED, Lock, LockKind, NO_DEVICE};
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
 /// How often it is looked until two looks at the region agree.
-const LOOKS: usize = 3;
+const LOOKS: usize = 4;
 
 /// A lock on a descriptor of a process, as the kernel shows it.
 #[derive(Clone, Debug)]
@@ -52,16 +53,26 @@ pub struct LocksLook {
     pub unstable: bool,
 }
 
-/// Nonce, process word, lock sequence.
-type Version = (u64, u64, u64);
+/// A read lock keeps no writer's set together, but for an flock shared by a writer.
+pub fn may_guard(lock: &KernelLock) -> bool {
+    lock.write || lock.kind == KernelLockKind::Flock
+}
 
-fn version(member: &Member) -> Version {
+/// Nonce, process word, lock sequence.
+pub(super) type Version = (u64, u64, u64);
+
+pub(super) fn version(member: &Member) -> Version {
     let Some(view) = &member.view else { return (0, 0, 0) };
     let header = view.header();
     (member.nonce, header.process.load(Acquire), header.lock_sequence.load(Acquire))
 }
 
 impl LocksLook {
+    /// It has none that guards, and its account said so much meanwhile.
+    pub(super) fn none(version: Version) -> LocksLook {
+        LocksLook { version, held: Vec::new(), unstable: false }
+    }
+
     /// Has the member's account not changed since?
     pub fn is_of_now(&self, member: &Member) -> bool {
         !self.unstable && member.nonce != 0 && self.version == version(member)
@@ -70,39 +81,59 @@ impl LocksLook {
 
 /// The locks on all descriptors of a member.
 pub fn look(member: &Member) -> Look<LocksLook> {
+    let mut by = member.pid;
     for _ in 0..LOOKS {
-        // Where the first thread has ended, another one has the descriptors.
-        let by = procfs::seen_by(member.pid);
         let before = version(member);
-        let held = match held_by(&by.to_string()) {
-            Look::Seen(held) => held,
-            Look::NotSeen(WhyNot::Changing) => continue,
-            Look::Gone(proof) if by == procfs::seen_by(member.pid) => return Look::Gone(proof),
-            // Only the thread by which it was looked at.
-            Look::Gone(_) => continue,
-            Look::NotSeen(why) => return Look::NotSeen(why),
-        };
-        if before == version(member) && by == procfs::seen_by(member.pid) {
-            return Look::Seen(LocksLook { version: before, held, unstable: false });
+        let held = held_by(&by.to_string());
+        // Where the first thread has ended, another one has the descriptors.
+        let now = procfs::seen_by(member.pid);
+        let same = now == by;
+        by = now;
+        match held {
+            Look::Seen(held) if same && before == version(member) => {
+                return Look::Seen(LocksLook { version: before, held, unstable: false });
+            }
+            Look::Gone(proof) if same => return Look::Gone(proof),
+            Look::NotSeen(why) if same && why != WhyNot::Changing => return Look::NotSeen(why),
+            // Only the thread by which it was looked at, or it did not stand still.
+            Look::Seen(_) | Look::Gone(_) | Look::NotSeen(_) => {}
         }
     }
     Look::Seen(LocksLook { version: version(member), held: Vec::new(), unstable: true })
 }
 
-/// The locks on the descriptors of threads that do not share the process's own table; of those of
+/// This lock as a process has it on a descriptor; none: on none.
+pub fn held_on(pid: i32, line: &KernelLock, told: &InodesTold) -> Look<Option<HeldLock>> {
+    held_on_descriptors(&pid.to_string(), line, told)
+}
+
+/// The same of the descriptors of threads that do not share the process's own table; of those of
 /// which that can be told.
-pub fn held_by_threads(pid: i32) -> Vec<HeldLock> {
-    let Look::Seen(tids) = procfs::threads(pid) else { return Vec::new() };
-    let of = |tid: i32| match held_by(&format!("{pid}/task/{tid}")) {
+pub fn held_on_by_threads(pid: i32, line: &KernelLock) -> Option<HeldLock> {
+    let Look::Seen(tids) = procfs::threads(pid) else { return None };
+    let told = InodesTold::by([line].into_iter());
+    let others = tids.into_iter().filter(|tid| *tid != pid);
+    let of = |tid: i32| match held_on_descriptors(&format!("{pid}/task/{tid}"), line, &told) {
         Look::Seen(held) => held,
-        Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
+        Look::Gone(_) | Look::NotSeen(_) => None,
     };
-    tids.into_iter().flat_map(of).collect()
+    others.into_iter().find_map(of)
+}
+
+/// Of a process, or of a thread (`PID/task/TID`).
+fn held_on_descriptors(of: &str, line: &KernelLock, told: &InodesTold) -> Look<Option<HeldLock>> {
+    let held = on_descriptors(of, locks::on_descriptors_of_file(of, told.inode(line)));
+    held.map(|held| held.into_iter().find(|held| held.lock == *line))
 }
 
 /// The locks on the descriptors of a process, or of a thread (`PID/task/TID`).
 pub fn held_by(of: &str) -> Look<Vec<HeldLock>> {
-    let on_descriptors = match locks::on_descriptors(of) {
+    on_descriptors(of, locks::on_descriptors(of))
+}
+
+/// The same, with the files that they are on.
+fn on_descriptors(of: &str, found: Look<Vec<DescriptorLock>>) -> Look<Vec<HeldLock>> {
+    let on_descriptors = match found {
         Look::Seen(found) => found,
         Look::Gone(proof) => return Look::Gone(proof),
         Look::NotSeen(why) => return Look::NotSeen(why),

@@ -6,7 +6,7 @@ use crate::census::member::Member;
 use crate::census::region::MappedRegion;
 use crate::foreign_text::ForeignText;
 use crate::linux::helper::owner::Helper;
-use crate::linux::helper::protocol::{Looked, RegionFound};
+use crate::linux::helper::protocol::{Asked, Before, Looked, Mappings, RegionFound};
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::marks::{Hidden, Marks};
 use crate::linux::process::pidfd_open;
@@ -45,6 +45,9 @@ pub struct Census {
     pub outside_without_memory: HashSet<i32>,
     /// By gate: who may map its page and cannot be seen from here.
     pub hidden: Vec<Option<Hidden>>,
+    /// What the last list saw each of those that were looked at change by a store alone; until it is
+    /// asked for ([`Census::take_mappings`]), or the next list.
+    mappings: HashMap<i32, Mappings>,
     /// By gate: from where its page is mapped.
     pub(super) marks: Vec<Arc<Marks>>,
     /// Processes of our own.
@@ -87,15 +90,8 @@ impl Census {
 
     /// Would this process, gated or not, belong to the service of a gate?
     pub fn belongs(&self, gate: usize, pid: i32) -> bool {
-        self.services[gate].claims(pid, &self.machine(gate)).is_some()
-    }
-
-    fn machine(&self, gate: usize) -> ThisMachine {
-        let gated = |seen: &Seen| match seen.kind {
-            ProcessKind::Member(of, _) | ProcessKind::Outsider(of) => of == gate,
-            _ => false,
-        };
-        ThisMachine(self.seen.iter().map(|(pid, seen)| (*pid, gated(seen))).collect())
+        let machine = ThisMachine::new(|| all_with_gate(&self.seen, gate, &[]));
+        self.services[gate].claims(pid, &machine).is_some()
     }
 
     /// Which of those that were looked at, and map a page, do not belong to its service.
@@ -107,8 +103,7 @@ impl Census {
             if pids.is_empty() {
                 continue;
             }
-            let mut machine = self.machine(gate);
-            machine.0.extend(pids.iter().map(|pid| (*pid, true)));
+            let machine = ThisMachine::new(|| all_with_gate(&self.seen, gate, &pids));
             let reasons = self.services[gate].admit(&pids, &machine);
             outsiders.extend(reasons.iter().filter(|(_, why)| why.is_none()).map(|(pid, _)| *pid));
         }
@@ -118,8 +113,7 @@ impl Census {
             .map(|(looked, _)| looked.pid)
             .collect();
         if !elsewhere.is_empty() {
-            let mut machine = self.machine(usize::MAX);
-            machine.0.extend(elsewhere.iter().map(|pid| (*pid, true)));
+            let machine = ThisMachine::new(|| all_with_gate(&self.seen, usize::MAX, &elsewhere));
             let reasons = self.others.admit(&elsewhere, &machine);
             outsiders.extend(reasons.iter().filter(|(_, why)| why.is_none()).map(|(pid, _)| *pid));
         }
@@ -161,8 +155,12 @@ impl Census {
                 self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
             }
         }
-        let asked: Vec<i32> = before.keys().copied().collect();
-        let looked = helper.look(&asked);
+        let told = |pid: i32, stat: &Stat| {
+            let before = Before { image: stat.image, in_place: stat.in_place };
+            Asked { pid, before: (stat.by == pid).then_some(before) }
+        };
+        let asked = before.iter().map(|(pid, (stat, _))| told(*pid, stat)).collect();
+        let looked = helper.look_at(asked);
         let outsiders = self.outsiders(&looked);
         for (looked, fd) in looked {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
@@ -179,6 +177,12 @@ impl Census {
         self.link_parents();
     }
 
+    /// What those that were just looked at can change by a store alone: told once, for it is true of that
+    /// moment.
+    pub fn take_mappings(&mut self) -> HashMap<i32, Mappings> {
+        std::mem::take(&mut self.mappings)
+    }
+
     /// What was found of it is true no more: it is gone, or looked at anew. (Its number as a member
     /// stays: [`Census::remove_dead`] says how it died.)
     fn forget(&mut self, pid: i32) {
@@ -187,6 +191,7 @@ impl Census {
         self.elsewhere.remove(&pid);
         self.outside.remove(&pid);
         self.outside_without_memory.remove(&pid);
+        self.mappings.remove(&pid);
     }
 
     fn take_in(
@@ -199,6 +204,7 @@ impl Census {
     ) {
         let pid = looked.pid;
         self.forget(pid);
+        self.mappings.extend(looked.mappings.clone().map(|mappings| (pid, mappings)));
         if looked.elsewhere && looked.page.is_none() && !outsider {
             self.elsewhere.insert(pid);
         }
@@ -366,4 +372,14 @@ impl Census {
             }
         }
     }
+}
+
+/// All processes, and whether they map the page of this gate, as these new ones do.
+fn all_with_gate(seen: &HashMap<i32, Seen>, gate: usize, new: &[i32]) -> Vec<(i32, bool)> {
+    let gated = |seen: &Seen| match seen.kind {
+        ProcessKind::Member(of, _) | ProcessKind::Outsider(of) => of == gate,
+        _ => false,
+    };
+    let known = seen.iter().map(|(pid, seen)| (*pid, gated(seen)));
+    known.chain(new.iter().map(|pid| (*pid, true))).collect()
 }

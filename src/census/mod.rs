@@ -15,6 +15,7 @@
 //! | [`disregard`] | words that mean nothing |
 //! | `hidden` | who may map a page and cannot be seen from here |
 //! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
+//! | [`listed_locks`] | whose descriptors need not be read to know that they hold none |
 //! | [`unaccounted`] | a lock that no region accounts for |
 //! | [`blockers`], [`files`] | what keeps a gate from draining, in words; the files it is about |
 //! | [`dotlocks`] | dotlocks that lie in a snapshot |
@@ -29,6 +30,7 @@ mod hidden;
 pub mod kernel_locks;
 pub mod kinds;
 pub mod list;
+pub mod listed_locks;
 pub mod member;
 pub mod region;
 pub mod rescan;

@@ -25,10 +25,18 @@ impl Census {
         self.newcomers.fill(0);
     }
 
+    /// Everybody as it is now, before a drain begins.
+    pub fn refresh(&mut self, helper: &mut Helper) {
+        self.rescan(helper, true, true);
+        self.remove_dead();
+        self.newcomers.fill(0);
+    }
+
     /// Takes in those that are new; with `images`, also those that have become something else;
     /// `seeking`, also forked children that had done nothing yet: a process in flight may wait
     /// for one of them. (Born behind a closed barrier they wait, and else do not matter.)
     pub fn rescan(&mut self, helper: &mut Helper, images: bool, seeking: bool) {
+        self.take_mappings();
         self.list(helper, images, seeking);
         // After the list: what is born here from now on waits, and so it does elsewhere.
         self.look_for_hidden();

@@ -31,6 +31,9 @@ impl Session {
     /// Raises every barrier and drains. `limit_ns` and `drain_ns` count from now.
     pub fn drain(&mut self, limit_ns: u64, drain_ns: u64) -> (DrainEnd, Vec<GateDrain>) {
         let mut locks = Vec::new();
+        // Who was born since the list was made, or has become something else, is looked at now, while
+        // nobody is held: a server forks for each delivery.
+        self.census.refresh(&mut self.helper);
         for at in 0..self.gates.len() {
             locks.push(self.learn_locks(at));
             for member in &mut self.census.gates[at] {

@@ -12,11 +12,9 @@
 //! Whatever else there is, the long way finds out (`kernel_locks`). A description that a process outside
 //! of the gate has locked and hands to a member during the drain stays that process's.
 
-use crate::census::kernel_locks::{accounts_for, unaccounted};
+use crate::census::kernel_locks::{accounts_for, may_guard, unaccounted};
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::drive::kernel_locks::{
-    KernelLocks, ShortWay, Whose, asked, is_nobody, is_still_shown, may_guard,
-};
+use crate::drive::kernel_locks::{KernelLocks, ShortWay, Whose, asked, is_nobody, is_still_shown};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::is_kin;
 use crate::linux::look::Look;
@@ -44,6 +42,8 @@ impl Session {
         if !is_first_pid_namespace() || known.found_something() {
             return ShortWay::Unknown;
         }
+        let came = asked(&self.census, at).any(|(place, _)| !known.looks.contains_key(&place));
+        let listed = if came { self.list_locks(at) } else { None };
         let mut places = HashMap::new();
         let mut fresh = HashSet::new();
         for (place, member) in asked(&self.census, at) {
@@ -56,8 +56,12 @@ impl Session {
                 }
                 // It came since, and what it has from its parent was not looked at; or it had one at the
                 // last comparison, of which its account knows nothing.
-                _ => {
-                    known.look_at(place, member);
+                before => {
+                    let listed = listed.as_ref().filter(|_| before.is_none());
+                    match listed.and_then(|listed| listed.holds_none(place, member)) {
+                        Some(look) => drop(known.looks.insert(place, look)),
+                        None => known.look_at(place, member),
+                    }
                     fresh.insert(place);
                 }
             }
@@ -111,7 +115,7 @@ impl Session {
                 };
             }
             match self.whose(at, &line) {
-                Whose::Others => drop(known.others.insert(line)),
+                Whose::Others | Whose::Unconcerned(_) => drop(known.others.insert(line)),
                 Whose::Newcomer => return Lines::Newcomer,
                 Whose::Stranger(_) | Whose::Nobodys | Whose::NotSeen => return Lines::Unexplained,
             }

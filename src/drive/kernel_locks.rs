@@ -2,7 +2,7 @@
 //!
 //! | when | what is read |
 //! |---|---|
-//! | before the barrier | the descriptors of every member; /proc/locks, and who is behind lines that no member explains |
+//! | before the barrier | /proc/locks; the descriptors of every member that may have one of those locks (`census::listed_locks`), and who is behind lines that no member explains |
 //! | in the last pass | /proc/locks; if a line of it is not explained (`explained_locks`), the descriptors of those members whose account has moved since |
 //! | while something is unaccounted for | the same, in every pass |
 //!
@@ -17,10 +17,11 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{
-    HeldLock, LocksLook, held_by, held_by_threads, lists_inode, look, unaccounted,
+    HeldLock, LocksLook, held_on, held_on_by_threads, lists_inode, look, may_guard, unaccounted,
 };
 use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
+use crate::census::listed_locks::Listed;
 use crate::census::member::Member;
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
 use crate::drive::session::Session;
@@ -29,9 +30,9 @@ use crate::linux::look::{Look, WhyNot};
 use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::process::has_thread;
 use crate::linux::procfs;
+use crate::linux::procfs::inodes_told::InodesTold;
 use crate::linux::procfs::locks::{
-    KernelLock, KernelLockKind, all, may_have_some_on_their_way, on_their_way_is_told,
-    open_for_writing,
+    KernelLock, all, may_have_some_on_their_way, on_their_way_is_told, open_for_writing,
 };
 use crate::outcome::blocker::Blocker;
 use crate::outcome::cause::{Cause, Subject};
@@ -62,6 +63,8 @@ pub struct KernelLocks {
 pub(super) enum Whose {
     /// None of the gate's business.
     Others,
+    /// This process can have changed nothing of the gate's: no line of it is the gate's business.
+    Unconcerned(i32),
     /// A process that is no member and is concerned.
     Stranger(Blocker),
     /// A process that was not in the census: it is now.
@@ -82,35 +85,52 @@ pub(super) enum ShortWay {
     Newcomer,
 }
 
-/// A read lock keeps no writer's set together, but for an flock shared by a writer.
-pub(super) fn may_guard(lock: &KernelLock) -> bool {
-    lock.write || lock.kind == KernelLockKind::Flock
-}
-
 impl Session {
     /// Before the barrier: everybody is looked at once.
     pub(super) fn learn_locks(&mut self, at: usize) -> KernelLocks {
         self.refresh(at);
         let mut known = KernelLocks::default();
+        let listed = self.list_locks(at);
         for (place, member) in asked(&self.census, at) {
-            if let Look::Seen(look) = look(member) {
+            let none = listed.as_ref().and_then(|listed| listed.holds_none(place, member));
+            if let Look::Seen(look) = none.map_or_else(|| look(member), Look::Seen) {
                 known.looks.insert(place, look);
             }
         }
+        let mut unconcerned = HashSet::new();
         for line in known.unexplained_lines() {
+            if unconcerned.contains(&line.pid) {
+                known.others.insert(line);
+                continue;
+            }
             if place_of(&self.census, at, line.pid).is_some() {
                 if self.is_mapped_for_life(at, &line) {
                     known.others.insert(line);
                 }
                 continue;
             }
-            if let Whose::Others = self.whose(at, &line) {
+            let whose = self.whose(at, &line);
+            if let Whose::Unconcerned(pid) = whose {
+                unconcerned.insert(pid);
+            }
+            if let Whose::Others | Whose::Unconcerned(_) = whose {
                 known.others.insert(line);
             }
         }
         // It will be read in the last pass.
         let _ = all();
         known
+    }
+
+    /// The kernel's list; none where it does not show all, or cannot be read.
+    pub(super) fn list_locks(&self, at: usize) -> Option<Listed> {
+        if !is_first_pid_namespace() {
+            return None;
+        }
+        match Listed::read(asked(&self.census, at)) {
+            Look::Seen(listed) => Some(listed),
+            Look::Gone(_) | Look::NotSeen(_) => None,
+        }
     }
 
     /// In the last pass, and in every pass while something is unaccounted for. True: something is.
@@ -154,7 +174,7 @@ impl Session {
                 continue;
             }
             match self.whose(at, &line) {
-                Whose::Others => {
+                Whose::Others | Whose::Unconcerned(_) => {
                     known.others.insert(line);
                 }
                 Whose::Stranger(blocker) => known.strangers.push(blocker),
@@ -205,7 +225,7 @@ impl Session {
         if lists_inode(member, line) || is_kin(pid, &self.census) {
             return None;
         }
-        let by_thread = held_by_threads(pid).into_iter().find(|held| held.lock == *line);
+        let by_thread = held_on_by_threads(pid, line);
         match by_thread {
             Some(held) if !held.guards || self.is_for_life(at, &held) => None,
             Some(held) => Some(UnaccountedLock { path: held.path, why: WhyUnaccounted::NotListed }),
@@ -238,27 +258,22 @@ impl Session {
 
     /// Who is behind a line that no member's descriptors explain?
     pub(super) fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
+        let told = InodesTold::by([line].into_iter());
         if !is_nobody(line.pid) {
-            let Look::Seen(held) = held_by(&line.pid.to_string()) else {
+            let Look::Seen(held) = held_on(line.pid, line, &told) else {
                 // Gone meanwhile, or not to be seen: the next reading tells.
                 return self.judge_stranger(at, line.pid, line, None);
             };
-            let threads = || held_by_threads(line.pid).into_iter().find(|h| h.lock == *line);
-            let held = held.into_iter().find(|held| held.lock == *line).or_else(threads);
+            let held = held.or_else(|| held_on_by_threads(line.pid, line));
             return self.judge_stranger(at, line.pid, line, held.as_ref());
         }
         let Ok(pids) = procfs::pids() else { return Whose::NotSeen };
+        let members: HashSet<i32> = asked(&self.census, at).map(|(_, member)| member.pid).collect();
         let mut all_seen = true;
-        for pid in pids {
-            if place_of(&self.census, at, pid).is_some() {
-                continue;
-            }
-            match held_by(&pid.to_string()) {
-                Look::Seen(held) => {
-                    if let Some(held) = held.iter().find(|held| held.lock == *line) {
-                        return self.judge_stranger(at, pid, line, Some(held));
-                    }
-                }
+        for pid in pids.into_iter().filter(|pid| !members.contains(pid)) {
+            match held_on(pid, line, &told) {
+                Look::Seen(Some(held)) => return self.judge_stranger(at, pid, line, Some(&held)),
+                Look::Seen(None) => {}
                 Look::Gone(_) => {}
                 // Of somebody else it explains nothing.
                 Look::NotSeen(_) => all_seen &= !self.may_be_concerned(at, pid),
@@ -280,8 +295,9 @@ impl Session {
         }
         let members = || asked(&self.census, at).map(|(_, member)| member);
         let is_on_its_way = || members().any(|member| may_have_some_on_their_way(member.pid));
-        let has_come = |member: &Member| match held_by(&procfs::seen_by(member.pid).to_string()) {
-            Look::Seen(held) => held.iter().any(|held| held.lock == *line),
+        let told = InodesTold::by([line].into_iter());
+        let has_come = |member: &Member| match held_on(procfs::seen_by(member.pid), line, &told) {
+            Look::Seen(held) => held.is_some(),
             Look::Gone(_) => false,
             Look::NotSeen(_) => true,
         };
@@ -323,7 +339,7 @@ impl Session {
         let elsewhere = self.census.elsewhere.contains(&pid)
             || self.census.gates.iter().flatten().any(|m| m.pid == pid && !m.gone);
         if elsewhere || !self.is_concerned(at, pid, stat.start) || is_kin(pid, &self.census) {
-            return Whose::Others;
+            return Whose::Unconcerned(pid);
         }
         let path = held.map_or_else(|| format!("inode {}", line.file), |held| held.path.clone());
         Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path.into()))
@@ -462,7 +478,7 @@ fn writes_below(pid: i32, places: &Places) -> bool {
         };
         fds.flatten().any(|fd| {
             fs::read_link(fd.path()).is_ok_and(|path| places.hold_open_file(pid, &fd.path(), &path))
-                && match open_for_writing(&thread.to_string(), &fd.file_name()) {
+                && match open_for_writing(&fd.path()) {
                     Look::Seen(writes) => writes,
                     Look::Gone(_) => false,
                     Look::NotSeen(_) => true,

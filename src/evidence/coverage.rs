@@ -117,8 +117,14 @@ impl Service {
 
     /// Why this process, which is not gated, ought to be; None: it ought not.
     pub fn claims(&self, census: &Census, pid: i32, parent: i32) -> Option<Claim> {
-        let in_unit = || procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit));
-        let same_program = || procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe));
+        let in_unit = || {
+            !self.units.is_empty()
+                && procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit))
+        };
+        let same_program = || {
+            !self.programs.is_empty()
+                && procfs::exe(pid).is_some_and(|exe| self.programs.contains(&exe))
+        };
         let claim = if self.members.contains(&parent) {
             Claim::Child
         } else if in_unit() {

@@ -80,7 +80,7 @@ impl Evidence {
         }
         for at in 0..gates {
             evidence.mapped.note(&session.census, at);
-            evidence.services.push(Service::of(&session.census, at));
+            evidence.services.push(Service::default());
             evidence.look_at_standing(session, at, false);
             note_places(&mut evidence.ledgers[at], &evidence.places[at]);
         }
@@ -133,10 +133,10 @@ impl Evidence {
     pub(super) fn look_at_standing(&mut self, session: &mut Session, at: usize, is_last: bool) {
         let Session { gates, census, helper, signals, .. } = session;
         let stop = || signals.received().is_some();
-        self.services[at] = Service::of(census, at);
         let mapped_since = &self.mapped.of(census, at);
         let view = View { gate: &gates[at], at, places: &self.places[at], mapped_since, is_last };
-        let found = standing::settled(census, helper, &view, &stop);
+        let (found, service) = standing::settled(census, helper, &view, &stop);
+        self.services[at] = service;
         self.note_found(session, at, found);
     }
 

@@ -31,14 +31,17 @@ pub struct Looked {
 }
 
 /// Asks every process: members of the gate for what they map and whether they use an io_uring
-/// (a parent may have set it up), others for protected files that they map.
+/// (a parent may have set it up), others for protected files that they map. Whoever was looked at just
+/// now has answered.
 pub fn look_for(
-    census: &Census,
+    census: &mut Census,
     helper: &mut Helper,
     service: &Service,
     (at, places, is_last): (usize, &Places, bool),
 ) -> Looked {
     let Looked { mut found, mut seen } = Looked::default();
+    let mut answered = census.take_mappings();
+    let census = &*census;
     for (&pid, process) in &census.seen {
         let gated = match process.kind {
             ProcessKind::Member(gate, place) => gate == at && !census.gates[gate][place].gone,
@@ -49,7 +52,10 @@ pub fn look_for(
         if !asked || census.ours.contains(&pid) || census.unseen.contains_key(&pid) {
             continue;
         }
-        match ask(helper, pid) {
+        // What a member has mapped since it was looked at is told by itself, from the first look on
+        // (`mapped_since`): it is asked here.
+        let answer = answered.remove(&pid).filter(|_| !gated);
+        match answer.map_or_else(|| ask(helper, pid), Look::Seen) {
             Look::Seen(mappings) => {
                 found.extend(judge(pid, gated, &mappings, places, census, helper));
                 // Without a list everything on storage is held, and no file can be told to be outside.

@@ -39,7 +39,7 @@ pub struct View<'a> {
     pub is_last: bool,
 }
 
-/// What is found.
+/// What is found, and by what the service's processes were told from others.
 ///
 /// A process on its way from exec to our constructor has its files open already and maps no page
 /// yet; one that exits has lost its maps and not yet its files. One that looks ungated is therefore
@@ -49,10 +49,11 @@ pub fn settled(
     helper: &mut Helper,
     view: &View<'_>,
     stop: &dyn Fn() -> bool,
-) -> Vec<Finding> {
+) -> (Vec<Finding>, Service) {
     let (mut looks, begun) = (0, clock::now_ns());
     loop {
-        let mut found = found(census, view);
+        let service = Service::of(census, view.at);
+        let mut found = found(census, &service, view);
         let may_pass = |finding: &&Finding| {
             finding.kind.is_against() && !finding.known().is_some_and(Cause::is_of_a_member)
         };
@@ -74,9 +75,8 @@ pub fn settled(
         if pids.is_empty() || looks >= SUSPECT_LOOKS && !in_time || stop() {
             let unlisted = census.unlisted.map(|why| Cause::NotSeen(Subject::Listing, why));
             found.extend(unlisted.map(Finding::from));
-            let (service, places) = (Service::of(census, view.at), view.places);
-            let looked =
-                mappings::look_for(census, helper, &service, (view.at, places, view.is_last));
+            let asked = (view.at, view.places, view.is_last);
+            let looked = mappings::look_for(census, helper, &service, asked);
             // What it admits beside says no more, where that was seen.
             let same = |a: &Finding, b: &Finding| a.pid == b.pid && a.cause == b.cause;
             found.retain(|said| !looked.found.iter().any(|seen| same(seen, said)));
@@ -89,21 +89,21 @@ pub fn settled(
             };
             found.retain(|said| !looked_up(said));
             found.extend(looked.found);
-            return found;
+            return (found, service);
         }
         looks += 1;
         clock::sleep_ns(BETWEEN_LOOKS_NS);
+        census.take_mappings();
         census.look(helper, &pids);
     }
 }
 
 /// The same by what is known so far.
-fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
+fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
     let (at, places) = (view.at, view.places);
-    let service = Service::of(census, at);
-    let mut found = writers::ungated_writers(census, &service, places);
+    let mut found = writers::ungated_writers(census, service, places);
     let profile = view.gate.page.get().profile_text();
-    for (other, layout) in coverage::other_layouts(census, &service, profile) {
+    for (other, layout) in coverage::other_layouts(census, service, profile) {
         let program = Some(other.comm.clone());
         found.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
     }
@@ -118,7 +118,7 @@ fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
         };
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));
     }
-    for ungated in coverage::ungated(census, &service) {
+    for ungated in coverage::ungated(census, service) {
         // Its library stands aside, as the admin has asked. Where directories are known, what it has
         // open there, or changes, tells.
         if coverage::left_out(ungated.pid, profile) {
@@ -133,7 +133,7 @@ fn found(census: &Census, view: &View<'_>) -> Vec<Finding> {
         found.push(Finding::of(cause, ungated.pid, Some(ungated.program)));
     }
     found.extend(coverage::ways_past(census, at));
-    found.extend(unseen(census, &service));
+    found.extend(unseen(census, service));
     found
 }
 

@@ -8,14 +8,13 @@ use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::helper::patience::Patience;
 use crate::linux::look::{Look, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::cause::{Cause, Subject};
 use crate::outcome::finding::Finding;
 use crate::places::Places;
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// A process may have a million descriptors: what this time does not suffice for is not looked at.
@@ -34,10 +33,10 @@ pub fn ungated_writers(census: &Census, service: &Service, places: &Places) -> V
             continue;
         }
         let begun = clock::now_ns();
-        let until = begun + LOOK_NS;
+        let time = LookTime::of(LOOK_NS);
         let look = match patience.is_spent(pid) {
             true => Err(WhyNot::TooMuch),
-            false => look_through(pid, places, until, &mut found),
+            false => look_through(pid, places, &time, &mut found),
         };
         patience.spend(pid, clock::now_ns() - begun);
         if let Err(why) = look
@@ -56,22 +55,24 @@ pub fn ungated_writers(census: &Census, service: &Service, places: &Places) -> V
 }
 
 /// How often a process is looked through whose threads come and go.
-const LOOKS: usize = 3;
+const LOOKS: usize = 4;
 
 /// Notes which protected files this process has open for writing; or why that cannot be told.
 fn look_through(
     pid: i32,
     places: &Places,
-    until: u64,
+    time: &LookTime,
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
+    let mut by = pid;
     for _ in 0..LOOKS {
         // The thread by which it is looked at may end meanwhile, and its descriptors with it.
-        let by = procfs::seen_by(pid);
-        let look = look_by(pid, by, places, until, found);
-        if by == procfs::seen_by(pid) {
+        let look = look_by(pid, by, places, time, found);
+        let now = procfs::seen_by(pid);
+        if by == now {
             return look;
         }
+        by = now;
     }
     Err(WhyNot::Changing)
 }
@@ -80,33 +81,28 @@ fn look_by(
     pid: i32,
     by: i32,
     places: &Places,
-    until: u64,
+    time: &LookTime,
     found: &mut Vec<Finding>,
 ) -> Result<(), WhyNot> {
     let by = by.to_string();
     // Found not to be protected: one may have it open a million times.
     let mut elsewhere: HashSet<PathBuf> = HashSet::new();
     for fd in fs::read_dir(format!("/proc/{by}/fd")).map_err(|e| WhyNot::of(&e))? {
-        if clock::now_ns() >= until {
+        if time.is_over() {
             return Err(WhyNot::TooMuch);
         }
         let fd = fd.map_err(|e| WhyNot::of(&e))?;
         let link = fd.path();
-        let (fd, path): (OsString, PathBuf) = match fs::read_link(&link) {
-            Ok(path) => (fd.file_name(), path),
+        let path = match fs::read_link(&link) {
+            Ok(path) => path,
             // Closed meanwhile.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(WhyNot::of(&e)),
         };
-        if elsewhere.contains(&path) {
+        if !path.is_absolute() || elsewhere.contains(&path) {
             continue;
         }
-        // What the link itself allows is what its descriptor was opened for: most are passed over.
-        let writable = |meta: fs::Metadata| meta.mode() & 0o200 != 0;
-        if !path.is_absolute() || !fs::symlink_metadata(&link).is_ok_and(writable) {
-            continue;
-        }
-        match locks::open_for_writing(&by, &fd) {
+        match locks::open_for_writing(&link) {
             Look::Seen(true) => {}
             Look::Seen(false) | Look::Gone(_) => continue,
             Look::NotSeen(why) => return Err(why),

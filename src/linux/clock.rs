@@ -11,6 +11,11 @@ pub fn now_ns() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
+/// For how long this thread was at work so far, ns.
+pub fn at_work_ns() -> u64 {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// CLOCK_REALTIME, ns.
 pub fn wall_ns() -> u64 {
     read(ClockId::CLOCK_REALTIME)

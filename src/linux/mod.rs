@@ -6,6 +6,7 @@
 //! | [`clock`] | time, and sleep |
 //! | [`mapping`] | shared memory, to be read where another process writes |
 //! | [`look`] | what may come of a look: a look that failed is no absence |
+//! | [`look_time`] | how long a look may take whose length another process decides |
 //! | [`descriptors`] | how many files may be open |
 //! | [`futex`], [`membarrier`] | waking waiters; making their plain stores visible |
 //! | [`process`], [`poll`] | handles on processes, signals to them; which descriptors are ready |
@@ -42,6 +43,7 @@ pub mod futex;
 pub mod helper;
 pub mod library;
 pub mod look;
+pub mod look_time;
 pub mod mapping;
 pub mod marks;
 pub mod membarrier;

@@ -156,7 +156,10 @@ impl Places {
 
     /// May a file with this device number be a protected one?
     fn may_hold(&self, dev: u64) -> bool {
-        self.words() != 0 || self.devices().contains(&dev)
+        let words = self.words();
+        words & !ON_BTRFS != 0
+            || words & ON_BTRFS != 0 && is_of_no_disk(dev)
+            || self.all().any(|place| place.id.0 == dev)
     }
 
     /// Is a file that a process has open below a protected directory, by whatever name it was
@@ -240,4 +243,10 @@ impl Places {
         let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();
         own.iter().any(|pattern| profile::glob(pattern.as_bytes(), bytes))
     }
+}
+
+/// A number that the kernel gives to a file system without a disk of its own, as each subvolume of
+/// btrfs has one.
+fn is_of_no_disk(dev: u64) -> bool {
+    libc::major(dev) == 0
 }

@@ -176,5 +176,17 @@ def latencies_ms(records, windows=None, outside=False):
     return [(r["end"] - r["start"]) * 1e3 for r in picked]
 
 
+def wishes(records):
+    """The same records as a client's user sees them: tries that failed, and new connections, belong to the next
+    operation that succeeds; it began with the first of them. What never succeeds is left out."""
+    found, since = [], {}
+    for r in sorted(records, key=lambda r: r["start"]):
+        begun = since.setdefault(r["client"], r["start"])
+        if not r["error"] and r["op"] != "CONNECT":
+            found.append({**r, "start": begun})
+            del since[r["client"]]
+    return found
+
+
 def _overlaps(record, windows):
     return any(a < record["end"] and record["start"] < b for a, b in windows)

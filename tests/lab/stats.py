@@ -1,4 +1,4 @@
-"""Percentiles, and a median with its spread. A single run is never a finding on a busy machine."""
+"""Percentiles, a median with its spread, the confidence interval of a share. A single run is never a finding on a busy machine."""
 
 
 def percentile(values, q):
@@ -24,6 +24,16 @@ def spread(values):
     median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
     return {"n": n, "median": _r(median, 4), "low": _r(ordered[0], 4), "high": _r(ordered[-1], 4),
             "iqr": _r(percentile(ordered, 75) - percentile(ordered, 25), 4)}
+
+
+def wilson(hits, n, z=1.96):
+    """The 95 % confidence interval of a share (Wilson's): (low, high). It says something at 0 of n too."""
+    if not n:
+        return 0.0, 1.0
+    share, square = hits / n, z * z / n
+    middle = (share + square / 2) / (1 + square)
+    half = z * ((share * (1 - share) + square / 4) / n) ** 0.5 / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _r(value, digits=2):

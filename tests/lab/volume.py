@@ -1,4 +1,4 @@
-"""A btrfs file system in a loop image, with subvolumes and read-only snapshots of them.
+"""A btrfs file system in a loop image, with subvolumes and read-only snapshots of them; an ext4 for what btrfs cannot.
 
     with Volume(work, size="3G") as vol:
         mail = vol.subvolume("mail")                     # a Path to work in
@@ -92,6 +92,71 @@ class Volume:
         for target in self._snapshots.pop(name, []):
             if target.exists():
                 _run("btrfs", "subvolume", "delete", target)
+
+
+class Image(Volume):
+    """The same for fsfreeze: a frozen btrfs can take no snapshot of itself. An ext4 in an image that lies on a btrfs; its
+    snapshot is a clone of the image, as a block device's would be."""
+
+    def __enter__(self):
+        self.outer = Volume(self.image.parent, size=self.size, name=f"{self.image.stem}-below")
+        self.outer.__enter__()
+        try:
+            self.image = self.outer.root / "ext4.img"
+            with open(self.image, "wb") as image:
+                image.truncate(_bytes(self.size) // 2)
+            _run("mkfs.ext4", "-q", "-F", "-E", "nodiscard", self.image)
+            self.root.mkdir(parents=True, exist_ok=True)
+            _run("mount", "-o", "loop,noatime", self.image, self.root)
+        except BaseException:
+            self.outer.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        # A frozen one could not be unmounted.
+        subprocess.run(["fsfreeze", "-u", self.root], capture_output=True)
+        for name in list(self._snapshots):
+            self.delete(name)
+        super().__exit__()
+        self.outer.__exit__()
+
+    def subvolume(self, name):
+        path = self.root / name
+        path.mkdir()
+        return path
+
+    def _mounted(self, name):
+        return self.outer.root / f"taken-{name}"
+
+    def _clone(self, name):
+        return self.outer.root / f"{name}.img"
+
+    def taken(self, subvolume, name):
+        """Mounted at the first look, with its journal played as after a restore."""
+        place = self._mounted(name)
+        if self._clone(name).exists() and not place.exists():
+            place.mkdir()
+            _run("mount", "-o", "loop,noatime", self._clone(name), place)
+        return place / Path(subvolume).name
+
+    def snapshot_command(self, subvolumes, name, pause_s=0.0):
+        """All of them at one moment. The pause is kept: it is what the server is held for."""
+        self._snapshots[name] = list(subvolumes)
+        clone = shlex.join(["cp", "--reflink=always", str(self.image), str(self._clone(name))])
+        return ["sh", "-c", f"{clone} && sleep {pause_s}" if pause_s else clone]
+
+    def snapshot(self, subvolumes, name, pause_s=0.0):
+        _run("sync", "-f", self.root)
+        super().snapshot(subvolumes, name, pause_s)
+
+    def delete(self, name):
+        self._snapshots.pop(name, None)
+        place = self._mounted(name)
+        if place.exists():
+            _run("umount", place)
+            place.rmdir()
+        self._clone(name).unlink(missing_ok=True)
 
 
 def _bytes(size):

@@ -87,6 +87,8 @@ impl<'a> Table<'a> {
         self.count_once().max(1)
     }
 
+    /// Its room is on the stack here only: hooks need little.
+    #[inline(never)]
     fn count_once(self) -> u16 {
         let (mut count, mut groups, mut known) = (0, [0; LOCKS], 0);
         // Each place is read once: what moves meanwhile must not hide behind itself.

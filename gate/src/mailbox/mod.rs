@@ -212,7 +212,7 @@ impl Mailbox {
                 }
             }
         }
-        self.places.reclaim(gone);
+        self.places.reclaim(own, gone);
     }
 
     fn lost_bit(&self, child: i32) -> Option<(&AtomicU64, u64)> {

@@ -13,6 +13,8 @@ const FREE: u32 = 0;
 const CLAIMED: u32 = 1;
 /// The first place of a message that can be taken out.
 const USED: u32 = 2;
+/// Was claimed by a process that is gone: the rest of a message, or to be taken back.
+const LEFT: u32 = 3;
 const KIND: u32 = 3;
 /// Where the id begins. (The kernel's have 22 bits.)
 const OWNER: u32 = 2;
@@ -102,11 +104,17 @@ impl Marked {
 pub(super) struct Places {
     /// No place from here on was ever used.
     end: AtomicU32,
-    _pad: u32,
+    /// Who takes back what the dead have left; 0: nobody.
+    reclaimer: AtomicI32,
     places: [Place; PLACES],
 }
 
 impl Places {
+    #[cfg(test)]
+    pub fn reclaimer(&self) -> &AtomicI32 {
+        &self.reclaimer
+    }
+
     pub fn get(&self, number: u32) -> Option<&Place> {
         self.places.get((number as usize).wrapping_sub(1))
     }
@@ -209,28 +217,40 @@ impl Places {
     }
 
     /// Takes back what was claimed by a process that was killed before it had sent it, or while it
-    /// read it: all that is the dead's and is not the rest of a message.
-    pub fn reclaim(&self, gone: impl Fn(i32) -> bool) {
-        let (mut dead, mut reached) = (Marked::default(), Marked::default());
+    /// read it: all that is the dead's and is not the rest of a message. One process at a time: where
+    /// another is at it, nothing is done.
+    pub fn reclaim(&self, own: i32, gone: impl Fn(i32) -> bool) {
+        let at_it = self.reclaimer.load(Relaxed);
+        if at_it != 0 && !gone(at_it)
+            || self.reclaimer.compare_exchange(at_it, own, AcqRel, Relaxed).is_err()
+        {
+            return;
+        }
+        let (mut left, mut reached) = (Marked::default(), Marked::default());
         for (number, place) in self.all() {
-            if owner(place.state.load(Acquire)).is_some_and(&gone) {
-                dead.mark(number);
+            let state = place.state.load(Acquire);
+            // Nobody else makes a place this. So one that is it still in the end was it all the time.
+            let make = |_| place.state.compare_exchange(state, LEFT, AcqRel, Relaxed).is_ok();
+            if state == LEFT || owner(state).is_some_and(|owner| gone(owner) && make(owner)) {
+                left.mark(number);
             }
         }
         // The dead chain nothing any more. So this comes second, and what it does not reach nothing will.
         for (first, place) in self.all() {
             let state = place.state.load(Acquire);
-            if state == USED || owner(state).is_some() && !dead.has(first) {
+            if state == USED || owner(state).is_some() {
                 self.chain(first).for_each(|(number, _)| reached.mark(number));
             }
         }
-        for (number, place) in self.all().filter(|(number, _)| dead.has(*number)) {
-            let state = place.state.load(Acquire);
-            // One that a reader has taken over meanwhile has another owner.
-            if !reached.has(number) && owner(state).is_some_and(&gone) {
-                place.next.store(NONE, Relaxed);
-                let _ = place.state.compare_exchange(state, FREE, AcqRel, Relaxed);
+        for (number, place) in self.all().filter(|(number, _)| left.has(*number)) {
+            let mine = claimed_by(own);
+            // One that a reader has taken over meanwhile is its.
+            if !reached.has(number)
+                && place.state.compare_exchange(LEFT, mine, AcqRel, Relaxed).is_ok()
+            {
+                self.free_one(number);
             }
         }
+        self.reclaimer.store(0, Release);
     }
 }

@@ -7,11 +7,12 @@
 //! | `trampoline` | the bodies of the exports |
 //! | `look_up` | the bodies of `dlsym` and `dlvsym` |
 //! | `straight` | the straight way through an ordinary change |
+//! | `past` | the ways past the hook, for calls that it rarely concerns |
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{instructions, look_up, straight, trampoline};
+pub use x86_64::{instructions, look_up, past, straight, trampoline};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("writegate's trampolines exist for x86_64 only so far");

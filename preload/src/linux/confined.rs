@@ -11,10 +11,10 @@ const FREE: u8 = 0;
 /// There was one at the start: a service's, a container's. It lets through what a service needs.
 const FROM_BEFORE: u8 = 1;
 /// The process has laid one on itself.
-const BY_ITSELF: u8 = 2;
+pub const BY_ITSELF: u8 = 2;
 
 /// A child has its parent's filters, and its copy of this.
-static CONFINED: AtomicU8 = AtomicU8::new(FREE);
+pub static CONFINED: AtomicU8 = AtomicU8::new(FREE);
 
 /// Is there any filter?
 #[inline(always)]

@@ -12,6 +12,27 @@ use linux_raw_sys::general::{
 
 /// What stat says, in the kernel's layout.
 #[repr(C)]
+#[derive(Default)]
+struct KernelStat {
+    dev: u64,
+    ino: u64,
+    links: u64,
+    mode: u32,
+    uid: u32,
+    _gid: u32,
+    _pad: u32,
+    _rdev: u64,
+    size: i64,
+    _times: [u64; 6],
+    changed: i64,
+    changed_ns: i64,
+    _rest: [u64; 3],
+}
+
+const _: () = assert!(core::mem::size_of::<KernelStat>() == 144);
+const _: () = assert!(core::mem::offset_of!(KernelStat, changed) == 104);
+
+/// What matters of it: the rest is on the stack only while the kernel is asked.
 #[derive(Clone, Copy)]
 pub struct Stat {
     /// Device.
@@ -23,41 +44,25 @@ pub struct Stat {
     pub mode: u32,
     /// Owner.
     pub uid: u32,
-    gid: u32,
-    _pad: u32,
-    rdev: u64,
     /// Size in bytes.
     pub size: i64,
-    _times: [u64; 6],
     /// Time of the last change of the inode, s.
     pub changed: i64,
     /// The ns of it.
     pub changed_ns: i64,
-    _rest: [u64; 3],
 }
 
-const _: () = assert!(core::mem::size_of::<Stat>() == 144);
-const _: () = assert!(core::mem::offset_of!(Stat, changed) == 104);
+/// `ask` is the question: 0 if the kernel has filled in the answer.
+#[inline(always)]
+fn answer(ask: impl FnOnce(*mut KernelStat) -> isize) -> Option<Stat> {
+    let mut stat = KernelStat::default();
+    (ask(&raw mut stat) == 0).then(|| {
+        let KernelStat { dev, ino, links, mode, uid, size, changed, changed_ns, .. } = stat;
+        Stat { dev, ino, links, mode, uid, size, changed, changed_ns }
+    })
+}
 
 impl Stat {
-    const fn zero() -> Self {
-        Stat {
-            dev: 0,
-            ino: 0,
-            links: 0,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            _pad: 0,
-            rdev: 0,
-            size: 0,
-            _times: [0; 6],
-            changed: 0,
-            changed_ns: 0,
-            _rest: [0; 3],
-        }
-    }
-
     pub fn is_file(&self) -> bool {
         self.mode & nr::S_IFMT == nr::S_IFREG
     }
@@ -81,41 +86,40 @@ impl Stat {
 }
 
 /// None too in a process that has confined itself: the question may be deadly.
+#[inline(never)]
 pub fn fstat(fd: i32) -> Option<Stat> {
     if confined::by_itself() {
         return None;
     }
-    let mut stat = Stat::zero();
-    (call!(nr::__NR_fstat, fd, &raw mut stat) == 0).then_some(stat)
+    answer(|stat| call!(nr::__NR_fstat, fd, stat))
 }
 
 /// fstat at the start: under a filter by the call that the loader makes for it.
+#[inline(never)]
 pub fn fstat_at_start(fd: i32) -> Option<Stat> {
     if !confined::at_all() {
         return fstat(fd);
     }
-    let mut stat = Stat::zero();
     let none = c"".as_ptr();
-    (call!(nr::__NR_newfstatat, fd, none, &raw mut stat, AT_EMPTY_PATH) == 0).then_some(stat)
+    answer(|stat| call!(nr::__NR_newfstatat, fd, none, stat, AT_EMPTY_PATH))
 }
 
 /// fstatat, following links.
 ///
 /// # Safety
 /// `path` is a C string, or null (the kernel says EFAULT).
+#[inline(never)]
 pub unsafe fn stat_at(dir: i32, path: *const u8) -> Option<Stat> {
-    let mut stat = Stat::zero();
-    (call!(nr::__NR_newfstatat, dir, path, &raw mut stat, 0) == 0).then_some(stat)
+    answer(|stat| call!(nr::__NR_newfstatat, dir, path, stat, 0))
 }
 
 /// fstatat of the name itself.
 ///
 /// # Safety
 /// As [`stat_at`].
+#[inline(never)]
 pub unsafe fn lstat_at(dir: i32, path: *const u8) -> Option<Stat> {
-    let mut stat = Stat::zero();
-    (call!(nr::__NR_newfstatat, dir, path, &raw mut stat, nr::AT_SYMLINK_NOFOLLOW) == 0)
-        .then_some(stat)
+    answer(|stat| call!(nr::__NR_newfstatat, dir, path, stat, nr::AT_SYMLINK_NOFOLLOW))
 }
 
 #[repr(C)]
@@ -125,6 +129,7 @@ struct StatFs {
 }
 
 /// The file system's magic number, of a descriptor.
+#[inline(never)]
 pub fn fs_type(fd: i32) -> Option<u32> {
     let mut fs = StatFs { kind: 0, _rest: [0; 14] };
     (call!(nr::__NR_fstatfs, fd, &raw mut fs) == 0).then_some(fs.kind as u32)

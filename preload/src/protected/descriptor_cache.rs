@@ -15,7 +15,7 @@ const PARKABLE: u64 = 1 << 32;
 /// Whether it may be is known.
 const ASKED: u64 = 1 << 33;
 
-static LAST: AtomicU64 = AtomicU64::new(NOTHING);
+pub static LAST: AtomicU64 = AtomicU64::new(NOTHING);
 
 fn of(fd: i32) -> u64 {
     // Never NOTHING: descriptors are no negative numbers.

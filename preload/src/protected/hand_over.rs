@@ -22,6 +22,7 @@ const AF_INET6: u16 = net::AF_INET6 as u16;
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /// Does sending on this socket count as a change?
+#[inline(never)]
 pub fn is_one(fd: i32) -> bool {
     if !applies(HANDS_OVER) || !has_something_to_record() {
         return false;

@@ -32,7 +32,7 @@ use crate::this_process::mailbox::{self, mailbox};
 use crate::this_process::profile_flags::{SETTLED, applies};
 use crate::this_process::settings::settings;
 use crate::this_process::state::{
-    FILES_LOST, LOCK_FILES_SEEN, LOCKS_SEEN, POSTS_SEEN, Region, region,
+    FILES_LOST, LOCK_FILES_SEEN, LOCKS_NAMED, LOCKS_SEEN, POSTS_SEEN, Region, region,
 };
 use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
@@ -61,7 +61,7 @@ pub fn lock_name(dir: i32, name: &[u8]) -> Option<LockName> {
 /// Does the profile call anything a lock, so that a name must be read? (Whether the program's
 /// memory can be read is a question to the kernel.)
 pub fn are_named() -> bool {
-    settings().has(Key::LockFile)
+    LOCKS_NAMED.load(Relaxed)
 }
 
 /// Does the profile say that it is a lock?

@@ -35,6 +35,7 @@ use crate::this_process::{family, region};
 use configure::{configure, take_profile};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::control::{Rank, SIZE};
+use gate::profile::Key;
 use gate::region::{FLAG_CALLS_MISSING, FLAG_MORE_CALLS_MISSING};
 
 extern "C" fn constructor() {
@@ -108,6 +109,7 @@ unsafe fn join() -> bool {
     let flags = program::flags(settings.profile.str());
     // The first one is in the pointer below: it costs nothing at each call.
     PROFILE_FLAGS.store(flags & !FIRST, Relaxed);
+    state::LOCKS_NAMED.store(settings.has(Key::LockFile), Relaxed);
     // Both may be deadly under a filter, and it can do without: by a locked store for each
     // announcement, and by what the hook of fork does where the kernel does not wipe (also
     // before Linux 4.14).

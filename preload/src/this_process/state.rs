@@ -68,6 +68,8 @@ pub static LOCKS_SEEN: AtomicBool = AtomicBool::new(false);
 pub static LOCK_FILES_SEEN: AtomicBool = AtomicBool::new(false);
 /// A file that is to be linked to a lock's name was made at some time.
 pub static POSTS_SEEN: AtomicBool = AtomicBool::new(false);
+/// The profile calls some names locks, or what it says is not known yet.
+pub static LOCKS_NAMED: AtomicBool = AtomicBool::new(true);
 /// The barrier that was closed when this program was started (0: none). What it
 /// holds over exec gives it no right to pass that one: the freezer may not have seen
 /// it yet.

@@ -110,7 +110,7 @@ impl GateSurvey {
         self.outside.extend(places.unread.iter().map(|unread| unread.pid));
         let mapped_since = &BTreeSet::new();
         let view = View { gate: &gates[0], at: 0, places: &places, mapped_since, is_last: true };
-        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
+        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false).0);
         self.members(&census);
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();

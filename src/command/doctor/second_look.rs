@@ -12,9 +12,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// At most. A server that starts processes all the time may show one in its start at each.
-const LOOKS: usize = 8;
-/// Longer than a start takes.
-const PAUSE: Duration = Duration::from_millis(60);
+const LOOKS: usize = 6;
+/// Longer than a start takes, also on a busy machine.
+const PAUSE: Duration = Duration::from_millis(150);
 
 /// As [`Survey::of`].
 pub fn survey(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<Survey> {

@@ -4,7 +4,7 @@ use crate::census::blockers;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::command::arguments;
-use crate::evidence::coverage::{self, Service};
+use crate::evidence::coverage;
 use crate::evidence::standing::{self, View};
 use crate::foreign_text::ForeignText;
 use crate::freeze::session::look_around;
@@ -133,7 +133,8 @@ impl GateStatus {
         let places = Places::find(&mut census, 0, &mut helper, named, &|| false);
         let mapped_since = &BTreeSet::new();
         let view = View { gate: &gate, at: 0, places: &places, mapped_since, is_last: true };
-        ledger.note_all(standing::settled(&mut census, &mut helper, &view, &|| false));
+        let (found, service) = standing::settled(&mut census, &mut helper, &view, &|| false);
+        ledger.note_all(found);
         let against: Vec<Finding> = ledger.against_it().cloned().collect();
         let named = |is_it: &dyn Fn(&Cause) -> bool| -> Vec<ProcessName> {
             let known = against.iter().filter(|finding| finding.known().is_some_and(is_it));
@@ -144,7 +145,6 @@ impl GateStatus {
         };
         let page = gate.page.get();
         let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
-        let service = Service::of(&census, 0);
         let others = coverage::other_layouts(&census, &service, page.profile_text()).into_iter();
         let past = history::read(&gate.dir);
         Ok(GateStatus {

@@ -47,12 +47,12 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
         };
         let Ok(request) = serde_json::from_slice::<Request>(&bytes[..len]) else { return };
         match request {
-            Request::Look(pids) => {
-                for pid in pids {
-                    let begun = clock::now_ns();
+            Request::Look(asked) => {
+                for asked in asked {
+                    let (pid, begun) = (asked.pid, clock::now_ns());
                     let (looked, fd) = match patience.is_spent(pid) {
                         true => (Looked::not_seen(pid, WhyNot::TooMuch), None),
-                        false => look(pid, &pages, &mut copied),
+                        false => look(asked, &pages, &mut copied),
                     };
                     patience.spend(pid, clock::now_ns() - begun);
                     reply(&link, &Reply::Looked(looked), fd.as_ref());
@@ -77,7 +77,7 @@ pub fn run(link: OwnedFd, owner: i32, own: Vec<PageId>, others: Vec<PageId>) {
                 reply(&link, &Reply::OneMapping(maps::one_mapping(pid, low, high)), None);
             }
             Request::Mappings(pid) => {
-                let found = mappings::of(seen_by(pid));
+                let found = mappings::of(pid);
                 reply(&link, &Reply::Mappings(found), None);
             }
             Request::Memory(pid, at, len) => {

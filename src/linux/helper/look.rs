@@ -1,7 +1,8 @@
 //! What one process is: which control page and which region it maps, or is about to.
 
+use super::mappings::Stores;
 use super::pages::Pages;
-use super::protocol::{Looked, PageId, RegionFound};
+use super::protocol::{Asked, Before, Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
 use crate::linux::library::{self, LibraryLayout};
@@ -9,7 +10,7 @@ use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
-use crate::linux::procfs::{self, environ, locks, maps};
+use crate::linux::procfs::{self, Stat, environ, locks, maps};
 use crate::linux::program_file::never_loads_ours;
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
@@ -26,6 +27,9 @@ const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"
 /// A forked process that finds no memory for a region takes this much off the one that it has
 /// inherited (preload/src/this_process/region.rs, `adopt`).
 const PAGE: usize = 4096;
+/// So many bytes of the paths of files that it has mapped to write are told with the rest; of who has more
+/// it is asked.
+const STORES_MAX: usize = 1024;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -35,24 +39,42 @@ pub const DEFAULT_DIR: &str = "/run/writegate";
 /// more nor anything of the new one: no mappings, no environment. On a busy machine it
 /// lasts (160 ms were seen), and a look at it tells nothing. If the process holds a write
 /// lock, its set may be half-done, and it is looked at again.
-pub fn look(pid: i32, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+pub fn look(asked: Asked, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, Option<OwnedFd>) {
+    let Asked { pid, before: mut told } = asked;
     let stat = || procfs::stat(pid).filter(|stat| !stat.is_dead());
+    let as_told = |stat: &Stat| Before { image: stat.image, in_place: stat.in_place };
     let until = clock::now_ns() + IN_EXEC_NS;
     while clock::now_ns() < until {
-        let before = stat();
-        let by = before.as_ref().map_or(pid, |stat| stat.by);
+        let was_told = told.is_some();
+        let (by, before) = match told.take() {
+            Some(told) => (pid, Some(told)),
+            None => {
+                let now = stat();
+                (now.as_ref().map_or(pid, |stat| stat.by), now.as_ref().map(as_told))
+            }
+        };
         let (looked, fd) = look_once(pid, by, pages, copied);
+        // Its first thread may have ended since, and its memory with it.
+        let lost = matches!(looked.unseen, Some(WhyNot::Errno(libc::ESRCH | libc::ENOENT)));
+        if was_told && lost {
+            continue;
+        }
         // Where that may not be seen, its mappings may not either.
         if looked.page.is_some() || looked.unseen.is_some() {
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
+        if after.by != by {
+            continue;
+        }
+        let after = as_told(&after);
         let whole = before.in_place && after.in_place && before.image == after.image;
         if whole {
             return (looked, fd);
         }
         match locks::holds_a_guarding_lock(pid) {
-            Look::Seen(false) | Look::Gone(_) => return (looked, fd),
+            // What it maps will be another's.
+            Look::Seen(false) | Look::Gone(_) => return (Looked { mappings: None, ..looked }, fd),
             Look::NotSeen(why) => return (Looked { unseen: Some(why), ..looked }, fd),
             Look::Seen(true) => {}
         }
@@ -74,7 +96,9 @@ fn look_once(
     let mut candidates = Vec::new();
     let mut libc = false;
     let mut library = None;
+    let mut stores = Stores::of(by, STORES_MAX);
     let read = maps::each(by, |line| {
+        stores.take(&line);
         if library.is_none() && library::is_ours(&line) {
             library = Some((line.start, line.end, line.path_once().to_owned()));
         }
@@ -83,7 +107,7 @@ fn look_once(
         libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
     });
     match read {
-        Ok(Extent::Whole) => {}
+        Ok(Extent::Whole) => looked.mappings = stores.whole(),
         Ok(Extent::CutOff) => looked.unseen = Some(WhyNot::TooMuch),
         Err(e) => {
             looked.unseen = Some(WhyNot::of(&e));

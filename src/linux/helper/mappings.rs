@@ -7,6 +7,7 @@ use crate::linux::file::cached_stat;
 use crate::linux::look::WhyNot;
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::{self, Line};
+use crate::linux::procfs::{seen_by, shared_mappings};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -17,33 +18,52 @@ const PATHS_MAX: usize = 8 * 1024;
 
 /// Finds them out.
 pub fn of(pid: i32) -> Result<Mappings, WhyNot> {
-    let mut files = BTreeSet::new();
-    let mut io_uring = false;
-    let mut room = PATHS_MAX;
-    let read = maps::each(pid, |line| {
-        if !line.shared || line.ino == 0 {
-            return;
-        }
-        io_uring |= line.path == IO_URING;
-        if line.writable
-            && let Some(file) = file(pid, &line)
-            && !files.contains(&file)
-        {
-            match room.checked_sub(file.path.len()) {
-                Some(left) => {
-                    room = left;
-                    files.insert(file);
-                }
-                None => room = 0,
-            }
-        }
-    });
-    match read {
-        Ok(Extent::Whole) if room > 0 => {
-            Ok(Mappings { files: files.into_iter().collect(), io_uring })
-        }
-        Ok(_) => Err(WhyNot::TooMuch),
+    let mut stores = Stores::of(pid, PATHS_MAX);
+    if let Ok(Extent::Whole) = shared_mappings::each(pid, |line| stores.take(&line)) {
+        return stores.whole().ok_or(WhyNot::TooMuch);
+    }
+    // Where the first thread has ended, another one shows them.
+    let by = seen_by(pid);
+    let mut stores = Stores::of(by, PATHS_MAX);
+    match maps::each(by, |line| stores.take(&line)) {
+        Ok(Extent::Whole) => stores.whole().ok_or(WhyNot::TooMuch),
+        Ok(Extent::CutOff) => Err(WhyNot::TooMuch),
         Err(e) => Err(WhyNot::of(&e)),
+    }
+}
+
+/// Takes in one mapping after the other.
+pub struct Stores {
+    pid: i32,
+    files: BTreeSet<MappedFile>,
+    io_uring: bool,
+    /// So many bytes of paths more; none: there were more than that.
+    room: Option<usize>,
+}
+
+impl Stores {
+    /// Of a process, with so many bytes of paths at most.
+    pub fn of(pid: i32, room: usize) -> Stores {
+        Stores { pid, files: BTreeSet::new(), io_uring: false, room: Some(room) }
+    }
+
+    /// One of its mappings.
+    pub fn take(&mut self, line: &Line<'_>) {
+        let Some(room) = self.room.filter(|_| line.shared && line.ino != 0) else { return };
+        self.io_uring |= line.path == IO_URING;
+        if line.writable
+            && let Some(file) = file(self.pid, line)
+            && !self.files.contains(&file)
+        {
+            self.room = room.checked_sub(file.path.len());
+            self.files.insert(file);
+        }
+    }
+
+    /// All of them were taken in. None: they are too many.
+    pub fn whole(self) -> Option<Mappings> {
+        let files = self.files.into_iter().collect();
+        self.room.map(|_| Mappings { files, io_uring: self.io_uring })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::child;
 use super::patience::Patience;
-use super::protocol::{LockFile, Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
+use super::protocol::{Asked, LockFile, Looked, MESSAGE_MAX, Mappings, PageId, Reply, Request};
 use crate::linux::clock;
 use crate::linux::directory::NotOpened;
 use crate::linux::fork;
@@ -152,27 +152,32 @@ impl Helper {
     /// Looks at these processes; an answer for each. One that hangs the helper is not asked about
     /// again, and costs its user's other processes some of their time.
     pub fn look(&mut self, pids: &[i32]) -> Vec<(Looked, Option<OwnedFd>)> {
-        let (hung, todo): (Vec<i32>, Vec<i32>) =
-            pids.iter().partition(|pid| self.hung.contains(pid));
+        self.look_at(pids.iter().map(|pid| Asked { pid: *pid, before: None }).collect())
+    }
+
+    /// The same of processes of which something is known already.
+    pub fn look_at(&mut self, asked: Vec<Asked>) -> Vec<(Looked, Option<OwnedFd>)> {
+        let mut found = Vec::with_capacity(asked.len());
+        let (hung, todo): (Vec<Asked>, Vec<Asked>) =
+            asked.into_iter().partition(|one| self.hung.contains(&one.pid));
         let mut todo = VecDeque::from(todo);
-        let mut found = Vec::with_capacity(pids.len());
-        found.extend(hung.into_iter().map(|pid| (Looked::not_seen(pid, WhyNot::Hangs), None)));
+        found.extend(hung.iter().map(|one| (Looked::not_seen(one.pid, WhyNot::Hangs), None)));
         let (mut failures, mut suspect) = (0, None);
         while !todo.is_empty() {
-            todo.retain(|pid| {
-                let spent = self.patience.is_spent(*pid);
+            todo.retain(|one| {
+                let spent = self.patience.is_spent(one.pid);
                 if spent {
-                    found.push((Looked::not_seen(*pid, WhyNot::TooMuch), None));
+                    found.push((Looked::not_seen(one.pid, WhyNot::TooMuch), None));
                 }
                 !spent
             });
-            let batch: Vec<i32> = todo.iter().copied().take(BATCH).collect();
+            let batch: Vec<Asked> = todo.iter().copied().take(BATCH).collect();
             let mut asked = batch.len();
             if let Err(lost) = self.ask(&Request::Look(batch)) {
                 self.abandon();
                 failures += 1;
                 if failures >= STARTS_MAX {
-                    found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
+                    found.extend(todo.drain(..).map(|one| (lost.nothing_of(one.pid), None)));
                 }
                 continue;
             }
@@ -188,14 +193,15 @@ impl Helper {
                     Err(lost) => {
                         self.abandon();
                         // What the head of the queue is cannot be told.
-                        let head = todo.front().copied();
+                        let head = todo.front().map(|one| one.pid);
                         failures += usize::from(lost == Lost::Died);
                         if failures >= STARTS_MAX {
-                            found.extend(todo.drain(..).map(|pid| (lost.nothing_of(pid), None)));
+                            found
+                                .extend(todo.drain(..).map(|one| (lost.nothing_of(one.pid), None)));
                         } else if head != suspect && !head.is_some_and(procfs::hangs) {
                             // Its fault, or the helper's own? Asked once more.
                             suspect = head;
-                        } else if let Some(pid) = todo.pop_front() {
+                        } else if let Some(Asked { pid, .. }) = todo.pop_front() {
                             found.push((Looked::not_seen(pid, WhyNot::Hangs), None));
                             self.hung.push(pid);
                             self.patience.hung(pid, PATIENCE_MS * 1_000_000);

@@ -24,7 +24,7 @@ pub struct PageId {
 #[derive(Serialize, Deserialize)]
 pub enum Request {
     /// Look at these processes, one answer each, in this order.
-    Look(Vec<i32>),
+    Look(Vec<Asked>),
     /// Copy all regions afresh that are copied and not mapped.
     Refresh,
     /// The path under which a process maps the file `MAJOR:MINOR:INODE`.
@@ -42,6 +42,25 @@ pub enum Request {
     LockFiles(i32, Vec<String>),
     /// Copy so much of a process's memory, from this address on, to a file of ours.
     Memory(i32, u64, u64),
+}
+
+/// A process that is to be looked at.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Asked {
+    /// Process.
+    pub pid: i32,
+    /// What it was a moment ago; none: that is to be asked first.
+    pub before: Option<Before>,
+}
+
+/// What `/proc/PID/stat` has shown of a process that lives, by its first thread: `Stat::image` and
+/// `Stat::in_place`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Before {
+    /// Which image it was.
+    pub image: u64,
+    /// No exec was under way.
+    pub in_place: bool,
 }
 
 /// What the helper answers.
@@ -123,6 +142,8 @@ pub struct Looked {
     pub decided: bool,
     /// It maps what is left of its parent's region: it was forked, and found no memory for its own.
     pub found_no_memory: bool,
+    /// What it can change by a store alone; none: that is to be asked.
+    pub mappings: Option<Mappings>,
     /// It could not be looked at, or not all of it: why.
     pub unseen: Option<WhyNot>,
 }

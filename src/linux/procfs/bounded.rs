@@ -1,7 +1,7 @@
 //! Reads a file of `/proc` whose length and cost another process decides: so much, and so long,
 //! and no further.
 
-use crate::linux::clock;
+use crate::linux::look_time::LookTime;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -30,7 +30,7 @@ pub enum Extent {
 
 /// Hands over one line after the other, without its newline.
 pub fn lines(path: &str, bounds: Bounds, mut line: impl FnMut(&[u8])) -> io::Result<Extent> {
-    let until = clock::now_ns().saturating_add(bounds.ns);
+    let time = LookTime::of(bounds.ns);
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();
     let (mut read, mut part) = (0, [0; PART]);
@@ -50,7 +50,7 @@ pub fn lines(path: &str, bounds: Bounds, mut line: impl FnMut(&[u8])) -> io::Res
             begin += end + 1;
         }
         bytes.drain(..begin);
-        if read >= bounds.bytes || clock::now_ns() >= until {
+        if read >= bounds.bytes || time.is_over() {
             return Ok(Extent::CutOff);
         }
     }

@@ -6,8 +6,8 @@
 
 use super::hidden::hides_processes;
 use super::stat::{LOOK_NS, is_gone, look_at, pids, threads};
-use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::process;
 use std::collections::HashMap;
 use std::fs;
@@ -50,7 +50,7 @@ impl Children {
 
 /// The kernel's lists of all threads; none: one is not there.
 fn by_threads(pid: i32, list: &str) -> Option<Look<Vec<i32>>> {
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     let mut all = Vec::new();
     let tids = match threads(pid) {
         Look::Seen(tids) => tids,
@@ -58,7 +58,7 @@ fn by_threads(pid: i32, list: &str) -> Option<Look<Vec<i32>>> {
         Look::NotSeen(why) => return Some(Look::NotSeen(why)),
     };
     for tid in tids {
-        if clock::now_ns() >= until {
+        if time.is_over() {
             return Some(Look::NotSeen(WhyNot::TooMuch));
         }
         match fs::read_to_string(format!("/proc/{pid}/task/{tid}/{list}")) {

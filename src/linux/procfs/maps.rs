@@ -40,7 +40,7 @@ impl Line<'_> {
 
 /// A process may have 65,530 mappings (vm.max_map_count), and no server has as many thousands: what
 /// goes beyond this is not read.
-const BOUNDS: Bounds = Bounds { bytes: 8 << 20, ns: 50_000_000 };
+pub(super) const BOUNDS: Bounds = Bounds { bytes: 8 << 20, ns: 50_000_000 };
 
 /// The text, as far as it is read.
 pub fn read(pid: i32) -> io::Result<String> {

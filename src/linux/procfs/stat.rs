@@ -2,8 +2,8 @@
 
 use super::bounded;
 use crate::foreign_text::ForeignText;
-use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::process;
 use std::fs;
 use std::io;
@@ -35,6 +35,8 @@ pub struct Stat {
     pub kernel: bool,
     /// Has begun to exit.
     pub exiting: bool,
+    /// It has no other thread.
+    pub alone: bool,
     /// The thread by which the process is looked at: the first, or where that has ended another
     /// one that lives (`/proc/TID` shows the memory and the files that the first has lost).
     pub by: i32,
@@ -59,7 +61,8 @@ impl Stat {
 /// one of them shows.
 pub fn look_at(pid: i32) -> Look<Stat> {
     let failed = match stat_of(&pid.to_string()) {
-        Ok(stat) if stat.is_dead() => return look_at_threads(pid, stat),
+        // Where orphans are not reaped there are hundreds.
+        Ok(stat) if stat.is_dead() && !stat.alone => return look_at_threads(pid, stat),
         Ok(stat) => return Look::Seen(stat),
         Err(e) => WhyNot::of(&e),
     };
@@ -76,9 +79,9 @@ fn look_at_threads(pid: i32, leader: Stat) -> Look<Stat> {
         Look::Gone(proof) => return Look::Gone(proof),
         Look::NotSeen(why) => return Look::NotSeen(why),
     };
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     for tid in tids {
-        if clock::now_ns() >= until {
+        if time.is_over() {
             return Look::NotSeen(WhyNot::TooMuch);
         }
         match stat_of(&format!("{pid}/task/{tid}")) {
@@ -134,7 +137,8 @@ pub fn parse(text: &str) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let ppid = fields.next()?.parse().ok()?;
     let flags: u64 = fields.nth(4)?.parse().ok()?;
-    let start = fields.nth(12)?.parse().ok()?;
+    let threads: u64 = fields.nth(10)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
     let image = fields.nth(5)?.parse().ok()?;
     let arguments: u64 = fields.nth(19)?.parse().ok()?;
     Some(Stat {
@@ -145,6 +149,8 @@ pub fn parse(text: &str) -> Option<Stat> {
         image,
         kernel: flags & PF_KTHREAD != 0,
         exiting: flags & PF_EXITING != 0,
+        // None: it is being taken away.
+        alone: threads <= 1,
         in_place: arguments != 0,
         by,
     })
@@ -193,6 +199,8 @@ mod tests {
         let stat = parse(text).unwrap();
         assert_eq!((stat.comm.raw(), stat.state, stat.ppid), ("a) b", 'S', 7));
         assert_eq!((stat.start, stat.image, stat.kernel, stat.exiting), (999, 6666, false, false));
+        let with_another = parse(&text.replace(" 20 0 1 0 999", " 20 0 2 0 999")).unwrap();
+        assert!(stat.alone && !with_another.alone && with_another.start == 999);
         assert!(stat.in_place && !parse(&text.replace(" 48 ", " 0 ")).unwrap().in_place);
         let kernel = parse(&text.replace("4194560", "2129988")).unwrap();
         assert!(kernel.kernel && kernel.exiting);

@@ -2,8 +2,8 @@
 
 use super::stat::{LOOK_NS, is_gone, stat_of, threads};
 use super::status::innermost_pid;
-use crate::linux::clock;
 use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::look_time::LookTime;
 use crate::linux::process;
 use std::fs;
 
@@ -65,9 +65,9 @@ pub fn is_exiting(pid: i32) -> bool {
 
 /// Does that hold of all threads, as far as they can be asked in time? Also if there are none.
 fn all_threads(pid: i32, holds: impl Fn(i32) -> bool) -> bool {
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     match threads(pid) {
-        Look::Seen(tids) => tids.into_iter().all(|tid| clock::now_ns() < until && holds(tid)),
+        Look::Seen(tids) => tids.into_iter().all(|tid| !time.is_over() && holds(tid)),
         Look::Gone(_) => true,
         Look::NotSeen(_) => false,
     }
@@ -75,10 +75,10 @@ fn all_threads(pid: i32, holds: impl Fn(i32) -> bool) -> bool {
 
 /// Is a thread of this process seen in the kernel at a disk?
 pub fn hangs(pid: i32) -> bool {
-    let until = clock::now_ns() + LOOK_NS;
+    let time = LookTime::of(LOOK_NS);
     let at_a_disk = |tid| stat_of(&format!("{pid}/task/{tid}")).is_ok_and(|stat| stat.state == 'D');
     match threads(pid) {
-        Look::Seen(tids) => tids.into_iter().any(|tid| clock::now_ns() < until && at_a_disk(tid)),
+        Look::Seen(tids) => tids.into_iter().any(|tid| !time.is_over() && at_a_disk(tid)),
         Look::Gone(_) | Look::NotSeen(_) => false,
     }
 }

@@ -80,7 +80,7 @@ MUTANTS = {
     "all of maps is read": (
         "src/linux/procfs/maps.rs", "bytes: 8 << 20, ns: 50_000_000", "bytes: 8 << 40, ns: 50_000_000_000", "unit:so_much_of_maps"),
     "bounded lines": (
-        "src/linux/procfs/bounded.rs", "if read >= bounds.bytes || clock::now_ns() >= until {", "if false {", "unit:bounds_allow"),
+        "src/linux/procfs/bounded.rs", "if read >= bounds.bytes || time.is_over() {", "if false {", "unit:bounds_allow"),
     "bounded bytes": (
         "src/linux/procfs/bounded.rs", ".take(most as u64)", ".take(u64::MAX)", "unit:bounds_allow"),
     "a user has all the time": (

@@ -51,6 +51,19 @@ def lintian(debs, _work):
         raise AssertionError(done.stdout + done.stderr)
 
 
+def every_kind_twice(_debs, work):
+    """The other kinds too: at two moments, the same bytes."""
+    binaries = ROOT / "target/portable-build"
+    if not binaries.exists():
+        raise machines.Unavailable("no portable build is there to be packed")
+    for out in "ab":
+        subprocess.run([ROOT / "scripts/package", "--out", work / out, "--binaries", binaries], check=True, capture_output=True)
+    names = sorted(path.name for path in (work / "a").iterdir())
+    different = [name for name in names if (work / "a" / name).read_bytes() != (work / "b" / name).read_bytes()]
+    if different:
+        raise AssertionError(f"another file the second time: {different} of {names}")
+
+
 def twice(debs, work):
     """Packed a second time, the same bytes."""
     binaries = ROOT / "target/portable-build"
@@ -72,6 +85,8 @@ def on(release, test):
 def cases(everything):
     yield "lintian", lintian
     yield "packed-twice", twice
+    if everything:
+        yield "every-kind-twice", every_kind_twice
     for release in machines.RELEASES if everything else ["bullseye"]:
         yield f"{release}-life", on(release, test_package.life)
     yield "bullseye-wrong-libraries", on("bullseye", test_package.wrong_libraries)

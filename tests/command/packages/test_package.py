@@ -95,7 +95,10 @@ def life(machine, debs, work):
     unit.parent.mkdir(parents=True, exist_ok=True)
     unit.write_text("[Service]\nExecStart=/bin/sleep 9\n")
     with_unit = machine.etc()
+    gates = sorted(path.name for path in machine.inside("/run/writegate").iterdir())
     machine.run("writegate", "setup", "store.service", "--install")
+    left = sorted(path.name for path in machine.inside("/run/writegate").iterdir())
+    check(left == gates, f"its look at the library made a gate: {left}")
     said = machine.run("dpkg", "-r", "writegate")[1]
     check("store is still set up" in said and "writegate setup store --remove" in said, f"removed without a word: {said}")
     check(not machine.inside(LIBRARY).exists(), "the library is left over")

@@ -67,6 +67,8 @@ def whole(machine, name, server, debs, work):
     check(code == 0 and "verdict=CONSISTENT" in said, f"setup --install --apply: {code}: {said[-2500:]}")
     code, said = machine.run("writegate", "doctor", name, check=False)
     check(code == 0, f"doctor {name} without -g: {said}")
+    gates = sorted(path.name for path in machine.inside("/run/writegate").iterdir())
+    check(gates == [server.gate], f"gates {gates}: one was made by accident, and `-g` may be left out no more")
     freezes(machine, server, work)
     ungated(machine, server)
 

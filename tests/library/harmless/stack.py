@@ -8,8 +8,8 @@ import time
 
 import rig
 
-# docs/developer/protocol.md: "Hooks". Whether a call is the first that looks at its file depends on when the barrier closes.
-MOST = 2560
+# docs/developer/protocol.md: "Hooks".
+MOST = 2048
 
 
 def _depths(program, work, env, page=None):

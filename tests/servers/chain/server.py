@@ -74,6 +74,17 @@ class Chain:
     def flush(self):
         self.mta.flush()
 
+    def members(self):
+        return {*self.mta.members(), *self.dovecot.service.members()}
+
+    def halt(self):
+        self.mta.halt()
+        self.dovecot.stop()
+
+    def resume(self):
+        self.dovecot.start()
+        self.mta.resume()
+
     def log(self):
         return self.mta.log() + self.dovecot.log()
 

@@ -1,7 +1,7 @@
 """scripts/evaluate cyrus: everything that is claimed of the gate under a busy Cyrus 3.6."""
 import os
 
-from lab import evaluation, gate as lab_gate, table, volume
+from lab import evaluation, gate as lab_gate, table, volume, ways
 from . import badday, rig, server, snapshots, throughput
 
 SUMMARY = ("Debian's Cyrus under full load on a btrfs volume: snapshots with and without the gate, "
@@ -55,15 +55,15 @@ def run(options, work):
     record = {"packages": {p: evaluation.package_version(p) for p in ("cyrus-common", "libc6")},
               "load": {"imap": options.imap, "lmtp": options.lmtp, "seed": options.seed}}
 
-    def series(part, label, count, gated, sessions=1, split_s=None, stopped=False, broken=None,
+    def series(part, label, count, gated, sessions=1, split_s=None, way=None, broken=None,
                replicated=False):
         if not (count and evaluation.wanted(options, part)):
             return
         with rig.Rig(_fresh(work, part), gated, options.imap * sessions, options.lmtp, sessions,
                      seed=options.seed, split_s=split_s, profile=broken,
-                     replicated=replicated) as r, \
+                     replicated=replicated, way=way) as r, \
                 table.Progress(label, count) as progress:
-            s = snapshots.take(r, count, progress, options, stopped=stopped)
+            s = snapshots.take(r, count, progress, options)
             programs, copied = r.programs(), r.replica_messages()
         kept = record[part] = s.record()
         if replicated:
@@ -88,7 +88,7 @@ def run(options, work):
         failures.extend(f"{label}: {f}" for f in kept["failures"])
 
     series("control", "without the gate", options.control, False)
-    series("stopped", "every process SIGSTOPped", options.stopped, False, stopped=True)
+    series("stopped", "every process SIGSTOPped", options.stopped, False, way=ways.WAYS["sigstop"])
     series("calls-only", "gated, locks left out", options.calls_only, True,
            broken={"lifetime-lock": ["*.lock", "*.db", "cyrus.*", "user.*"]})
     series("snapshots", "gated", options.snapshots, True)

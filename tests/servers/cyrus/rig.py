@@ -5,31 +5,36 @@
 """
 import contextlib
 import os
-import signal
-import subprocess
 import time
+from pathlib import Path
 
-from lab import gate as lab_gate, load as lab_load, volume
+from lab import gate as lab_gate, load as lab_load, ways
 from . import check, load, server
 
 GATE = f"cyrus-{os.getpid()}"                           # two runs at once must not meet
+# What idle services hold around accept.
+IDLE = ("--lifetime-lock", "*/socket/*.lock")
+PROFILE = Path(__file__).resolve().parents[3] / "profiles" / "cyrus.conf"
 
 
 class Rig:
     def __init__(self, work, gated, imap=8, lmtp=2, sessions=1, users=8, seed=1, split_s=None,
-                 profile=None, replicated=False):
+                 profile=None, replicated=False, way=None):
         """gated: run the service under the library. imap counts sessions in all. split_s: conf and
         spool on two subvolumes that are snapshotted this many seconds apart. profile: of the gate.
-        replicated: to a second server under another gate, and with a search index."""
+        replicated: to a second server under another gate, and with a search index. way: how snapshots are taken
+        (lab/ways.py); by default through the gate, or at once where there is none."""
         self.work, self.gated, self.seed = work, gated, seed
         self.imap, self.lmtp, self.sessions, self.users = imap, lmtp, sessions, users
         self._stack = contextlib.ExitStack()
         self.split_s, self.profile, self.load, self.gate = split_s, profile, None, None
         self.replicated, self.replica = replicated, None
+        self.way = way or ways.usual(gated)
+        self.moments = []                               # in order
 
     def __enter__(self):
         with self._stack as stack:
-            self.volume = stack.enter_context(volume.Volume(self.work))
+            self.volume = stack.enter_context(self.way.volume(self.work))
             if self.split_s is None:
                 self.tree = self.volume.subvolume("tree")
                 self.subvolumes = [self.tree]
@@ -79,16 +84,14 @@ class Rig:
 
     def snapshot(self, name):
         """At once, past any gate."""
-        subprocess.run(self.snapshot_command(name), check=True, capture_output=True, timeout=60)
+        self.volume.snapshot(self.subvolumes, name, self.split_s or 0)
 
-    def snapshot_stopped(self, name):
-        """What admins try first: SIGSTOP every process, snapshot, SIGCONT."""
-        members = self.server.service.members()
-        try:
-            _signal(members, signal.SIGSTOP)
-            self.snapshot(name)
-        finally:
-            _signal(members, signal.SIGCONT)
+    def take(self, command, options=None):
+        """One snapshot, by this command, in this rig's way."""
+        target = ways.Target(self.work, self.server.service.members, self.subvolumes, self.volume.root, self.gate, PROFILE,
+                             self.server.stop, self.server.start, (), IDLE, **ways.limits(options))
+        self.moments.append(self.way.run(target, command))
+        return self.moments[-1]
 
     def judge(self, name):
         """The findings in a snapshot, which is deleted; None where none was taken."""
@@ -111,9 +114,3 @@ class Rig:
 
     def __exit__(self, *exc):
         return self._stack.__exit__(*exc)
-
-
-def _signal(pids, number):
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)

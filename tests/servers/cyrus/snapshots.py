@@ -66,15 +66,14 @@ class Series:
                 "not_consistent": [t for t in self.taken if t.get("exit") or t["findings"]][:20]}
 
 
-def take(rig, count, progress, options=None, gap_s=0.3, batch=25, stopped=False):
-    """Take `count` snapshots of a rig; through its gate where it has one. stopped: with every
-    process of the server under SIGSTOP (of a rig without a gate)."""
+def take(rig, count, progress, options=None, gap_s=0.3, batch=25):
+    """Take `count` snapshots of a rig, in its way."""
     series, begun_records = Series(), 0
     while len(series.taken) < count:
         started, batch_taken = time.monotonic(), []
         for _ in range(min(batch, count - len(series.taken))):
             time.sleep(gap_s)
-            one = _one(rig, f"s{len(series.taken)}", options, stopped)
+            one = _one(rig, f"s{len(series.taken)}", options)
             batch_taken.append(one)
             series.taken.append(one)
             progress.step(_note(rig, series, len(series.taken) - len(batch_taken)))
@@ -98,20 +97,16 @@ def _note(rig, series, judged):
     return f"{gate}{series.torn} torn of {judged} judged"
 
 
-def _one(rig, name, options, stopped):
+def _one(rig, name, options):
     one = {"name": name, "torn": False, "findings": {}, "fsync_ms": _fsync_ms(rig)}
     one["start"] = time.monotonic()
-    if rig.gate:
-        o = rig.gate.freeze(rig.snapshot_command(name), limit=options.limit,
-                            drain=options.drain, retries=options.retries)
-        one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms, held_ms=o.held_ms,
-                   waiters=o.number("waiters"), admitted=o.number("admitted"), line=o.line)
-        one["barrier"] = o.barrier
+    moment = rig.take(rig.snapshot_command(name), options)
+    one["window"], one["drain_ms"], one["held_ms"] = moment.window, moment.drain_ms, moment.held_ms
+    if o := moment.outcome:
+        one.update(exit=o.exit, verdict=o.verdict, waiters=o.number("waiters"), admitted=o.number("admitted"), line=o.line)
         if o.exit:
             one["said"] = (o.stdout + o.stderr)[-1500:]
             one["record"] = o.record
-    else:
-        (rig.snapshot_stopped if stopped else rig.snapshot)(name)
     one["end"] = time.monotonic()
     return one
 
@@ -153,8 +148,7 @@ def _rest(rig, series):
 
 
 def _latencies(series, records, taken):
-    # The barrier's own times where the freeze told them, else the whole run of the command.
-    windows = [t.get("barrier") or (t["start"], t["end"]) for t in taken]
+    windows = [t["window"] for t in taken]
     records = [r for r in records if r["end"] >= taken[0]["start"]]
     series.operations += sum(1 for r in records if not r["error"] and r["op"] != "CONNECT")
     series.errors += [r for r in records if r["error"]]

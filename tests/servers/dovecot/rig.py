@@ -8,7 +8,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from lab import gate as lab_gate, load as lab_load, volume
+from lab import gate as lab_gate, load as lab_load, ways
 
 from . import load, server
 
@@ -18,19 +18,20 @@ PROFILE = Path(__file__).resolve().parents[3] / "profiles" / "dovecot.conf"
 
 class Rig:
     def __init__(self, work, fmt, gated, users=3, imap=8, lmtp=2, pop3=True, seed=1, extra=None,
-                 crossing=None, rotate="256k", profile=PROFILE, warm_s=1.5, freeze_options=()):
+                 crossing=None, rotate="256k", profile=PROFILE, warm_s=1.5, freeze_options=(), way=None):
         """extra(rig) gives more clients (slow ones, command-line tools); the load runs for warm_s
-        before the first freeze."""
+        before the first freeze. way: how snapshots are taken (lab/ways.py); by default through the gate, or at once."""
         self.freeze_options = freeze_options
         self.work, self.fmt, self.gated, self.seed = work, fmt, gated, seed
         self.users, self.imap, self.lmtp, self.pop3 = users, imap, lmtp, pop3
         self.extra, self.crossing, self.rotate, self.profile = extra, crossing, rotate, profile
-        self.warm_s = warm_s
+        self.warm_s, self.way = warm_s, way or ways.usual(gated)
+        self.moments = []                               # in order
         self._stack, self.gate, self.load = contextlib.ExitStack(), None, None
 
     def __enter__(self):
         with self._stack as stack:
-            self.volume = stack.enter_context(volume.Volume(self.work))
+            self.volume = stack.enter_context(self.way.volume(self.work))
             self.mail, self.index = self.volume.subvolume("mail"), self.volume.subvolume("index")
             if self.gated:
                 self.gate = lab_gate.Gate(self.work, name=GATE, paths=[self.mail, self.index])
@@ -54,3 +55,10 @@ class Rig:
 
     def taken(self, name):
         return self.volume.taken(self.mail, name), self.volume.taken(self.index, name)
+
+    def take(self, command, options=None):
+        """One snapshot, by this command, in this rig's way."""
+        target = ways.Target(self.work, self.server.service.members, [self.mail, self.index], self.volume.root, self.gate, PROFILE,
+                             self.server.stop, self.server.start, self.freeze_options, **ways.limits(options))
+        self.moments.append(self.way.run(target, command))
+        return self.moments[-1]

@@ -21,11 +21,11 @@ PAUSE_S = 0.1
 OWN_REFUSALS = {"mbox": ("SERVERBUG", "4.2.0")}
 
 
-def take(rig, count, progress, options=None, restores=0, gap_s=0.25):
-    """A record (dict) of `count` snapshots."""
+def take(rig, count, progress, options=None, restores=0, gap_s=0.25, more=True):
+    """A record (dict) of `count` snapshots; more: a control goes on until it has shown the harm."""
     rng, taken, begun = random.Random(rig.seed), [], time.monotonic()
     keep = set(rng.sample(range(count), min(restores, count)))
-    for n in control.numbers(count, rig.gate, lambda: any(t["findings"] for t in taken)):
+    for n in control.numbers(count, rig.gate or not more, lambda: any(t["findings"] for t in taken)):
         time.sleep(gap_s * rng.uniform(0.5, 1.5))
         one = _one(rig, n, options)
         taken.append(one)
@@ -49,18 +49,15 @@ def _one(rig, n, options):
     name, order = f"s{n}", [rig.mail, rig.index] if n % 2 else [rig.index, rig.mail]
     one = {"name": name, "exit": None, "findings": {}, "start": time.monotonic(),
            "order": [p.name for p in order]}
-    if rig.gate:
-        o = rig.gate.freeze(rig.volume.snapshot_command(order, name, PAUSE_S), limit=options.limit,
-                            drain=options.drain, retries=options.retries, extra=rig.freeze_options)
-        one.update(exit=o.exit, verdict=o.verdict, drain_ms=o.drain_ms, held_ms=o.held_ms,
-                   waiters=o.number("waiters"), admitted=o.number("admitted"))
+    moment = rig.take(rig.volume.snapshot_command(order, name, PAUSE_S), options)
+    one["window"], one["drain_ms"], one["held_ms"] = moment.window, moment.drain_ms, moment.held_ms
+    if o := moment.outcome:
+        one.update(exit=o.exit, verdict=o.verdict, waiters=o.number("waiters"), admitted=o.number("admitted"))
         if o.exit:
             one["said"] = (o.stdout + o.stderr)[-1500:]
             gates = (o.record or {}).get("gates", [])
             one["blockers"] = [b["pid"] for g in gates for b in g["blockers"]]
             one["of_slow_clients"] = sorted(slow.serving(slow.SLOW, one["blockers"]))
-    else:
-        rig.volume.snapshot(order, name, PAUSE_S)
     one["end"] = time.monotonic()
     mail, index = rig.taken(name)
     # A freeze that gave up before its command ran left nothing to judge.

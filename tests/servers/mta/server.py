@@ -36,10 +36,7 @@ class Server:
         self.root.__enter__()
         try:
             self.configure()
-            self.service = roots.Service(self.argv(), env=dict(os.environ),
-                                         log=os.path.join(self.work, self.LOG))
-            self.service.start()
-            procs.wait_for_port(self.port, service=self.service)
+            self.resume()
         except BaseException:
             self.__exit__()
             raise
@@ -47,11 +44,27 @@ class Server:
 
     def __exit__(self, *_):
         try:
-            if self.service:
-                self.before_stop()
-                self.service.stop()
+            self.halt()
         finally:
             self.root.__exit__()
+
+    def resume(self):
+        """Start it; also after a halt."""
+        self.service = roots.Service(self.argv(), env=dict(os.environ), log=os.path.join(self.work, self.LOG))
+        self.service.start()
+        procs.wait_for_port(self.port, service=self.service)
+
+    def halt(self):
+        """Stop it as its admin would, and whoever it leaves behind."""
+        if self.service:
+            self.before_stop()
+            self.service.stop()
+            self.service = None
+            self.root.kill_all()
+
+    def members(self):
+        """Its processes now; of an MTA many are orphans."""
+        return {*self.service.members(), *self.root.processes()}
 
     def make_boxes(self):
         """Folders of mboxes and maildirs that every user may write to."""

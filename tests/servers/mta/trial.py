@@ -37,7 +37,7 @@ class Server:
 class Snapshot:
     name: str
     order: str
-    outcome: object                 # lab.gate.Outcome, or None in a control run
+    moment: object                  # lab.ways.Moment
     finding: conserve.Finding
     window: tuple                   # CLOCK_MONOTONIC s: begin of the command, end
     acknowledged: int
@@ -45,6 +45,11 @@ class Snapshot:
     dotlocks: int
     remote_twice: int = 0
     notices_twice: int = 0
+
+    @property
+    def outcome(self):
+        """lab.gate.Outcome, or None in a control run."""
+        return self.moment.outcome
 
     def as_dict(self):
         return {"name": self.name, "order": self.order, "lost": len(self.finding.lost),
@@ -72,6 +77,7 @@ class Options:
     batch: int = 20                 # snapshots between two full stops, which empty the store
     restores: int = 0
     profile: str = None             # a file: what is shipped for this server
+    way: object = None              # lab.ways.Way; default: the gate, or at once where there is none
     limit: str = "5s"
     drain: str = "3s"
     extra_clients: object = None    # f(server, run) -> more clients
@@ -81,10 +87,12 @@ class Options:
 class Trial:
     """`with Trial(server, options, work) as t: t.run()`; then t.problems, t.summary()."""
 
-    def __init__(self, server, options, work, show=print):
-        self.server, self.options, self.work, self.show = server, options, Path(work), show
+    def __init__(self, server, options, work, show=print, progress=None):
+        """progress: whoever counts asks for just so many snapshots, also of a control."""
+        self.server, self.options, self.work, self.show, self.progress = server, options, Path(work), show, progress
         self.snapshots, self.problems, self.restored = [], [], []
         self.records, self.loaded_s = [], 0.0
+        self.way = options.way or ways.usual(options.gated)
         self.random = random.Random(options.seed)
         self._stack = contextlib.ExitStack()
 
@@ -92,7 +100,7 @@ class Trial:
         o, s = self.options, self._stack
         try:
             self.work.mkdir(exist_ok=True)
-            self.volume = s.enter_context(volume.Volume(self.work, size="6G"))
+            self.volume = s.enter_context(self.way.volume(self.work, size="6G"))
             self.queue = self.volume.subvolume("queue")
             self.store = self.volume.subvolume("store")
             self.gate = self._make_gate() if o.gated else None
@@ -121,8 +129,8 @@ class Trial:
         plan = [order for order in o.orders for _ in range(o.count)]
         self.random.shuffle(plan)
         label = "%s %s" % (self.server.name, "gated" if o.gated else "without the gate")
-        with table.Progress(label, len(plan)) as progress:
-            for _ in control.numbers(1, o.gated, self._harm_seen):
+        with contextlib.nullcontext(self.progress) if self.progress else table.Progress(label, len(plan)) as progress:
+            for _ in control.numbers(1, o.gated or self.progress, self._harm_seen):
                 for at in range(0, len(plan), o.batch):
                     self._batch(next(batches), plan[at:at + o.batch], progress)
 
@@ -203,16 +211,13 @@ class Trial:
         stamp = self.work / "stamp"
         stamp.unlink(missing_ok=True)
         command = ["bash", "-c", 'echo "$EPOCHREALTIME" > "$0"; exec "$@"', str(stamp), *command]
-        outcome = None
-        if self.gate:
-            outcome = self.gate.freeze(command, limit=self.options.limit,
-                                       drain=self.options.drain, retries=self.options.retries,
-                                       report=True)
-        else:
-            procs.subprocess.run(command, check=True, capture_output=True, timeout=60)
+        target = ways.Target(self.work, self.running.members, [self.queue, self.store], self.volume.root, self.gate,
+                             self.options.profile, self.running.halt, self.running.resume, **ways.limits(self.options))
+        moment = self.way.run(target, command)
+        outcome = moment.outcome
         ended = time.monotonic()
         if not stamp.exists():                      # the freeze gave up before its command
-            self.snapshots.append(Snapshot(name, order, outcome, conserve.Finding([], [], []),
+            self.snapshots.append(Snapshot(name, order, moment, conserve.Finding([], [], []),
                                            (ended, ended), 0, 0, 0))
             self._odd(name, outcome)
             return
@@ -227,7 +232,7 @@ class Trial:
             finding = conserve.judge(acknowledged, queue, contents, taken)
             early = {pair for pair, times in taken.items() if min(times) < begun}
             self.snapshots.append(Snapshot(
-                name, order, outcome, finding, (begun, ended), len(acknowledged),
+                name, order, moment, finding, (begun, ended), len(acknowledged),
                 len(queue.owed), len(contents.dotlocks),
                 len(conserve.judge_remote(queue, early)),
                 len(conserve.notices_twice(queue, contents))))

@@ -3,5 +3,6 @@
 pub mod instructions;
 pub mod look_up;
 mod memory_functions;
+pub mod past;
 pub mod straight;
 pub mod trampoline;
