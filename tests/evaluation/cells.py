@@ -98,6 +98,7 @@ def _cyrus_missing():
     return cyrus_server.unavailable() or volume.unavailable()
 
 
+TOY = "toy"
 SERVERS = {
     "cyrus": Server("Cyrus", cyrus, _cyrus_missing, ("cyrus-common",)),
     "dovecot": Server("Dovecot, mdbox", dovecot("mdbox"), _dovecot_missing, ("dovecot-core",)),
@@ -106,7 +107,7 @@ SERVERS = {
     "dovecot-maildir": Server("Dovecot, maildir", dovecot("maildir"), _dovecot_missing, ("dovecot-core",)),
     "opensmtpd": Server("OpenSMTPD", agent("opensmtpd"), report.unavailable, ("opensmtpd",)),
     "courier": Server("Courier", agent("courier"), report.unavailable, ("courier-mta",)),
-    "toy": Server("A toy", toy, volume.unavailable, ()),
+    TOY: Server("A toy", toy, volume.unavailable, ()),
 }
 USUAL = ("cyrus", "dovecot", "postfix", "exim")
 

@@ -153,16 +153,13 @@ class Gate:
     def freeze(self, command, limit="5s", drain="3s", retries=0, report=True, extra=(),
                timeout_s=60):
         """Run one freeze around a command and say what came of it."""
-        argv = self.freeze_argv(command=(), limit=limit, drain=drain, retries=retries, extra=extra)[:-1]
-        return self.freeze_by(argv, command, report, timeout_s)
-
-    def freeze_by(self, argv, command, report=True, timeout_s=60):
-        """The same by a command line of one's own, without its report and its snapshot command."""
         file = self.work / "report.json" if report else None
+        return self.outcome_of(self.freeze_argv(command, limit, drain, retries, file, extra), file, timeout_s)
+
+    def outcome_of(self, argv, file=None, timeout_s=60):
+        """What came of a freeze by this command line; file: where its report goes."""
         if file:
             file.unlink(missing_ok=True)
-            argv = [*argv, "--report", str(file)]
-        argv = [*argv, "--", *map(str, command)]
         begun = time.monotonic()
         done = subprocess.run(argv, env={**os.environ, **self.settings()}, capture_output=True,
                               text=True, timeout=timeout_s, errors="replace")

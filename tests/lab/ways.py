@@ -11,6 +11,7 @@ files are judged is not known here.
 """
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,7 @@ class Way:
     gated: bool = False                                 # the server runs under the library
     volume: object = volume.Volume                      # what the store must lie on
     locks: bool = True                                  # False: the gate counts single calls alone
+    slow: bool = False                                  # a snapshot takes seconds: fewer of them are enough
     unavailable: object = lambda: None
 
 
@@ -227,13 +229,14 @@ def at_rest(target, command):
     members = target.members()
     roots = [pid for pid in members if (stat := procs.stat_of(pid)) and stat[0] not in members and stat[2] not in "ZX"]
     tool = gates.Gate(target.work, name="unused", paths=target.paths)
-    argv = [str(tool.command), "freeze", "-t", target.limit, "--drain", target.drain, "--retries", str(target.retries),
-            "--paths", ":".join(tool.paths)]
+    report = target.work / "report.json"
+    argv = [tool.command, "freeze", "-t", target.limit, "--drain", target.drain, "--retries", target.retries,
+            "--paths", ":".join(tool.paths), "--report", report, *target.rest_options]
     for pid in roots:
-        argv += ["--pid", str(pid)]
+        argv += ["--pid", pid]
     if target.profile:
-        argv += ["--profile", str(target.profile)]
-    return _of_outcome(lambda: tool.freeze_by([*argv, *target.rest_options], command))
+        argv += ["--profile", target.profile]
+    return _of_outcome(lambda: tool.outcome_of([str(word) for word in (*argv, "--", *command)], report))
 
 
 def _of_outcome(freeze):
@@ -247,11 +250,20 @@ def _no_group():
     return None if os.geteuid() == 0 and _cgroup2() else "no cgroup2 that may be written to"
 
 
+def _no_ext4():
+    for tool in ("mkfs.ext4", "fsfreeze"):
+        if not shutil.which(tool):
+            return f"{tool} is not installed"
+    if "\text4\n" not in Path("/proc/filesystems").read_text():
+        return "no ext4 in this kernel (perhaps `modprobe ext4`)"
+    return None
+
+
 _ALL = [Way("none", "nothing", at_once),
         Way("sigstop", "SIGSTOP to all", around(stopped_by_signal)),
         Way("cgroup", "cgroup freezer", around(frozen_group), unavailable=_no_group),
-        Way("fsfreeze", "fsfreeze", around(frozen_file_system), volume=volume.Image),
-        Way("stop", "stop and start", around(stopped_service)),
+        Way("fsfreeze", "fsfreeze", around(frozen_file_system), volume=volume.Image, unavailable=_no_ext4),
+        Way("stop", "stop and start", around(stopped_service), slow=True),
         Way("calls", "gate, single calls only", gate, gated=True, locks=False),
         Way("rest", "writegate, at rest (no library)", at_rest),
         Way("gate", "writegate", gate, gated=True)]
@@ -263,9 +275,9 @@ def limits(options):
     return {name: getattr(options, name) for name in ("limit", "drain", "retries") if options}
 
 
-def usual(gated):
-    """What a rig does that was asked for no way."""
-    return WAYS["gate" if gated else "none"]
+def usual(gate):
+    """What is done where no way was asked for: the gate that is there, or whatever takes its place."""
+    return WAYS["gate" if gate else "none"]
 
 
 def counting_profile(work):

@@ -29,12 +29,12 @@ class Rig:
         self._stack = contextlib.ExitStack()
         self.split_s, self.profile, self.load, self.gate = split_s, profile, None, None
         self.replicated, self.replica = replicated, None
-        self.way = way or ways.usual(gated)
+        self.way = way
         self.moments = []                               # in order
 
     def __enter__(self):
         with self._stack as stack:
-            self.volume = stack.enter_context(self.way.volume(self.work))
+            self.volume = stack.enter_context((self.way or ways.usual(False)).volume(self.work))
             if self.split_s is None:
                 self.tree = self.volume.subvolume("tree")
                 self.subvolumes = [self.tree]
@@ -90,7 +90,7 @@ class Rig:
         """One snapshot, by this command, in this rig's way."""
         target = ways.Target(self.work, self.server.service.members, self.subvolumes, self.volume.root, self.gate, PROFILE,
                              self.server.stop, self.server.start, (), IDLE, **ways.limits(options))
-        self.moments.append(self.way.run(target, command))
+        self.moments.append((self.way or ways.usual(self.gate)).run(target, command))
         return self.moments[-1]
 
     def judge(self, name):

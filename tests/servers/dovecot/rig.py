@@ -25,13 +25,13 @@ class Rig:
         self.work, self.fmt, self.gated, self.seed = work, fmt, gated, seed
         self.users, self.imap, self.lmtp, self.pop3 = users, imap, lmtp, pop3
         self.extra, self.crossing, self.rotate, self.profile = extra, crossing, rotate, profile
-        self.warm_s, self.way = warm_s, way or ways.usual(gated)
+        self.warm_s, self.way = warm_s, way
         self.moments = []                               # in order
         self._stack, self.gate, self.load = contextlib.ExitStack(), None, None
 
     def __enter__(self):
         with self._stack as stack:
-            self.volume = stack.enter_context(self.way.volume(self.work))
+            self.volume = stack.enter_context((self.way or ways.usual(False)).volume(self.work))
             self.mail, self.index = self.volume.subvolume("mail"), self.volume.subvolume("index")
             if self.gated:
                 self.gate = lab_gate.Gate(self.work, name=GATE, paths=[self.mail, self.index])
@@ -60,5 +60,5 @@ class Rig:
         """One snapshot, by this command, in this rig's way."""
         target = ways.Target(self.work, self.server.service.members, [self.mail, self.index], self.volume.root, self.gate, PROFILE,
                              self.server.stop, self.server.start, self.freeze_options, **ways.limits(options))
-        self.moments.append(self.way.run(target, command))
+        self.moments.append((self.way or ways.usual(self.gate)).run(target, command))
         return self.moments[-1]

@@ -20,7 +20,7 @@ class Server:
         self.root = roots.Root(self.PACKAGES, work, name=name,
                                binds=[self.queue, self.store, *binds])
         self.port = procs.free_port()
-        self.service = None
+        self.service, self.up = None, False
 
     def configure(self):
         raise NotImplementedError
@@ -51,15 +51,16 @@ class Server:
     def resume(self):
         """Start it; also after a halt."""
         self.service = roots.Service(self.argv(), env=dict(os.environ), log=os.path.join(self.work, self.LOG))
+        self.up = True
         self.service.start()
         procs.wait_for_port(self.port, service=self.service)
 
     def halt(self):
         """Stop it as its admin would, and whoever it leaves behind."""
-        if self.service:
+        if self.up:
+            self.up = False
             self.before_stop()
             self.service.stop()
-            self.service = None
             self.root.kill_all()
 
     def members(self):

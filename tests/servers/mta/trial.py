@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from lab import control, gate as gates
-from lab import load, procs, stats, table, volume
+from lab import load, procs, stats, table, ways
 
 from . import clients, conserve, remote, store
 
@@ -92,7 +92,6 @@ class Trial:
         self.server, self.options, self.work, self.show, self.progress = server, options, Path(work), show, progress
         self.snapshots, self.problems, self.restored = [], [], []
         self.records, self.loaded_s = [], 0.0
-        self.way = options.way or ways.usual(options.gated)
         self.random = random.Random(options.seed)
         self._stack = contextlib.ExitStack()
 
@@ -100,7 +99,7 @@ class Trial:
         o, s = self.options, self._stack
         try:
             self.work.mkdir(exist_ok=True)
-            self.volume = s.enter_context(self.way.volume(self.work, size="6G"))
+            self.volume = s.enter_context((o.way or ways.usual(False)).volume(self.work, size="6G"))
             self.queue = self.volume.subvolume("queue")
             self.store = self.volume.subvolume("store")
             self.gate = self._make_gate() if o.gated else None
@@ -213,7 +212,7 @@ class Trial:
         command = ["bash", "-c", 'echo "$EPOCHREALTIME" > "$0"; exec "$@"', str(stamp), *command]
         target = ways.Target(self.work, self.running.members, [self.queue, self.store], self.volume.root, self.gate,
                              self.options.profile, self.running.halt, self.running.resume, **ways.limits(self.options))
-        moment = self.way.run(target, command)
+        moment = (self.options.way or ways.usual(self.gate)).run(target, command)
         outcome = moment.outcome
         ended = time.monotonic()
         if not stamp.exists():                      # the freeze gave up before its command
