@@ -402,7 +402,11 @@ int main(int argc, char **argv) {
         ready();
         for (;;)
             pause();
-    } else if (strcmp(mode, "maps-shared") == 0) {
+    } else if (strcmp(mode, "maps-shared") == 0) { /* the flag alone is no mapping: the freezer looks */
+        int file = open(argument, O_CREAT | O_RDWR, 0644);
+        if (ftruncate(file, 4096) != 0
+            || mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) == MAP_FAILED)
+            return 3;
         *FLAGS = 8;
         ready();
         for (;;)
