@@ -116,8 +116,8 @@ fn unknown(subcommand: &str, word: &str, arguments: &[String]) -> Option<String>
     if let Some(tip) = in_other_words(subcommand, word) {
         return Some(tip.into());
     }
-    if word.starts_with('-') {
-        let is_number = word[1..].starts_with(|c: char| c.is_ascii_digit());
+    if let Some(option) = word.strip_prefix('-') {
+        let is_number = option.starts_with(|c: char| c.is_ascii_digit());
         return Some(match is_number {
             true => "no number and no time here is below 0".into(),
             false => format!("`writegate {subcommand} --help` lists its options"),

@@ -99,6 +99,7 @@ fn waits_for(pid: i32, call: &StoppedCall) -> Vec<i32> {
     if !LISTED.contains(&call.number) || count > LISTED_MAX {
         return Vec::new();
     }
+    // The kernel has read it for the call. One who has it on a disk that hangs holds us up until the timer ends us.
     let mut list = vec![0; count * LISTED_SIZE];
     if foreign::read_memory(pid, call.arguments[0], &mut list).is_err() {
         return Vec::new();

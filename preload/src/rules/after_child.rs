@@ -1,6 +1,6 @@
 //! A child has ended: the lock files that it has made for this process, and those that it has removed.
 
-use super::{dotlocks, lock_helpers};
+use super::{lock_files, lock_helpers};
 use crate::linux::confined;
 use crate::linux::files::lstat_at;
 use crate::text::Path;
@@ -28,7 +28,7 @@ pub fn lock_files(region: &'static Region, child: From, well: bool) {
             file_lost(region);
         }
     }
-    dotlocks::forget_gone(region);
+    lock_files::forget_gone(region);
 }
 
 /// The same of a child of libc's own, for which this was kept.
@@ -47,7 +47,7 @@ pub fn of_this_call(region: &'static Region, left: Left, well: bool) {
         Left::Lost if well => file_lost(region),
         Left::Lost => {}
     }
-    dotlocks::forget_gone(region);
+    lock_files::forget_gone(region);
 }
 
 fn read(region: &'static Region, message: &Message, well: bool) {
@@ -71,6 +71,6 @@ fn is_left(region: &'static Region, message: &Message, file: (u64, u64)) {
         stat.is_some_and(|stat| (stat.dev, stat.ino) == file)
     };
     if confined::by_itself() || is_there() {
-        dotlocks::enter_for_child(region, file, &path);
+        lock_files::enter_for_child(region, file, &path);
     }
 }

@@ -5,7 +5,7 @@
 //! them. A child never passes by what it inherited.
 
 use super::after_child;
-use super::dotlocks::children_may_change;
+use super::lock_files::children_may_change;
 use super::lock_helpers::{self, Left};
 use crate::announce::{BRACKET, PASS, announce, bracket_if, take_back};
 use crate::change::SectionEffect;

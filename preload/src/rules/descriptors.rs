@@ -1,7 +1,7 @@
 //! Closing and duplicating descriptors, which ends locks or gives them another name.
 
-use super::dotlocks::let_go;
 use super::inherited::{ask_for_lost, book_duplicates, has_duplicate, placed};
+use super::lock_files::let_go;
 use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
 use crate::linux::confined;

@@ -2,7 +2,7 @@
 //! `dotlockfile`, a shell with `set -C`. Which file that is stands on their command line; it is
 //! left in the mailbox, and looked at when the program has ended well.
 
-use super::dotlocks;
+use super::lock_files;
 use crate::frame::Frame;
 use crate::linux::confined;
 use crate::linux::memory::PAGE;
@@ -269,6 +269,6 @@ fn made(region: &'static Region, path: &mut Path, start: usize, since: (i64, i64
         path.push(b".lock");
     }
     if !path.too_long {
-        dotlocks::made_since(region, path, since, given);
+        lock_files::made_since(region, path, since, given);
     }
 }

@@ -4,8 +4,8 @@
 //! alarm that was to interrupt it.
 
 use super::descriptors::duplicated;
-use super::dotlocks::{let_go, locked_by_kernel};
 use super::inherited::ask_for_lost;
+use super::lock_files::{let_go, locked_by_kernel};
 use crate::announce::{BRACKET, PASS, announce_lock_wait};
 use crate::frame::Frame;
 use crate::linux::confined;

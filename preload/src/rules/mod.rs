@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`names`] | open, link, unlink, rename |
 //! | [`dotlocks`] | lock files among those names |
+//! | [`lock_files`] | those that this process holds |
 //! | [`after_child`] | what a child that has ended has left |
 //! | [`lock_helpers`] | programs that make a lock file for the one that runs them |
 //! | [`sockets`] | bind |
@@ -25,6 +26,7 @@ mod descriptors;
 mod dotlocks;
 mod inherited;
 mod ioctl;
+mod lock_files;
 mod lock_helpers;
 mod locks;
 mod mappings;

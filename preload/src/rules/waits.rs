@@ -1,8 +1,8 @@
 //! Calls that wait: where the profile says so, a section lasts until then.
 
 use super::after_child;
-use super::dotlocks::{children_may_change, children_may_have_changed};
 use super::inherited::{self, children_may_lock};
+use super::lock_files::{children_may_change, children_may_have_changed};
 use super::lock_helpers::Left;
 use crate::announce::{PASS, bracket_if};
 use crate::frame::Frame;

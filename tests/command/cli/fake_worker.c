@@ -33,7 +33,8 @@
 
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
-#define REGION_SIZE (4096 + SLOTS * 64 + 4096)
+/* Behind the slots, a name of 1 KiB for each of the 64 places of the lock table. */
+#define REGION_SIZE (4096 + SLOTS * 64 + 64 * 1024)
 enum { IDLE, CALL, HELD, LOCKWAIT, ASKING };
 
 static volatile char *control;
@@ -401,7 +402,11 @@ int main(int argc, char **argv) {
         ready();
         for (;;)
             pause();
-    } else if (strcmp(mode, "maps-shared") == 0) {
+    } else if (strcmp(mode, "maps-shared") == 0) { /* the flag alone is no mapping: the freezer looks */
+        int file = open(argument, O_CREAT | O_RDWR, 0644);
+        if (ftruncate(file, 4096) != 0
+            || mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) == MAP_FAILED)
+            return 3;
         *FLAGS = 8;
         ready();
         for (;;)

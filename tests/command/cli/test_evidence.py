@@ -117,7 +117,7 @@ class Evidence(unittest.TestCase):
         self.assertIn("lock that its region does not account for", said.err)
 
     def test_ways_past_the_gate_make_coverage_partial(self):
-        self.rig.worker("maps-shared", paths=self.rig.data)
+        self.rig.worker("maps-shared", self.rig.data / "mapped", paths=self.rig.data)
         said = self.rig.freeze()
         self.assertEqual((said.code, said.verdict, said.fields["coverage"]), (65, "UNGATED", "partial"), said)
         self.assertIn("shared and writable", said.err)

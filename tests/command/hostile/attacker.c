@@ -31,7 +31,8 @@
 
 #define CONTROL_SIZE (16 * 1024)
 #define SLOTS 2048
-#define REGION_SIZE (4096 + SLOTS * 64 + 4096)
+/* Behind the slots, a name of 1 KiB for each of the 64 places of the lock table. */
+#define REGION_SIZE (4096 + SLOTS * 64 + 64 * 1024)
 enum { CALL = 1, HELD = 2, LOCKWAIT = 3 };
 
 #define AT(type, base, offset) ((_Atomic type *)((char *)(base) + (offset)))
