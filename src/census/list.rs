@@ -295,8 +295,6 @@ impl Census {
         let copied = looked.region == RegionFound::Copied;
         let view = fd.and_then(|fd| MappedRegion::new(&fd, copied).ok());
         Member {
-            pid: looked.pid,
-            stat,
             pidfd,
             nonce: view.as_ref().map_or(0, MappedRegion::nonce),
             parent_nonce: view.as_ref().map_or(0, MappedRegion::parent_nonce),
@@ -306,16 +304,9 @@ impl Census {
                 RegionFound::Denied(error) => Some(error),
                 _ => None,
             },
-            parent: None,
             fresh_fork: looked.region == RegionFound::Inherited,
             found_no_memory: looked.region == RegionFound::None && looked.found_no_memory,
-            gone: false,
-            unknown: false,
-            disregarded: Vec::new(),
-            locks_gone: None,
-            unaccounted_lock: None,
-            settled: None,
-            overdue_before: 0,
+            ..Member::new(looked.pid, stat)
         }
     }
 

@@ -53,6 +53,30 @@ pub struct Member {
 }
 
 impl Member {
+    /// One of which nothing is known but that it is there.
+    pub fn new(pid: i32, stat: Stat) -> Member {
+        Member {
+            pid,
+            stat,
+            pidfd: None,
+            view: None,
+            denied: None,
+            nonce: 0,
+            parent_nonce: 0,
+            forkers_list: None,
+            parent: None,
+            fresh_fork: false,
+            found_no_memory: false,
+            gone: false,
+            unknown: false,
+            disregarded: Vec::new(),
+            locks_gone: None,
+            unaccounted_lock: None,
+            settled: None,
+            overdue_before: 0,
+        }
+    }
+
     /// Its process word, as it is now.
     pub fn process_word(&self) -> Option<ProcessWord> {
         self.view.as_ref().map(|view| ProcessWord(view.header().process.load(Acquire)))

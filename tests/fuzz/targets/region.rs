@@ -17,7 +17,7 @@ use writegate_fuzz::census::region::MappedRegion;
 use writegate_fuzz::drive::reading::Reading;
 use writegate_fuzz::linux::foreign::anonymous_file;
 use writegate_fuzz::linux::mapping::Mapping;
-use writegate_fuzz::linux::procfs::Stat;
+use writegate_fuzz::linux::procfs::stat;
 
 const PROCESSES: usize = 3;
 /// Process, place, value.
@@ -45,36 +45,13 @@ impl World {
 }
 
 fn member(at: usize, file: &OwnedFd) -> Member {
-    let stat = Stat {
-        comm: "fuzz".into(),
-        state: 'S',
-        ppid: 1,
-        start: 1,
-        image: 1,
-        kernel: false,
-        exiting: false,
-        by: 1,
-        in_place: true,
-    };
+    let pid = at as i32 + 10;
+    let stat = format!("{pid} (fuzz) S{}", " 1".repeat(49));
     Member {
-        pid: at as i32 + 10,
-        stat,
-        pidfd: None,
         view: Some(MappedRegion::new(file, false).unwrap()),
-        denied: None,
         nonce: at as u64 + 1,
-        parent_nonce: 0,
-        forkers_list: None,
         parent: at.checked_sub(1),
-        fresh_fork: false,
-        found_no_memory: false,
-        gone: false,
-        unknown: false,
-        disregarded: Vec::new(),
-        locks_gone: None,
-        unaccounted_lock: None,
-        settled: None,
-        overdue_before: 0,
+        ..Member::new(pid, stat::parse(&stat).unwrap())
     }
 }
 
