@@ -12,6 +12,17 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Runs what a set-up needs afterwards, and checks it.
+pub fn carry_out(plan: &Plan, name: &str, gate: &str) -> Result<()> {
+    let unit = plan.service.as_deref();
+    let ran = unit.is_some_and(|unit| service::not_running(unit).is_none());
+    let done = run(&plan.then).and_then(|()| check(plan, gate));
+    match unit.filter(|unit| ran && service::not_running(unit).is_some()) {
+        Some(unit) => Err(Fault::new(CONFIG, service::lost(unit, name))),
+        None => done,
+    }
+}
+
 /// Runs each command in its turn; the first that fails ends it.
 pub fn run(commands: &[String]) -> Result<()> {
     for command in commands {

@@ -201,10 +201,10 @@ fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, mut plan: P
             return Ok(());
         }
         // The files may be there and the service not restarted since.
-        if !apply::is_done(&plan.check) {
-            apply::run(&plan.then)?;
-        }
-        return apply::check(&plan, gate);
+        return match apply::is_done(&plan.check) {
+            true => apply::check(&plan, gate),
+            false => apply::carry_out(&plan, name, gate),
+        };
     }
     print_lines(record.diff(&missing)?.trim_end());
     if args.install {
@@ -215,8 +215,7 @@ fn install(args: &Args, record: &Record<'_>, name: &str, gate: &str, mut plan: P
     }
     say_what_to_mend();
     if args.apply {
-        apply::run(&plan.then)?;
-        return apply::check(&plan, gate);
+        return apply::carry_out(&plan, name, gate);
     }
     print(&match args.install {
         true => format!("{name}: the files are changed. Now run (--apply does it):"),

@@ -11,6 +11,15 @@ pub fn not_running(unit: &str) -> Option<String> {
     obstacle(unit, &String::from_utf8_lossy(&said))
 }
 
+/// What to do where the unit ran until this set-up restarted it, and does not run since.
+pub fn lost(unit: &str, name: &str) -> String {
+    format!(
+        "{unit} ran, was restarted by this command, and does not run any more. Why: `journalctl -u {unit} -n 50`. Take our \
+         part out and start it as it was: `writegate setup {name} --remove --apply && systemctl start {unit}`. If it does \
+         not start then either, its own configuration has a fault since it was started last"
+    )
+}
+
 fn obstacle(unit: &str, said: &str) -> Option<String> {
     let value = |key| said.lines().find_map(|line| line.strip_prefix(key));
     let masked = value("LoadState=")? == "masked";

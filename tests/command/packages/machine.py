@@ -10,6 +10,7 @@ all of it is gone. Needs root, debootstrap and a mirror; Unavailable says what i
 """
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -67,7 +68,10 @@ def base(release, packages):
         raise Unavailable("needs root")
     if not shutil.which("debootstrap"):
         raise Unavailable("debootstrap is not there (Debian: debootstrap)")
-    name = "-".join(["debian", release, *packages])[:60]
+    # A name is short, and no two lists share one.
+    listed = "-".join(packages)
+    digest = hashlib.sha256(listed.encode()).hexdigest()[:8]
+    name = "-".join(["debian", release, *([listed[:40], digest] if packages else [])])
     root = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{name}.lock", "w") as lock:

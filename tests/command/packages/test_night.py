@@ -1,5 +1,5 @@
 """What happens at night, with nobody there: a timer that is due while the machine starts, a service that is restarted in
-the middle of a freeze, needrestart after an upgrade, and `setup --apply` on a service that somebody has stopped or masked.
+the middle of a freeze, needrestart after an upgrade, and `setup --apply` on a service that somebody has stopped or masked, or that does not come back.
 By hand (run.py --all)."""
 import shutil
 import subprocess
@@ -163,4 +163,22 @@ def stopped(release):
             machine.run("systemctl", "start", "store.service")
             code, said = machine.run("writegate", "setup", "store", "--install", "--apply", check=False)
             check(code == 0 and "verdict=CONSISTENT" in said, f"started, and once more: {code}: {said}")
+    return run
+
+
+def lost(release):
+    """A server that does not come back from the restart that `setup --apply` makes: said as that, with the way back."""
+    def run(debs, work):
+        deb = next(path for path in debs if path.name.startswith("writegate_"))
+        with machines.Machine(release, work, systemd=True, prepare=lambda top: store(top, drop_in=False)) as machine:
+            shutil.copy(deb, machine.inside("/root"))
+            machine.run("dpkg", "-i", f"/root/{deb.name}")
+            before = machine.etc()
+            machine.run("chmod", "-x", "/usr/local/bin/store")
+            code, said = machine.run("writegate", "setup", "store", "--install", "--apply", check=False)
+            check(code == 78 and "does not run any more" in said and "setup store --remove --apply" in said, f"{code}: {said}")
+            machine.run("chmod", "+x", "/usr/local/bin/store")
+            machine.run("sh", "-c", "writegate setup store --remove --apply && systemctl start store.service")
+            check(machine.etc() == before, "the way back leaves something")
+            check(machine.run("systemctl", "is-active", "store.service")[1].strip() == "active", "the way back does not start it")
     return run
