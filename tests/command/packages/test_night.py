@@ -71,10 +71,13 @@ def timers(release):
     def prepare(debs, top):
         unpacked(debs, top)
         store(top)
-        for name, order in ("early", "Before=store.service"), ("ordered", "Requires=store.service\nAfter=store.service"):
+        early, ordered = "DefaultDependencies=no\nBefore=store.service", "Requires=store.service\nAfter=store.service"
+        for name, order in ("early", early), ("ordered", ordered):
             write(top, f"{UNITS}/{name}.service", SNAPSHOT.format(order=order, freeze=FREEZE, name=name))
-            write(top, f"{UNITS}/{name}.timer", TIMER)
-            enable(top, f"{name}.timer", "timers.target")
+        # What a timer starts is ordered before nobody who is started already: it may come early, and this one does.
+        enable(top, "early.service", "sysinit.target")
+        write(top, f"{UNITS}/ordered.timer", TIMER)
+        enable(top, "ordered.timer", "timers.target")
 
     def run(debs, work):
         with machines.Machine(release, work, systemd=True, prepare=lambda top: prepare(debs, top)) as machine:
