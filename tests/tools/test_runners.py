@@ -3,6 +3,7 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
+import os
 import re
 import subprocess
 import sys
@@ -40,12 +41,16 @@ class Runners(unittest.TestCase):
             with self.subTest(name):
                 done = subprocess.run([sys.executable, path, *BEFORE.get(name, ()), "--only", "nothing-at-all"],
                                       capture_output=True, text=True, cwd=ROOT)
+                if done.returncode == 77 and os.geteuid():
+                    self.skipTest("needs root before it looks")
                 self.assertEqual(done.returncode, 64, done.stdout + done.stderr)
                 self.assertIn("matches 'nothing-at-all'", done.stderr)
 
     def test_so_it_is_for_the_parts_of_an_evaluation(self):
         done = subprocess.run([ROOT / "scripts/evaluate", "general", "--only", "nothing-at-all"],
                               capture_output=True, text=True)
+        if done.returncode == 77 and os.geteuid():
+            self.skipTest("needs root before it looks")
         self.assertEqual(done.returncode, 64, done.stdout + done.stderr)
         self.assertIn("no such part: nothing-at-all", done.stderr)
 

@@ -72,6 +72,10 @@ ROWS = {
 }
 
 
+# A user in a checkout is told first that a service of root's cannot load a user's library, or which rights are missing.
+OF_ROOT = {"the doctor of a gate of nobody", "a server with a typo", "a server that is set up by hand"}
+
+
 class Base(unittest.TestCase):
     def setUp(self):
         self.rig = Rig()
@@ -86,6 +90,8 @@ class Mistakes(Base):
     def test_rows(self):
         for what, (args, code, parts) in ROWS.items():
             with self.subTest(what):
+                if what in OF_ROOT and os.geteuid():
+                    self.skipTest("needs root")
                 said = self.rig.run(*args)
                 self.assertEqual(said.code, code, said)
                 self.says(said, *parts)

@@ -25,10 +25,17 @@ def walk(top):
     seen = {}
 
     def entry(path, name):
-        s = os.lstat(path)
+        try:
+            s = os.lstat(path)
+        except PermissionError:     # (not root: below a directory that may not be searched; for both runs alike)
+            return
         seen[name] = (s.st_ino, s.st_mode, s.st_nlink, s.st_uid, s.st_gid, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
         if stat.S_ISDIR(s.st_mode):
-            for e in sorted(os.listdir(path)):
+            try:
+                names = sorted(os.listdir(path))
+            except PermissionError:
+                names = []
+            for e in names:
                 entry(os.path.join(path, e), os.path.join(name, e) if name else e)
 
     entry(top, "")

@@ -15,7 +15,11 @@ static void over(const char *where)
     char here[512]; must(getcwd(here, sizeof here) ? 0 : -1, "cwd");
     if (access(where, F_OK)) absent("the place is not there on this host");
     if (unshare(CLONE_NEWNS)) absent("a mount namespace needs root");
-    must(mount("none", "/", 0, MS_REC | MS_PRIVATE, 0), "private"); must(mount(here, where, 0, MS_BIND, 0), "bind");
+    if (mount("none", "/", 0, MS_REC | MS_PRIVATE, 0)) {
+        if (errno == EINVAL) absent("the root directory is no mount (a plain chroot)");
+        must(-1, "private");
+    }
+    must(mount(here, where, 0, MS_BIND, 0), "bind");
 }
 static void prep_etc(const char *n) { over("/etc"); }
 static void prep_tmp(const char *n) { must(chmod(".", 01777), "sticky"); over("/tmp"); }
