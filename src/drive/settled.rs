@@ -6,26 +6,13 @@ use crate::census::member::Member;
 use crate::drive::reading::Reading;
 use crate::drive::room::Room;
 use crate::linux::procfs;
+use crate::linux::sleeps::{self, Until};
 use gate::settled::{self, HelperState};
 use gate::word::ProcessWord;
 use std::sync::atomic::Ordering::Acquire;
 
-/// Calls that may wait a second or more.
-const LONG_WAITS: [i64; 13] = [
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_poll,
-    libc::SYS_ppoll,
-    libc::SYS_select,
-    libc::SYS_pselect6,
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_connect,
-    libc::SYS_wait4,
-    libc::SYS_waitid,
-    libc::SYS_recvfrom,
-    libc::SYS_pause,
-];
+/// Of those that wait for one descriptor or a signal: calls in which such a child waits a second or more.
+const LONG_WAITS: [i64; 3] = [libc::SYS_connect, libc::SYS_recvfrom, libc::SYS_pause];
 
 /// Marks, in the pass that has just been read, the open sections that count as over.
 ///
@@ -80,15 +67,16 @@ fn unchanged(members: &[Member], owner: usize) -> bool {
     false
 }
 
+fn waits_long(call: i64) -> bool {
+    let long = matches!(sleeps::until(call), Some(Until::Time | Until::Child | Until::Events));
+    long || LONG_WAITS.contains(&call)
+}
+
 fn helper_state(member: &Member) -> HelperState {
     let call = procfs::syscall_fd(member.pid, member.pid).map(|(number, _)| number);
     let family = match &member.view {
         Some(view) => view.header().parent_nonce.load(Acquire) != 0,
         None => member.fresh_fork,
     };
-    HelperState {
-        waits: call.is_some_and(|call| LONG_WAITS.contains(&call)),
-        family,
-        gone: member.gone,
-    }
+    HelperState { waits: call.is_some_and(waits_long), family, gone: member.gone }
 }

@@ -7,39 +7,9 @@
 use crate::hold::table::{State, Table};
 use crate::linux::procfs;
 use crate::linux::ptrace::calls::{self, StoppedCall};
+use crate::linux::sleeps::{self, Until};
 use gate::profile::{self, Key};
 use std::os::unix::ffi::OsStrExt;
-
-/// Calls that wait, whatever for: those of `gate::calls` with that rule.
-const WAITS: [i64; 17] = [
-    libc::SYS_poll,
-    libc::SYS_ppoll,
-    libc::SYS_select,
-    libc::SYS_pselect6,
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_pause,
-    libc::SYS_rt_sigsuspend,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_wait4,
-    libc::SYS_waitid,
-    libc::SYS_futex,
-    libc::SYS_semop,
-    libc::SYS_semtimedop,
-];
-/// Calls that wait for the descriptor that is their first argument, unless that is a file.
-const READS: [i64; 7] = [
-    libc::SYS_read,
-    libc::SYS_readv,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_connect,
-];
 
 /// Does the profile say that this program's sets last until it waits?
 pub fn lasts_until_wait(pid: i32, profile: &str) -> bool {
@@ -66,6 +36,9 @@ pub fn waits(pid: i32, call: &StoppedCall) -> bool {
         let link = format!("/proc/{pid}/fd/{}", call.arguments[0] as i32);
         std::fs::read_link(link).is_ok_and(|to| !to.is_absolute())
     };
-    WAITS.contains(&call.number)
-        || READS.contains(&call.number) && (call.was_waiting() || no_file())
+    match sleeps::until(call.number) {
+        Some(Until::Input) => call.was_waiting() || no_file(),
+        Some(_) => true,
+        None => false,
+    }
 }

@@ -10,13 +10,12 @@ use crate::hold::table::{State, Table};
 use crate::linux::foreign;
 use crate::linux::procfs;
 use crate::linux::ptrace::calls::{self, StoppedCall};
+use crate::linux::sleeps::{self, Until};
 use crate::linux::unix_sockets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// Calls by which a process waits for its children.
-const CHILDREN: [i64; 2] = [libc::SYS_wait4, libc::SYS_waitid];
 /// Calls that wait for the descriptor that is their first argument.
 const ONE: [i64; 11] = [
     libc::SYS_read,
@@ -73,7 +72,10 @@ pub fn waited_for(table: &Table, pids: &[i32]) -> BTreeSet<i32> {
 
 fn children_waited_for(table: &Table, pid: i32) -> Vec<i32> {
     let waits = table.of(pid).any(|(tid, state)| {
-        let in_wait = || calls::stopped_in(tid).is_some_and(|call| CHILDREN.contains(&call.number));
+        let in_wait = || {
+            calls::stopped_in(tid)
+                .is_some_and(|call| sleeps::until(call.number) == Some(Until::Child))
+        };
         state == State::ThroughChild || state == State::Stopped && in_wait()
     });
     if !waits {

@@ -14,6 +14,7 @@
 //! | [`library`] | the layout that a process's library speaks |
 //! | [`namespaces`], [`marks`] | which PID namespace a process is in; from which ones a page is mapped |
 //! | [`user_namespaces`] | who is who inside and outside of one |
+//! | [`sleeps`] | the system calls in which a thread may sleep, and what ends that |
 //! | [`program_file`] | what a program says of itself: static, word size, where its text lies |
 //! | [`file`] | locks, cached attributes, random bytes |
 //! | [`priority`] | how urgently the kernel runs us |
@@ -56,6 +57,7 @@ pub mod program_file;
 pub mod ptrace;
 pub mod replace;
 pub mod signals;
+pub mod sleeps;
 pub mod standard_streams;
 pub mod terminal;
 pub mod unix_sockets;

@@ -145,10 +145,10 @@ pub fn table(survey: &Survey, at_rest: Option<&AtRest>, verbose: bool) {
         let rest = if at_rest.suffices { "" } else { "; the rest must be mended first" };
         print(&format!(
             "as things stand, this stops {} of these at rest for the snapshot \
-             (docs/admin/hold.md){rest}:\n  {}",
-            at_rest.pids.len(),
-            at_rest.command
+             (docs/admin/hold.md){rest}:",
+            at_rest.pids.len()
         ));
+        print(&format!("  {}", at_rest.command));
     }
 }
 

@@ -5,36 +5,9 @@ use super::status::innermost_pid;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::look_time::LookTime;
 use crate::linux::process;
+use crate::linux::sleeps::{self, Until};
 use std::fs;
 
-/// Calls in which a thread sleeps until another process or thread tells it something.
-const WAITS_FOR_OTHERS: [i64; 23] = [
-    libc::SYS_poll,
-    libc::SYS_ppoll,
-    libc::SYS_select,
-    libc::SYS_pselect6,
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_connect,
-    libc::SYS_read,
-    libc::SYS_readv,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_recvmmsg,
-    libc::SYS_wait4,
-    libc::SYS_waitid,
-    libc::SYS_pause,
-    libc::SYS_rt_sigsuspend,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_futex,
-    libc::SYS_msgrcv,
-    libc::SYS_mq_timedreceive,
-];
-/// Calls in which a thread sleeps until some time has passed.
-const WAITS_FOR_THE_CLOCK: [i64; 2] = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
 /// Where in the kernel one sleeps that opens a FIFO (fs/pipe.c: the one may be part of the other).
 const OPENS_A_FIFO: [&[u8]; 2] = [b"wait_for_partner", b"fifo_open"];
 
@@ -43,7 +16,7 @@ const OPENS_A_FIFO: [&[u8]; 2] = [b"wait_for_partner", b"fifo_open"];
 pub fn waits_for_others(pid: i32, clock: bool) -> bool {
     let sleeps = |tid| match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
         Ok('S') => syscall_fd(pid, tid).is_some_and(|(call, _)| {
-            WAITS_FOR_OTHERS.contains(&call) || clock && WAITS_FOR_THE_CLOCK.contains(&call)
+            sleeps::until(call).is_some_and(|until| until != Until::Time || clock)
         }),
         // Dead: the others tell.
         Ok('Z' | 'X') => true,

@@ -1,6 +1,7 @@
 """What happens at night, with nobody there: a timer that is due while the machine starts, a service that is restarted in
 the middle of a freeze, needrestart after an upgrade, and `setup --apply` on a service that somebody has stopped or masked, or that does not come back.
 By hand (run.py --all)."""
+import contextlib
 import shutil
 import subprocess
 import time
@@ -136,13 +137,20 @@ def needrestart(release):
     return run
 
 
+@contextlib.contextmanager
+def with_store(release, debs, work):
+    """A machine with the package and the small service, which is not set up."""
+    deb = next(path for path in debs if path.name.startswith("writegate_"))
+    with machines.Machine(release, work, systemd=True, prepare=lambda top: store(top, drop_in=False)) as machine:
+        shutil.copy(deb, machine.inside("/root"))
+        machine.run("dpkg", "-i", f"/root/{deb.name}")
+        yield machine
+
+
 def stopped(release):
     """What somebody has stopped or masked, `setup --apply` does not start; it says so, and what is next."""
     def run(debs, work):
-        deb = next(path for path in debs if path.name.startswith("writegate_"))
-        with machines.Machine(release, work, systemd=True, prepare=lambda top: store(top, drop_in=False)) as machine:
-            shutil.copy(deb, machine.inside("/root"))
-            machine.run("dpkg", "-i", f"/root/{deb.name}")
+        with with_store(release, debs, work) as machine:
             # A unit whose own file lies in /etc cannot be masked.
             machine.run("mv", f"/{UNITS}/store.service", "/lib/systemd/system/")
             machine.run("systemctl", "daemon-reload")
@@ -172,10 +180,7 @@ def stopped(release):
 def lost(release):
     """A server that does not come back from the restart that `setup --apply` makes: said as that, with the way back."""
     def run(debs, work):
-        deb = next(path for path in debs if path.name.startswith("writegate_"))
-        with machines.Machine(release, work, systemd=True, prepare=lambda top: store(top, drop_in=False)) as machine:
-            shutil.copy(deb, machine.inside("/root"))
-            machine.run("dpkg", "-i", f"/root/{deb.name}")
+        with with_store(release, debs, work) as machine:
             before = machine.etc()
             machine.run("chmod", "-x", "/usr/local/bin/store")
             code, said = machine.run("writegate", "setup", "store", "--install", "--apply", check=False)

@@ -21,6 +21,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="not a slice of it")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="judge only the cases with such a name")
     options = parser.parse_args()
+    if os.geteuid():
+        print("skip: needs root for mounts of its own\n0 passed, 0 failed, 1 skipped")
+        return 77
     if os.environ.get("HARMLESS_NAMESPACE") != "1":
         # Mounts of the cases end with this namespace.
         os.environ["HARMLESS_NAMESPACE"] = "1"
