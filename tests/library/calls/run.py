@@ -148,6 +148,10 @@ def compare(way, got, what):
             way.failures.append(f"{what}: {n} differs: bare {a!r}, gated {b!r}")
 
 
+# The last word of a way that was refused something (EPERM, EACCES).
+REFUSED = ("errno=1", "errno=13")
+
+
 def bare(way, top):
     got, word = once(way, top, os.environ)
     if Run.confine and (got is None and word == f"exit {-signal.SIGSYS}, no word" or got and got[1] == -signal.SIGSYS):
@@ -157,11 +161,16 @@ def bare(way, top):
         text = word if got is None else got[0]
         if "skip" in str(text):
             way.skip = str(text).split("skip ", 1)[1].splitlines()[0]
+        elif os.geteuid() and str(word).endswith(REFUSED):
+            way.skip = f"refused to who is not root ({word})"
         else:
             way.failures.append(f"bare: {word}")
         return
     way.bare = got
     if way.kind in ("holds", "past") and not word:
+        if os.geteuid():
+            way.skip = "changes nothing for who is not root"
+            return
         way.failures.append("bare: this way changes nothing on disk, so it shows nothing")
 
 
