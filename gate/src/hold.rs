@@ -7,6 +7,10 @@
 //! 1. all that are known are stopped, 2. they are listed again until nobody is new, 3. only then the
 //!    locks are read. Who holds one is let run and stopped again, with all others at rest.
 //!
+//! A process of many threads may never be without a lock: while one gives its last one up another takes
+//! the next. So no thread of it takes a new one in every other round. In the rounds between it may, for who
+//! holds a lock may need a second one first.
+//!
 //! Who holds a lock may wait for somebody who is at rest (a child, a reader, the other end of a pipe):
 //! when letting it go alone has not helped for some rounds, all are let go for a moment.
 //!
@@ -33,8 +37,8 @@ pub enum Action {
     /// Read the kernel's locks of all.
     Locks,
     /// Let those run that hold a guarding lock, until they have given up their last, and those that they
-    /// are seen to wait for.
-    LetGo,
+    /// are seen to wait for; with new locks or without: whether a thread of theirs may take another.
+    LetGo(NewLocks),
     /// Let all run, each until it has given up its last lock: those that hold one wait for something that
     /// is not seen.
     LetAll,
@@ -42,6 +46,15 @@ pub enum Action {
     Pause(u64),
     /// It is over.
     Done(Outcome),
+}
+
+/// May a thread that is let run take another lock?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum NewLocks {
+    /// It may.
+    Taken,
+    /// It stops where it would, if its process has others that go on.
+    KeptBack,
 }
 
 /// What came of it.
@@ -131,8 +144,12 @@ impl Hold {
             (Phase::Reading, _) => {
                 // It goes on as it does from here, for as many rounds as there are.
                 self.rounds = if self.rounds == 2 * ALONE { ALONE + 1 } else { self.rounds + 1 };
-                let all = self.rounds.is_multiple_of(ALONE);
-                (Phase::Letting, if all { Action::LetAll } else { Action::LetGo })
+                let letting = match self.rounds {
+                    round if round.is_multiple_of(ALONE) => Action::LetAll,
+                    round if round.is_multiple_of(2) => Action::LetGo(NewLocks::Taken),
+                    _ => Action::LetGo(NewLocks::KeptBack),
+                };
+                (Phase::Letting, letting)
             }
             (Phase::Letting, _) => {
                 let doubled = (self.rounds - 1).min(DOUBLED);
@@ -188,8 +205,9 @@ mod tests {
             letting.push(hold.next(Answer::Holding(1, 4)));
             assert!(matches!(hold.next(Answer::Done(4)), Action::Pause(_)));
         }
-        let alone = Action::LetGo;
-        assert_eq!(letting, [alone, alone, alone, Action::LetAll, alone]);
+        let kept = Action::LetGo(NewLocks::KeptBack);
+        let taken = Action::LetGo(NewLocks::Taken);
+        assert_eq!(letting, [kept, taken, kept, Action::LetAll, kept]);
     }
 
     #[test]

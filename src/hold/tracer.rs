@@ -7,7 +7,7 @@ use crate::hold::locks::{self, Locks};
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
-use crate::hold::table::State;
+use crate::hold::table::{Run, State};
 use crate::hold::threads::Threads;
 use crate::hold::waits;
 use crate::linux::look::Look;
@@ -158,11 +158,11 @@ impl Tracer {
                     Err(e) => return self.cannot_list(&e, begun_at),
                 },
                 Action::Locks => Answer::Holding(self.read_locks(), clock::now_ns()),
-                Action::LetGo => {
+                Action::LetGo(new_locks) => {
                     let holders = self.holders();
                     let waited_for = waits::waited_for(&self.threads.table, &holders);
-                    self.let_go(&holders, true);
-                    self.let_go(&waited_for.into_iter().collect::<Vec<_>>(), false)
+                    self.let_go(&holders, new_locks.into());
+                    self.let_go(&waited_for.into_iter().collect::<Vec<_>>(), Run::Freely)
                 }
                 Action::LetAll => self.let_all_go(),
                 Action::Pause(ns) => self.let_work(ns),
@@ -197,11 +197,11 @@ impl Tracer {
         Answer::Done(clock::now_ns())
     }
 
-    fn let_go(&mut self, pids: &[i32], until_unlocked: bool) -> Answer {
+    fn let_go(&mut self, pids: &[i32], run: Run) -> Answer {
         self.some_ran = true;
         let now = clock::now_ns();
         for pid in pids {
-            self.threads.let_go(*pid, until_unlocked, now);
+            self.threads.let_go(*pid, run, now);
         }
         Answer::Done(clock::now_ns())
     }
@@ -314,7 +314,7 @@ impl Tracer {
     fn let_all_go(&mut self) -> Answer {
         self.openings += 1;
         let all: Vec<i32> = self.threads.table.processes.keys().copied().collect();
-        self.let_go(&all, true)
+        self.let_go(&all, Run::UntilUnlocked)
     }
 
     /// All are at rest, until we are told what is next; none: the freezer is gone.
