@@ -12,7 +12,9 @@
 //! holds a lock may need a second one first.
 //!
 //! Who holds a lock may wait for somebody who is at rest (a child, a reader, the other end of a pipe):
-//! when letting it go alone has not helped for some rounds, all are let go for a moment.
+//! when letting it go alone has not helped for some rounds, all are let go for a moment. Who has no lock
+//! takes none then, or there would always be somebody who has just begun; in every other such moment it
+//! may, for that may be what the holder waits for.
 //!
 //! `tests/protocol/model_hold.rs` explores it, and what goes wrong without each rule.
 
@@ -40,8 +42,8 @@ pub enum Action {
     /// are seen to wait for; with new locks or without: whether a thread of theirs may take another.
     LetGo(NewLocks),
     /// Let all run, each until it has given up its last lock: those that hold one wait for something that
-    /// is not seen.
-    LetAll,
+    /// is not seen. With new locks or without: whether one that has none may take one.
+    LetAll(NewLocks),
     /// Wait so long, ns, or until all of those have.
     Pause(u64),
     /// It is over.
@@ -53,7 +55,7 @@ pub enum Action {
 pub enum NewLocks {
     /// It may.
     Taken,
-    /// It stops where it would, if its process has others that go on.
+    /// It stops where it would, if its process had none, or has other threads that go on.
     KeptBack,
 }
 
@@ -85,8 +87,9 @@ pub enum Outcome {
 
 /// After so many rounds that have not helped, all are let go instead of the holders alone.
 const ALONE: u32 = 4;
-/// The pause doubles so often at most.
-const DOUBLED: u32 = 4;
+/// The pause doubles so often at most: one that holds a lock may sleep for a second. It is over as soon
+/// as nobody has one any more.
+const DOUBLED: u32 = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum Phase {
@@ -143,9 +146,11 @@ impl Hold {
             }
             (Phase::Reading, _) => {
                 // It goes on as it does from here, for as many rounds as there are.
-                self.rounds = if self.rounds == 2 * ALONE { ALONE + 1 } else { self.rounds + 1 };
+                self.rounds =
+                    if self.rounds == 4 * ALONE { 2 * ALONE + 1 } else { self.rounds + 1 };
                 let letting = match self.rounds {
-                    round if round.is_multiple_of(ALONE) => Action::LetAll,
+                    round if round.is_multiple_of(2 * ALONE) => Action::LetAll(NewLocks::Taken),
+                    round if round.is_multiple_of(ALONE) => Action::LetAll(NewLocks::KeptBack),
                     round if round.is_multiple_of(2) => Action::LetGo(NewLocks::Taken),
                     _ => Action::LetGo(NewLocks::KeptBack),
                 };
@@ -200,14 +205,15 @@ mod tests {
     fn a_holder_is_let_run_and_stopped_again_and_in_the_end_all_are() {
         let mut hold = machine();
         let mut letting = std::vec::Vec::new();
-        for _ in 0..5 {
+        for _ in 0..9 {
             assert_eq!(after(&mut hold, &STOPPED), Action::Locks);
             letting.push(hold.next(Answer::Holding(1, 4)));
             assert!(matches!(hold.next(Answer::Done(4)), Action::Pause(_)));
         }
         let kept = Action::LetGo(NewLocks::KeptBack);
         let taken = Action::LetGo(NewLocks::Taken);
-        assert_eq!(letting, [kept, taken, kept, Action::LetAll, kept]);
+        let (all_kept, all) = (Action::LetAll(NewLocks::KeptBack), Action::LetAll(NewLocks::Taken));
+        assert_eq!(letting, [kept, taken, kept, all_kept, kept, taken, kept, all, kept]);
     }
 
     #[test]

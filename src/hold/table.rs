@@ -45,7 +45,7 @@ pub enum Run {
     Freely,
     /// It stops by itself where it gives its last lock up.
     UntilUnlocked,
-    /// The same; and of several threads none takes another lock.
+    /// The same; and it takes no lock if it had none, and of several threads none takes another.
     WithoutNewLocks,
 }
 

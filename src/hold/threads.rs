@@ -227,17 +227,15 @@ impl Threads {
         others.into_iter().for_each(|tid| self.ask(tid));
     }
 
-    /// Is it about to take a lock that its process is not to take now? Its other threads go on: who has none
-    /// may need that lock to give up the one that it has.
+    /// Is it about to take a lock that its process is not to take now? A process under a lock may need a second
+    /// one to give that up: only one of several threads is kept from it.
     fn is_kept_back(&self, tid: i32) -> bool {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return false };
-        let no_new_lock = self
-            .table
-            .processes
-            .get(&pid)
-            .is_some_and(|process| process.run == Run::WithoutNewLocks && !process.until_wait);
-        no_new_lock
-            && self.table.of(pid).any(|(other, state)| other != tid && !state.is_still())
+        let Some(process) = self.table.processes.get(&pid) else { return false };
+        let goes_on = |(other, state): (i32, State)| other != tid && !state.is_still();
+        process.run == Run::WithoutNewLocks
+            && !process.until_wait
+            && (!process.under_lock || self.table.of(pid).any(goes_on))
             && calls::stopped_in(tid).is_some_and(|call| lock_calls::is_to_lock(pid, &call))
     }
 

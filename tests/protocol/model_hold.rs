@@ -94,8 +94,8 @@ struct State {
     all_listed: bool,
     /// Processes that may run.
     free: Vec<u8>,
-    /// None of several threads of theirs takes a lock.
-    kept_back: bool,
+    /// Processes that were let run without new locks: whether each had one.
+    kept_back: Vec<(u8, bool)>,
     /// What the files were when all were at rest.
     snapshot: Option<[u8; FILES]>,
     time: u64,
@@ -146,7 +146,12 @@ impl World {
         let goes_on = |t: &Thread| {
             t.proc == thread.proc && !t.stopped && !matches!(self.op(t), None | Some(Lock(_)))
         };
-        s.kept_back && s.free.contains(&thread.proc) && s.threads.iter().any(goes_on)
+        let kept = s.kept_back.iter().find(|(proc, _)| *proc == thread.proc);
+        kept.is_some_and(|(_, had_lock)| !had_lock || s.threads.iter().any(goes_on))
+    }
+
+    fn keeps_back(&self, new_locks: NewLocks) -> bool {
+        new_locks == NewLocks::KeptBack || self.fault == Fault::AlwaysKeptBack
     }
 
     fn has_lock(&self, s: &State, proc: u8) -> bool {
@@ -229,6 +234,7 @@ impl World {
                 let kept: Vec<bool> = s.threads.iter().map(kept).collect();
                 s.threads.iter_mut().zip(kept).for_each(|(t, kept)| t.stopped |= kept);
                 s.free.clear();
+                s.kept_back.clear();
                 s.held_then = s.locks.iter().any(Option::is_some);
                 let new = if s.all_listed { 0 } else { self.find(s) };
                 s.threads.iter_mut().filter(|t| t.ours && !t.stopped).for_each(|t| t.asked = true);
@@ -264,17 +270,24 @@ impl World {
                 s.nested |= s.threads.iter().any(|t| {
                     needs(t) && s.threads.iter().any(|other| other.proc == t.proc && beside(other))
                 });
-                s.kept_back = match self.fault {
-                    Fault::AlwaysKeptBack => true,
-                    _ => new_locks == NewLocks::KeptBack,
-                };
+                if self.keeps_back(new_locks) {
+                    s.kept_back = (0..)
+                        .zip(&holds)
+                        .filter(|(_, holds)| **holds)
+                        .map(|(proc, _)| (proc, true))
+                        .collect();
+                }
                 Answer::Done(0)
             }
-            Action::LetAll => {
+            Action::LetAll(new_locks) => {
                 if self.fault != Fault::HoldersAlone {
                     self.let_go(s, |_| true);
                 }
-                s.kept_back = self.fault == Fault::AlwaysKeptBack;
+                if self.keeps_back(new_locks) {
+                    s.kept_back = (0..s.parents.len() as u8)
+                        .map(|proc| (proc, self.has_lock(s, proc)))
+                        .collect();
+                }
                 Answer::Done(0)
             }
             Action::Pause(_) => Answer::Done(0),
@@ -300,7 +313,7 @@ impl World {
     fn end(&self, s: &mut State) {
         s.gone = true;
         s.snapshot = None;
-        s.kept_back = false;
+        s.kept_back.clear();
         s.threads.iter_mut().for_each(|t| (t.asked, t.stopped, t.ours) = (false, false, false));
     }
 
@@ -342,7 +355,7 @@ impl Model for World {
             complete: Vec::new(),
             all_listed: false,
             free: Vec::new(),
-            kept_back: false,
+            kept_back: Vec::new(),
             snapshot: None,
             time: 0,
             stuck: false,
