@@ -93,7 +93,7 @@ def cases(everything):
     for release in machines.RELEASES if everything else ():
         for server in test_stock.SERVERS:
             yield f"{release}-{server}", test_stock.case(release, server)
-    for what in ("timers", "restarted", "needrestart", "stopped", "lost") if everything else ():
+    for what in ("timers", "restarted", "unattended", "needrestart", "stopped", "lost") if everything else ():
         yield f"bookworm-{what}", getattr(test_night, what)("bookworm")
 
 
