@@ -50,7 +50,7 @@ if how == "waits":
 while os.read(0, 1): pass
 """
 # The snapshot command that lets it write, in the window.
-LET_WRITE = ": > {0}; n=0; while [ ! -e {0}.done ] && [ $n -lt 2000 ]; do sleep 0.005; n=$((n+1)); done"
+LET_WRITE = ": > {0}; n=0; while [ ! -e {0}.done ] && [ $n -lt 400 ]; do sleep 0.005; n=$((n+1)); done"
 
 
 @dataclass
