@@ -80,6 +80,11 @@ class SecondRun(unittest.TestCase):
             code = self.runner.every([part], time.monotonic() - elapsed_s)
         return code, printed.getvalue().splitlines()[-1], printed.getvalue()
 
+    def test_what_cargo_calls_passed_and_was_not_tried_is_skipped(self):
+        line = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n"
+        self.assertEqual(self.runner.counts(line, 0), (3, 0, 1))
+        self.assertEqual(self.runner.counts(f"test a ... SKIPPED: not root\nok\n{line}", 0), (2, 0, 2))
+
     def test_green_at_once(self):
         code, last, said = self.outcome(0)
         self.assertEqual((code, last), (0, "3 passed, 0 failed, 0 skipped"))
