@@ -25,7 +25,7 @@ BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release
 GATE = "places"
 HELD_S = 0.3                    # how long a change gets to show itself behind the barrier
 # What no case is about: a busy machine may need long to let go of its caches, or to let a process run at all.
-LIMIT, DRAIN, PATIENCE_S = "120s", "20s", 180
+LIMIT, DRAIN, PATIENCE_S = "60s", "20s", 180
 
 
 class Skipped(Exception):
