@@ -93,6 +93,15 @@ impl Session {
         users: Option<&[u32]>,
         mut note: impl FnMut(String),
     ) -> Result<Session> {
+        if namespaces::has_other_clock("self") {
+            // Nobody behind a gate waits by such a clock, and our deadline is another moment for all.
+            return Err(Fault::new(
+                CONFIG,
+                "this command runs in a time namespace whose monotonic clock is not the machine's, so \
+                 its limit would be another moment for the programs that it holds: run it outside of \
+                 that (`nsenter -t 1 --time`), or with offset 0",
+            ));
+        }
         let mut names = names.to_vec();
         // One order for all freezers, or two of them wait for each other.
         names.sort();

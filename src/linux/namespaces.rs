@@ -1,4 +1,4 @@
-//! PID namespaces: which one a process is in, and whether `/proc` is of ours.
+//! Namespaces: which one of PIDs a process is in, whether `/proc` is of ours, and whose clock is another.
 
 use gate::mark::{FIRST, UNKNOWN};
 use std::fs;
@@ -31,9 +31,39 @@ pub fn proc_shows_us() -> bool {
     link.to_str() == Some(&me) && ids.is_none_or(|ids| ids.split_ascii_whitespace().count() == 1)
 }
 
+/// Is this process's monotonic clock another than ours (a time namespace with an offset)? `pid` may be
+/// `self`: is ours another than the machine's?
+pub fn has_other_clock(pid: &str) -> bool {
+    let is_of = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
+    let (theirs, ours) = match pid {
+        // The offsets that are told are those of the children.
+        "self" => (is_of(pid, "time"), is_of(pid, "time_for_children")),
+        _ => (is_of(pid, "time"), is_of("self", "time")),
+    };
+    let as_it_must_be = (theirs == ours) == (pid == "self");
+    let offsets = fs::read_to_string(format!("/proc/{pid}/timens_offsets"));
+    theirs.is_some()
+        && ours.is_some()
+        && as_it_must_be
+        && offsets.is_ok_and(|text| has_offset(&text))
+}
+
+fn has_offset(text: &str) -> bool {
+    text.lines()
+        .filter(|line| line.starts_with("monotonic"))
+        .any(|line| line.split_ascii_whitespace().skip(1).any(|number| number.parse() != Ok(0i64)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_another() {
+        assert!(has_offset("monotonic         1000         0\nboottime 0 0\n"));
+        assert!(!has_offset("monotonic         0         0\nboottime 7 0\n"));
+        assert!(!has_other_clock("self") && !has_other_clock("1"));
+    }
 
     #[test]
     fn our_own() {

@@ -6,6 +6,7 @@ use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::linux::clock::wall_ns_of_ticks;
 use crate::linux::library;
+use crate::linux::namespaces;
 use crate::linux::procfs::{self, environ, maps};
 use crate::linux::program_file;
 use crate::linux::user_namespaces;
@@ -76,8 +77,7 @@ fn look(pid: i32, control: &Path) -> Observation {
     seen.secure_mode = fs::read(proc.join("auxv")).ok().and_then(|bytes| secure_mode(&bytes));
     seen.environment = fs::read(proc.join("environ")).ok().and_then(|bytes| variables(&bytes));
     seen.chroot = fs::read_link(&root).ok().filter(|path| path != Path::new("/"));
-    seen.clock_offset = fs::read_to_string(proc.join("timens_offsets"))
-        .is_ok_and(|text| other_time_namespace(&proc) && has_offset(&text));
+    seen.clock_offset = namespaces::has_other_clock(&pid.to_string());
     seen.label = label(&proc);
     let root_seen = fs::metadata(&root).is_ok();
     seen.page_hidden = root_seen && fs::metadata(inside(&root, control)).is_err();
@@ -150,18 +150,6 @@ fn secure_mode(auxv: &[u8]) -> Option<bool> {
 fn variables(bytes: &[u8]) -> Option<Environment> {
     let title = !bytes.is_empty() && !bytes.contains(&b'=');
     (!title).then(|| environ::variables(bytes))
-}
-
-fn other_time_namespace(proc: &Path) -> bool {
-    let theirs = fs::read_link(proc.join("ns/time"));
-    let ours = fs::read_link("/proc/self/ns/time");
-    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs != ours)
-}
-
-fn has_offset(text: &str) -> bool {
-    text.lines()
-        .filter(|line| line.starts_with("monotonic"))
-        .any(|line| line.split_ascii_whitespace().skip(1).any(|number| number.parse() != Ok(0i64)))
 }
 
 /// A label that confines: not `unconfined`, not merely complaining.
@@ -242,7 +230,5 @@ mod tests {
         assert_eq!(named_library(&kept), Some("/x/libwritegate.so"));
         assert_eq!(variables(b"imapd: idle\0"), None, "a title lies there");
         assert_eq!(variables(b"").map(|e| e.len()), Some(0));
-        assert!(has_offset("monotonic         1000         0\nboottime 0 0\n"));
-        assert!(!has_offset("monotonic         0         0\nboottime 7 0\n"));
     }
 }

@@ -210,6 +210,15 @@ def three_rights_suffice(world):
     assert said.returncode == 75 and f"{world.mail}/lock" in said.said, said.said
 
 
+def a_freezer_with_another_clock(world):
+    """Its limit would be another moment for those that it holds: refused, and nothing is held."""
+    world.member()
+    ahead = ["unshare", "--time", "--monotonic", "1000", "--fork", "--kill-child"]
+    said = world.freeze(before=ahead)
+    assert said.returncode == 78 and "time namespace" in said.said, said.said
+    whole(world.freeze(before=["unshare", "--time", "--fork", "--kill-child"]), procs=1)
+
+
 def compiled(world, name, *compiler):
     program = world.root / name
     source = Path(__file__).resolve().parents[1] / "places" / "member.c"
@@ -250,5 +259,5 @@ def a_musl_member(world):
 
 
 CASES = [row(name) for name in ROWS] + [
-    three_rights_suffice, an_ordinary_user_whom_proc_hides_others_from, a_freezer_whose_proc_has_processes_only,
+    three_rights_suffice, a_freezer_with_another_clock, an_ordinary_user_whom_proc_hides_others_from, a_freezer_whose_proc_has_processes_only,
     a_service_whose_proc_has_processes_only, a_static_writer_beside_the_service, a_static_child_of_the_service, a_musl_member]
