@@ -197,7 +197,7 @@ def children_of(pid):
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                text = (entry / "stat").read_text()
+                text = (entry / "stat").read_text(errors="replace")
             except OSError:
                 continue
             if int(text[text.rindex(")") + 2:].split()[1]) == pid:
@@ -218,7 +218,7 @@ def wait_for(condition, seconds=5, what="it"):
 def alive(pid):
     """Is it there, and not only waited for? (PID 1 of a container may wait for nobody.)"""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -296,7 +296,7 @@ class Freezers(unittest.TestCase):
 
 def comm(pid):
     try:
-        with open(f"/proc/{pid}/comm") as text:
+        with open(f"/proc/{pid}/comm", errors="replace") as text:
             return text.read().strip()
     except OSError:
         return ""

@@ -208,7 +208,7 @@ class ManyGates(unittest.TestCase):
 def is_keeper(pid, marked):
     """The keeper, and not its helper, which is its child."""
     try:
-        with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/environ", "rb") as environ:
+        with open(f"/proc/{pid}/stat", errors="replace") as stat, open(f"/proc/{pid}/environ", "rb") as environ:
             name, rest = stat.read().rsplit(") ", 1)
             return name.endswith("(writegate-keep") and rest.split()[1] == "1" and \
                 marked in environ.read()

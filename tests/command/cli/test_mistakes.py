@@ -292,7 +292,12 @@ class Libraries(Base):
         library = folder / "libwritegate.so"
         subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
         library.chmod(0o644)
-        said = self.rig.run("setup", "nosuch.service", "--library", library)
+        # A unit that is there: without one, that is what would be said. Nothing reads it but this command.
+        unit = Path(f"/etc/systemd/system/writegate-test-{os.getpid()}.service")
+        unit.parent.mkdir(parents=True, exist_ok=True)
+        unit.write_text("[Service]\nExecStart=/bin/sleep 9\n")
+        self.addCleanup(unit.unlink)
+        said = self.rig.run("setup", unit.name, "--library", library)
         self.assertEqual(said.code, 78, said)
         self.says(said, "does not work here", "nobody_has_it", "Nothing was changed")
 

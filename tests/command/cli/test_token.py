@@ -27,9 +27,9 @@ class Token(unittest.TestCase):
 
     def is_keeper(self, proc):
         try:
-            return (proc / "comm").read_text() == "writegate-keep\n" and \
+            return (proc / "comm").read_text(errors="replace") == "writegate-keep\n" and \
                 str(self.rig.work).encode() in (proc / "environ").read_bytes() and \
-                (proc / "stat").read_text().split()[3] == "1"
+                (proc / "stat").read_text(errors="replace").split()[3] == "1"
         except OSError:
             return False
 

@@ -238,7 +238,7 @@ def stopped_freezer(world, rng):
 
 def state(pid):
     try:
-        with open(f"/proc/{pid}/stat") as text:
+        with open(f"/proc/{pid}/stat", errors="replace") as text:
             return text.read().rsplit(")", 1)[1].split()[0]
     except OSError:
         return None

@@ -133,7 +133,7 @@ class Chaos:
 
 def state(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()[0]
     except OSError:
         return None
 
@@ -143,7 +143,7 @@ def freezers_of(directories):
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "comm").read_text().startswith("writegate"):
+            if entry.name.isdigit() and (entry / "comm").read_text(errors="replace").startswith("writegate"):
                 environ = (entry / "environ").read_bytes()
                 if any(directory.encode() in environ for directory in directories):
                     found.append((int(entry.name), state(entry.name)))

@@ -65,7 +65,7 @@ class Rig:
         found = {}
         for pid in self.server.service.members():
             with contextlib.suppress(OSError):
-                name = open(f"/proc/{pid}/comm").read().strip()
+                name = open(f"/proc/{pid}/comm", errors="replace").read().strip()
                 found[name] = found.get(name, 0) + 1
         return found
 
