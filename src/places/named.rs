@@ -138,7 +138,7 @@ fn ask_once(
             if has_answered_for(i, members, &asked) {
                 continue;
             }
-            match answer(&members[i], helper) {
+            match answer(&members[i], census.unseen.get(&members[i].pid), helper) {
                 Answer::Named(text) => {
                     asked.insert(i);
                     named_any |= all.take(&members[i], &text, by);
@@ -168,8 +168,13 @@ enum Answer {
     Unread(WhyNot),
 }
 
-fn answer(member: &Member, helper: &mut Helper) -> Answer {
-    let text = text_of(member, helper);
+/// `unseen`: why the last look at it failed.
+fn answer(member: &Member, unseen: Option<&WhyNot>, helper: &mut Helper) -> Answer {
+    let text = match (member.list(), unseen) {
+        // That no region of it was seen says nothing.
+        (None, Some(why)) => Look::NotSeen(*why),
+        _ => text_of(member, helper),
+    };
     match procfs::look_at(member.pid) {
         Look::Gone(_) => return Answer::NoMore,
         Look::Seen(now) if now.start != member.stat.start || now.is_dead() => {
