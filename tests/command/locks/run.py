@@ -39,6 +39,8 @@ LOCK_FILES = ["plain", "kernel_too", "child_makes", "child_removes", "another_re
               "spawned_unasked", "pipe_makes", "many_children", "many_removed", "long_shell", "many_arguments", "name_with_space", "quoted_name"]
 # The same, where the profile must say what is a lock.
 NAMED_LOCK_FILES = ["directory", "symbolic", "exclusive", "renamed", "by_mkdir", "by_ln"]
+# Of rights.c: a right that is given up under a lock, and the lock.
+RIGHTS = [f"{right}_{lock}" for right in ("user", "capabilities", "landlock", "root", "mounts") for lock in ("flock", "posix", "ofd", "dup", "file", "file_asked")]
 # Drained while the set is made, with time to spare: nothing holds it up.
 FINISHES = ["raw_flock", "dup_before", "child_locks", "parent_closes", "passed_on", "process_id", "child_makes", "helper_makes"]
 # Its first process ends, and its stdin is read by a child.
@@ -74,7 +76,7 @@ class Lab:
 
     def holder(self, case, **env):
         files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale", "mailbox_full"]
-        program = self.built() / ("lockfiles" if files else "holders")
+        program = self.built() / ("lockfiles" if files else "rights" if case in RIGHTS else "holders")
         env = {"PATH": f"{self.built()}:{os.environ['PATH']}", **env}
         process = self.start([str(program), case, str(self.mail)], **env)
         said = next_line(process)
@@ -89,7 +91,7 @@ class Lab:
         if cls.programs is None:
             cls.programs = Path(tempfile.mkdtemp(prefix="writegate-holders-"))
             cls.programs.chmod(0o755)
-            for name in ("holders", "lockfiles"):
+            for name in ("holders", "lockfiles", "rights"):
                 subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs / name, HERE / f"{name}.c", "-lpthread"], check=True)
             for name in ("lockfile", "lockfile-create"):
                 (cls.programs / name).symlink_to("lockfiles")
@@ -429,7 +431,7 @@ def costs(root, crowds):
 
 CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_DONE},
          **{name: lambda lab, name=name: no_set(lab, name) for name in NO_SET},
-         **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES},
+         **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES + RIGHTS},
          **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
          "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead, "no_room_for_a_child": no_room_for_a_child,
          "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
