@@ -38,17 +38,10 @@ static void mounts(void)
     must(mount("none", "..", "tmpfs", 0, 0) == 0, "tmpfs");
 }
 
-static void take_flock(void) { must(flock(l, LOCK_EX) == 0, "flock"); }
 static void take_posix(void) { must(lockf(l, F_LOCK, 0) == 0, "lockf"); }
-static void take_ofd(void)
-{
-    struct flock what = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    must(fcntl(l, F_OFD_SETLK, &what) == 0, "F_OFD_SETLK");
-}
 static int other;
-static void take_dup(void) { other = dup(l); take_flock(); }
+static void take_dup(void) { other = dup(l); must(flock(l, LOCK_EX) == 0, "flock"); }
 static void take_file(void) { int fd = open(box, O_CREAT | O_EXCL | O_WRONLY, 0600); must(fd >= 0, box); close(fd); }
-static void give_flock(void) { must(flock(l, LOCK_UN) == 0, "flock"); }
 static void give_close(void) { close(l); }
 static void give_dup(void) { close(other); }
 static void give_file(void) { must(unlink(box) == 0, box); }
@@ -56,8 +49,7 @@ static void give_file(void) { must(unlink(box) == 0, box); }
 static struct { const char *name; void (*drop)(void); } rights[] = {
     {"user", user}, {"capabilities", capabilities}, {"landlock", landlock}, {"root", root}, {"mounts", mounts}};
 static struct { const char *name; void (*take)(void); void (*give)(void); } locks[] = {
-    {"flock", take_flock, give_flock}, {"posix", take_posix, give_close}, {"ofd", take_ofd, give_close},
-    {"dup", take_dup, give_dup}, {"file", take_file, give_file}, {"file_asked", take_file, give_file}};
+    {"posix", take_posix, give_close}, {"dup", take_dup, give_dup}, {"file", take_file, give_file}, {"file_asked", take_file, give_file}};
 
 int main(int argc, char **argv)
 {
