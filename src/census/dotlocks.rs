@@ -8,7 +8,7 @@ use crate::linux::helper::protocol::LeftFile;
 use crate::outcome::cause::Cause;
 use crate::outcome::finding::Finding;
 use gate::claimed::ClaimedRegion;
-use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, NO_DEVICE, OUTSIDE};
+use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, NO_DEVICE, OUTSIDE, ROOT_LEFT};
 
 /// Those that lie in a snapshot: their owners are alive and own them while it is taken. A restore
 /// has to delete them, for no process else will.
@@ -32,15 +32,20 @@ fn owned_by(member: &Member) -> Vec<Lock> {
     view.claimed().locks().filter(is_own).collect()
 }
 
-/// Is this file there, as the process sees it? Where that cannot be told, it is.
+/// Is this file there, as the process sees it, or as we do (it may have left its root by a call that
+/// the library does not see)? Where that cannot be told, it is.
 pub fn is_there(pid: i32, file: &LeftFile, helper: &mut Helper) -> bool {
     let is_told = !file.path.is_empty() && file.dev != NO_DEVICE;
-    !is_told || helper.is_at(pid, &file.path, (file.dev, file.ino)) != Some(false)
+    let id = (file.dev, file.ino);
+    let us = std::process::id() as i32;
+    !is_told
+        || helper.is_at(pid, &file.path, id) != Some(false)
+        || helper.is_at(us, &file.path, id) == Some(true)
 }
 
-/// With the name that was kept of it.
+/// With the name that was kept of it, if that leads to it still.
 pub fn file_of(view: ClaimedRegion<'_>, lock: &Lock) -> LeftFile {
-    let path = view.dotlock_path(lock.dev, lock.ino);
+    let path = view.dotlock_path(lock.dev, lock.ino).filter(|_| lock.flags & ROOT_LEFT == 0);
     let path = path.map_or_else(Vec::new, |path| path.bytes().to_vec());
     LeftFile { dev: lock.dev, ino: lock.ino, path }
 }

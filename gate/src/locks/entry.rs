@@ -33,7 +33,9 @@ constants! {
     const FILLED: u32 = 0x1ff << 15;
     const FILLED_ONCE: u32 = 1 << 15;
     /// All flags.
-    const FLAGS: u32 = 0x7f << 8;
+    const FLAGS: u32 = 0x7f << 8 | ROOT_LEFT;
+    /// The kind's bits.
+    const KIND: u32 = 0x7f;
 
     /// Stands for the device of a file that its process must not ask about (under a system call
     /// filter that it has laid on itself). The inode is the descriptor's number then, or for a lock
@@ -56,13 +58,16 @@ constants! {
     pub const OUTSIDE: u32 = 1 << 13;
     /// Its file was so small when it was locked that it may be a pid file.
     pub const SMALL: u32 = 1 << 14;
+    /// A dotlock that was made in a root that its process has left: under its name nobody finds it
+    /// any more, and that says nothing of it.
+    pub const ROOT_LEFT: u32 = 1 << 31;
 }
 
 shared! {
     /// One lock.
     #[repr(C)]
     pub struct LockEntry {
-        /// FREE or USED in the low bits, then flags, then FILLED, then the kind.
+        /// FREE or USED in the low bits, then flags, then FILLED, then the kind, then ROOT_LEFT.
         state: AtomicU32,
         fd: AtomicI32,
         /// Entries of one open file description have the same group.
@@ -83,7 +88,7 @@ const _: () = assert!(core::mem::size_of::<LockEntry>() * LOCKS == 4096 - 512);
 pub struct Lock {
     /// Its kind.
     pub kind: LockKind,
-    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO | OUTSIDE | SMALL`.
+    /// `GUARDS | JUDGED | FOR_LIFE | INHERITED | KERNEL_TOO | OUTSIDE | SMALL | ROOT_LEFT`.
     pub flags: u32,
     /// Descriptor it was taken on (-1: none).
     pub fd: i32,
@@ -124,7 +129,7 @@ impl LockEntry {
         if state & 0xff != USED {
             return None;
         }
-        let kind = match state >> 24 {
+        let kind = match state >> 24 & KIND {
             1 => LockKind::Posix,
             2 => LockKind::Flock,
             3 => LockKind::Ofd,

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use entry::SHAPE;
 pub use entry::{
     FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, NO_DEVICE,
-    OUTSIDE, SMALL,
+    OUTSIDE, ROOT_LEFT, SMALL,
 };
 pub(crate) use file_name::SHAPE as FILE_NAME_SHAPE;
 pub use file_name::{FILE_NAME_MAX, FILE_NAMES, FileName, FileNames, FilePath};

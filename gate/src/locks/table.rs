@@ -2,7 +2,7 @@
 
 use super::entry::{
     FOR_LIFE, GUARDS, INHERITED, JUDGED, KERNEL_TOO, LOCKS, Lock, LockEntry, LockKind, OUTSIDE,
-    SMALL,
+    ROOT_LEFT, SMALL,
 };
 use crate::abi::shared;
 use core::sync::atomic::AtomicU64;
@@ -279,6 +279,15 @@ impl<'a> Table<'a> {
     /// The lock files, inherited ones too.
     pub fn lock_files(self) -> impl Iterator<Item = Lock> + use<'a> {
         self.locks().filter(|lock| lock.kind == LockKind::Dot)
+    }
+
+    /// The process leaves its root: the names of its lock files lead there no more.
+    pub fn root_left(self) {
+        for (_, place) in self.taken() {
+            if place.get().is_some_and(|lock| lock.kind == LockKind::Dot) {
+                place.flag(ROOT_LEFT);
+            }
+        }
     }
 
     /// Does a kernel lock of this process's own that guards writing lie on this file?

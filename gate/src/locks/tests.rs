@@ -190,6 +190,27 @@ fn a_dotlock_ends_by_its_inode() {
 }
 
 #[test]
+fn a_dotlock_whose_name_leads_nowhere_stays_one() {
+    let table = table();
+    let t = Table(&table);
+    let _ = t.dotlock(lock(LockKind::Dot, -1, 7, 0, ALL));
+    let _ = t.description_lock(Some(true), lock(LockKind::Flock, 3, 8, 0, ALL));
+    t.root_left();
+    let _ = t.dotlock(lock(LockKind::Dot, -1, 9, 0, ALL));
+    let left =
+        |t: Table| t.locks().filter(|l| l.flags & ROOT_LEFT != 0).map(|l| l.ino).sum::<u64>();
+    assert_eq!((left(t), t.count()), (7, 3), "of the lock files that were there, and of no other");
+    let child = self::table();
+    assert!(!Table(&child).inherit(t).0);
+    assert_eq!(left(Table(&child)), 7, "in a child too");
+    assert!(t.locked_by_kernel(1, 7));
+    t.kernel_let_go(|lock| lock.flags & ROOT_LEFT != 0);
+    assert_eq!((left(t), t.count()), (7, 3));
+    t.dotlock_gone(1, 7);
+    assert_eq!((left(t), t.count()), (0, 2));
+}
+
+#[test]
 fn a_full_table_says_so() {
     let table = table();
     let t = Table(&table);

@@ -4,7 +4,7 @@ use super::call::call;
 use super::confined;
 use super::signals::Blocked;
 use crate::text::Path;
-use linux_raw_sys::errno::EINVAL;
+use linux_raw_sys::errno::{EINVAL, ENOENT, ENOTDIR};
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
     AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY,
@@ -120,6 +120,24 @@ pub unsafe fn stat_at(dir: i32, path: *const u8) -> Option<Stat> {
 #[inline(never)]
 pub unsafe fn lstat_at(dir: i32, path: *const u8) -> Option<Stat> {
     answer(|stat| call!(nr::__NR_newfstatat, dir, path, stat, nr::AT_SYMLINK_NOFOLLOW))
+}
+
+/// Is this file (device, inode) there under this name? Where the kernel does not tell (a process that
+/// has given up its rights may not look there any more), it may be.
+///
+/// # Safety
+/// As [`stat_at`].
+#[inline(never)]
+pub unsafe fn may_be_at(path: *const u8, file: (u64, u64)) -> bool {
+    let mut error = 0;
+    let stat = answer(|stat| {
+        error = call!(nr::__NR_newfstatat, AT_FDCWD, path, stat, nr::AT_SYMLINK_NOFOLLOW);
+        error
+    });
+    match stat {
+        Some(stat) => (stat.dev, stat.ino) == file,
+        None => ![ENOENT, ENOTDIR].iter().any(|errno| error == -(*errno as isize)),
+    }
 }
 
 #[repr(C)]

@@ -2,14 +2,13 @@
 
 use super::{lock_files, lock_helpers};
 use crate::linux::confined;
-use crate::linux::files::lstat_at;
+use crate::linux::files::may_be_at;
 use crate::text::Path;
 use crate::this_process::lock_table::{file_lost, shares_memory};
 use crate::this_process::mailbox::mailbox;
 use crate::this_process::state::Region;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::mailbox::{About, From, Mailbox, Message};
-use linux_raw_sys::general::AT_FDCWD;
 use lock_helpers::Left;
 
 /// A child has ended, well or not: what it has locked for this process, and what it has unlocked.
@@ -65,12 +64,8 @@ fn read(region: &'static Region, message: &Message, well: bool) {
 fn is_left(region: &'static Region, message: &Message, file: (u64, u64)) {
     let mut path = Path::new();
     message.text().for_each(|byte| path.push(&[byte]));
-    let is_there = || {
-        // SAFETY: a `Buffer` always ends with a NUL.
-        let stat = unsafe { lstat_at(AT_FDCWD, path.c()) };
-        stat.is_some_and(|stat| (stat.dev, stat.ino) == file)
-    };
-    if confined::by_itself() || is_there() {
+    // SAFETY: a `Buffer` always ends with a NUL.
+    if confined::by_itself() || unsafe { may_be_at(path.c(), file) } {
         lock_files::enter_for_child(region, file, &path);
     }
 }

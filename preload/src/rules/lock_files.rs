@@ -3,8 +3,9 @@
 //! A lock file is its file: it lasts until that is gone, whoever removes it, and whoever made it
 //! for this process (`lock_helpers`, the mailbox).
 
+use super::roots;
 use crate::linux::confined;
-use crate::linux::files::lstat_at;
+use crate::linux::files::{lstat_at, may_be_at};
 use crate::linux::process::pid;
 use crate::linux::time::now;
 use crate::protected::lifetime_locks::is_path_for_life;
@@ -16,7 +17,7 @@ use crate::this_process::mailbox::{self, mailbox};
 use crate::this_process::profile_flags::{SETTLED, applies};
 use crate::this_process::state::{FILES_LOST, LOCK_FILES_SEEN, LOCKS_SEEN, Region};
 use core::sync::atomic::Ordering::Relaxed;
-use gate::locks::{FILE_NAME_MAX, Lock, LockKind, OUTSIDE, Table, TableFull};
+use gate::locks::{FILE_NAME_MAX, Lock, LockKind, OUTSIDE, ROOT_LEFT, Table, TableFull};
 use gate::mailbox::{About, From};
 use linux_raw_sys::general::AT_FDCWD;
 
@@ -80,7 +81,7 @@ pub fn locked_by_kernel(region: &'static Region, dev: u64, ino: u64) {
 pub fn let_go(region: &'static Region) {
     if LOCK_FILES_SEEN.load(Relaxed) {
         Table(&region.header.locks).kernel_let_go(|lock| {
-            let there = is_there(region, lock);
+            let there = is_there(region, lock).unwrap_or(false);
             if !there {
                 region.file_names().free(lock.dev, lock.ino);
             }
@@ -90,24 +91,19 @@ pub fn let_go(region: &'static Region) {
     released(region);
 }
 
-/// Is the file of this lock still there, under the name that it was made with? Where that was
-/// not kept, it is not; where it must not be asked, it is.
-fn is_there(region: &Region, lock: &Lock) -> bool {
-    where_it_is(region, lock).unwrap_or(confined::by_itself())
-}
-
-/// None: not known.
+/// Is the file of this lock still there, under the name that it was made with? None: that was not
+/// kept. Where it cannot be asked, or must not be, it is there.
 #[inline(never)]
-fn where_it_is(region: &Region, lock: &Lock) -> Option<bool> {
-    if confined::by_itself() {
-        return None;
+fn is_there(region: &Region, lock: &Lock) -> Option<bool> {
+    if confined::by_itself() || lock.flags & ROOT_LEFT != 0 {
+        return Some(true);
     }
     let path = region.file_names().bytes(lock.dev, lock.ino)?;
     let mut name = Buffer::<{ FILE_NAME_MAX + 1 }>::new();
     path.for_each(|byte| name.push(&[byte]));
     // SAFETY: a `Buffer` always ends with a NUL.
-    let stat = unsafe { lstat_at(AT_FDCWD, name.c()) };
-    Some(stat.is_some_and(|stat| (stat.dev, stat.ino) == (lock.dev, lock.ino)))
+    let found = unsafe { may_be_at(name.c(), (lock.dev, lock.ino)) };
+    Some(found || roots::are_left(region))
 }
 
 /// Lock files that others have removed are locks no more.
@@ -119,7 +115,7 @@ pub fn forget_gone(region: &'static Region) {
     let table = Table(&region.header.locks);
     let mut some = false;
     for lock in table.lock_files() {
-        if where_it_is(region, &lock) == Some(false) {
+        if is_there(region, &lock) == Some(false) {
             table.dotlock_gone(lock.dev, lock.ino);
             region.file_names().free(lock.dev, lock.ino);
             some = true;
@@ -161,6 +157,7 @@ pub fn take(region: &'static Region, file: File, path: &[u8], in_snapshot: bool)
 fn enter(region: &'static Region, (dev, ino): File, path: &[u8], in_snapshot: bool) {
     LOCKS_SEEN.store(true, Relaxed);
     LOCK_FILES_SEEN.store(true, Relaxed);
+    roots::remember(region);
     let since = now();
     region.file_names().put(dev, ino, path.iter().copied());
     let (kind, flags) = (LockKind::Dot, if in_snapshot { 0 } else { OUTSIDE });

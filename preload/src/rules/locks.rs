@@ -219,7 +219,9 @@ pub fn chroot() -> u64 {
         && let Some(region) = region()
         && !shares_memory(region)
     {
-        Table(&region.header.locks).judge(is_held_for_life);
+        let table = Table(&region.header.locks);
+        table.judge(is_held_for_life);
+        table.root_left();
         recount(region);
     }
     PASS

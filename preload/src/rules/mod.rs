@@ -5,6 +5,7 @@
 //! | [`names`] | open, link, unlink, rename |
 //! | [`dotlocks`] | lock files among those names |
 //! | [`lock_files`] | those that this process holds |
+//! | [`roots`] | where their names lead |
 //! | [`after_child`] | what a child that has ended has left |
 //! | [`lock_helpers`] | programs that make a lock file for the one that runs them |
 //! | [`sockets`] | bind |
@@ -31,6 +32,7 @@ mod lock_helpers;
 mod locks;
 mod mappings;
 mod names;
+mod roots;
 mod sockets;
 mod stdio;
 pub mod waits;

@@ -18,7 +18,8 @@ pub fn own_namespace() -> u64 {
 /// Marks the page's open file, before it is closed: the mapping keeps the mark.
 ///
 /// Where a filter might kill for it a child does it: the open file, whose the lock is, is one with
-/// ours. A kernel that knows no such locks (before Linux 3.15) tells a freezer so too.
+/// ours. A kernel that knows no such locks (before Linux 3.15) tells a freezer so too. Where the lock is
+/// refused (an AppArmor profile without `k`) the process stays gated: unseen it is as it would be without the gate.
 pub fn set(file: i32, control: &ControlPage) {
     let own = own_namespace();
     if !mark::is_marked(own, control.made_in.load(Relaxed)) {

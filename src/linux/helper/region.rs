@@ -7,7 +7,7 @@ use crate::linux::foreign::{anonymous_file, read_memory};
 use crate::linux::mapping::Mapping;
 use gate::check::BadRegion;
 use gate::claimed::ClaimedRegion;
-use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind};
+use gate::locks::{FOR_LIFE, INHERITED, Lock, LockKind, ROOT_LEFT};
 use gate::region::{NAMES_OFFSET, SIZE, SLOTS_OFFSET, Slot};
 use std::fs::{self, File};
 use std::io;
@@ -123,7 +123,7 @@ fn came_along(map: &Mapping) -> Vec<LeftFile> {
 }
 
 fn left_file(region: ClaimedRegion<'_>, lock: &Lock) -> LeftFile {
-    let path = region.dotlock_path(lock.dev, lock.ino);
+    let path = region.dotlock_path(lock.dev, lock.ino).filter(|_| lock.flags & ROOT_LEFT == 0);
     let path = path.map_or_else(Vec::new, |path| path.bytes().to_vec());
     LeftFile { dev: lock.dev, ino: lock.ino, path }
 }
