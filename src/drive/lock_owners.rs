@@ -11,6 +11,7 @@ use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::drive::session::Session;
 use crate::evidence::ancestry::{is_kin, reaches};
+use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::namespaces::is_first_pid_namespace;
 use crate::linux::process::has_thread;
@@ -45,6 +46,9 @@ impl Session {
     pub(super) fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
         let told = InodesTold::by([line].into_iter());
         if !is_nobody(line.pid) {
+            if self.is_of_another_gate(line.pid) {
+                return Whose::Unconcerned(line.pid);
+            }
             let Look::Seen(held) = held_on(line.pid, line, &told) else {
                 // Gone meanwhile, or not to be seen: the next reading tells.
                 return self.judge_stranger(at, line.pid, line, None);
@@ -130,6 +134,19 @@ impl Session {
         Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path.into()))
     }
 
+    /// Is it held by another gate, in the image that was looked at? Then none of its descriptors need be
+    /// asked.
+    fn is_of_another_gate(&self, pid: i32) -> bool {
+        let is_the_one_seen = || match (procfs::look_at(pid), self.census.seen.get(&pid)) {
+            (Look::Seen(now), Some(seen)) => {
+                (now.start, now.image) == (seen.start, seen.image)
+                    && seen.kind != ProcessKind::Undecided
+            }
+            _ => false,
+        };
+        self.census.elsewhere.contains(&pid) && is_the_one_seen()
+    }
+
     /// A process that came since: is it a member of this gate?
     fn takes_in(&mut self, at: usize, pid: i32) -> bool {
         let Session { census, helper, .. } = self;
@@ -193,8 +210,12 @@ fn writes_below(pid: i32, places: &Places) -> bool {
             }
         };
         fds.flatten().any(|fd| {
-            fs::read_link(fd.path()).is_ok_and(|path| places.hold_open_file(pid, &fd.path(), &path))
-                && match open_for_writing(&fd.path()) {
+            let link = fd.path();
+            let file = cached_stat(&link);
+            places.may_hold_open_file(file.as_ref())
+                && fs::read_link(&link)
+                    .is_ok_and(|path| places.hold_open_file(pid, file.as_ref(), &path))
+                && match open_for_writing(&link) {
                     Look::Seen(writes) => writes,
                     Look::Gone(_) => false,
                     Look::NotSeen(_) => true,
