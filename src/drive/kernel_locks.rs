@@ -228,7 +228,6 @@ impl Session {
         let text = self.gates[at].page.get().profile_text();
         profile::matches(text, Key::LifetimeLock, path.as_bytes())
     }
-
 }
 
 impl KernelLocks {
