@@ -41,6 +41,8 @@ def packages(binaries, out):
         stage = work / "stage"
         tree = Tree(stage, binaries, "/usr/lib64").lay_out()
         tree.debug(stage)
+        # zsh of Fedora and SUSE looks there; vendor-completions is Debian's.
+        (stage / "usr/share/zsh/vendor-completions").rename(stage / "usr/share/zsh/site-functions")
         put(ROOT / "CHANGELOG.md", stage / "usr/share/doc/writegate/CHANGELOG.md")
         write(stage / "usr/share/licenses/writegate/LICENSE", licences.copyright_file(MAINTAINER))
         if (module := policy(work)):

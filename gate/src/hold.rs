@@ -7,8 +7,14 @@
 //! 1. all that are known are stopped, 2. they are listed again until nobody is new, 3. only then the
 //!    locks are read. Who holds one is let run and stopped again, with all others at rest.
 //!
+//! A process of many threads may never be without a lock: while one gives its last one up another takes
+//! the next. So no thread of it takes a new one in every other round. In the rounds between it may, for who
+//! holds a lock may need a second one first.
+//!
 //! Who holds a lock may wait for somebody who is at rest (a child, a reader, the other end of a pipe):
-//! when letting it go alone has not helped for some rounds, all are let go for a moment.
+//! when letting it go alone has not helped for some rounds, all are let go for a moment. Who has no lock
+//! takes none then, or there would always be somebody who has just begun; in every other such moment it
+//! may, for that may be what the holder waits for.
 //!
 //! `tests/protocol/model_hold.rs` explores it, and what goes wrong without each rule.
 
@@ -33,15 +39,24 @@ pub enum Action {
     /// Read the kernel's locks of all.
     Locks,
     /// Let those run that hold a guarding lock, until they have given up their last, and those that they
-    /// are seen to wait for.
-    LetGo,
+    /// are seen to wait for; with new locks or without: whether a thread of theirs may take another.
+    LetGo(NewLocks),
     /// Let all run, each until it has given up its last lock: those that hold one wait for something that
-    /// is not seen.
-    LetAll,
+    /// is not seen. With new locks or without: whether one that has none may take one.
+    LetAll(NewLocks),
     /// Wait so long, ns, or until all of those have.
     Pause(u64),
     /// It is over.
     Done(Outcome),
+}
+
+/// May a thread that is let run take another lock?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum NewLocks {
+    /// It may.
+    Taken,
+    /// It stops where it would, if its process had none, or has other threads that go on.
+    KeptBack,
 }
 
 /// What came of it.
@@ -72,8 +87,9 @@ pub enum Outcome {
 
 /// After so many rounds that have not helped, all are let go instead of the holders alone.
 const ALONE: u32 = 4;
-/// The pause doubles so often at most.
-const DOUBLED: u32 = 4;
+/// The pause doubles so often at most: one that holds a lock may sleep for a second. It is over as soon
+/// as nobody has one any more.
+const DOUBLED: u32 = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum Phase {
@@ -130,9 +146,15 @@ impl Hold {
             }
             (Phase::Reading, _) => {
                 // It goes on as it does from here, for as many rounds as there are.
-                self.rounds = if self.rounds == 2 * ALONE { ALONE + 1 } else { self.rounds + 1 };
-                let all = self.rounds.is_multiple_of(ALONE);
-                (Phase::Letting, if all { Action::LetAll } else { Action::LetGo })
+                self.rounds =
+                    if self.rounds == 4 * ALONE { 2 * ALONE + 1 } else { self.rounds + 1 };
+                let letting = match self.rounds {
+                    round if round.is_multiple_of(2 * ALONE) => Action::LetAll(NewLocks::Taken),
+                    round if round.is_multiple_of(ALONE) => Action::LetAll(NewLocks::KeptBack),
+                    round if round.is_multiple_of(2) => Action::LetGo(NewLocks::Taken),
+                    _ => Action::LetGo(NewLocks::KeptBack),
+                };
+                (Phase::Letting, letting)
             }
             (Phase::Letting, _) => {
                 let doubled = (self.rounds - 1).min(DOUBLED);
@@ -183,13 +205,15 @@ mod tests {
     fn a_holder_is_let_run_and_stopped_again_and_in_the_end_all_are() {
         let mut hold = machine();
         let mut letting = std::vec::Vec::new();
-        for _ in 0..5 {
+        for _ in 0..9 {
             assert_eq!(after(&mut hold, &STOPPED), Action::Locks);
             letting.push(hold.next(Answer::Holding(1, 4)));
             assert!(matches!(hold.next(Answer::Done(4)), Action::Pause(_)));
         }
-        let alone = Action::LetGo;
-        assert_eq!(letting, [alone, alone, alone, Action::LetAll, alone]);
+        let kept = Action::LetGo(NewLocks::KeptBack);
+        let taken = Action::LetGo(NewLocks::Taken);
+        let (all_kept, all) = (Action::LetAll(NewLocks::KeptBack), Action::LetAll(NewLocks::Taken));
+        assert_eq!(letting, [kept, taken, kept, all_kept, kept, taken, kept, all, kept]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`table`] | what is known of their threads |
 //! | [`threads`] | makes them ours, hears what they do |
 //! | [`locks`] | the locks that keep one from being at rest |
+//! | [`lock_calls`] | the system calls that take one, or may give one up |
 //! | [`at_work`] | programs whose sets last until they wait |
 //! | [`waits`] | for whom one at rest waits |
 //! | [`lock_files`] | locks that are only files |
@@ -19,6 +20,7 @@
 //! | [`owner`] | the freezer's side: starts it, asks, waits no longer than it must |
 
 mod at_work;
+mod lock_calls;
 pub mod lock_files;
 pub mod locks;
 pub mod owner;

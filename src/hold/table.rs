@@ -1,6 +1,7 @@
 //! What is known of the threads that are to be held. No system call is made here.
 
 use crate::outcome::held::Obstacle;
+use gate::hold::NewLocks;
 use std::collections::BTreeMap;
 
 /// What a thread does, as far as we know.
@@ -36,6 +37,27 @@ pub struct Thread {
     pub state: State,
 }
 
+/// How a process is let run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Run {
+    /// As it would without us.
+    #[default]
+    Freely,
+    /// It stops by itself where it gives its last lock up.
+    UntilUnlocked,
+    /// The same; and it takes no lock if it had none, and of several threads none takes another.
+    WithoutNewLocks,
+}
+
+impl From<NewLocks> for Run {
+    fn from(new_locks: NewLocks) -> Run {
+        match new_locks {
+            NewLocks::Taken => Run::UntilUnlocked,
+            NewLocks::KeptBack => Run::WithoutNewLocks,
+        }
+    }
+}
+
 /// One process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
@@ -44,8 +66,8 @@ pub struct Process {
     pub complete: bool,
     /// It may run for now: since when, ns.
     pub free_since: Option<u64>,
-    /// It stops by itself where it gives its last lock up.
-    pub until_unlocked: bool,
+    /// As what it may run.
+    pub run: Run,
     /// It was seen under a lock since it was let run, or when it was.
     pub under_lock: bool,
     /// How often it was let run.
@@ -67,7 +89,7 @@ pub struct Process {
 impl Process {
     /// From now on it may not run.
     pub fn hold(&mut self, now: u64) {
-        self.until_unlocked = false;
+        self.run = Run::Freely;
         if let Some(since) = self.free_since.take() {
             self.free_ns += now.saturating_sub(since);
         }
@@ -114,7 +136,10 @@ impl Table {
 
     /// Does some process run that was seen under a lock?
     pub fn some_work(&self) -> bool {
-        self.processes.values().any(|process| process.free_since.is_some() && process.under_lock)
+        self.processes.iter().any(|(pid, process)| {
+            let runs = || self.of(*pid).any(|(_, state)| !state.is_still());
+            process.free_since.is_some() && process.under_lock && runs()
+        })
     }
 
     /// The threads of a process.
@@ -138,9 +163,9 @@ impl Table {
     }
 
     /// From now on this process may run.
-    pub fn let_go(&mut self, pid: i32, until_unlocked: bool, now: u64) {
+    pub fn let_go(&mut self, pid: i32, run: Run, now: u64) {
         if let Some(process) = self.processes.get_mut(&pid) {
-            process.until_unlocked = until_unlocked;
+            process.run = run;
             process.under_lock = process.obstacle.is_some();
             process.let_go += 1;
             process.free_since = Some(now);
@@ -186,7 +211,7 @@ mod tests {
         let mut table = Table::default();
         table.add(7, 7, State::Stopped);
         for begun in [10, 20] {
-            table.let_go(7, false, begun);
+            table.let_go(7, Run::Freely, begun);
             assert!(table.is_free(7));
             table.hold_all(begun + 3);
         }

@@ -1,9 +1,10 @@
 //! Makes threads ours, asks them to stop, lets them run, and keeps the table true to what they do.
 
 use crate::hold::at_work;
+use crate::hold::lock_calls;
 use crate::hold::locks::{self, Locks};
 use crate::hold::selection::Selection;
-use crate::hold::table::{State, Table};
+use crate::hold::table::{Run, State, Table};
 use crate::linux::clock;
 use crate::linux::look::Look;
 use crate::linux::process::share_memory;
@@ -20,16 +21,6 @@ use std::sync::Arc;
 /// Transfers that return early with a short count where a stop comes in between, and whose third
 /// argument is the length that was asked for.
 const TRANSFERS: [i64; 3] = [libc::SYS_write, libc::SYS_sendto, libc::SYS_pwrite64];
-/// Calls at whose end a lock may be gone.
-const UNLOCKS: [i64; 7] = [
-    libc::SYS_fcntl,
-    libc::SYS_flock,
-    libc::SYS_close,
-    libc::SYS_close_range,
-    libc::SYS_dup2,
-    libc::SYS_dup3,
-    libc::SYS_execve,
-];
 /// Calls in which the maker of a child with its own memory sleeps until that has let go of it.
 const MAKES_CHILD: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
 
@@ -182,6 +173,9 @@ impl Threads {
             Stop::Call => {
                 self.table.set(tid, State::Stopped);
                 self.hold_if_unlocked(tid);
+                if self.is_kept_back(tid) {
+                    return;
+                }
             }
         }
         let pid = self.table.threads.get(&tid).map_or(tid, |thread| thread.pid);
@@ -204,7 +198,7 @@ impl Threads {
         let (Some(pid), Some(maker)) = (pid_of(born), pid_of(maker)) else { return };
         let since = self.table.processes.get(&maker).and_then(|process| process.free_since);
         if let Some(since) = since {
-            self.let_go(pid, false, since);
+            self.let_go(pid, Run::Freely, since);
         }
     }
 
@@ -216,7 +210,7 @@ impl Threads {
         let lasts = self.table.processes.get(&pid).is_some_and(|process| process.until_wait);
         let ends = calls::stopped_in(tid).is_some_and(|call| match lasts {
             true => at_work::waits(pid, &call),
-            false => UNLOCKS.contains(&call.number) && !call.is_at_beginning(),
+            false => lock_calls::may_have_unlocked(&call),
         });
         if !ends || !self.table.is_free(pid) {
             return;
@@ -233,6 +227,18 @@ impl Threads {
         others.into_iter().for_each(|tid| self.ask(tid));
     }
 
+    /// Is it about to take a lock that its process is not to take now? A process under a lock may need a second
+    /// one to give that up: only one of several threads is kept from it.
+    fn is_kept_back(&self, tid: i32) -> bool {
+        let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return false };
+        let Some(process) = self.table.processes.get(&pid) else { return false };
+        let goes_on = |(other, state): (i32, State)| other != tid && !state.is_still();
+        process.run == Run::WithoutNewLocks
+            && !process.until_wait
+            && (!process.under_lock || self.table.of(pid).any(goes_on))
+            && calls::stopped_in(tid).is_some_and(|call| lock_calls::is_to_lock(pid, &call))
+    }
+
     /// Asks a thread to stop, if it runs.
     fn ask(&mut self, tid: i32) {
         if let Some(thread) = self.table.threads.get_mut(&tid)
@@ -246,7 +252,7 @@ impl Threads {
     fn resume(&self, tid: i32, signal: i32) -> nix::Result<()> {
         let pid = self.table.threads.get(&tid).map_or(tid, |thread| thread.pid);
         match self.table.processes.get(&pid) {
-            Some(process) if process.until_unlocked => calls::run_to_call(tid, signal),
+            Some(process) if process.run != Run::Freely => calls::run_to_call(tid, signal),
             _ => calls::run(tid, signal),
         }
     }
@@ -265,12 +271,12 @@ impl Threads {
         }
     }
 
-    /// Lets a process run; `until_unlocked`: until it has given its last lock up.
-    pub fn let_go(&mut self, pid: i32, until_unlocked: bool, now: u64) {
+    /// Lets a process run.
+    pub fn let_go(&mut self, pid: i32, run: Run, now: u64) {
         if self.table.is_free(pid) {
             return;
         }
-        self.table.let_go(pid, until_unlocked, now);
+        self.table.let_go(pid, run, now);
         let tids: Vec<i32> = self.table.of(pid).map(|(tid, _)| tid).collect();
         for tid in tids {
             self.run(tid);

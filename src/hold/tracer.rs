@@ -7,14 +7,14 @@ use crate::hold::locks::{self, Locks};
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
-use crate::hold::table::State;
+use crate::hold::table::{Run, State};
 use crate::hold::threads::Threads;
 use crate::hold::waits;
 use crate::linux::look::Look;
 use crate::linux::ptrace::lease;
 use crate::linux::{clock, fork, poll, procfs};
 use crate::outcome::held::{HeldProcess, NotHeld, Obstacle};
-use gate::hold::{Action, Answer, Hold, Limits, Outcome};
+use gate::hold::{Action, Answer, Hold, Limits, NewLocks, Outcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io::{BufRead, BufReader, Write};
@@ -158,13 +158,13 @@ impl Tracer {
                     Err(e) => return self.cannot_list(&e, begun_at),
                 },
                 Action::Locks => Answer::Holding(self.read_locks(), clock::now_ns()),
-                Action::LetGo => {
+                Action::LetGo(new_locks) => {
                     let holders = self.holders();
                     let waited_for = waits::waited_for(&self.threads.table, &holders);
-                    self.let_go(&holders, true);
-                    self.let_go(&waited_for.into_iter().collect::<Vec<_>>(), false)
+                    self.let_go(&holders, new_locks.into());
+                    self.let_go(&waited_for.into_iter().collect::<Vec<_>>(), Run::Freely)
                 }
-                Action::LetAll => self.let_all_go(),
+                Action::LetAll(new_locks) => self.let_all_go(new_locks),
                 Action::Pause(ns) => self.let_work(ns),
                 Action::Done(outcome) => {
                     self.note_what_runs(outcome);
@@ -197,11 +197,11 @@ impl Tracer {
         Answer::Done(clock::now_ns())
     }
 
-    fn let_go(&mut self, pids: &[i32], until_unlocked: bool) -> Answer {
+    fn let_go(&mut self, pids: &[i32], run: Run) -> Answer {
         self.some_ran = true;
         let now = clock::now_ns();
         for pid in pids {
-            self.threads.let_go(*pid, until_unlocked, now);
+            self.threads.let_go(*pid, run, now);
         }
         Answer::Done(clock::now_ns())
     }
@@ -302,7 +302,7 @@ impl Tracer {
 
     /// All run for a moment, longer each time.
     fn open_for_a_moment(&mut self) {
-        self.let_all_go();
+        self.let_all_go(NewLocks::Taken);
         let end = clock::now_ns() + (PAUSE_NS << self.openings.min(OPENINGS_LONGER));
         while clock::now_ns() < end {
             poll::wait_readable(&[self.news.as_fd()], AWAIT_MS);
@@ -311,10 +311,10 @@ impl Tracer {
         }
     }
 
-    fn let_all_go(&mut self) -> Answer {
+    fn let_all_go(&mut self, new_locks: NewLocks) -> Answer {
         self.openings += 1;
         let all: Vec<i32> = self.threads.table.processes.keys().copied().collect();
-        self.let_go(&all, true)
+        self.let_go(&all, new_locks.into())
     }
 
     /// All are at rest, until we are told what is next; none: the freezer is gone.

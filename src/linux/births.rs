@@ -177,6 +177,7 @@ fn parse(message: &[u8]) -> Option<Birth> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn a_process_is_announced_and_a_thread_is_not() {
@@ -195,8 +196,15 @@ mod tests {
 
     #[test]
     fn a_child_that_is_gone_already_was_announced() {
-        // Not told to every user, nor in a container.
-        let Ok(births) = Births::listen() else { return };
+        let births = match Births::listen() {
+            Ok(births) => births,
+            Err(why) => {
+                // Not by a macro: what those print of a test that passes is kept from the reader.
+                let said = format!("SKIPPED: births are told to root on its own machine: {why}\n");
+                std::io::stderr().write_all(said.as_bytes()).unwrap();
+                return;
+            }
+        };
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let birth = Birth { parent: std::process::id() as i32, child: child.id() as i32 };

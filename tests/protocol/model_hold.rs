@@ -8,15 +8,15 @@
 //!
 //! `cargo test -p writegate-protocol-tests --test model_hold -- --nocapture --test-threads 1`
 
-use gate::hold::{Action, Answer, Hold, Limits, Outcome};
+use gate::hold::{Action, Answer, Hold, Limits, NewLocks, Outcome};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 /// One system call, or what stands between two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum Op {
-    /// Waits until the lock is free, and takes it.
-    Lock,
-    Unlock,
+    /// Waits until this lock is free, and takes it.
+    Lock(usize),
+    Unlock(usize),
     /// Appends to this file.
     Write(usize),
     /// Makes a thread that does this program.
@@ -44,6 +44,8 @@ enum Fault {
     NoTimer,
     /// A process that waits for a child keeps it waiting: only who holds a lock is let go.
     HoldersAlone,
+    /// In each round a process of several threads takes no new lock.
+    AlwaysKeptBack,
 }
 
 /// Programs, and which processes there are: the threads of each.
@@ -55,6 +57,7 @@ struct World {
 }
 
 const FILES: usize = 2;
+const LOCKS: usize = 2;
 /// At this time the tracer gives up ...
 const UNTIL: u64 = 100;
 /// ... and at this one the kernel kills it.
@@ -76,14 +79,14 @@ struct State {
     threads: Vec<Thread>,
     /// Parents of the processes.
     parents: Vec<Option<u8>>,
-    /// The process that has the lock.
-    lock: Option<u8>,
+    /// The processes that have the locks.
+    locks: [Option<u8>; LOCKS],
     files: [u8; FILES],
     machine: Hold,
     /// What the tracer does next.
     action: Action,
-    /// The lock's holder when the stop was asked for.
-    holder_then: Option<u8>,
+    /// Somebody had a lock when the stop was asked for.
+    held_then: bool,
     listed: bool,
     /// Processes that were all stopped when they were listed, with nobody new: not listed any more.
     complete: Vec<u8>,
@@ -91,6 +94,8 @@ struct State {
     all_listed: bool,
     /// Processes that may run.
     free: Vec<u8>,
+    /// Processes that were let run without new locks: whether each had one.
+    kept_back: Vec<(u8, bool)>,
     /// What the files were when all were at rest.
     snapshot: Option<[u8; FILES]>,
     time: u64,
@@ -100,6 +105,8 @@ struct State {
     torn: bool,
     /// Ghost: one that was let go waited for its child.
     waited: bool,
+    /// Ghost: one that was let go had a lock and needed the other, while a thread of its process waited.
+    nested: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,10 +136,26 @@ impl World {
         !thread.stopped
             && match self.op(thread) {
                 None => false,
-                Some(Lock) => s.lock.is_none(),
+                Some(Lock(lock)) => s.locks[lock].is_none() && !self.is_kept_back(s, thread),
                 Some(Wait) => self.children_over(s, thread.proc),
                 Some(_) => true,
             }
+    }
+
+    fn is_kept_back(&self, s: &State, thread: &Thread) -> bool {
+        let goes_on = |t: &Thread| {
+            t.proc == thread.proc && !t.stopped && !matches!(self.op(t), None | Some(Lock(_)))
+        };
+        let kept = s.kept_back.iter().find(|(proc, _)| *proc == thread.proc);
+        kept.is_some_and(|(_, had_lock)| !had_lock || s.threads.iter().any(goes_on))
+    }
+
+    fn keeps_back(&self, new_locks: NewLocks) -> bool {
+        new_locks == NewLocks::KeptBack || self.fault == Fault::AlwaysKeptBack
+    }
+
+    fn has_lock(&self, s: &State, proc: u8) -> bool {
+        s.locks.contains(&Some(proc))
     }
 
     /// One system call.
@@ -150,8 +173,8 @@ impl World {
             stopped: false,
         };
         match self.op(&thread).expect("it can run") {
-            Lock => s.lock = Some(thread.proc),
-            Unlock => s.lock = None,
+            Lock(lock) => s.locks[lock] = Some(thread.proc),
+            Unlock(lock) => s.locks[lock] = None,
             Write(file) => s.files[file] += 1,
             Thread(program) => s.threads.push(made(thread.proc, program)),
             Fork(program) => {
@@ -205,8 +228,14 @@ impl World {
     fn trace(&self, s: &mut State) {
         let answer = match s.action {
             Action::Stop => {
+                // Who was kept back has stopped there.
+                let kept =
+                    |t: &Thread| matches!(self.op(t), Some(Lock(_))) && self.is_kept_back(s, t);
+                let kept: Vec<bool> = s.threads.iter().map(kept).collect();
+                s.threads.iter_mut().zip(kept).for_each(|(t, kept)| t.stopped |= kept);
                 s.free.clear();
-                s.holder_then = s.lock;
+                s.kept_back.clear();
+                s.held_then = s.locks.iter().any(Option::is_some);
                 let new = if s.all_listed { 0 } else { self.find(s) };
                 s.threads.iter_mut().filter(|t| t.ours && !t.stopped).for_each(|t| t.asked = true);
                 Answer::New(new, 0)
@@ -221,23 +250,43 @@ impl World {
                 Answer::New(new, 0)
             }
             Action::Locks => Answer::Holding(self.holders(s), 0),
-            Action::LetGo => {
-                let holder = s.lock;
+            Action::LetGo(new_locks) => {
                 let waits = |proc: u8| {
                     let of_it = s.threads.iter().filter(|t| t.proc == proc);
                     of_it.clone().any(|t| self.op(t) == Some(Wait))
                 };
+                let holds: Vec<bool> =
+                    (0..s.parents.len()).map(|proc| self.has_lock(s, proc as u8)).collect();
                 let waited: Vec<bool> = (0..s.parents.len())
-                    .map(|at| s.parents[at] == holder && holder.is_some_and(waits))
+                    .map(|at| s.parents[at].is_some_and(|up| holds[up as usize] && waits(up)))
                     .collect();
                 s.waited |= (0..waited.len()).any(|at| waited[at] && !self.is_over(s, at as u8));
                 let alone = self.fault == Fault::HoldersAlone;
-                self.let_go(s, |proc| Some(proc) == holder || !alone && waited[proc as usize]);
+                self.let_go(s, |proc| holds[proc as usize] || !alone && waited[proc as usize]);
+                let needs =
+                    |t: &Thread| matches!(self.op(t), Some(Lock(_))) && holds[t.proc as usize];
+                let beside =
+                    |t: &Thread| self.op(t) == Some(Wait) && !self.children_over(s, t.proc);
+                s.nested |= s.threads.iter().any(|t| {
+                    needs(t) && s.threads.iter().any(|other| other.proc == t.proc && beside(other))
+                });
+                if self.keeps_back(new_locks) {
+                    s.kept_back = (0..)
+                        .zip(&holds)
+                        .filter(|(_, holds)| **holds)
+                        .map(|(proc, _)| (proc, true))
+                        .collect();
+                }
                 Answer::Done(0)
             }
-            Action::LetAll => {
+            Action::LetAll(new_locks) => {
                 if self.fault != Fault::HoldersAlone {
                     self.let_go(s, |_| true);
+                }
+                if self.keeps_back(new_locks) {
+                    s.kept_back = (0..s.parents.len() as u8)
+                        .map(|proc| (proc, self.has_lock(s, proc)))
+                        .collect();
                 }
                 Answer::Done(0)
             }
@@ -255,8 +304,8 @@ impl World {
     fn holders(&self, s: &State) -> u32 {
         match self.fault {
             Fault::StoppedAnywhere => 0,
-            Fault::LocksBeforeStop => s.holder_then.is_some() as u32,
-            _ => s.lock.is_some() as u32,
+            Fault::LocksBeforeStop => s.held_then as u32,
+            _ => (0..s.parents.len() as u8).filter(|proc| self.has_lock(s, *proc)).count() as u32,
         }
     }
 
@@ -264,13 +313,14 @@ impl World {
     fn end(&self, s: &mut State) {
         s.gone = true;
         s.snapshot = None;
+        s.kept_back.clear();
         s.threads.iter_mut().for_each(|t| (t.asked, t.stopped, t.ours) = (false, false, false));
     }
 
     /// Can those that are let go still do something? Then the pause is not over.
     fn some_work(&self, s: &State) -> bool {
         let runs = |t: &Thread| s.free.contains(&t.proc) && self.can_run(s, t);
-        let holds = s.lock.is_some_and(|proc| s.free.contains(&proc));
+        let holds = s.free.iter().any(|proc| self.has_lock(s, *proc));
         holds && s.threads.iter().any(runs)
     }
 }
@@ -296,21 +346,23 @@ impl Model for World {
         vec![State {
             threads: self.procs.iter().enumerate().flat_map(of).collect(),
             parents: vec![None; self.procs.len()],
-            lock: None,
+            locks: [None; LOCKS],
             files: [0; FILES],
             machine,
             action,
-            holder_then: None,
+            held_then: false,
             listed: false,
             complete: Vec::new(),
             all_listed: false,
             free: Vec::new(),
+            kept_back: Vec::new(),
             snapshot: None,
             time: 0,
             stuck: false,
             gone: false,
             torn: false,
             waited: false,
+            nested: false,
         }]
     }
 
@@ -366,6 +418,7 @@ impl Model for World {
                 s.torn || s.gone && s.threads.iter().all(|t| m.op(t).is_none())
             }),
             Property::sometimes(WAITED, |_, s: &State| s.snapshot.is_some() && s.waited),
+            Property::sometimes(NESTED, |_, s: &State| s.snapshot.is_some() && s.nested),
             Property::sometimes(AT_REST, |m: &World, s: &State| {
                 s.snapshot.is_some() && s.threads.iter().any(|t| m.op(t).is_some())
             }),
@@ -376,25 +429,39 @@ impl Model for World {
 const WHOLE: &str = "at rest no set is cut, and nothing moves";
 const ENDS: &str = "nobody is held for good";
 const WAITED: &str = "a hold in which a holder waited for its child comes to rest";
+const NESTED: &str = "a hold in which a holder needed a second lock comes to rest";
 const AT_REST: &str = "a hold in the middle of the work comes to rest";
 
-const SET: &[Op] = &[Lock, Write(0), Write(1), Unlock];
+const SET: &[Op] = &[Lock(0), Write(0), Write(1), Unlock(0)];
 const NONE: World = World { programs: &[], procs: &[], fault: Fault::Nothing };
 /// Two processes that want the same lock.
 const PAIR: World = World { programs: &[SET], procs: &[&[0], &[0]], ..NONE };
 /// One process, two threads: one lock, taken by the process, the work done by the other thread.
-const THREADS: World =
-    World { programs: &[&[Lock, Write(0), Write(1), Unlock], SET], procs: &[&[0, 1]], ..NONE };
+const THREADS: World = World {
+    programs: &[&[Lock(0), Write(0), Write(1), Unlock(0)], SET],
+    procs: &[&[0, 1]],
+    ..NONE
+};
 /// The thread that works is made meanwhile.
 const LATE_THREAD: World = World { programs: &[&[Thread(1)], SET], procs: &[&[0]], ..NONE };
 /// A child makes the second half, under its parent's lock.
 const CHILD: World = World {
-    programs: &[&[Lock, Write(0), Fork(1), Wait, Unlock], &[Write(1)]],
+    programs: &[&[Lock(0), Write(0), Fork(1), Wait, Unlock(0)], &[Write(1)]],
     procs: &[&[0]],
     ..NONE
 };
 /// A child that works by itself is made meanwhile.
 const LATE_CHILD: World = World { programs: &[&[Fork(1), Fork(1)], SET], procs: &[&[0]], ..NONE };
+/// One thread takes a lock inside another; beside it one waits for a child that wants the outer.
+const NEST: World = World {
+    programs: &[
+        &[Lock(0), Lock(1), Write(0), Write(1), Unlock(1), Unlock(0)],
+        &[Fork(2), Wait],
+        &[Lock(0), Unlock(0)],
+    ],
+    procs: &[&[0, 1]],
+    ..NONE
+};
 
 fn explore(world: World) -> impl Checker<World> {
     let checker = world
@@ -447,6 +514,18 @@ fn a_child_under_its_parents_lock() {
 #[test]
 fn children_that_are_made_meanwhile() {
     holds(LATE_CHILD);
+}
+
+#[test]
+fn a_lock_inside_another() {
+    holds(NEST);
+}
+
+#[test]
+fn a_holder_that_never_gets_its_second_lock() {
+    assert!(explore(NEST).discovery(NESTED).is_some());
+    let checker = explore(World { fault: Fault::AlwaysKeptBack, ..NEST });
+    assert!(checker.is_done() && checker.discovery(NESTED).is_none());
 }
 
 #[test]

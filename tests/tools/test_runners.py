@@ -80,6 +80,25 @@ class SecondRun(unittest.TestCase):
             code = self.runner.every([part], time.monotonic() - elapsed_s)
         return code, printed.getvalue().splitlines()[-1], printed.getvalue()
 
+    def test_who_is_left_behind_is_not_waited_for(self):
+        self.runner.LEFT_BEHIND_S = 1
+        self.addCleanup(setattr, self.runner, "LEFT_BEHIND_S", 10)
+        with tempfile.TemporaryDirectory() as folder:
+            pid = Path(folder, "pid")
+            part = self.runner.Part("left", "", 1, ["sh", "-c", f"setsid sleep 300 & echo $! > {pid}; echo '1 passed, 0 failed'"])
+            begun, said = time.monotonic(), io.StringIO()
+            with contextlib.redirect_stdout(said):
+                result = self.runner.run(part)
+            os.kill(int(pid.read_text()), 15)
+        self.assertLess(time.monotonic() - begun, 200)
+        self.assertEqual(result.numbers(), (1, 0, 0, 0), said.getvalue())
+        self.assertIn("left behind", said.getvalue())
+
+    def test_what_cargo_calls_passed_and_was_not_tried_is_skipped(self):
+        line = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n"
+        self.assertEqual(self.runner.counts(line, 0), (3, 0, 1))
+        self.assertEqual(self.runner.counts(f"test a ... SKIPPED: not root\nok\n{line}", 0), (2, 0, 2))
+
     def test_green_at_once(self):
         code, last, said = self.outcome(0)
         self.assertEqual((code, last), (0, "3 passed, 0 failed, 0 skipped"))

@@ -106,7 +106,7 @@ def one(program, place, number, ops, pause, env):
     process = subprocess.Popen([program, ops, str(pause)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, env=env)
     try:
         ready = process.stdout.readline() == b"READY\n"
-        freeze = subprocess.run([Path(os.environ["WRITEGATE_BIN_DIR"]) / "writegate", "freeze", "-g", "generated", "-t", "4s",
+        freeze = subprocess.run([Path(os.environ["WRITEGATE_BIN_DIR"]) / "writegate", "freeze", "-g", "generated", "-t", "30s",
                                  "--drain", DRAIN, "--retries", "0", "--", "true"], capture_output=True, timeout=60,
                                 env={k: v for k, v in env.items() if k != "LD_PRELOAD"})
         with contextlib.suppress(BrokenPipeError):      # it ended early: not done
@@ -116,7 +116,7 @@ def one(program, place, number, ops, pause, env):
         return {"ops": ops, "pause": pause, "exit": freeze.returncode, "freeze": number, "done": ready and done}
     finally:
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 
@@ -140,7 +140,7 @@ def main(place, out, length, seconds, sample, seed):
                 said.append(one(str(program), place, len(said), ops, pause, env))
         finally:
             beside.stdin.close()
-            beside.wait(10)
+            beside.wait(60)
     Path(out).write_text(json.dumps(said), encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ must be found) and behind writegate (no lie, and none is found); a slice of the 
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -19,14 +20,23 @@ LAST = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
 def witness(*arguments):
     """(passed, failed, skipped) of one run of scripts/witness."""
-    with subprocess.Popen([sys.executable, str(TESTS.parent / "scripts/witness"), *arguments], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+    # Into a file: a pipe would be held open by whatever is left behind.
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen([sys.executable, str(TESTS.parent / "scripts/witness"), *arguments], stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=subprocess.STDOUT)
         try:
-            said, _ = process.communicate(timeout=LIMIT_S)
+            process.wait(LIMIT_S)
+            late = ""
         except subprocess.TimeoutExpired:
             process.terminate()                         # it cleans up: mounts, its instance of tracefs
-            said, _ = process.communicate()
-            said += f"\nFAIL  not done after {LIMIT_S} s\n0 passed, 1 failed\n"
+            late = f"\nFAIL  not done after {LIMIT_S} s\n0 passed, 1 failed\n"
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        out.seek(0)
+        said = out.read().decode(errors="replace") + late
     print(said, flush=True)
     if process.returncode == SKIPPED:
         return 0, 0, 1

@@ -47,6 +47,14 @@ static void follow(pid_t child)                       /* the child goes on; whoe
     waitpid(child, &status, 0);
     _exit(0);
 }
+static void stay(void)                                /* the parent goes on; the child ends with it */
+{
+    pid_t parent = getpid();
+    if (fork() != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (getppid() == parent) pause();              /* it may have ended before that call */
+    _exit(0);
+}
 static void pass(void)                                /* the lock's descriptor goes to a child that had none */
 {
     int pair[2];
@@ -84,7 +92,7 @@ static void one(char op)
     case 'd': if (second < 0) second = dup(file()); break;
     case 'q': close(lock); lock = second; second = -1; break;
     case 'f': follow(fork()); break;
-    case 'g': if (fork() == 0) { prctl(PR_SET_PDEATHSIG, SIGKILL); for (;;) pause(); } break;
+    case 'g': stay(); break;
     case 'p': file(); pass(); break;
     default: _exit(2);
     }

@@ -4,6 +4,7 @@
 """
 import json
 import os
+import random
 import struct
 import tempfile
 import unittest
@@ -328,6 +329,54 @@ class Planted(unittest.TestCase):
         (self.r.folder / "freezes/0.names").write_bytes(b"5 /p/\xff\0")
         freeze = freezes.Freeze(0, 0, {}, [], folder=self.r.folder / "freezes")
         self.assertEqual(freeze.names(), {5: ["/p/\udcff"]})
+
+
+class Damaged(unittest.TestCase):
+    """Any bytes at all, in any file of a record: judged or not judged, never a crash, and what is cut short is no pass.
+
+    WITNESS_SEEDS=N tries so many; a seed makes the same damage again."""
+    SEEDS = int(os.environ.get("WITNESS_SEEDS", "300"))
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        r = Record(self.folder)
+        r.open(10, 5).flock(10, 5).write(10).fork(10, 11).open(11, 7).posix(11, 7).posix(11, 7, kind=2)
+        r.add(11, "sched/sched_process_exec", b"/bin/x", 11, 11).write(11)
+        r.freeze(locks=f"1: FLOCK  ADVISORY  WRITE 10 07:01:{LOCK} 0 EOF\n", names=b"12 /p/log\0", profile="exclude = */x")
+        r.write(11).ends(11).write(10)
+        result = r.flock(10, 5, kind=2).freeze(1, locks="").finish()
+        self.assertEqual((result["exit"], result["faults"]), (verdict.WRONG, []))
+        self.files = {p: p.read_bytes() for p in sorted(self.folder.rglob("*")) if p.is_file() and p.stat().st_size}
+
+    def judged(self, file, content, what):
+        file.write_bytes(content)
+        try:
+            return verdict.of_record(self.folder)["exit"]
+        except Exception as why:                        # which `judge` says, and takes for none
+            self.assertEqual(verdict.judge(self.folder)["exit"], verdict.INSUFFICIENT, f"{what}: {why!r}")
+            return verdict.INSUFFICIENT
+        finally:
+            file.write_bytes(self.files[file])
+
+    def test_cut_short(self):
+        for file, content in self.files.items():
+            for length in sorted({0, 1, len(content) // 3, len(content) // 2, len(content) - 1}):
+                with self.subTest(file=file.name, length=length):
+                    self.assertNotEqual(self.judged(file, content[:length], file.name), verdict.CLEAN)
+
+    def test_any_bytes(self):
+        seen = set()
+        for seed in range(self.SEEDS):
+            rng = random.Random(seed)
+            file = rng.choice(list(self.files))
+            content = bytearray(self.files[file])
+            for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
+                at = rng.randrange(len(content) + 1)
+                content[at:at + rng.randrange(9)] = rng.randbytes(rng.randrange(9))
+            seen.add(self.judged(file, content, f"seed {seed}, {file.name}"))
+        self.assertLessEqual({verdict.WRONG, verdict.INSUFFICIENT}, seen, "the damage is no damage")
 
 
 if __name__ == "__main__":

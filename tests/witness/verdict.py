@@ -55,7 +55,13 @@ def of_counts(meta, counted):
 
 def judge(folder):
     """The verdict on one record, as a dictionary."""
-    folder = Path(folder)
+    try:
+        return of_record(Path(folder))
+    except Exception as why:                            # whatever else a damaged record makes of its reader
+        return {"exit": INSUFFICIENT, "faults": [f"the record cannot be read: {type(why).__name__}: {why}"]}
+
+
+def of_record(folder):
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError) as why:

@@ -16,14 +16,33 @@ const EMPTY_PROFILE: &str = "\
 # path = /srv/data
 ";
 
-/// The plan for a server.
-pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
-    if !site.has_any(server.signs) {
-        return Err(Fault::new(
-            CONFIG,
-            format!("no {} here: none of {} exists", server.name, server.signs.join(", ")),
+/// Whether there is such a server or unit here, and one that can be set up.
+pub fn check_exists(site: &Site, server: Option<&Server>, unit: &str) -> Result<()> {
+    let refused = |what: String| Err(Fault::new(CONFIG, what));
+    if let Some(server) = server {
+        if site.has_any(server.signs) {
+            return Ok(());
+        }
+        let signs = server.signs.join(", ");
+        return refused(format!("no {} here: none of {signs} exists", server.name));
+    }
+    let name = unit.trim_end_matches(".service");
+    if let Some(server) = SERVERS.iter().find(|server| server.name == name) {
+        return refused(format!(
+            "{} is set up by hand, by /etc/ld.so.preload: docs/admin/servers/{name}.md has the steps \
+             (installed below /usr/share/doc/writegate)",
+            server.title
         ));
     }
+    if unit_files::files(site.root(), unit).is_empty() {
+        let known = servers::names(servers::with_setup());
+        return refused(format!("there is no unit {unit}, and it is none of {known}"));
+    }
+    Ok(())
+}
+
+/// The plan for a server that is there.
+pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
     let mut plan = Plan::default();
     let directories = directories::find(site, server, server.profile);
     gate_files::add(site, &mut plan, server.name, (server.profile, &directories), inputs)?;
@@ -58,26 +77,9 @@ pub fn server(site: &Site, server: &Server, inputs: &Inputs) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The plan for a unit that is no known server's.
+/// The plan for a unit that is there and is no known server's.
 pub fn unit(site: &Site, unit: &str, inputs: &Inputs) -> Result<Plan> {
     let name = unit.trim_end_matches(".service");
-    if let Some(server) = SERVERS.iter().find(|server| server.name == name) {
-        return Err(Fault::new(
-            CONFIG,
-            format!(
-                "{} is set up by hand, by /etc/ld.so.preload: docs/admin/servers/{name}.md has the steps \
-                 (installed below /usr/share/doc/writegate)",
-                server.title
-            ),
-        ));
-    }
-    if unit_files::files(site.root(), unit).is_empty() {
-        let known = servers::names(servers::with_setup());
-        return Err(Fault::new(
-            CONFIG,
-            format!("there is no unit {unit}, and it is none of {known}"),
-        ));
-    }
     let mut plan = Plan::default();
     let directories = Directories::default();
     gate_files::add(site, &mut plan, name, (EMPTY_PROFILE, &directories), inputs)?;

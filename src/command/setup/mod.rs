@@ -172,8 +172,13 @@ fn one(args: &Args, site: &Site, name: &str) -> Result<()> {
         if record.restored()?.is_none() {
             record = Record::new(site, short);
         }
+        if record.restored()?.is_none() && server.is_none() {
+            compose::check_exists(site, server, &unit)?;
+        }
         return remove(args, site, &record, name);
     }
+    // A name with a typo is said before what the library lacks.
+    compose::check_exists(site, server, &unit)?;
     let inputs = inputs(args, site, server, server.map_or(short, |server| server.name))?;
     let mut plan = match server {
         Some(server) => compose::server(site, server, &inputs)?,

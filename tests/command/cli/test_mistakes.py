@@ -39,6 +39,7 @@ ROWS = {
     "a gate in place of the token": (("thaw", "t"), 76, ["is not a token", "`writegate freeze` without a command prints one"]),
     "no server named": (("setup",), 64, ["`writegate setup --list`"]),
     "a server with a typo": (("setup", "postfx"), 78, ["there is no unit postfx.service", "cyrus, dovecot, postfix, exim"]),
+    "a server to be removed, with a typo": (("setup", "postfx", "--remove"), 78, ["there is no unit postfx.service"]),
     "a server that is set up by hand": (("setup", "courier"), 78, ["set up by hand", "docs/admin/servers/courier.md"]),
     "--json where there is none": (("exec", "-g", "t", "--json", "--", "true"), 64, ["`writegate exec --help`"]),
     "a page with a typo": (("man", "freze"), 64, ["freeze, thaw", "writegate.conf"]),
@@ -72,8 +73,8 @@ ROWS = {
 }
 
 
-# A user in a checkout is told first that a service of root's cannot load a user's library, or which rights are missing.
-OF_ROOT = {"the doctor of a gate of nobody", "a server with a typo", "a server that is set up by hand"}
+# A user is told first which rights are missing.
+OF_ROOT = {"the doctor of a gate of nobody", "a server to be removed, with a typo"}
 
 
 class Base(unittest.TestCase):

@@ -4,12 +4,13 @@ A seccomp filter says for a kernel that has not this call what such a kernel wou
 was seen, for docs/admin/systems.md.
 """
 import os
+import pwd
 import re
 import struct
 import subprocess
 import time
 from pathlib import Path
-from world import PYTHON, Container, refused, tell, whole
+from world import BIN, GATE, PYTHON, Container, refused, tell, whole
 
 AT_ONCE_S = 10                  # no limit of the gate's: what waits for a drain or a retry takes longer
 ENOSYS, EPERM, EINVAL, ENODEV = 38, 1, 22, 19
@@ -193,6 +194,22 @@ def a_service_whose_proc_has_processes_only(world):
         world.run(["umount", "-l", str(world.gates)])
 
 
+def three_rights_suffice(world):
+    """For a service of another user, and whatever else root may do is taken away."""
+    user, of = pwd.getpwnam("nobody").pw_uid, (None, None, "--users", "nobody")
+    os.chown(world.mail, user, user)
+    assert world.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"]).returncode == 0
+    member = world.member(None, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    said = world.freeze(*of)
+    whole(said, procs=1)
+    three = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+sys_ptrace,+sys_admin,+dac_read_search"]
+    whole(world.freeze(*of, before=three), procs=1, watched=re.search(r"watched=(\w+)", said.said)[1])
+    tell(member, f"lock {world.mail}/lock")
+    tell(member, f"write {world.mail}/half")
+    said = world.freeze(*of, before=three)
+    assert said.returncode == 75 and f"{world.mail}/lock" in said.said, said.said
+
+
 def compiled(world, name, *compiler):
     program = world.root / name
     source = Path(__file__).resolve().parents[1] / "places" / "member.c"
@@ -233,5 +250,5 @@ def a_musl_member(world):
 
 
 CASES = [row(name) for name in ROWS] + [
-    an_ordinary_user_whom_proc_hides_others_from, a_freezer_whose_proc_has_processes_only,
+    three_rights_suffice, an_ordinary_user_whom_proc_hides_others_from, a_freezer_whose_proc_has_processes_only,
     a_service_whose_proc_has_processes_only, a_static_writer_beside_the_service, a_static_child_of_the_service, a_musl_member]

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from world import Outcome, parse, stress
 
 HOLD_US = 25000
+# Of a freeze whose time is not the fault. Too late, or not drained, is no wrong word here.
+USUAL = {"limit": "8s", "drain": "4s"}
 
 # Does one thing to the tree when told to by a file, and says so by another.
 VANDAL = """
@@ -77,14 +79,15 @@ def ready(child):
 def ungated_writer(world, rng):
     """Somebody without the library changes something in the window."""
     what = rng.choice("append create rename unlink chmod truncate mkdir link held".split())
-    flag, done = world.aside / "flag", world.aside / "done"
-    for file in (flag, done):
+    flag, done, seen_in_it = (world.aside / name for name in ("flag", "done", "seen-in-it"))
+    for file in (flag, done, seen_in_it):
         file.unlink(missing_ok=True)
     (world.tree / "victim").write_bytes(bytes(16))
     ready(world.spawn(python(VANDAL, flag, done, what, world.tree)))
-    script = f"touch {flag}; n=0; while [ ! -e {done} ] && [ $n -lt 2000 ]; do sleep 0.002; n=$((n+1)); done; exec \"$@\""
-    outcome, seen = world.run_freeze(["sh", "-c", script, "sh", *world.checker(1000)], limit="8s", drain="4s")
-    happened = done.exists() or what == "held"
+    script = f"touch {flag}; n=0; while [ ! -e {done} ] && [ $n -lt 2000 ]; do sleep 0.002; n=$((n+1)); done; " \
+             f"[ ! -e {done} ] || : > {seen_in_it}; exec \"$@\""
+    outcome, seen = world.run_freeze(["sh", "-c", script, "sh", *world.checker(1000)], **USUAL)
+    happened = seen_in_it.exists() or what == "held"
     world.end_spawned()
     for name in ("victim", "new", "victim2", "victim3"):
         (world.tree / name).unlink(missing_ok=True)
@@ -115,9 +118,9 @@ def killed_worker(world, rng):
 
     if when == "before":
         kill()
-        return Case(*world.run_freeze(world.checker(HOLD_US), limit="8s", drain="4s"), what=when)
+        return Case(*world.run_freeze(world.checker(HOLD_US), **USUAL), what=when)
     act = kill if when == "draining" else later
-    return Case(*world.run_freeze(world.checker(HOLD_US), act, limit="8s", drain="4s"), what=when)
+    return Case(*world.run_freeze(world.checker(HOLD_US), act, **USUAL), what=when)
 
 
 def late_thaw(world, rng):
@@ -163,12 +166,16 @@ def replaced_page(world, rng):
     aside, control = world.control.with_name("aside"), world.control
     when = rng.choice(["earlier", "before", "closed", "window"])
 
+    done = world.aside / "replaced"
+    done.unlink(missing_ok=True)
+
     def replace(_=None):
         if when == "window":
             time.sleep(0.04)
         os.link(control, aside)
         shutil.copy(control, control.with_name("copy"))
         os.rename(control.with_name("copy"), control)
+        done.touch()
 
     def back():
         if aside.exists():
@@ -179,17 +186,18 @@ def replaced_page(world, rng):
             replace()
             time.sleep(rng.uniform(0.002, 0.02))
             back()
-            return Case(*world.run_freeze(world.checker(HOLD_US), limit="8s", drain="4s"), what=when, spoilt=True)
+            return Case(*world.run_freeze(world.checker(HOLD_US), **USUAL), what=when, spoilt=True)
         if when == "before":
             replace()
             case = Case(*world.run_freeze(world.checker(HOLD_US), limit="3s", drain="2s"),
                         "nobody hears the page that it raised its barrier in", when)
         else:
-            command = ["sh", "-c", "\"$@\"; sleep 0.1", "sh", *world.checker(HOLD_US)]
-            case = Case(*world.run_freeze(command, replace, limit="8s", drain="4s"),
+            # It is not over before that has happened.
+            script = f"\"$@\"; n=0; until [ -e {done} ] || [ $n -ge 2000 ]; do sleep 0.01; n=$((n+1)); done; sleep 0.1"
+            case = Case(*world.run_freeze(["sh", "-c", script, "sh", *world.checker(HOLD_US)], replace, **USUAL),
                         "the page was replaced during the freeze", when)
         if not aside.exists():
-            case.forbidden = None                        # the freeze was over before
+            case.forbidden = None                        # it did not come to it
         case.spoilt = True
         return case
     finally:
@@ -216,8 +224,8 @@ def stopped_freezer(world, rng):
         end = time.monotonic() + 1
         while state(freezer.pid) not in ("T", None) and time.monotonic() < end:
             time.sleep(0.0005)
-        truth["up"] = world.word() == deadline
         truth["stopped"] = state(freezer.pid) == "T"
+        truth["up"] = bool(deadline) and truth["stopped"] and world.word() == deadline
         time.sleep(max(0, (deadline - time.monotonic_ns()) / 1e9) + rng.uniform(0.01, 0.05))
         with contextlib.suppress(ProcessLookupError):
             os.kill(freezer.pid, signal.SIGCONT)
@@ -252,7 +260,7 @@ def new_gate_directory(world, rng):
     else:
         how = rng.choice(["keep", "reopen"])
         ready(world.spawn(python(SCRIBBLER, file, how), gate=other))
-        outcome, seen = world.run_freeze(world.checker(HOLD_US), limit="8s", drain="4s")
+        outcome, seen = world.run_freeze(world.checker(HOLD_US), **USUAL)
         case = Case(outcome, seen, "a part of the service runs under another gate's directory", f"a part, {how}")
     world.end_spawned()
     file.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def judge_quiet(outcomes, label, report):
 def quiet(world, rng, count, report):
     outcomes, bad = [], []
     for _ in range(count):
-        outcome, seen = world.run_freeze(world.checker(rng.choice([500, 4000, 20000])), limit="8s", drain="4s")
+        outcome, seen = world.run_freeze(world.checker(rng.choice([500, 4000, 20000])), limit="30s", drain="20s")
         world.alive()
         outcomes.append(outcome)
         if outcome.verdict == "CONSISTENT" and (saw := harm(seen)):

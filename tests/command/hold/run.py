@@ -29,7 +29,7 @@ CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
 PAIRS = 2
 TEARS_WITHIN = 500
 # Of those that are let go for a lock some freeze may find no moment on a busy machine.
-MODES = ["fcntl", "flock", "ofd", "shared", "threads", "spawn", "fork", "vfork", "pass", "exec", "pipe", "manager"]
+MODES = ["fcntl", "flock", "ofd", "shared", "threads", "nested", "spawn", "fork", "vfork", "pass", "exec", "pipe", "manager"]
 SIGNAL = signal.SIGRTMIN + 3
 
 

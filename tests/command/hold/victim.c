@@ -3,7 +3,8 @@
 
    fcntl flock ofd shared    by such a lock (shared: an flock shared by a writer, one process a pair)
    threads                   three threads, an OFD lock each
-   spawn                     as threads, and a thread that makes threads which end at once
+   nested                    as threads, each with a lock inside another
+  spawn                     as threads, and a thread that makes threads which end at once
    fork                      the lock is taken, and a child makes the second half; the parent waits for it
    vfork                     the same by a child with our memory
    pass                      one takes the flock, its child makes both halves and ends; the lock ends with the last descriptor
@@ -222,7 +223,12 @@ static void manage(void)
 }
 static void *in_thread(void *unused)
 {
-    for (int pair = 0;; pair = (pair + 1) % pairs) plain("ofd", pair);
+    int inner = !strcmp(mode, "nested"), around = inner ? file(pairs, 'l') : -1;
+    for (int pair = 0;; pair = (pair + 1) % pairs) {
+        if (inner) lock(around, "ofd", 1);
+        plain("ofd", pair);
+        if (inner) { lock(around, "ofd", 0); think(); }
+    }
     return unused;
 }
 static void *ends_at_once(void *unused) { plain("ofd", 0); return unused; }
@@ -249,7 +255,7 @@ int main(int argc, char **argv)
     self = "/proc/self/exe"; mode = argv[1]; dir = argv[2]; count = argv[3]; pairs = atoi(argv[3]);
     int from = getpid() % pairs;
     if (argc == 6) { from = atoi(argv[4]); half(from, 'b'); close(atoi(argv[5])); }
-    if (!strcmp(mode, "threads") || !strcmp(mode, "spawn")) threads(!strcmp(mode, "spawn"));
+    if (!strcmp(mode, "threads") || !strcmp(mode, "spawn") || !strcmp(mode, "nested")) threads(!strcmp(mode, "spawn"));
     if (!strcmp(mode, "manager")) manage();
     if (!strcmp(mode, "keeps")) lock(file(0, 'l'), "fcntl", 1);
     if (!strcmp(mode, "idle") || !strcmp(mode, "keeps")) for (;;) pause();

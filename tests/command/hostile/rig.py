@@ -139,6 +139,14 @@ class Rig:
                 err += b"\n(killed by the test: it did not end)\n"
         return Said(child.returncode, out, err, time.monotonic() - begun, report)
 
+    def soon(self, seconds, *args, tries=3, **kw):
+        """A freeze that takes less: what an attack costs it costs every time, what a busy machine costs only now and then."""
+        for _ in range(tries):
+            said = self.freeze(*args, **kw)
+            if said.seconds < seconds:
+                break
+        return said
+
     def freeze(self, *args, command=("true",), **kw):
         report = self.work / "report.json"
         report.unlink(missing_ok=True)

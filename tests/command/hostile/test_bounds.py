@@ -18,7 +18,7 @@ class Bounds(unittest.TestCase):
 
     def not_drained(self, within_s):
         """One of the service's own shows what never ends: said so, in time."""
-        said = self.rig.freeze("--drain", f"{int(DRAIN_S * 1000)}ms", "--retries", "0")
+        said = self.rig.soon(within_s, "--drain", f"{int(DRAIN_S * 1000)}ms", "--retries", "0")
         self.assertEqual((said.code, said.verdict), (75, "NOT_DRAINED"), said)
         self.assertLess(said.seconds, within_s, said)
 
@@ -34,14 +34,14 @@ class Bounds(unittest.TestCase):
     def test_one_user_has_very_many_processes_that_are_slow_to_look_at(self):
         """Megabytes of names each. A user has a second; without that it would be some 8 s."""
         self.rig.attack("long-names", 200, 2100, self.rig.theirs)
-        said = self.rig.freeze(timeout=90)
+        said = self.rig.soon(4, timeout=90)
         self.assertEqual((said.code, said.verdict, said.fields["procs"]), (0, "CONSISTENT", "4"), said)
         self.assertLess(said.seconds, 4, said)
 
     def test_a_member_with_very_many_mappings_that_look_like_regions(self):
         """It is not looked through, and does not cost another process the helper: nothing is held at all."""
         member = self.rig.attack("look-alikes", 1, 30000, uid=0)
-        said = self.rig.freeze("--drain", "300ms", "--retries", "0", timeout=60)
+        said = self.rig.soon(3, "--drain", "300ms", "--retries", "0", timeout=60)
         self.assertEqual((said.code, said.verdict), (65, "UNSEEN"), said)
         self.assertIn(str(member.pid).encode(), said.err)
         self.assertLess(said.seconds, 3, said)
@@ -62,13 +62,13 @@ class Bounds(unittest.TestCase):
 
     def test_fifty_processes_of_a_user_hang(self):
         self.hang(NOBODY)
-        said = self.rig.freeze(timeout=90)
+        said = self.rig.soon(6, timeout=90)
         self.assertEqual((said.code, said.verdict, said.fields["procs"]), (0, "CONSISTENT", "4"), said)
         self.assertLess(said.seconds, 6, said)
 
     def test_fifty_processes_of_root_hang(self):
         self.hang(0)
-        said = self.rig.freeze(timeout=90)
+        said = self.rig.soon(10, timeout=90)
         self.assertLess(said.seconds, 10, said)
         self.assertEqual(said.fields["procs"], "4", said)
 

@@ -23,11 +23,11 @@ class Delay(unittest.TestCase):
         self.assertLess(said.seconds, SECONDS, said)
 
     def test_without_an_attack(self):
-        self.stands(self.rig.freeze())
+        self.stands(self.rig.soon(SECONDS))
 
     def test_threads_that_wait_for_each_other(self):
         attack = self.rig.attack("web", 2, 60)
-        said = self.rig.freeze(timeout=30)
+        said = self.rig.soon(SECONDS, timeout=30)
         self.stands(said)
         self.assertEqual(said.found(attack.pid), ["outsider"], said.findings())
 
@@ -35,7 +35,7 @@ class Delay(unittest.TestCase):
         """It neither vetoes nor delays, and hides no change of a protected file."""
         attack = self.rig.attack("storm", self.rig.theirs, 2)
         for _ in range(3):
-            said = self.rig.freeze(command=("sleep", "0.3"))
+            said = self.rig.soon(SECONDS, command=("sleep", "0.3"))
             self.stands(said)
             self.assertEqual(said.fields["watched"], "full", said)
         change = self.rig.start(["sh", "-c", 'until [ -e "$2" ]; do sleep 0.01; done; echo x >>"$1"', "sh",
@@ -48,21 +48,21 @@ class Delay(unittest.TestCase):
 
     def test_one_that_never_goes_idle(self):
         attack = self.rig.attack("restless")
-        said = self.rig.freeze()
+        said = self.rig.soon(SECONDS)
         self.stands(said)
         self.assertIn(str(attack.pid).encode(), said.err + bytes(str(said.findings()), "ascii"))
 
     def test_one_that_maps_the_page_and_shows_no_region(self):
         self.rig.attack("no-region")
-        self.stands(self.rig.freeze())
+        self.stands(self.rig.soon(SECONDS))
 
     def test_newcomers_without_end(self):
         self.rig.attack("births")
-        self.stands(self.rig.freeze())
+        self.stands(self.rig.soon(SECONDS))
 
     def test_a_program_that_puts_itself_behind_the_gate(self):
         stranger = self.rig.gated_stranger()
-        said = self.rig.freeze()
+        said = self.rig.soon(SECONDS)
         self.stands(said)
         self.assertEqual(said.found(stranger.pid), ["outsider"], said.findings())
 
@@ -71,7 +71,7 @@ class Delay(unittest.TestCase):
         for env in (self.rig.gated(), self.rig.env()):
             self.rig.start([built("honest"), self.rig.theirs, 2, NOBODY], env, NOBODY)
         time.sleep(0.3)
-        self.stands(self.rig.freeze("--require", "coverage"))
+        self.stands(self.rig.soon(SECONDS, "--require", "coverage"))
 
     def test_a_set_id_program_that_is_not_roots(self):
         """Anybody may mark a program of his own so; it is no master's helper."""
@@ -84,16 +84,16 @@ class Delay(unittest.TestCase):
         users = Path(f"/proc/{attack.pid}/status").read_text().split("Uid:")[1].split()[:2]
         if users != ["1234", str(NOBODY)]:
             self.skipTest("set-id programs have no effect here")
-        self.stands(self.rig.freeze())
+        self.stands(self.rig.soon(SECONDS))
 
     def test_one_that_seems_to_become_another_program_under_a_lock(self):
         preload = {"LD_PRELOAD": "/nowhere/libwritegate.so", "WRITEGATE_GATE": "t"}
         self.rig.attack("lock", self.rig.theirs / "x", env=self.rig.env(**preload))
-        self.stands(self.rig.freeze())
+        self.stands(self.rig.soon(SECONDS))
 
     def test_mappings_that_look_like_regions(self):
         attack = self.rig.attack("look-alikes", 12, 30000)
-        said = self.rig.freeze(timeout=120)
+        said = self.rig.soon(2 * SECONDS, timeout=120)
         self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
         self.assertEqual(said.fields["procs"], "4", said)
         self.assertLess(said.seconds, 2 * SECONDS, said)
@@ -102,7 +102,7 @@ class Delay(unittest.TestCase):
     def test_very_many_descriptors(self):
         for _ in range(3):
             self.rig.attack("descriptors", 200_000)
-        self.stands(self.rig.freeze())
+        self.stands(self.rig.soon(SECONDS))
 
     def test_a_user_that_is_told_to_belong(self):
         """--users says so: then it is waited for."""

@@ -4,7 +4,7 @@
     run.py [--only PATTERN] [--all] [--packages DIR]
 
 Without --all a slice: the package's life on Debian 11, the oldest. With it on Debian 11, 12 and 13, on each Postfix,
-Dovecot, Exim and Cyrus, and what happens at night (test_night.py). (By hand, alone on a machine: no directory is named, so anybody's lock there may be the server's.)
+Dovecot, Exim and Cyrus, the .rpm, and what happens at night (test_night.py). (By hand, alone on a machine: no directory is named, so anybody's lock there may be the server's.)
 --packages takes what scripts/package has made instead of making it.
 Needs root, debootstrap and a mirror of Debian; what cannot be done here is skipped, with the reason.
 """
@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE)]
 import machine as machines  # noqa: E402 (the path comes first)
 import test_night  # noqa: E402
 import test_package  # noqa: E402
+import test_rpm  # noqa: E402
 import test_stock  # noqa: E402
 
 
@@ -93,7 +94,9 @@ def cases(everything):
     for release in machines.RELEASES if everything else ():
         for server in test_stock.SERVERS:
             yield f"{release}-{server}", test_stock.case(release, server)
-    for what in ("timers", "restarted", "needrestart", "stopped", "lost") if everything else ():
+    if everything:
+        yield "bookworm-rpm", test_rpm.life("bookworm")
+    for what in ("timers", "restarted", "unattended", "needrestart", "stopped", "lost") if everything else ():
         yield f"bookworm-{what}", getattr(test_night, what)("bookworm")
 
 

@@ -1,7 +1,9 @@
 """What happens at night, with nobody there: a timer that is due while the machine starts, a service that is restarted in
-the middle of a freeze, needrestart after an upgrade, and `setup --apply` on a service that somebody has stopped or masked, or that does not come back.
+the middle of a freeze, unattended-upgrades, needrestart after an upgrade, and `setup --apply` on a service that somebody has stopped or masked, or that does not come back.
 By hand (run.py --all)."""
 import contextlib
+import email.utils
+import hashlib
 import shutil
 import subprocess
 import time
@@ -134,6 +136,60 @@ def needrestart(release):
             patient(machine, "writegate", "doctor", "store")
             code, said = machine.run("sh", "-c", FREEZE, check=False)
             check(code == 0 and "verdict=CONSISTENT" in said, f"after it: {code}: {said}")
+    return run
+
+
+def repository(folder, deb):
+    """A repository of packages that holds this one."""
+    folder.mkdir()
+    shutil.copy(deb, folder / deb.name)
+    packages = subprocess.run(["dpkg-scanpackages", "."], cwd=folder, check=True, capture_output=True).stdout
+    check(packages, "dpkg-scanpackages lists nothing")
+    (folder / "Packages").write_bytes(packages)
+    (folder / "Release").write_text("Origin: site\nLabel: site\nSuite: stable\n"
+                                    f"Date: {email.utils.formatdate(usegmt=True)}\nSHA256:\n"
+                                    f" {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n")
+
+
+def unattended(release):
+    """unattended-upgrades brings a newer package while the service writes: not one change lost, freezes before, while and after."""
+    def prepare(top):
+        store(top)
+        write(top, "etc/apt/sources.list", "deb [trusted=yes] file:/srv/packages ./\n")
+        write(top, "etc/apt/apt.conf.d/60site", 'Unattended-Upgrade::Origins-Pattern { "origin=site"; };\n')
+
+    def run(debs, work):
+        if not shutil.which("dpkg-scanpackages"):
+            raise machines.Unavailable("dpkg-scanpackages is not there (Debian: dpkg-dev)")
+        deb = next(path for path in debs if path.name.startswith("writegate_"))
+        with machines.Machine(release, work, ("unattended-upgrades",), systemd=True, prepare=prepare) as machine:
+            shutil.copy(deb, machine.inside("/root"))
+            machine.run("dpkg", "-i", f"/root/{deb.name}")
+            machine.run("systemctl", "daemon-reload")
+            machine.run("systemctl", "restart", "store.service")
+            patient(machine, "writegate", "doctor", "store")
+            process = machine.run("systemctl", "show", "-p", "MainPID", "store.service")[1]
+            repository(work / "packages", variant(deb, "9.0.0", work))
+            shutil.copytree(work / "packages", machine.inside("/srv/packages"))
+            machine.run("apt-get", "update")
+            before = (machine.inside("/srv/mail/a").read_bytes(), machine.inside("/srv/mail/b").read_bytes())
+            # The upgrade is the snapshot command: it runs with the gate closed.
+            code, said = machine.run("sh", "-c", FREEZE.replace("-- true", "-- unattended-upgrade -v"), check=False)
+            check(code == 0 and "verdict=CONSISTENT" in said, f"a freeze around the upgrade: {code}: {said}")
+            installed = machine.run("dpkg-query", "-W", "-f", "${Version}", "writegate")[1]
+            check(installed == "9.0.0", f"it was not upgraded: {installed}: {said}")
+            check(machine.run("systemctl", "show", "-p", "MainPID", "store.service")[1] == process, "it was restarted")
+            code, said = machine.run("sh", "-c", FREEZE, check=False)
+            check(code == 0 and "verdict=CONSISTENT" in said, f"after it, with the old library: {code}: {said}")
+            next_step = "the library of before an upgrade (its file was replaced); to get the new one: systemctl restart store.service"
+            code, said = machine.run("writegate", "doctor", "store", check=False)
+            check(code == 0 and next_step in said, f"the doctor after it: {code}: {said}")
+            machine.run("systemctl", "restart", "store.service")
+            check("before an upgrade" not in patient(machine, "writegate", "doctor", "store"), "restarted, and the old library still")
+            machine.run("systemctl", "stop", "store.service")
+            a, b = (machine.inside(f"/srv/mail/{name}").read_bytes() for name in "ab")
+            check(a.startswith(before[0]) and b.startswith(before[1]) and len(a) > len(before[0]), "what was written is lost")
+            check(abs(len(a) - len(b)) <= 2, f"{len(a)} and {len(b)}: a change is lost")
     return run
 
 

@@ -24,6 +24,8 @@ from lab import suite                                    # noqa: E402
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 GATE = "places"
 HELD_S = 0.3                    # how long a change gets to show itself behind the barrier
+# What no case is about: a busy machine may need long to let go of its caches, or to let a process run at all.
+LIMIT, DRAIN, PATIENCE_S = "60s", "20s", 180
 
 
 class Skipped(Exception):
@@ -74,10 +76,10 @@ class Lab:
         self.mount("-o", "loop", image, top)
         return top
 
-    def freeze(self, *args, command=("true",), before=()):
-        return subprocess.run([*before, BIN / "writegate", "freeze", "-g", GATE, "-t", "20s", "--drain", "2s", "--retries", "0",
+    def freeze(self, *args, command=("true",), before=(), drain=DRAIN):
+        return subprocess.run([*before, BIN / "writegate", "freeze", "-g", GATE, "-t", LIMIT, "--drain", drain, "--retries", "0",
                                *map(str, args), "--", *map(str, command)], env=self.env(), text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S)
 
     def outsider(self, script, *before, args=()):
         """Somebody who does this in the window; the snapshot command waits for it. `args`: of the freeze."""
@@ -90,14 +92,14 @@ class Lab:
 
     def held(self, member, order, path, args=()):
         """Is what the member is told to do held until the thaw, and done then? `args`: of the freeze."""
-        said = subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", "20s", *args], env=self.env(), text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        said = subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", LIMIT, *args], env=self.env(), text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE_S)
         assert said.returncode == 0, said.stderr
         before = look(path)
         tell(member, order, wait=False)
         time.sleep(HELD_S)
         now = look(path)
-        subprocess.run([BIN / "writegate", "thaw", said.stdout.split()[-1]], env=self.env(), capture_output=True, timeout=60)
+        subprocess.run([BIN / "writegate", "thaw", said.stdout.split()[-1]], env=self.env(), capture_output=True, timeout=PATIENCE_S)
         assert member.stdout.readline() == "done\n", "it failed"
         assert now == before, f"{path} changed behind the barrier: {before} {now}"
         assert look(path) != before, "it changed nothing"
@@ -328,7 +330,7 @@ def a_list_that_grows_finds_what_was_begun_before(lab):
     tell(m, f"lock {lab.root}/lock")
     tell(m, f"write {lab.other}/a")
     good(lab.freeze())
-    said = lab.freeze("--paths", f"{lab.mail}:{lab.other}")
+    said = lab.freeze("--paths", f"{lab.mail}:{lab.other}", drain="1s")
     assert said.returncode == 75, said.stdout
     tell(m, "unlock")
     good(lab.freeze("--paths", f"{lab.mail}:{lab.other}"))
@@ -394,8 +396,8 @@ def exported(lab):
     for flags, watched in (("rw,sync", "contents"), ("ro,sync", "full")):
         table = f"{lab.root.parent}\t10.0.0.0/8({flags},no_subtree_check)"
         said = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /var/lib && mkdir /var/lib/nfs && "
-                               f"echo '{table}' > /var/lib/nfs/etab && exec {BIN}/writegate freeze -g {GATE} -t 20s -- true"],
-                              env=lab.env(), capture_output=True, text=True, timeout=60)
+                               f"echo '{table}' > /var/lib/nfs/etab && exec {BIN}/writegate freeze -g {GATE} -t {LIMIT} -- true"],
+                              env=lab.env(), capture_output=True, text=True, timeout=PATIENCE_S)
         assert f"watched={watched}" in said.stderr, said.stderr
         assert ("exported by NFS" in said.stderr) == (watched == "contents"), said.stderr
 
@@ -429,7 +431,7 @@ def mapped_elsewhere(lab):
         if removed:
             (lab.other / "counters").unlink()
         good(lab.freeze("--require", "coverage"))
-        said = subprocess.run([BIN / "writegate", "doctor", "-g", GATE], env=lab.env(), capture_output=True, text=True, timeout=60)
+        said = subprocess.run([BIN / "writegate", "doctor", "-g", GATE], env=lab.env(), capture_output=True, text=True, timeout=PATIENCE_S)
         assert "mapped a protected" not in said.stdout, said.stdout
     (lab.mail / "removed").write_text("x" * 4096)
     tell(m, f"map {lab.mail}/removed")
@@ -491,12 +493,12 @@ def mapped_and_unmapped_behind_the_barrier(lab):
     m = lab.member()
     tell(m, f"map {lab.other}/counters")
     good(lab.freeze())
-    said = subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", "20s"], env=lab.env(), text=True,
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    said = subprocess.run([BIN / "writegate", "freeze", "-g", GATE, "-t", LIMIT], env=lab.env(), text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S)
     assert said.returncode == 0, said.stderr
     tell(m, f"map-store-unmap {lab.mail}/index")
     thawed = subprocess.run([BIN / "writegate", "thaw", said.stdout.split()[-1]], env=lab.env(), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S)
     assert (lab.mail / "index").read_text()[0] == "y", "it stored nothing"
     accused_of_mapping(thawed)
     good(lab.freeze())                                # it is over, and the next freeze knows

@@ -117,9 +117,9 @@ class Server:
             other = subprocess.Popen(["unshare", "-m", "--propagation", "unchanged", "sh", "-ec",
                                       f"while [ ! -e {go} ]; do sleep .01; done; {script}; touch {over}"],
                                      env={"PATH": os.environ["PATH"]}, stdin=subprocess.DEVNULL)
-            command = ["sh", "-c", "touch /tmp/go; n=0; while [ ! -e /tmp/over ] && [ $n -lt 500 ]; do sleep .01; n=$((n+1)); done"]
-        said = subprocess.run(self.root.argv("/usr/bin/writegate", "freeze", "-g", self.gate, "-t", "20s", "--", *command),
-                              capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            command = ["sh", "-c", "touch /tmp/go; n=0; while [ ! -e /tmp/over ] && [ $n -lt 6000 ]; do sleep .01; n=$((n+1)); done"]
+        said = subprocess.run(self.root.argv("/usr/bin/writegate", "freeze", "-g", self.gate, "-t", "60s", "--", *command),
+                              capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
                               env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         if script:
             try:

@@ -269,21 +269,30 @@ class Habits(unittest.TestCase):
         """The freezer comes too late to see it: stopped while the section ends, or its program."""
         for end in (lambda p: p.do("unlock"), lambda p: p.close()):
             with self.subTest():
-                puppet = self.under_a_lock("write", "@a")
-                self.puppet()                            # somebody stays
-                freezer = self.gated.start_freeze(["true"], limit="10s", drain="1s")
-                page = self.gated.directory / self.gated.name / "control"
-                while not int.from_bytes(page.read_bytes()[32:40], "little"):
-                    time.sleep(0.002)
-                time.sleep(0.4)
-                freezer.send_signal(signal.SIGSTOP)
-                end(puppet)
-                time.sleep(0.8)
-                freezer.send_signal(signal.SIGCONT)
-                out, err = freezer.communicate(timeout=20)
-                self.assertEqual(freezer.returncode, 75, out + err)
-                self.assertRegex(err, rf"pid {puppet.process.pid} \(puppet\) .*guard: section open under a lock "
-                                      r"\(Flock\); ended since")
+                code, said, pid = self.stopped_while_it_ends(end)
+                self.assertEqual(code, 75, said)
+                self.assertRegex(said, rf"pid {pid} \(puppet\) .*guard: section open under a lock \(Flock\); ended since")
+
+    def stopped_while_it_ends(self, end):
+        """Exit code, what it said, process id. On a busy machine the signal can come after the drain: then once more."""
+        for _ in range(5):
+            puppet = self.under_a_lock("write", "@a")
+            self.puppet()                                # somebody stays
+            freezer = self.gated.start_freeze(["true"], limit="20s", drain="3s")
+            page = self.gated.directory / self.gated.name / "control"
+            while not int.from_bytes(page.read_bytes()[32:40], "little"):
+                time.sleep(0.002)
+            closed = time.monotonic()
+            time.sleep(1)                                # it looks, and sees the section
+            freezer.send_signal(signal.SIGSTOP)
+            in_time = time.monotonic() < closed + 2
+            end(puppet)
+            time.sleep(max(0, closed + 3.5 - time.monotonic()))
+            freezer.send_signal(signal.SIGCONT)
+            out, err = freezer.communicate(timeout=40)
+            if in_time:
+                return freezer.returncode, out + err, puppet.process.pid
+        self.skipTest("this machine is too busy to stop a program in time")
 
     def test_until_wait(self):
         """Two writes without a lock, and between them work that waits for nothing."""
