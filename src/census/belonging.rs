@@ -216,6 +216,11 @@ impl Service {
         self.members.get(&pid).is_some_and(of)
     }
 
+    /// The users that its processes had when they were admitted; of the dead too.
+    pub fn users(&self) -> impl Iterator<Item = u32> {
+        self.members.values().flat_map(|(origin, _)| origin.users)
+    }
+
     fn remember(&mut self, pid: i32, origin: Origin, reason: Reason, facts: &dyn Facts) {
         if reason == Reason::Root || reason == Reason::Lineage && !self.is_ordinary(&origin) {
             self.programs.borrow_mut().extend(facts.program(pid));

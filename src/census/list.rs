@@ -9,10 +9,11 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::helper::protocol::{Asked, Before, Looked, Mappings, RegionFound};
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::marks::{Hidden, Marks};
+use crate::linux::poll::is_quiet;
 use crate::linux::process::pidfd_open;
 use crate::linux::procfs::{self, Stat};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// All members of all gates.
@@ -166,6 +167,11 @@ impl Census {
         for (looked, fd) in looked {
             let Some((stat, handle)) = before.remove(&looked.pid) else { continue };
             let outsider = outsiders.contains(&looked.pid);
+            // It was opened before all else: while it lives, all that was seen was of one process.
+            if handle.as_ref().is_some_and(|handle| is_quiet(handle.as_fd())) {
+                self.take_in(looked, fd, stat, handle, outsider);
+                continue;
+            }
             match procfs::look_at(looked.pid) {
                 Look::Seen(now) if now.start == stat.start => {
                     self.take_in(looked, fd, stat, handle, outsider);

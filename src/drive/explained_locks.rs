@@ -14,7 +14,8 @@
 
 use crate::census::kernel_locks::{accounts_for, may_guard, unaccounted};
 use crate::census::unaccounted::{UnaccountedLock, WhyUnaccounted};
-use crate::drive::kernel_locks::{KernelLocks, ShortWay, Whose, asked, is_nobody, is_still_shown};
+use crate::drive::kernel_locks::{KernelLocks, ShortWay};
+use crate::drive::lock_owners::{Whose, asked, is_nobody, is_still_shown};
 use crate::drive::session::Session;
 use crate::evidence::ancestry::is_kin;
 use crate::linux::look::Look;

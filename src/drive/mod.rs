@@ -13,6 +13,7 @@
 //! | `pause` | what is done between two passes |
 //! | `kernel_locks` | the regions' accounts, held against the kernel's locks |
 //! | `explained_locks` | the short way: every lock that the kernel lists is accounted for |
+//! | `lock_owners` | who is behind a lock that no member explains |
 //! | `lock_files` | those that a parent left to its children |
 //! | `in_flight` | what keeps the gate from draining, put down while it can be seen |
 //! | [`settled`], [`quiesce`] | what the profile's rules ask for |
@@ -27,6 +28,7 @@ mod explained_locks;
 mod in_flight;
 mod kernel_locks;
 mod lock_files;
+mod lock_owners;
 pub mod one_pass;
 mod opening;
 mod pause;

@@ -56,7 +56,7 @@ pub fn is_concerned(census: &Census, service: &Service, pid: i32, why: WhyNot) -
         || match procfs::look_at(pid) {
             Look::Seen(stat) => {
                 service.claims(census, pid, stat.ppid).is_some()
-                    || service.has_user_of(pid) && service.may_be_of(census, pid)
+                    || service.has_user_of(census, pid) && service.may_be_of(census, pid)
             }
             Look::Gone(_) => false,
             Look::NotSeen(_) => true,

@@ -10,6 +10,7 @@ use crate::outcome::cause::{Cause, Claim};
 use crate::outcome::finding::Finding;
 use gate::profile::{self, Key};
 use gate::region;
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,8 @@ pub struct Service {
     members: HashSet<i32>,
     units: HashSet<String>,
     programs: HashSet<PathBuf>,
-    users: HashSet<u32>,
+    /// Users of the members other than root, once they were asked for.
+    users: OnceCell<HashSet<u32>>,
 }
 
 impl Service {
@@ -94,7 +96,6 @@ impl Service {
             service.members.insert(member.pid);
             let unit = procfs::cgroup(member.pid).filter(|unit| unit.ends_with(".service"));
             service.units.extend(unit);
-            service.users.extend(procfs::uid(member.pid).filter(|uid| *uid != 0));
             service.programs.extend(procfs::exe(member.stat.by).filter(|exe| !is_common(exe)));
         }
         service
@@ -105,9 +106,15 @@ impl Service {
         self.gate
     }
 
-    /// Does it run as a user (other than root) of the members? Also if that cannot be told.
-    pub fn has_user_of(&self, pid: i32) -> bool {
-        procfs::uid(pid).is_none_or(|uid| self.users.contains(&uid))
+    /// Does it run as a user (other than root) of the members, or as one had when it was admitted?
+    /// Also if that cannot be told.
+    pub fn has_user_of(&self, census: &Census, pid: i32) -> bool {
+        let users = || {
+            let now = self.members.iter().filter_map(|member| procfs::uid(*member));
+            let before = census.services.get(self.gate).into_iter().flat_map(|one| one.users());
+            now.chain(before).filter(|uid| *uid != 0).collect()
+        };
+        procfs::uid(pid).is_none_or(|uid| self.users.get_or_init(users).contains(&uid))
     }
 
     /// Does it belong to the service? Also if that cannot be told.

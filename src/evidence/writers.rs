@@ -6,6 +6,7 @@ use super::coverage::Service;
 use crate::census::list::Census;
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
+use crate::linux::file::cached_stat;
 use crate::linux::helper::patience::Patience;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::look_time::LookTime;
@@ -93,6 +94,11 @@ fn look_by(
         }
         let fd = fd.map_err(|e| WhyNot::of(&e))?;
         let link = fd.path();
+        // What most descriptors stand for is told by this alone.
+        let file = cached_stat(&link);
+        if !places.may_hold_open_file(file.as_ref()) {
+            continue;
+        }
         let path = match fs::read_link(&link) {
             Ok(path) => path,
             // Closed meanwhile.
@@ -107,7 +113,7 @@ fn look_by(
             Look::Seen(false) | Look::Gone(_) => continue,
             Look::NotSeen(why) => return Err(why),
         }
-        if !places.hold_open_file(pid, &link, &path) {
+        if !places.hold_open_file(pid, file.as_ref(), &path) {
             elsewhere.insert(path);
             continue;
         }

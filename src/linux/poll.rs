@@ -18,6 +18,11 @@ pub fn readable(fds: &[BorrowedFd<'_>]) -> Vec<bool> {
     polls.iter().map(is_readable).collect()
 }
 
+/// Has this descriptor certainly nothing to say now? (A pidfd: its process lives.)
+pub fn is_quiet(fd: BorrowedFd<'_>) -> bool {
+    nix::poll::poll(&mut asked(&[fd]), PollTimeout::ZERO) == Ok(0)
+}
+
 /// Waits until one of these descriptors is readable, at most `ms`; a signal does not end it.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], ms: u64) -> bool {
     let until = clock::now_ns().saturating_add(ms.saturating_mul(1_000_000));

@@ -18,7 +18,8 @@ pub mod resolve;
 
 use crate::foreign_text::ForeignText;
 use crate::linux::directory::{self, FileId, NotOpened};
-use crate::linux::{fanotify, file};
+use crate::linux::fanotify;
+use crate::linux::file::CachedStat;
 use crate::outcome::fault::{CONFIG, Fault};
 use gate::control::ControlPage;
 use gate::places::{EVERYTHING, ON_BTRFS, ON_OVERLAY, ON_STORAGE};
@@ -162,19 +163,25 @@ impl Places {
             || self.all().any(|place| place.id.0 == dev)
     }
 
+    /// By what it is and where it lies, can this open file be below a protected directory? `file`: none
+    /// if that cannot be told.
+    pub fn may_hold_open_file(&self, file: Option<&CachedStat>) -> bool {
+        file.is_none_or(|file| {
+            (file.is(libc::S_IFREG) || file.is(libc::S_IFDIR)) && self.may_hold(file.dev)
+        })
+    }
+
     /// Is a file that a process has open below a protected directory, by whatever name it was
-    /// reached there? `open`: the link in `/proc` that stands for it; `path`: where that says that it
-    /// is, in the process's own mount namespace.
-    pub fn hold_open_file(&self, pid: i32, open: &Path, path: &Path) -> bool {
+    /// reached there? `file`: what it is; `path`: where its link in `/proc` says that it is, in the
+    /// process's own mount namespace.
+    pub fn hold_open_file(&self, pid: i32, file: Option<&CachedStat>, path: &Path) -> bool {
         if self.dirs.is_empty() || !path.is_absolute() || self.excludes(path) {
             return false;
         }
-        let Some(stat) = file::cached_stat(open) else { return self.holds(path) };
-        let is_one = stat.is(libc::S_IFREG) || stat.is(libc::S_IFDIR);
-        if !is_one || !self.may_hold(stat.dev) {
-            return false;
+        match file {
+            Some(_) => self.may_hold_open_file(file) && self.hold_path_of(pid, path),
+            None => self.holds(path),
         }
-        self.hold_path_of(pid, path)
     }
 
     /// Is a file with this device number, that a process sees at this path, below a protected

@@ -4,6 +4,7 @@
 use crate::linux::look_time::LookTime;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// How much of one file is read at most, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +75,33 @@ pub fn page(path: &str) -> io::Result<String> {
 }
 
 /// The first bytes of it.
-pub fn bytes(path: &str, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most as u64).read_to_end(&mut bytes)?;
+pub fn bytes(path: impl AsRef<Path>, most: usize) -> io::Result<Vec<u8>> {
+    read_all(File::open(path)?.take(most as u64))
+}
+
+/// All of it, in as few pieces as the kernel allows. (`fs::read` begins with 32 bytes at a time. Between
+/// two pieces of a list one of its lines may go, and another is then skipped; and each piece costs a
+/// call.)
+pub fn whole(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    read_all(File::open(path)?)
+}
+
+fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; PAGE];
+    let mut read = 0;
+    loop {
+        match file.read(&mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(got) => read += got,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        }
+        // Most files end with the first page, and then this is room enough to be told so.
+        if bytes.len() - read < PAGE / 2 {
+            bytes.resize(2 * bytes.len(), 0);
+        }
+    }
+    bytes.truncate(read);
     Ok(bytes)
 }
 
@@ -103,6 +128,21 @@ mod tests {
         assert!(read == Extent::CutOff && some < 5_000);
         assert_eq!(count(usize::MAX, 0).0, Extent::CutOff);
         assert_eq!(bytes(name, 7).unwrap(), b"line\nli");
+        assert_eq!(whole(name).unwrap(), std::fs::read(name).unwrap());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_first_piece_is_as_long_as_the_kernel_makes_one() {
+        struct Kernel(Vec<usize>);
+        impl Read for Kernel {
+            fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+                self.0.push(room.len());
+                Ok(if self.0.len() < 4 { room.len().min(PAGE - 100) } else { 0 })
+            }
+        }
+        let mut kernel = Kernel(Vec::new());
+        assert_eq!(read_all(&mut kernel).unwrap().len(), 3 * (PAGE - 100));
+        assert!(kernel.0[0] >= PAGE && kernel.0.iter().all(|room| *room >= PAGE / 2));
     }
 }

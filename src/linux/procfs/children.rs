@@ -4,13 +4,13 @@
 //! there says nothing of children. Nor does the file of a thread that ends: its children go to another
 //! thread, which may have been read before. Both times all processes are asked for their parent, once.
 
+use super::bounded;
 use super::hidden::hides_processes;
 use super::stat::{LOOK_NS, is_gone, look_at, pids, threads};
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::look_time::LookTime;
 use crate::linux::process;
 use std::collections::HashMap;
-use std::fs;
 
 /// The kernel's list of a thread.
 const LIST: &str = "children";
@@ -61,8 +61,11 @@ fn by_threads(pid: i32, list: &str) -> Option<Look<Vec<i32>>> {
         if time.is_over() {
             return Some(Look::NotSeen(WhyNot::TooMuch));
         }
-        match fs::read_to_string(format!("/proc/{pid}/task/{tid}/{list}")) {
-            Ok(text) => all.extend(text.split(' ').filter_map(|id| id.parse::<i32>().ok())),
+        match bounded::whole(format!("/proc/{pid}/task/{tid}/{list}")) {
+            Ok(text) => {
+                let text = String::from_utf8_lossy(&text);
+                all.extend(text.split_ascii_whitespace().filter_map(|id| id.parse::<i32>().ok()));
+            }
             Err(e) if is_gone(&e) && process::is_there(pid) => return None,
             Err(e) if is_gone(&e) => return Some(Look::Gone(Proof::NoProcess)),
             Err(e) => return Some(Look::NotSeen(WhyNot::of(&e))),

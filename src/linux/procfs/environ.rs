@@ -14,7 +14,7 @@ const PRELOAD: &str = "LD_PRELOAD";
 
 /// What matters of a process's environment: its `WRITEGATE_` variables, and LD_PRELOAD.
 pub fn read(pid: i32) -> io::Result<BTreeMap<String, String>> {
-    bounded::bytes(&format!("/proc/{pid}/environ"), MOST).map(|bytes| variables(&bytes))
+    bounded::bytes(format!("/proc/{pid}/environ"), MOST).map(|bytes| variables(&bytes))
 }
 
 /// The same, from the bytes.

@@ -1,5 +1,6 @@
 //! `/proc/PID/fdinfo` and `/proc/locks`: the kernel's locks, and how descriptors are open.
 
+use super::bounded;
 use crate::linux::file::cached_stat;
 use crate::linux::look::{Look, Proof, WhyNot};
 use crate::linux::look_time::LookTime;
@@ -101,7 +102,7 @@ const PIECE: usize = 4096;
 /// what either reading shows is there.
 pub fn all() -> Look<Vec<KernelLock>> {
     let read = || {
-        let bytes = fs::read("/proc/locks").map_err(|e| WhyNot::of(&e))?;
+        let bytes = bounded::whole("/proc/locks").map_err(|e| WhyNot::of(&e))?;
         let lines = String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect::<Vec<_>>();
         // A line that does not fit is handed out with the next piece.
         Ok((lines, bytes.len() > PIECE / 2))
@@ -136,7 +137,7 @@ pub fn on_descriptors_of_file(of: &str, ino: Option<u64>) -> Look<Vec<Descriptor
 
 /// The locks on one descriptor of a process; none if that cannot be read.
 pub fn on_descriptor(pid: i32, fd: i32) -> Vec<KernelLock> {
-    let Ok(bytes) = fs::read(format!("/proc/{pid}/fdinfo/{fd}")) else { return Vec::new() };
+    let Ok(bytes) = bounded::whole(format!("/proc/{pid}/fdinfo/{fd}")) else { return Vec::new() };
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let info = FdInfo { fd: fd.to_string().into(), text };
     info.locks_on().into_iter().map(|on| on.lock).collect()
@@ -222,7 +223,7 @@ fn fdinfos_of<T>(of: &str, ino: Option<u64>, keep: impl Fn(FdInfo) -> Option<T>)
             if ino.is_some_and(|ino| file().is_some_and(|file| file.ino != ino)) {
                 continue;
             }
-            match fs::read(info.path()) {
+            match bounded::whole(info.path()) {
                 Ok(bytes) => {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     infos.extend(keep(FdInfo { fd: info.file_name(), text }));

@@ -44,7 +44,7 @@ pub(super) const BOUNDS: Bounds = Bounds { bytes: 8 << 20, ns: 50_000_000 };
 
 /// The text, as far as it is read.
 pub fn read(pid: i32) -> io::Result<String> {
-    let bytes = bounded::bytes(&format!("/proc/{pid}/maps"), BOUNDS.bytes)?;
+    let bytes = bounded::bytes(format!("/proc/{pid}/maps"), BOUNDS.bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

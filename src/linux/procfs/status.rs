@@ -1,5 +1,6 @@
 //! `status`, `exe`, `cgroup`: whose a process is, what it runs, where it belongs.
 
+use super::bounded;
 use super::maps::DELETED;
 use std::ffi::OsStr;
 use std::fs;
@@ -36,7 +37,7 @@ pub fn process_of(tid: i32) -> Option<i32> {
 
 fn line_of(of: &str, name: &str) -> Option<String> {
     // The process's name in it may be no UTF-8.
-    let bytes = fs::read(format!("/proc/{of}/status")).ok()?;
+    let bytes = bounded::whole(format!("/proc/{of}/status")).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }
@@ -67,7 +68,7 @@ pub fn sees_as_we_do(pid: i32) -> bool {
 /// Its control group: version 2, or the systemd hierarchy's of version 1. Where both
 /// are mounted (hybrid) either may be the one that carries the unit, and the other `/`.
 pub fn cgroup(pid: i32) -> Option<String> {
-    parse_cgroup(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cgroup")).ok()?))
+    parse_cgroup(&String::from_utf8_lossy(&bounded::whole(format!("/proc/{pid}/cgroup")).ok()?))
 }
 
 /// The text of `cgroup`.
