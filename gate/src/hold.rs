@@ -156,10 +156,12 @@ impl Hold {
                 };
                 (Phase::Letting, letting)
             }
-            (Phase::Letting, _) => {
-                let doubled = (self.rounds - 1).min(DOUBLED);
-                (Phase::Pausing, Action::Pause(self.limits.pause << doubled))
+            (Phase::Letting, Answer::Done(now)) => {
+                let doubled = self.limits.pause << (self.rounds - 1).min(DOUBLED);
+                // When the time is up all are stopped once more: who is at rest by then is.
+                (Phase::Pausing, Action::Pause(doubled.min(self.limits.until.saturating_sub(now))))
             }
+            (Phase::Letting, _) => (Phase::Pausing, Action::Pause(self.limits.pause)),
             (Phase::Over(outcome), _) => over(outcome),
         }
     }
@@ -214,6 +216,18 @@ mod tests {
         let taken = Action::LetGo(NewLocks::Taken);
         let (all_kept, all) = (Action::LetAll(NewLocks::KeptBack), Action::LetAll(NewLocks::Taken));
         assert_eq!(letting, [kept, taken, kept, all_kept, kept, taken, kept, all, kept]);
+    }
+
+    #[test]
+    fn no_pause_goes_on_when_the_time_is_up() {
+        let mut hold = Hold::new(Limits { until: 100, pause: 64 });
+        let mut pauses = std::vec::Vec::new();
+        for now in [10, 70, 100] {
+            after(&mut hold, &STOPPED);
+            hold.next(Answer::Holding(1, now.min(99)));
+            pauses.push(hold.next(Answer::Done(now)));
+        }
+        assert_eq!(pauses, [64, 30, 0].map(Action::Pause));
     }
 
     #[test]
