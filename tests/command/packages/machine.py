@@ -123,11 +123,11 @@ def control_groups():
 
 
 class Machine:
-    def __init__(self, release, work, packages=(), systemd=False, prepare=None, binds=()):
+    def __init__(self, release, work, packages=(), systemd=False, prepare=None, binds=(), root=None):
         """`prepare` is given the folder that lies above the release's files, before the first process starts.
-        `binds`: (a folder here, where it lies inside) each; no blank in either."""
+        `binds`: (a folder here, where it lies inside) each; no blank in either. `root`: those files, of a system that is no Debian."""
         more = ("systemd", "systemd-sysv") if systemd else ()
-        self.base, self.systemd = base(release, (*more, *packages)), systemd
+        self.base, self.systemd = root or base(release, (*more, *packages)), systemd
         self.name, self.work = f"wg-{release}-{os.getpid()}", Path(work)
         self.undo, self.pid, self.prepare, self.binds = contextlib.ExitStack(), None, prepare, binds
 

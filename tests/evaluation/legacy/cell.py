@@ -8,9 +8,7 @@ import re
 import time
 from collections import Counter
 
-import machine as machines
-
-from lab import evaluation, load as loads, stats
+from lab import evaluation, load as loads, procs, stats
 from mta import clients
 
 from . import mail, site as sites
@@ -47,6 +45,8 @@ def set_up(site):
     name, run = site.kind.name, site.machine.run
     before, _ = run("writegate", "doctor", name, check=False)
     code, said = run("writegate", "setup", name, "--install", "--apply", check=False)
+    with site.network():
+        procs.wait_for_port(site.kind.port)
     after, told = run("writegate", "doctor", name, check=False)
     return {"exit": code, "verdict": sites.verdict(said)[0], "doctor_before": before, "doctor_after": after,
             **({"said": said[-1500:]} if code else {}), **({"doctor_said": told[-1500:]} if after else {})}

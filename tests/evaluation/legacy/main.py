@@ -31,7 +31,7 @@ def build(debs, work):
     deb = next(path for path in debs if path.name.startswith("writegate_"))
     tree = Path(work) / "unpacked"
     subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)
-    files = [next(tree.rglob(name)) for name in BUILD]
+    files = [next(path for folder in ("usr/lib", "usr/bin") for path in (tree / folder).rglob(name)) for name in BUILD]
     return files, {"checkout": evaluation.subject()["checkout"],
                    **{file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}}
 

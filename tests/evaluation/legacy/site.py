@@ -17,7 +17,7 @@ from pathlib import Path
 
 import machine as machines
 
-from lab import gate as gates, volume
+from lab import gate as gates, procs, volume
 
 INSIDE = "/srv/volume"                                  # where the system sees the volume
 TOOLS = "/opt/lab"
@@ -58,19 +58,18 @@ class Site:
             for command in self.kind.prepare:
                 self.machine.run(*command)
             self.machine.run("systemctl", "restart", self.kind.service)
+            with self.network():
+                procs.wait_for_port(self.kind.port)
             self._stack = stack.pop_all()
         return self
 
     def _prepare(self, upper):
         """What the packages have put on a subvolume's place lies on the subvolume."""
         for path, place in self.places.items():
-            there = self.machine_base() / path.lstrip("/")
+            there = self.machine.base / path.lstrip("/")
             if there.exists():
                 machines.output("cp", "-a", f"{there}/.", place)
         carry("btrfs", upper / TOOLS.lstrip("/"))
-
-    def machine_base(self):
-        return self.machine.base
 
     def __exit__(self, *exc):
         return self._stack.__exit__(*exc)
@@ -103,7 +102,7 @@ class Site:
 
     def snapshot(self, name, gate=None, swapped=False, limit="5s", drain="3s"):
         """Both subvolumes, one after the other: (exit code, what was said, when the command began), the last None if it did not."""
-        order = sorted(self.places.values(), reverse=swapped)
+        order = list(self.places.values())[::-1 if swapped else 1]
         argv = [word.replace(str(self.volume.root), INSIDE)
                 for word in self.volume.snapshot_command(order, name, PAUSE_S)]
         command = ["env", f"PATH={TOOLS}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c",
