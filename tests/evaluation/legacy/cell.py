@@ -18,8 +18,8 @@ GAP_S = (0.3, 0.7)
 SHOWN = 5
 
 
-def measure(release, server, count, seed, debs, work, step=lambda said: None):
-    """The record of one cell. What cannot be had here: machines.Unavailable."""
+def measure(release, server, count, seed, debs, work, step=lambda said: None, limits=None):
+    """The record of one cell. limits: {"limit", "drain"} of a freeze. What cannot be had here: machines.Unavailable."""
     kind, facts, begun = mail.KINDS[server], evaluation.host(), time.monotonic()
     with sites.Site(release, kind, work) as site:
         environment = {**facts, "libc": site.version("libc6"), "systemd": site.version("systemd"),
@@ -29,7 +29,7 @@ def measure(release, server, count, seed, debs, work, step=lambda said: None):
         ungated = series(site, count, seed, None, step)
         site.install(debs)
         setup = set_up(site)
-        gated = series(site, count, seed + 1, kind.gate, step) if setup["exit"] == 0 else None
+        gated = series(site, count, seed + 1, kind.gate, step, limits) if setup["exit"] == 0 else None
     return {"environment": environment, "ungated": ungated, "setup": setup, "gated": gated,
             "seconds": round(time.monotonic() - begun, 1)}
 
@@ -52,7 +52,7 @@ def set_up(site):
             **({"said": said[-1500:]} if code else {}), **({"doctor_said": told[-1500:]} if after else {})}
 
 
-def series(site, count, seed, gate, step):
+def series(site, count, seed, gate, step, limits=None):
     """So many snapshots under load, each judged while the clients rest."""
     kind, taken, rng = site.kind, [], random.Random(seed)
     run = f"{kind.name}-{seed}-{int(time.time())}"
@@ -62,7 +62,7 @@ def series(site, count, seed, gate, step):
         time.sleep(WARM_S)
         for n in range(count):
             time.sleep(rng.uniform(*GAP_S))
-            taken.append(one(site, f"s{seed}-{n}", loading, gate, n % 2))
+            taken.append(one(site, f"s{seed}-{n}", loading, gate, n % 2, limits))
             step(f"{'gated' if gate else 'without'}: {n + 1}/{count}, {sum(bool(t['wrong']) for t in taken)} torn")
         loading.pause()
     finally:
@@ -89,10 +89,10 @@ def series(site, count, seed, gate, step):
             "said": [t["said"] for t in taken if t["said"]][:SHOWN]}
 
 
-def one(site, name, loading, gate, swapped):
+def one(site, name, loading, gate, swapped, limits):
     """One snapshot. What a freeze itself does not call consistent is counted by its verdict alone."""
     begun = time.monotonic()
-    code, said, began = site.snapshot(name, gate, swapped)
+    code, said, began = site.snapshot(name, gate, swapped, **(limits or {}))
     ended = time.monotonic()
     verdict, drain, held = sites.verdict(said) if gate else (None, None, None)
     trusted = began is not None and (code == 0 and (not gate or verdict == "CONSISTENT"))

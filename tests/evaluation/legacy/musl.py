@@ -32,9 +32,9 @@ def needs(library):
     def said(*argv):
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     dynamic, symbols = said("readelf", "--dynamic", "--wide", library), said("readelf", "--dyn-syms", "--wide", library)
-    versions = set(re.findall(r"\bUND\s+\S+@+(\S+)", symbols))
+    versions = set(re.findall(r"\bUND[ \t]+\S+@+(\S+)", symbols))
     return {"versions": sorted(versions), "libraries": re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic),
-            "undefined": sorted(re.findall(r"\bUND\s+(\w+)", symbols))}
+            "undefined": sorted(re.findall(r"\bUND[ \t]+(\w+)", symbols))}
 
 
 def root():
