@@ -81,14 +81,14 @@ def environment(records):
     """What was measured on what."""
     if not records:
         return ["Nothing was measured."]
-    first, builds = records[-1]["environment"], sorted({(r["build"]["checkout"] or "?", r["build"]["libwritegate.so"],
-                                                         r["build"]["writegate"]) for r in records})
+    first = records[-1]["environment"]
+    builds = sorted({tuple(r["build"][name] or "?" for name in ("checkout", "libwritegate.so", "writegate")) for r in records})
     versions = sorted({version for r in records for version in r["libc_needs"]["versions"]})
     needed = sorted({name for r in records for name in r["libc_needs"]["libraries"]})
-    return [f"- {first['cores']} cores ({first['cpu']}), Linux {first['kernel']} under every system; *load*: the machine's load average "
-            "when the cell began"] + [
-            f"- writegate of checkout {checkout} (library {library}, command {command}), from its .deb" for checkout, library, command
-            in builds] + [
+    machine = f"{first['cores']} cores ({first['cpu']}), Linux {first['kernel']} under every system"
+    return [f"- {machine}; *load*: the machine's load average when the cell began",
+            *(f"- writegate of checkout {checkout} (library {library}, command {command}), from its .deb"
+              for checkout, library, command in builds),
             f"- versions of libc's symbols that this library asks for: {', '.join(versions) or 'none'}; libraries that it needs: "
             f"{', '.join(needed) or 'none'} (`readelf --dyn-syms`, `readelf --dynamic`)"]
 

@@ -58,7 +58,8 @@ def with_a_server(options):
     passed = failed = 0
     for name in wanted:
         wrong = found.get(name, "it did not come to that")
-        print(f"{'FAILED' if wrong else 'ok'}: {options.system}, {options.server}: {name}" + (f": {wrong}" if wrong else ""), flush=True)
+        said = f"{'FAILED' if wrong else 'ok'}: {options.system}, {options.server}: {name}"
+        print(f"{said}: {wrong}" if wrong else said, flush=True)
         passed, failed = passed + (not wrong), failed + bool(wrong)
     return passed, failed, 0
 

@@ -6,7 +6,8 @@ from evaluation.legacy import cell, main, page, systems
 
 
 def record(**more):
-    series = {"snapshots": 3, "taken": 3, "torn": 0, "drains_ms": [], "quiet": [], "clients_failed": 0, "first_errors": [], "said": []}
+    series = {"snapshots": 3, "taken": 3, "torn": 0, "drains_ms": [], "quiet": [], "clients_failed": 0, "first_errors": [],
+              "said": []}
     return {"system": "bullseye", "server": "exim", "snapshots": 3, "seed": 1,
             "build": {"checkout": "abc", "libwritegate.so": "l", "writegate": "w"},
             "libc_needs": {"versions": [], "libraries": []},
