@@ -49,7 +49,8 @@ def with_a_server(options):
     try:
         debs = built.packages(options.packages)
         with procs.workspace("legacy-smoke") as work:
-            record = cell.measure(options.system, options.server, SNAPSHOTS, 1, debs, work, limits=LIMITS)
+            record = {"system": options.system, "server": options.server,
+                      **cell.measure(options.system, options.server, SNAPSHOTS, 1, debs, work, limits=LIMITS)}
     except machines.Unavailable as why:
         print(f"skipped: {options.system}, {options.server}: {why}", flush=True)
         return 0, 0, len(wanted)
