@@ -35,6 +35,11 @@ SOURCE = """
 static unsigned long own[COUNT];
 HIDDEN unsigned long *spy_counts = own;
 HIDDEN void *spy_real[COUNT];
+/* tests/library/spy: with `answering` set, the one function of this number is not called; the spy keeps the arguments and answers. */
+int spy_answering;
+long spy_answer;
+HIDDEN long spy_target = -1;
+unsigned long spy_answered, spy_arguments[6];
 static const char *const names[COUNT] = { NAMES };
 
 static long raw(long number, long a, long b, long c, long d, long e, long f)
@@ -50,12 +55,22 @@ HIDDEN __attribute__((constructor)) void spy_start(void)
 {
     if (spy_real[0]) return;
     for (int n = 0; n < COUNT; n++) spy_real[n] = dlsym(RTLD_NEXT, names[n]);
+    const char *target = getenv("SPY_ANSWERS");
+    spy_target = target ? atol(target) : -1;
     const char *file = getenv(VARIABLE);
     long fd = file ? raw(SYS_open, (long)file, O_RDWR | O_CLOEXEC, 0, 0, 0, 0) : -1;
     if (fd < 0) return;
     long at = raw(SYS_mmap, 0, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at > 0) spy_counts = (void *)at;
     raw(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+HIDDEN long spy_keep(long a, long b, long c, long d, long e, long f)
+{
+    unsigned long kept[6] = { a, b, c, d, e, f };
+    for (int n = 0; n < 6; n++) spy_arguments[n] = kept[n];
+    spy_answered++;
+    return spy_answer;
 }
 
 /* A call before the constructor: every register that may hold an argument outlives the look-up. */
@@ -71,7 +86,9 @@ asm(".type spy_first,@function\\nspy_first:\\n"
 FORWARDER = """
 asm(".globl {name}\\n.type {name},@function\\n{name}:\\n"
     " cmpq $0, spy_real+{at}(%rip)\\n jne 1f\\n call spy_first\\n"
-    "1: mov spy_counts(%rip), %r11\\n lock incq {at}(%r11)\\n jmp *spy_real+{at}(%rip)\\n.size {name},.-{name}\\n");
+    "1: mov spy_counts(%rip), %r11\\n lock incq {at}(%r11)\\n"
+    " mov spy_answering@GOTPCREL(%rip), %r11\\n cmpl $0, (%r11)\\n je 2f\\n cmpq ${n}, spy_target(%rip)\\n je spy_keep\\n"
+    "2: jmp *spy_real+{at}(%rip)\\n.size {name},.-{name}\\n");
 """
 UNSEEN = ("inline.dlsym.*", "inline.dlvsym.*", "exit.exit", "exit.exit.thread", "exit.return", "exit.pthread_exit.last")
 # A hook that is broken on purpose stands in front of the spy behind: it calls twice, or not at all.
@@ -120,7 +137,7 @@ class Spy:
     def _build(self, folder, side):
         text = SOURCE.replace("COUNT", str(len(self.flat))).replace("VARIABLE", f'"SPY_{side.upper()}"')
         text = text.replace("NAMES", ", ".join(f'"{n}"' for n in self.flat))
-        text += "".join(FORWARDER.format(name=name, at=8 * n) for n, name in enumerate(self.flat))
+        text += "".join(FORWARDER.format(name=name, at=8 * n, n=n) for n, name in enumerate(self.flat))
         return compiled(folder, f"libspy-{side}", text)
 
     def _break(self, folder, name, times):
