@@ -155,7 +155,7 @@ def main():
         found = bool(wrong)
         passed, failed = passed + found, failed + (not found)
         print("ok  " if found else "FAIL", f"broken fsync=2, once: {wrong}", flush=True)
-    for how, ways in (("fsync=2", "meta.fsync"), ("rename=0", "names.rename.over")) if "broken" in cases else ():
+    for how, ways in (("fsync=2", "meta.fsync"), ("rename=0", "names.rename")) if "broken" in cases else ():
         done = subprocess.run([*run, "--broken", how, "--only", ways], capture_output=True, text=True)
         found = done.returncode == 1 and "spy: " in done.stdout
         passed, failed = passed + found, failed + (not found)
