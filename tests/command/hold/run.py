@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import beside
+import steps
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -26,10 +27,13 @@ from lab import suite  # noqa: E402 (the path comes first)
 
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
+# What a victim ends with that cannot do its work here.
+ABSENT = 77
 PAIRS = 2
 TEARS_WITHIN = 500
 # Of those that are let go for a lock some freeze may find no moment on a busy machine.
 MODES = ["fcntl", "flock", "ofd", "shared", "threads", "nested", "spawn", "fork", "vfork", "pass", "exec", "pipe", "manager"]
+PAST = ["uring", "uring-aside", "inline", "dlmopen"]
 SIGNAL = signal.SIGRTMIN + 3
 
 
@@ -47,10 +51,12 @@ class Lab:
     @classmethod
     def build(cls, root):
         cls.programs = {}
-        for name in ("victim", "look"):
+        for name in ("victim", "look", "past"):
             cls.programs[name] = Path(root) / name
             subprocess.run(["cc", "-O1", "-Wall", "-static", "-o", cls.programs[name], HERE / f"{name}.c", "-lpthread"],
                            check=True)
+        cls.programs["past_dynamic"] = Path(root) / "past_dynamic"
+        subprocess.run(["cc", "-O1", "-Wall", "-DBY_DLMOPEN", "-o", cls.programs["past_dynamic"], HERE / "past.c", "-ldl"], check=True)
         cls.programs["dynamic"] = Path(root) / "dynamic"
         subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs["dynamic"], HERE / "victim.c", "-lpthread"], check=True)
 
@@ -116,9 +122,13 @@ def whole(lab, mode, freezes):
     # A set that is handed on by its lock's last descriptor and one that is shared have one writer a pair.
     lab.start(mode, 1 if mode in ("shared", "manager") else 4, 4 if mode == "manager" else PAIRS)
     time.sleep(0.3)
+    return rests(lab, freezes, 4 if mode == "manager" else PAIRS)
+
+
+def rests(lab, freezes, pairs=PAIRS):
     held = worked = 0
     for _ in range(freezes):
-        code, record, said = lab.freeze(pairs=4 if mode == "manager" else PAIRS)
+        code, record, said = lab.freeze(pairs=pairs)
         if code == NOT_DRAINED:
             continue
         check(code == CONSISTENT, f"exit {code}: {said}")
@@ -231,6 +241,38 @@ def lock_elsewhere(lab, _):
     check(code == NOT_DRAINED and "could not be looked at" in record["gates"][0]["blockers"][0]["why"],
           f"not to be looked for: exit {code}: {text}")
     return f"found by {' and '.join(said)}; one that cannot be looked for is not taken for absent"
+
+
+def past(lab, mode, freezes):
+    """Ways past libc, by programs that no gate holds: stopped at rest they are whole."""
+    program = lab.programs["past_dynamic" if mode == "dlmopen" else "past"]
+    lab.victims += [subprocess.Popen([program, mode, lab.mail, str(PAIRS)], stdout=subprocess.PIPE, start_new_session=True) for _ in range(4)]
+    time.sleep(0.3)
+    if lab.victims[0].poll() == ABSENT:
+        return "not to be had here: not tried"
+    return f"{torn_unheld(lab)} torn where nobody is held; {rests(lab, freezes)}"
+
+
+def go(lab, freezes):
+    """A static Go program: its runtime makes the system calls, on threads that it makes and ends as it likes."""
+    compiler = shutil.which("go")
+    if not compiler:
+        return "no Go compiler here: not tried"
+    program = lab.root / "writer"
+    subprocess.run([compiler, "build", "-o", program, HERE / "writer.go"], check=True,
+                   env={**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(lab.root / "cache"), "GOFLAGS": ""})
+    lab.victims.append(subprocess.Popen([program, lab.mail, str(PAIRS)], stdout=subprocess.PIPE, start_new_session=True))
+    time.sleep(0.3)
+    return f"{torn_unheld(lab)} torn where nobody is held; {rests(lab, freezes)}"
+
+
+def torn_unheld(lab):
+    """How many sets are torn for who looks without holding anybody: if none ever is, these victims prove nothing."""
+    for _ in range(TEARS_WITHIN):
+        torn = looked(subprocess.run([lab.programs["look"], lab.mail, str(PAIRS)], capture_output=True, text=True).stdout)[0]
+        if torn:
+            return torn
+    raise AssertionError(f"nothing was torn in {TEARS_WITHIN} looks")
 
 
 def growth(lab):
@@ -497,11 +539,13 @@ def costs(root, crowds):
             lab.close()
 
 
-CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
+CASES = {**{f"past_{mode.replace('-', '_')}": lambda lab, n, mode=mode: past(lab, mode, n) for mode in PAST}, "go": go,
+         **{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
          "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
          "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
          "dotlock": dotlock, "until_wait": until_wait, "lock_elsewhere": lock_elsewhere, "cgroup": cgroup, "came_late": came_late,
          **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
+         **{name: lambda lab, n, case=case: case(lab, n, BIN, sys.modules[__name__]) for name, case in steps.CASES.items()},
          **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
             for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}
 
