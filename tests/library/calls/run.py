@@ -142,6 +142,7 @@ class Way:
         self.failures = []
         self.seen = []                # what got past, for an exception
         self.said = ""                # and the verdict of the freeze that met it
+        self.held = ""                # what came of it with --hold-ungated
 
 
 def once(way, top, env):
@@ -202,8 +203,8 @@ def gated(way, top, env):
         compare(way, got, "gated")
 
 
-def barrier(batch, top, gate):
-    """One freeze over a batch of ways. Returns the thaw's exit code and verdict."""
+def barrier(batch, top, gate, hold=False):
+    """One freeze over a batch of ways; `hold`: with --hold-ungated, of an exception. Returns the thaw's exit code and verdict."""
     runs = []
     for w in batch:
         r = Run(w, top, gate.environment(w.family in WHOLE_STORAGE))
@@ -218,7 +219,7 @@ def barrier(batch, top, gate):
     try:
         for r in live:
             watch.learn(r.dir, r.way.id)
-        token = gate.freeze()
+        token = gate.freeze(extra=("--hold-ungated",) if hold else ())
         before = {r: observer.walk(r.dir) for r in live}
         watch.drain()
         for r in live:
@@ -240,7 +241,9 @@ def barrier(batch, top, gate):
         watch.close()
     for r in live:
         w, changed = r.way, observer.differences(before[r], after[r]) + events.get(r.way.id, [])
-        if w.kind == "past":
+        if hold:
+            w.held = "still" if changed else "nothing"
+        elif w.kind == "past":
             w.seen = changed
             if not changed:
                 w.failures.append("barrier: named as an exception, but nothing got past: take it off the list")
@@ -352,6 +355,7 @@ def rounds(ways, protected, gate):
                     todo.insert(0, batch)
                     continue
                 batch[0].failures.append(f"past: got past, and the freeze does not say so: {verdict['text']}")
+            held_at_rest(batch[0], os.path.join(protected, f"held{count}"), gate)
         elif verdict.get("verdict") != "CONSISTENT" or code:
             # The verdict is one for all: halve the batch until it names the way that spoils it.
             if len(batch) == 1:
@@ -361,6 +365,20 @@ def rounds(ways, protected, gate):
                 whole = f"exit {code}: {verdict['text']}"
                 if not any(w.failures for w in batch):
                     print(f"note: batch {batch[0].id} to {batch[-1].id}: {whole}")
+
+
+def held_at_rest(way, top, gate):
+    """The same once more with --hold-ungated: a change that is still seen must be in the verdict."""
+    os.mkdir(top)
+    try:
+        code, verdict = barrier([way], top, gate, hold=True)
+    except RuntimeError as e:
+        code, verdict = -1, {"text": str(e)}
+    shutil.rmtree(top, ignore_errors=True)
+    said = f"{verdict.get('verdict')}, coverage {verdict.get('coverage')}"
+    if way.held != "nothing" and verdict.get("verdict") == "CONSISTENT" and verdict.get("coverage") == "full":
+        way.failures.append(f"past, --hold-ungated: {way.held}, and the freeze does not say so: exit {code}: {verdict['text']}")
+    way.held = {"nothing": f"nothing; {said}", "still": f"the same; {said}"}.get(way.held, f"not frozen; {said}")
 
 
 def caught(ways):
