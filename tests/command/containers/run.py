@@ -16,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+import docker                                            # noqa: E402
 import kernels                                           # noqa: E402
 import paths                                             # noqa: E402
 import pid_namespaces                                    # noqa: E402
@@ -23,7 +24,7 @@ import user_namespaces                                   # noqa: E402
 from lab import suite                                    # noqa: E402
 from world import Skip, World                                # noqa: E402
 
-CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels) for case in part.CASES}
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, docker) for case in part.CASES}
 
 
 def run(name, work, program):
