@@ -9,6 +9,7 @@ WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Nee
 """
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,13 +25,16 @@ import user_namespaces                                   # noqa: E402
 from lab import suite                                    # noqa: E402
 from world import Skip, World                                # noqa: E402
 
+CASE_S = 240                    # one that waits for an answer that never comes
 CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, docker) for case in part.CASES}
 
 
 def run(name, work, program):
     """What it came to, in a line."""
     world = World(work, program)
+    signal.signal(signal.SIGALRM, too_long)
     try:
+        signal.alarm(CASE_S)
         CASES[name](world)
         return f"ok   {name}"
     except Skip as why:
@@ -38,7 +42,12 @@ def run(name, work, program):
     except Exception as why:                             # noqa: BLE001: one case must not hide the others
         return f"FAIL {name}: {why!r}"
     finally:
+        signal.alarm(0)
         world.close()
+
+
+def too_long(*_):
+    raise TimeoutError(f"not over after {CASE_S} s")
 
 
 def main():
