@@ -48,12 +48,12 @@ class Daemon:
         if remap:
             # Its own list of subordinate users, over the machine's, for its eyes alone.
             table = self.folder / "subid"
-            table.write_text(f"root:{SUBUID}:65536\n")
+            table.write_text(f"daemon:{SUBUID}:65536\n")          # (root may not be it)
             over = f"mount --bind {table} /etc/subuid && mount --bind {table} /etc/subgid && exec \"$@\""
             before = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", over, "sh"]
             for name in ("/etc/subuid", "/etc/subgid"):
                 Path(name).touch()
-            options = ["--userns-remap=root"]
+            options = ["--userns-remap=daemon"]
         argv = [*before, "dockerd", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none",
                 "--storage-driver=vfs", f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec",
                 f"--pidfile={self.folder}/pid", "-H", f"unix://{self.folder}/socket", *options]
@@ -171,7 +171,7 @@ SIDECARS = {
     "the same, no new privileges": (("--pid=container:{}", *LEAST, "--security-opt=no-new-privileges"), "none", ()),
     "DAC_READ_SEARCH alone": (("--pid=container:{}", "--cap-drop=ALL", "--cap-add=DAC_READ_SEARCH"), 77, ("CAP_SYS_PTRACE",)),
     "the rights that Docker gives": (("--pid=container:{}",), 77, ("CAP_SYS_PTRACE",)),
-    "another user": (("--pid=container:{}", *LEAST, "--user=1234"), 78, ("only its owner may freeze",)),
+    "another user": (("--pid=container:{}", *LEAST, "--user=1234"), 77, ("only its owner may freeze",)),
     "PID namespace of its own": (LEAST, 77, ("another PID namespace", "--pid=host")),
     "--pid=host": (("--pid=host", *LEAST), "none", ()),
     "--pid=host, without SYS_PTRACE": (("--pid=host",), 77, ("CAP_SYS_PTRACE",)),
