@@ -365,7 +365,7 @@ def docker_with_user_namespaces(world):
         os.chown(folder, SUBUID, SUBUID)
     name, member = host.member()
     assert os.stat(world.gates / GATE / "control").st_uid == SUBUID
-    for freeze in (world.freeze, lambda: host.freeze(f"--pid=container:{name}", *LEAST)):
+    for freeze in (lambda: host.freeze(f"--pid=container:{name}", *LEAST), world.freeze):
         whole(freeze(), procs=1)
         half_is_waited_for(world, member, freeze)
     refused(host.freeze(f"--pid=container:{name}", "--cap-drop=ALL"), 77, "CAP_SYS_PTRACE")
