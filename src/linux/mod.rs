@@ -23,6 +23,7 @@
 //! | [`signals`], [`ending`] | the thread that takes the signals that end a freeze; which these are |
 //! | [`fork`] | children of our own |
 //! | [`directory`] | directories that others may have named |
+//! | [`in_file_system`] | where in its file system one lies, by the mount tables |
 //! | [`fanotify`] | changes to files |
 //! | [`births`] | who was made by whom |
 //! | [`unix_sockets`] | which local sockets are connected |
@@ -42,6 +43,7 @@ pub mod foreign;
 pub mod fork;
 pub mod futex;
 pub mod helper;
+pub mod in_file_system;
 pub mod library;
 pub mod look;
 pub mod look_time;

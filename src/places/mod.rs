@@ -18,8 +18,9 @@ pub mod resolve;
 
 use crate::foreign_text::ForeignText;
 use crate::linux::directory::{self, FileId, NotOpened};
-use crate::linux::fanotify;
+use crate::linux::fanotify::{self, NoDirectory};
 use crate::linux::file::CachedStat;
+use crate::linux::in_file_system;
 use crate::outcome::fault::{CONFIG, Fault};
 use gate::control::ControlPage;
 use gate::places::{EVERYTHING, ON_BTRFS, ON_OVERLAY, ON_STORAGE};
@@ -46,6 +47,8 @@ pub struct Place {
     pub id: FileId,
     /// What it lies on.
     pub kind: Kind,
+    /// A process that sees it there; 0: we do.
+    pub seen_by: i32,
 }
 
 /// A name that stands for no directory.
@@ -204,7 +207,7 @@ impl Places {
             return false;
         };
         match File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir)) {
-            Ok(dir) => self.holds_directory(&dir),
+            Ok(dir) => self.holds_directory(pid, &dir),
             // It was removed, or the process is gone; another user's we may not look at.
             Err(e) => !matches!(
                 e.raw_os_error(),
@@ -213,23 +216,37 @@ impl Places {
         }
     }
 
-    /// Is this directory, however it was opened, a protected one or below one? In doubt it is.
-    fn holds_directory(&self, dir: &File) -> bool {
+    /// Is this directory, that was opened as this process sees it, a protected one or below one? In doubt
+    /// it is.
+    fn holds_directory(&self, pid: i32, dir: &File) -> bool {
         let tops = self.tops();
         if directory::lies_below(dir, &tops).unwrap_or(true) {
             return true;
         }
         // A mount that shows a part of what is protected does not lead up to it: looked at through
         // ours.
-        let handle = match fanotify::handle_of(dir) {
-            Ok(handle) => handle,
-            // Its file system knows no handles: as far as the mount shows, it lies below none.
-            Err(e) => return e.raw_os_error() != Some(libc::EOPNOTSUPP),
-        };
         let Ok((dev, _)) = directory::id(dir) else { return true };
-        let same = self.all().filter(|place| place.id.0 == dev);
-        let mut through = same.filter_map(|place| fanotify::directory(&place.file, &handle).ok());
-        through.any(|dir| directory::lies_below(&dir, &tops).unwrap_or(true))
+        let same: Vec<&Place> = self.all().filter(|place| place.id.0 == dev).collect();
+        match self.holds_by_handle(dir, &tops, &same) {
+            Ok(held) => held,
+            Err(doubt) => holds_by_mounts(pid, dir, &same).unwrap_or(doubt),
+        }
+    }
+
+    /// The same by its handle. An error: that cannot be told, and what is to be taken for true.
+    fn holds_by_handle(&self, dir: &File, tops: &[FileId], same: &[&Place]) -> Result<bool, bool> {
+        // Where a file system knows no handles, it lies below none as far as the mount shows.
+        let handle =
+            fanotify::handle_of(dir).map_err(|e| e.raw_os_error() != Some(libc::EOPNOTSUPP))?;
+        let mut refused = false;
+        for place in same {
+            match fanotify::directory(&place.file, &handle) {
+                Ok(dir) if directory::lies_below(&dir, tops).unwrap_or(true) => return Ok(true),
+                Ok(_) | Err(NoDirectory::Removed) => {}
+                Err(NoDirectory::Unknown(_)) => refused = true,
+            }
+        }
+        if refused { Err(true) } else { Ok(false) }
     }
 
     /// Is this path, as the service sees it, below a protected directory, and judged?
@@ -250,6 +267,22 @@ impl Places {
         let own = self.own_exclude.get(&pid).map(Vec::as_slice).unwrap_or_default();
         own.iter().any(|pattern| profile::glob(pattern.as_bytes(), bytes))
     }
+}
+
+/// Does this directory lie below one of these places of its file system, by what the mount tables say? None:
+/// that cannot be told.
+fn holds_by_mounts(pid: i32, dir: &File, same: &[&Place]) -> Option<bool> {
+    // These show another part of what the server has as the top of a file system of its own.
+    if same.iter().any(|place| matches!(place.kind, Kind::Shared(_))) {
+        return None;
+    }
+    let at = in_file_system::path(dir, pid)?;
+    for place in same {
+        if at.starts_with(in_file_system::path(&place.file, place.seen_by)?) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 /// A number that the kernel gives to a file system without a disk of its own, as each subvolume of

@@ -77,7 +77,7 @@ impl Places {
             let mut why: Option<NotOpened> = None;
             let mut found = false;
             for view in views {
-                match helper.open(view.pid, dir).and_then(place) {
+                match helper.open(view.pid, dir).and_then(|at| place(at, view.pid)) {
                     Ok(at) => {
                         found = true;
                         seen_by.push((view.pid, at.path.clone()));
@@ -90,7 +90,7 @@ impl Places {
             // What an admin names may be said as the admin sees it.
             if !found
                 && *by == NamedBy::Freezer
-                && let Ok(at) = helper.open(0, dir).and_then(place)
+                && let Ok(at) = helper.open(0, dir).and_then(|at| place(at, 0))
             {
                 found = true;
                 seen_by.push((0, at.path.clone()));
@@ -140,7 +140,7 @@ impl Places {
                 |point: &Path| dirs.iter().any(|dir| point.starts_with(dir) && point != *dir);
             for mount in found.iter().filter(|mount| stores(&mount.kind) && is_below(&mount.point))
             {
-                match helper.open(view, &mount.point).and_then(place) {
+                match helper.open(view, &mount.point).and_then(|at| place(at, view)) {
                     Ok(at) => self.below.extend(Some(at).filter(|at| known.insert(at.id))),
                     Err(why) => {
                         self.not_looked_at.push((ForeignText::of_path(&mount.point), why));
@@ -151,12 +151,12 @@ impl Places {
     }
 }
 
-fn place((path, fd): (PathBuf, OwnedFd)) -> Result<Place, NotOpened> {
+fn place((path, fd): (PathBuf, OwnedFd), seen_by: i32) -> Result<Place, NotOpened> {
     let file = File::from(fd);
     let id = directory::id(&file).map_err(|e| NotOpened::Why(WhyNot::Errno(e as i32)))?;
     // One that cannot be asked may be anything.
     let kind = Kind::of(&file).unwrap_or(Kind::Shared("unknown"));
-    Ok(Place { path, file: Arc::new(file), id, kind })
+    Ok(Place { path, file: Arc::new(file), id, kind, seen_by })
 }
 
 /// One view of each mount namespace that processes of the service are in: of those that no ordinary

@@ -27,6 +27,27 @@ pub fn mounts(pid: i32) -> io::Result<(Vec<Mount>, Extent)> {
     Ok((found, extent))
 }
 
+/// Which part of its file system the mount with this number shows, and where, as this process sees it.
+/// None: it does not see that mount, or the list cannot be read.
+pub fn shown_by(pid: i32, number: u64) -> Option<(PathBuf, PathBuf)> {
+    let mut found = None;
+    bounded::lines(&format!("/proc/{pid}/mountinfo"), BOUNDS, |line| {
+        found = found.take().or_else(|| part(line, number));
+    })
+    .ok()?;
+    found
+}
+
+/// The part and its place, if this line is of that mount.
+fn part(line: &[u8], number: u64) -> Option<(PathBuf, PathBuf)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let of = std::str::from_utf8(fields.next()?).ok()?;
+    let path = |text: &[u8]| PathBuf::from(OsString::from_vec(unescape(text)));
+    let part = path(fields.nth(2)?);
+    let point = path(fields.next()?);
+    (of.parse() == Ok(number)).then_some((part, point))
+}
+
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
@@ -69,6 +90,9 @@ mod tests {
         let mount = Mount { point: "/srv/my mail".into(), kind: "ext4".into() };
         assert_eq!(parse(line), Some(mount));
         assert_eq!(parse(b"36 35 98:0 / /srv"), None);
+        let shown = Some(("/a b".into(), "/mnt".into()));
+        assert_eq!(part(br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw", 36), shown);
+        assert_eq!(part(br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw", 35), None);
         let (all, extent) = mounts(std::process::id() as i32).unwrap();
         assert!(extent == Extent::Whole && all.iter().any(|mount| mount.kind == "proc"));
     }

@@ -1,6 +1,7 @@
 """Paths and profile of a container: its /data is the container's, and so is the profile that made the page."""
 import re
 import subprocess
+from kernels import EPERM, ROWS, filtered, lacks, without
 from world import Container, tell, whole
 
 
@@ -47,5 +48,47 @@ def a_profile_that_lies_outside_is_not_in_force(world):
     assert re.search("made in a container.*mount /etc/writegate into the container", said.said), said.said
 
 
-CASES = [its_directories_are_looked_up_inside, whoever_writes_there_from_outside_is_told,
+# Who may not ask by handle where a file lies.
+NO_HANDLES = {"no CAP_DAC_READ_SEARCH": without("dac_read_search"),
+              "open_by_handle_at is refused": filtered(lacks("open_by_handle_at", error=EPERM)),
+              "name_to_handle_at is refused": filtered(lacks("name_to_handle_at", error=EPERM)),
+              "as Docker's root with SYS_PTRACE": ROWS["as Docker's root with SYS_PTRACE"][0]}
+
+
+def writer(world, container, file):
+    """A program without the library that has it open for writing."""
+    p = world.popen(["sh", "-c", f"exec 9>>{file}; echo done; exec sleep 99"], container, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL)
+    assert p.stdout.readline() == "done\n"
+
+
+def through_a_part_of_the_mail(world):
+    """Another container has one folder of the mail, at another place, and writes there without the library."""
+    (world.mail / "box").mkdir()
+    world.member()
+    c = Container(world, ("mnt",))
+    assert world.run(["mount", "--bind", str(world.mail / "box"), "/media"], c).returncode == 0
+    for name, before in {"everything there": [], **NO_HANDLES}.items():
+        whole(world.freeze(before=before), procs=1)
+    writer(world, c, "/media/half")
+    for name, before in {"everything there": [], **NO_HANDLES}.items():
+        for where in None, c:
+            said = world.freeze(where, before=before)
+            assert said.returncode == 65 and "verdict=UNGATED" in said.said and "/media/half" in said.said, f"{name}: {said.said}"
+
+
+def beside_the_mail_is_nobodys_business(world):
+    """A folder on the same file system, shown alone at another place: no protected file, whatever is not known by handle."""
+    beside = world.root / "mail-of-others"
+    beside.mkdir()
+    world.member()
+    c = Container(world, ("mnt",))
+    assert world.run(["mount", "--bind", str(beside), "/media"], c).returncode == 0
+    writer(world, c, "/media/half")
+    for name, before in {"everything there": [], **NO_HANDLES}.items():
+        said = world.freeze(before=before)
+        assert said.returncode == 0 and "half" not in said.said, f"{name}: {said.said}"
+
+
+CASES = [through_a_part_of_the_mail, beside_the_mail_is_nobodys_business, its_directories_are_looked_up_inside, whoever_writes_there_from_outside_is_told,
          a_profile_that_lies_outside_is_not_in_force]

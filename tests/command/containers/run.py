@@ -9,6 +9,7 @@ WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Nee
 """
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+import docker                                            # noqa: E402
 import kernels                                           # noqa: E402
 import paths                                             # noqa: E402
 import pid_namespaces                                    # noqa: E402
@@ -23,13 +25,16 @@ import user_namespaces                                   # noqa: E402
 from lab import suite                                    # noqa: E402
 from world import Skip, World                                # noqa: E402
 
-CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels) for case in part.CASES}
+CASE_S = 240                    # one that waits for an answer that never comes
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, docker) for case in part.CASES}
 
 
 def run(name, work, program):
     """What it came to, in a line."""
     world = World(work, program)
+    signal.signal(signal.SIGALRM, too_long)
     try:
+        signal.alarm(CASE_S)
         CASES[name](world)
         return f"ok   {name}"
     except Skip as why:
@@ -37,7 +42,12 @@ def run(name, work, program):
     except Exception as why:                             # noqa: BLE001: one case must not hide the others
         return f"FAIL {name}: {why!r}"
     finally:
+        signal.alarm(0)
         world.close()
+
+
+def too_long(*_):
+    raise TimeoutError(f"not over after {CASE_S} s")
 
 
 def main():
