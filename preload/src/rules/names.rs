@@ -4,8 +4,8 @@
 
 use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
 use super::dotlocks::{
-    self, MAKES_LOCK, MAKES_POST, are_named, comes_back, gone_unannounced, is_named, lock_name,
-    may_name_lock, note_removed_lock,
+    self, MAKES_LOCK, MAKES_POST, MAKES_UNWRITABLE, are_named, comes_back, gone_unannounced,
+    is_named, lock_name, may_name_lock, note_removed_lock,
 };
 use crate::announce::{BRACKET, PASS, announce};
 use crate::change::{SectionEffect, matters};
@@ -19,7 +19,7 @@ use crate::this_process::lock_table::process_word;
 use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::{Region, region};
 use core::sync::atomic::Ordering::Relaxed;
-use gate::profile::LockName;
+use gate::profile::{LockName, is_lock_name};
 use linux_raw_sys::general::RESOLVE_IN_ROOT;
 
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
@@ -38,9 +38,10 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         frame.note[0] = match exclusive.then(|| lock_name(dir, text)).flatten() {
             Some(LockName::Lock) => MAKES_LOCK,
             Some(LockName::HitchingPost) => MAKES_POST,
+            None if !exclusive && flags & O_CREAT != 0 && is_lock_name(text) => MAKES_UNWRITABLE,
             None => 0,
         };
-        let effect = if frame.note[0] != 0 {
+        let effect = if exclusive && frame.note[0] != 0 {
             SectionEffect::None
         } else if flags & O_TRUNC == 0 && may_begin() && is_there(dir, path) {
             // Only opened: whatever is written to it later is the change.

@@ -147,6 +147,7 @@ IDIOMS = {
     "zsh_flock_fd": shell(f"set_of_two() {{ exec 9>{LOCKS}; flock 9; append a; half; append b; exec 9>&-; }}", "flock", by="zsh"),
     "zsh_zsystem": shell(f"zmodload zsh/system\n: >>{LOCKS}\nset_of_two() {{ zsystem flock -f f {LOCKS}; append a; half; append b; zsystem flock -u $f; }}", by="zsh"),
     "sh_noclobber": shell("set_of_two() { until ( set -C; : > \"$LOCKS/x.lock\" ) 2>/dev/null; do sleep 0.01; done; append a; half; append b; rm \"$LOCKS/x.lock\"; }"),
+    "sh_ln": shell("set_of_two() { : >\"$LOCKS/me.$$\"; until ln \"$LOCKS/me.$$\" \"$LOCKS/x.lock\" 2>/dev/null; do sleep 0.01; done; append a; half; append b; rm \"$LOCKS/x.lock\" \"$LOCKS/me.$$\"; }"),
     "sh_mkdir": shell("set_of_two() { until mkdir \"$LOCKS/x.lck\" 2>/dev/null; do sleep 0.01; done; append a; half; append b; rmdir \"$LOCKS/x.lck\"; }"),
     "sh_ln_s": shell("set_of_two() { until ln -s me:$$ \"$LOCKS/x.lck\" 2>/dev/null; do sleep 0.01; done; append a; half; append b; rm \"$LOCKS/x.lck\"; }"),
     "procmail_lockfile": shell("set_of_two() { lockfile -1 \"$LOCKS/x.lock\"; append a; half; append b; rm -f \"$LOCKS/x.lock\"; }", "lockfile"),
@@ -172,6 +173,8 @@ IDIOMS = {
     "perl_flock": perl("open(my $l, '>', \"$ENV{LOCKS}/l\"); sets(sub { flock($l, LOCK_EX); two(); flock($l, LOCK_UN) })"),
     "perl_fcntllock": perl("open(my $l, '>', \"$ENV{LOCKS}/l\"); my $k = File::FcntlLock->new(l_type => F_WRLCK); my $u = File::FcntlLock->new(l_type => F_UNLCK);"
                            " sets(sub { $k->lock($l, F_SETLKW) or die; two(); $u->lock($l, F_SETLK) })", "File::FcntlLock"),
+    "perl_lockfile_simple": perl("my $m = LockFile::Simple->make(-autoclean => 1, -delay => 1); sets(sub { $m->lock(\"$ENV{LOCKS}/x\") or die; two(); $m->unlock(\"$ENV{LOCKS}/x\") })",
+                                 "LockFile::Simple"),
     "perl_db_file": perl("sets(sub { tie(my %h, 'DB_File', \"$ENV{LOCKS}/db\") or die; sysopen(my $l, \"$ENV{LOCKS}/db\", O_RDWR) or die; flock($l, LOCK_EX); $h{n}++; two(); untie %h; close $l })",
                          "DB_File"),
     "perl_berkeley": perl("my $e = BerkeleyDB::Env->new(-Home => $ENV{LOCKS}, -Flags => BerkeleyDB::DB_CREATE() | BerkeleyDB::DB_INIT_CDB() | BerkeleyDB::DB_INIT_MPOOL()) or die;"
