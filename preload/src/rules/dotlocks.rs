@@ -38,7 +38,8 @@ const REMOVES_LOCK: u64 = 2;
 const REMOVES_LOST: u64 = 4;
 /// `note[0]`: this call may make what will be linked to one.
 pub const MAKES_POST: u64 = 3;
-/// `note[0]`: this call may make a lock file that nobody may write: as good as an exclusive create.
+/// `note[0]`: this call may make a lock file, where there was none, that nobody may write: as good as an exclusive
+/// create, for whoever comes next is refused.
 pub const MAKES_UNWRITABLE: u64 = 5;
 
 /// Those of a file's mode that let anybody write it.

@@ -20,7 +20,7 @@ use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::{Region, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::profile::{LockName, is_lock_name};
-use linux_raw_sys::general::RESOLVE_IN_ROOT;
+use linux_raw_sys::general::{O_ACCMODE, RESOLVE_IN_ROOT};
 
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
 const O_TMPFILE_BIT: u64 = linux_raw_sys::general::__O_TMPFILE as u64;
@@ -38,7 +38,9 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         frame.note[0] = match exclusive.then(|| lock_name(dir, text)).flatten() {
             Some(LockName::Lock) => MAKES_LOCK,
             Some(LockName::HitchingPost) => MAKES_POST,
-            None if !exclusive && flags & O_CREAT != 0 && is_lock_name(text) => MAKES_UNWRITABLE,
+            None if makes_to_write(flags) && is_lock_name(text) && !is_there(dir, path) => {
+                MAKES_UNWRITABLE
+            }
             None => 0,
         };
         let effect = if exclusive && frame.note[0] != 0 {
@@ -52,6 +54,11 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         let action = announce(frame, None, effect, |_| Operand::Opened(dir, path));
         comes_back(frame, action)
     }
+}
+
+/// Does it make a file, if there is none, and open it for writing?
+fn makes_to_write(flags: u64) -> bool {
+    flags & O_CREAT != 0 && flags & O_ACCMODE as u64 != 0
 }
 
 /// Is there a file of this name? Where that must not be asked, none.
