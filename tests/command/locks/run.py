@@ -87,7 +87,7 @@ class Lab:
         return process
 
     def holder(self, case, **env):
-        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale", "mailbox_full"]
+        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale", "mailbox_full", "confined_meanwhile"]
         program = self.built() / ("lockfiles" if files else "rights" if case in RIGHTS else "ways" if case in WAYS else "holders")
         env = {"PATH": f"{self.built()}:{os.environ['PATH']}", **env}
         process = self.start([str(program), case, str(self.mail)], **env)
@@ -271,9 +271,9 @@ def left_by_the_dead(lab):
     check(code == CONSISTENT, f"exit {code}: {said}")
 
 
-def no_room_for_a_child(lab):
-    """What a child has made did not fit into the mailbox: its parent says that it does not know, and until it has removed it."""
-    process = lab.holder("mailbox_full")
+def what_a_child_made_is_not_known(lab, case):
+    """It did not fit into the mailbox, or must not be looked at: the parent says that it does not know, until it has removed it."""
+    process = lab.holder(case)
     time.sleep(0.05)
     code, record, said = lab.freeze(drain=BRIEF)
     check(code != CONSISTENT and "locks-unknown" in json.dumps(record), f"exit {code}: {said}")
@@ -505,7 +505,8 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          **{name: lambda lab, name=name: no_set(lab, name) for name in NO_SET},
          **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES + RIGHTS + WAYS},
          **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
-         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead, "no_room_for_a_child": no_room_for_a_child,
+         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead, "no_room_for_a_child": lambda lab: what_a_child_made_is_not_known(lab, "mailbox_full"),
+         "confined_meanwhile": lambda lab: what_a_child_made_is_not_known(lab, "confined_meanwhile"),
          "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
          "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "doctor_names_what_lasts": doctor_names_what_lasts,
          "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
