@@ -18,6 +18,7 @@ use crate::linux::namespaces;
 use crate::linux::priority::Priority;
 use crate::linux::procfs::{self, CAP_SYS_PTRACE, effective_capabilities};
 use crate::linux::signals::Signals;
+use crate::linux::user_namespaces::leaves_out_users;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
 use gate::layout::LAYOUT;
@@ -231,8 +232,10 @@ impl Session {
                 );
             }
             let denied = self.denied(gate.owner());
-            // Whom even that right does not let look into is an odd one, and no reason.
-            if denied > 0 && effective_capabilities() & CAP_SYS_PTRACE == 0 {
+            // Whom even that right does not let look into is an odd one, and no reason. In a user
+            // namespace it is one over those who live there alone.
+            let may_look = effective_capabilities() & CAP_SYS_PTRACE != 0 && !leaves_out_users();
+            if denied > 0 && !may_look {
                 why += &format!(
                     ". {denied} processes could not be looked into: run as root on the host, or with \
                      CAP_SYS_PTRACE"

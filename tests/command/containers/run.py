@@ -3,7 +3,7 @@
 its cure. Ends with a line "N passed, N failed, N skipped".
 
   run.py [--only PATTERN]     only these cases
-  run.py --table              what each kernel and right came to, for docs/admin/systems.md
+  run.py --table              what each kernel and right came to, for docs/admin/systems.md and docs/admin/containers.md
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release). Needs root.
 """
@@ -21,12 +21,13 @@ import docker                                            # noqa: E402
 import kernels                                           # noqa: E402
 import paths                                             # noqa: E402
 import pid_namespaces                                    # noqa: E402
+import units                                             # noqa: E402
 import user_namespaces                                   # noqa: E402
 from lab import suite                                    # noqa: E402
 from world import Skip, World                                # noqa: E402
 
 CASE_S = 240                    # one that waits for an answer that never comes
-CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, docker) for case in part.CASES}
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, units, docker) for case in part.CASES}
 
 
 def run(name, work, program):
@@ -56,7 +57,7 @@ def main():
     options = options.parse_args()
     chosen = [name for name in CASES if suite.fits(name, options.only)]
     if options.table:
-        chosen = list(kernels.TABLE)
+        chosen = [*kernels.TABLE, *units.TABLE, "docker_sidecars"]
     if not chosen:
         return suite.nothing(options.only, CASES)
     if os.geteuid():
@@ -74,7 +75,9 @@ def main():
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if options.table:
-        print(kernels.table())
+        print(kernels.table(), kernels.table(units.TABLE, "a unit's option"), sep="\n\n")
+        if docker.SEEN:
+            print("\n" + docker.table())
     passed, failed, skipped = (sum(line.startswith(word) for line in lines) for word in ("ok", "FAIL", "skip"))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
