@@ -17,6 +17,7 @@
 //! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
 //! | [`listed_locks`] | whose descriptors need not be read to know that they hold none |
 //! | [`unaccounted`] | a lock that no region accounts for |
+//! | [`shown`] | what a region showed in one reading |
 //! | [`blockers`], [`files`] | what keeps a gate from draining, in words; the files it is about |
 //! | [`dotlocks`] | dotlocks that lie in a snapshot |
 
@@ -34,4 +35,5 @@ pub mod listed_locks;
 pub mod member;
 pub mod region;
 pub mod rescan;
+pub mod shown;
 pub mod unaccounted;
