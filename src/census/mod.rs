@@ -12,6 +12,7 @@
 //! | [`member`], [`region`] | one gated process; its region |
 //! | [`belonging`] | what belongs to a service |
 //! | [`kinds`] | what a process turned out to be |
+//! | `elsewhere` | which are another gate's |
 //! | [`disregard`] | words that mean nothing |
 //! | `hidden` | who may map a page and cannot be seen from here |
 //! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
@@ -26,6 +27,7 @@ pub mod blockers;
 mod deaths;
 pub mod disregard;
 pub mod dotlocks;
+mod elsewhere;
 pub mod files;
 mod hidden;
 pub mod kernel_locks;
