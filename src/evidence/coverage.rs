@@ -159,6 +159,10 @@ pub fn ungated(census: &Census, service: &Service) -> Vec<Ungated> {
         if !seen.kind.is_ungated() || census.unseen.contains_key(&pid) {
             continue;
         }
+        // Most are none of the service's by what was seen of them: those need not be asked again.
+        if service.claims(census, pid, seen.parent).is_none() {
+            continue;
+        }
         let Some(stat) = procfs::stat(pid) else { continue };
         if stat.start != seen.start || stat.is_dead() {
             continue;
