@@ -6,6 +6,7 @@
 
 pub mod bounded;
 mod children;
+pub mod done;
 pub mod environ;
 mod hidden;
 pub mod inodes_told;
