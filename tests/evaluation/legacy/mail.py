@@ -18,7 +18,7 @@ from cyrus import check, load as cyrus_load
 from dovecot import checks, load as dovecot_load
 from dovecot.checks import mbox
 from exim import spool
-from lab import procs
+from lab import load as loads, procs
 from mta import clients, conserve, store, trial
 from postfix import queuefile
 
@@ -78,6 +78,17 @@ class Agent(Kind):
                 box.truncate(0)
 
 
+class Login(loads.Client):
+    """Logs in and goes: what a server runs at a login is a part of it too."""
+    kind, think_s = "login", 0.1
+
+    def step(self):
+        self.op = "LOGIN"
+        with imaplib.IMAP4("127.0.0.1", self.port, timeout=60) as session:
+            session.login(self.user, stock.PASSWORD)
+        return "LOGIN"
+
+
 class Dovecot(Kind):
     """Its package's store: an mbox in /var/mail, folders and indexes below ~/mail."""
     own_refusals = ("SERVERBUG", "4.2.0")
@@ -92,8 +103,9 @@ class Dovecot(Kind):
                     session.select(folder)
 
     def clients(self, site, seed, run):
-        return [dovecot_load.Imap(n, seed=seed * 1000 + n, user=USERS[n // 2], port=self.port, tag=run, mbox=True)
-                for n in range(SESSIONS)]
+        sessions = [dovecot_load.Imap(n, seed=seed * 1000 + n, user=USERS[n // 2], port=self.port, tag=run, mbox=True)
+                    for n in range(SESSIONS)]
+        return sessions + [Login(SESSIONS + n, seed=seed, user=USERS[-1], port=self.port) for n in range(2)]
 
     def judge(self, taken, acknowledged):
         report = checks.Report()
