@@ -1,8 +1,9 @@
 //! The exported names, made from the table in `gate::calls`.
 
+use crate::arch::children::{fork_bracket, reap_bracket};
 use crate::arch::look_up::looks_up;
 use crate::arch::past::{
-    close_bracket, confine_bracket, make_bracket, rename_bracket, unlink_bracket,
+    close_bracket, confine_bracket, dup2_bracket, make_bracket, rename_bracket, unlink_bracket,
 };
 use crate::arch::straight::straight_bracket;
 use crate::arch::trampoline::{bracket, with_argv, with_va_list};
@@ -41,6 +42,24 @@ macro_rules! body {
     };
     ($name:ident (Close $argument:tt)) => {
         close_bracket!(Call::$name)
+    };
+    ($name:ident (Dup2)) => {
+        dup2_bracket!(Call::$name)
+    };
+    ($name:ident (Fork)) => {
+        fork_bracket!(Call::$name)
+    };
+    (waitid (Reap)) => {
+        bracket!(Call::waitid)
+    };
+    (wait (Reap)) => {
+        reap_bracket!(Call::wait, "writegate_reap_first")
+    };
+    (wait3 (Reap)) => {
+        reap_bracket!(Call::wait3, "writegate_reap_first")
+    };
+    ($name:ident (Reap)) => {
+        reap_bracket!(Call::$name, "writegate_reap_second")
     };
     ($name:ident (Confine)) => {
         confine_bracket!(Call::$name)

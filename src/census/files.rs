@@ -4,22 +4,60 @@ use crate::census::member::Member;
 use crate::foreign_text::ForeignText;
 use crate::linux::file::{CachedStat, cached_stat};
 use gate::locks::{Lock, LockKind, NO_DEVICE};
+use std::collections::HashMap;
 use std::fs;
+
+/// The files of locks as they were told while those were held: by process, device and inode. A lock that
+/// is over has a name by that, though its file is closed and its process gone.
+#[derive(Default)]
+pub struct LockPaths(HashMap<(i32, u64, u64), ForeignText>);
+
+impl LockPaths {
+    /// Where the file of a lock lies that is held.
+    pub fn of_held(&mut self, member: &Member, lock: &Lock) -> ForeignText {
+        match told(member, lock) {
+            Some(path) => {
+                self.0.insert((member.pid, lock.dev, lock.ino), path.clone());
+                path
+            }
+            None => self.of_ended(member, lock),
+        }
+    }
+
+    /// The same of a lock that is over: what was told of it then, or else is told of its file now.
+    pub fn of_ended(&self, member: &Member, lock: &Lock) -> ForeignText {
+        let known = self.0.get(&(member.pid, lock.dev, lock.ino)).cloned();
+        // A descriptor may stand for another file by now.
+        let is_a_file = lock.dev != NO_DEVICE;
+        let now = || told(member, lock).filter(|_| is_a_file);
+        known.or_else(now).unwrap_or_else(|| by_number(lock))
+    }
+}
 
 /// Where a lock's file lies; by number where that cannot be told.
 pub fn path_of_lock(member: &Member, lock: &Lock) -> ForeignText {
+    told(member, lock).unwrap_or_else(|| by_number(lock))
+}
+
+fn by_number(lock: &Lock) -> ForeignText {
+    match lock.dev {
+        NO_DEVICE => format!("descriptor {}", lock.fd).into(),
+        dev => format!("inode {} on {dev:#x}", lock.ino).into(),
+    }
+}
+
+fn told(member: &Member, lock: &Lock) -> Option<ForeignText> {
     let noted = || {
         // As its maker put it down.
         let path = member.view.as_ref()?.claimed().dotlock_path(lock.dev, lock.ino)?;
         Some(String::from_utf8_lossy(path.bytes()).into_owned().into())
     };
-    let path = match lock.kind {
+    match lock.kind {
         LockKind::Dot => noted().or_else(|| path_of_file(member.pid, lock.dev, lock.ino)),
         // It must not ask which file that is.
         _ if lock.dev == NO_DEVICE => path_of(member.pid, lock.fd),
         _ => path_of_file(member.pid, lock.dev, lock.ino),
-    };
-    path.unwrap_or_else(|| format!("inode {} on {:#x}", lock.ino, lock.dev).into())
+    }
 }
 
 /// The path of a descriptor, for messages.

@@ -39,6 +39,8 @@ pub struct Seen {
     pub start: u64,
     /// Image.
     pub image: u64,
+    /// Its parent, when it was last looked at or listed with its image.
+    pub parent: i32,
     /// What it was.
     pub kind: ProcessKind,
 }

@@ -144,17 +144,19 @@ impl Census {
                     continue;
                 }
             };
-            let (start, image) = (stat.start, stat.image);
+            let seen =
+                |kind| Seen { start: stat.start, image: stat.image, parent: stat.ppid, kind };
             if stat.kernel {
-                self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Kernel });
+                self.seen.insert(pid, seen(ProcessKind::Kernel));
             } else if !stat.is_dead() {
                 before.insert(pid, (stat, handle));
                 continue;
             }
             self.forget(pid);
-            if stat.is_dead() && self.seen.get(&pid).is_none_or(|seen| seen.start != start) {
+            let is_new = self.seen.get(&pid).is_none_or(|known| known.start != stat.start);
+            if stat.is_dead() && is_new {
                 // Where orphans are not reaped there are hundreds.
-                self.seen.insert(pid, Seen { start, image, kind: ProcessKind::Dead });
+                self.seen.insert(pid, seen(ProcessKind::Dead));
             }
         }
         let told = |pid: i32, stat: &Stat| {
@@ -229,7 +231,7 @@ impl Census {
             }
             _ => None,
         };
-        let (start, image) = (stat.start, stat.image);
+        let (start, image, parent) = (stat.start, stat.image, stat.ppid);
         let kind = match looked.page {
             None => self.take_in_ungated(&looked, stat, old),
             // Nothing of its memory is looked at.
@@ -247,7 +249,7 @@ impl Census {
                 ProcessKind::Member(gate, self.place(member, gate, old))
             }
         };
-        self.seen.insert(pid, Seen { start, image, kind });
+        self.seen.insert(pid, Seen { start, image, parent, kind });
     }
 
     /// It maps no page of ours. `old`: the member that it was.

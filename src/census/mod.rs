@@ -12,11 +12,13 @@
 //! | [`member`], [`region`] | one gated process; its region |
 //! | [`belonging`] | what belongs to a service |
 //! | [`kinds`] | what a process turned out to be |
+//! | `elsewhere` | which are another gate's |
 //! | [`disregard`] | words that mean nothing |
 //! | `hidden` | who may map a page and cannot be seen from here |
 //! | [`kernel_locks`] | the locks that the kernel shows, and what a region says of each |
 //! | [`listed_locks`] | whose descriptors need not be read to know that they hold none |
 //! | [`unaccounted`] | a lock that no region accounts for |
+//! | [`shown`] | what a region showed in one reading |
 //! | [`blockers`], [`files`] | what keeps a gate from draining, in words; the files it is about |
 //! | [`dotlocks`] | dotlocks that lie in a snapshot |
 
@@ -25,6 +27,7 @@ pub mod blockers;
 mod deaths;
 pub mod disregard;
 pub mod dotlocks;
+mod elsewhere;
 pub mod files;
 mod hidden;
 pub mod kernel_locks;
@@ -34,4 +37,5 @@ pub mod listed_locks;
 pub mod member;
 pub mod region;
 pub mod rescan;
+pub mod shown;
 pub mod unaccounted;

@@ -49,7 +49,7 @@ impl Census {
             let first = round == 0;
             let born_before = procfs::last_pid();
             self.note_numbers(born_before);
-            let mut look = match procfs::pids() {
+            let listed = match procfs::pids() {
                 Ok(pids) => {
                     self.unlisted = procfs::hides_processes().then_some(WhyNot::Hidden);
                     pids
@@ -59,7 +59,12 @@ impl Census {
                     return;
                 }
             };
-            look.retain(|pid| self.must_look(*pid, first && images, first && seeking));
+            let mut look = Vec::new();
+            for pid in listed {
+                if self.must_look(pid, first && images, first && seeking) {
+                    look.push(pid);
+                }
+            }
             self.look(helper, &look);
             // A parent that forked and died while we listed would hide its child. (One
             // that seeks asks again anyway.)
@@ -75,16 +80,24 @@ impl Census {
         self.newest = newest.max(self.newest);
     }
 
-    fn must_look(&self, pid: i32, images: bool, seeking: bool) -> bool {
+    fn must_look(&mut self, pid: i32, images: bool, seeking: bool) -> bool {
         if self.ours.contains(&pid) {
             return false;
         }
-        let Some(seen) = self.seen.get(&pid) else { return true };
-        // What was seen under this number says nothing of another process.
-        let now = (images || self.numbers_again).then(|| procfs::look_at(pid));
+        let Some(seen) = self.seen.get_mut(&pid) else { return true };
+        // What was seen under this number says nothing of another process. (A kernel thread's is still
+        // one's that has no program: that is told sooner.)
+        let is_kernels =
+            || seen.kind == ProcessKind::Kernel && procfs::runs_a_program(pid) == Some(false);
+        let asked = self.numbers_again || images && !is_kernels();
+        let now = asked.then(|| procfs::look_at(pid));
         if now.as_ref().is_some_and(|now| is_another(now, seen)) {
             return true;
         }
+        if let Some(Look::Seen(now)) = &now {
+            seen.parent = now.ppid;
+        }
+        let seen = *seen;
         if self.unseen.contains_key(&pid) {
             return images || seeking;
         }
@@ -100,7 +113,7 @@ impl Census {
                 let member = &self.gates[gate][at];
                 !member.gone && (images || seeking || !member.fresh_fork)
             }
-            _ => images && now.is_some_and(|now| has_other_image(&now, seen)),
+            _ => images && now.is_some_and(|now| has_other_image(&now, &seen)),
         }
     }
 
@@ -125,8 +138,8 @@ impl Census {
                 Look::Gone(_) | Look::NotSeen(_) => Vec::new(),
             };
             let children: Vec<i32> = parents.into_iter().flat_map(of).collect();
-            let new: Vec<i32> =
-                children.iter().copied().filter(|pid| self.must_look(*pid, false, true)).collect();
+            let mut new = children.clone();
+            new.retain(|pid| self.must_look(*pid, false, true));
             if !new.is_empty() {
                 self.look(helper, &new);
             }
@@ -172,7 +185,7 @@ mod tests {
             let mut census = Census::default();
             census.numbers_again = numbers_again;
             census.ours.insert(me);
-            census.seen.insert(pid, Seen { start, image: now.image, kind });
+            census.seen.insert(pid, Seen { start, image: now.image, parent: me, kind });
             (census.must_look(pid, true, false), census.must_look(pid, false, false))
         };
         let kernel = must_look(ProcessKind::Kernel, now.start - 1, false);

@@ -34,19 +34,19 @@ impl Session {
     }
 
     /// What was in flight in the pass that was just read, or let in for something that was.
-    pub(super) fn in_flight(&self, at: usize, drain: &GateDrain) -> Vec<Blocker> {
-        let views = drain.reading.views();
-        let members = self.census.gates[at].iter().zip(&views);
-        let let_in = |p: &ProcessView| drain.grants.iter().any(|grant| grant.holds_for(p));
-        let strangers = drain.kernel_locks.strangers.iter().cloned();
-        members
-            .filter(|(m, _)| !m.gone)
-            .flat_map(|(member, p)| match (p.in_flight(), let_in(p)) {
-                (true, _) => blockers::of_one_in_flight(member),
-                (false, true) => vec![blockers::let_in(member)],
-                (false, false) => Vec::new(),
-            })
-            .chain(strangers)
-            .collect()
+    pub(super) fn in_flight(&self, at: usize, drain: &mut GateDrain) -> Vec<Blocker> {
+        let GateDrain { reading, grants, lock_paths, kernel_locks, .. } = drain;
+        let let_in = |p: &ProcessView| grants.iter().any(|grant| grant.holds_for(p));
+        let members = self.census.gates[at].iter().zip(reading.views()).enumerate();
+        let mut all = Vec::new();
+        for (place, (member, p)) in members {
+            if p.in_flight() {
+                all.extend(blockers::of_reading(member, &reading.shown(place), lock_paths));
+            } else if let_in(&p) && !member.gone {
+                all.push(blockers::let_in(member));
+            }
+        }
+        all.extend(kernel_locks.strangers.iter().cloned());
+        all
     }
 }

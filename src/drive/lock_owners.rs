@@ -46,7 +46,7 @@ impl Session {
     pub(super) fn whose(&mut self, at: usize, line: &KernelLock) -> Whose {
         let told = InodesTold::by([line].into_iter());
         if !is_nobody(line.pid) {
-            if self.is_of_another_gate(line.pid) {
+            if self.census.is_of_another_gate(line.pid) {
                 return Whose::Unconcerned(line.pid);
             }
             let Look::Seen(held) = held_on(line.pid, line, &told) else {
@@ -132,19 +132,6 @@ impl Session {
         }
         let path = held.map_or_else(|| format!("inode {}", line.file), |held| held.path.clone());
         Whose::Stranger(blockers::stranger_with_lock(pid, stat.comm, path.into()))
-    }
-
-    /// Is it held by another gate, in the image that was looked at? Then none of its descriptors need be
-    /// asked.
-    fn is_of_another_gate(&self, pid: i32) -> bool {
-        let is_the_one_seen = || match (procfs::look_at(pid), self.census.seen.get(&pid)) {
-            (Look::Seen(now), Some(seen)) => {
-                (now.start, now.image) == (seen.start, seen.image)
-                    && seen.kind != ProcessKind::Undecided
-            }
-            _ => false,
-        };
-        self.census.elsewhere.contains(&pid) && is_the_one_seen()
     }
 
     /// A process that came since: is it a member of this gate?

@@ -1,5 +1,6 @@
 //! One gate's drain under way, and what is remembered of it.
 
+use crate::census::files::LockPaths;
 use crate::drive::kernel_locks::KernelLocks;
 use crate::drive::reading::{Reading, ShownWord};
 use crate::drive::room::Room;
@@ -58,6 +59,8 @@ pub struct GateDrain {
     pub(super) named_at: u64,
     /// ... and the digest of its words then.
     pub(super) named_digest: u64,
+    /// The files of the locks that were named.
+    pub(super) lock_paths: LockPaths,
     /// Where the time goes.
     pub parts: DrainParts,
     /// When something was last seen in flight (0: never).
@@ -111,6 +114,7 @@ impl GateDrain {
             named: Vec::new(),
             named_at: 0,
             named_digest: 0,
+            lock_paths: LockPaths::default(),
             dotlocks: Vec::new(),
             lock_files: Vec::new(),
             parts: DrainParts::default(),

@@ -2,7 +2,9 @@
 //! `gate::summary` judges.
 
 use crate::census::member::{Member, announces_exec, is_calling};
+use crate::census::shown::Shown;
 use gate::control::Rank;
+use gate::locks::Lock;
 use gate::places::in_doubt;
 use gate::view::{LockFile, ProcessView, ThreadView};
 use gate::word::{Doing, ProcessWord, ThreadWord};
@@ -42,6 +44,9 @@ struct MemberReading {
     lock_sequence: u64,
     threads: Range<usize>,
     holds: Range<usize>,
+    /// The first lock that keeps its section open, and since when that is.
+    counted: Option<Lock>,
+    section_since: u64,
     overflow: u32,
     overflow_entries: u64,
     parent: Option<usize>,
@@ -84,6 +89,8 @@ impl Reading {
             lock_sequence: u64::MAX - 1,
             threads: threads_from..threads_from,
             holds: holds_from..holds_from,
+            counted: None,
+            section_since: 0,
             overflow: 0,
             overflow_entries: 0,
             parent: member.parent,
@@ -122,7 +129,9 @@ impl Reading {
         reading.rank = gate::region::rank(header.flags.load(Acquire));
         reading.overflow = header.overflow.load(Acquire);
         reading.overflow_entries = header.overflow_entries.load(Acquire);
+        reading.section_since = header.section_since.load(Acquire);
         for lock in header.locks.locks() {
+            reading.counted = reading.counted.or(Some(lock).filter(Lock::counts));
             self.holds.push(LockFile { dev: lock.dev, ino: lock.ino });
         }
         reading.threads = threads_from..self.threads.len();
@@ -179,6 +188,26 @@ impl Reading {
         let open =
             |read: &MemberReading| !read.gone && read.process.section_open() && !read.settled;
         (0..self.members.len()).filter(|&at| open(&self.members[at])).collect()
+    }
+
+    /// What keeps the gate open of what this member showed.
+    pub(super) fn shown(&self, member: usize) -> Shown {
+        let Some(read) = self.members.get(member).filter(|read| !read.gone) else {
+            return Shown::default();
+        };
+        let threads = self.threads[read.threads.clone()].iter().enumerate();
+        let calls = threads.filter(|(_, thread)| thread.is_calling());
+        Shown {
+            process: read.process,
+            in_section: read.process.section_open() && !read.settled,
+            lock: read.counted,
+            section_since: read.section_since,
+            calls: calls.map(|(slot, thread)| (slot, thread.word)).collect(),
+            without_slot: read.overflow > 0,
+            in_doubt: read.in_doubt,
+            unknown: read.unknown,
+            without_region: read.nonce == 0 && !read.fresh_fork,
+        }
     }
 
     /// How many lock files a member holds, as read.

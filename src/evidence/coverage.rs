@@ -64,6 +64,11 @@ const COMMON: [&str; 44] = [
     "logger",
 ];
 
+/// What PAM runs for a moment, at each login, where the service may not read the passwords itself
+/// (Dovecot of Debian 13). No library comes into it, for it is set-id; it reads, and changes no file.
+const PASSWORD_CHECKERS: [&str; 4] =
+    ["unix_chkpwd", "unix2_chkpwd", "tcb_chkpwd", "pam_extrausers_chkpwd"];
+
 /// A process that the gate does not cover.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ungated {
@@ -154,12 +159,16 @@ pub fn ungated(census: &Census, service: &Service) -> Vec<Ungated> {
         if !seen.kind.is_ungated() || census.unseen.contains_key(&pid) {
             continue;
         }
+        // Most are none of the service's by what was seen of them: those need not be asked again.
+        if service.claims(census, pid, seen.parent).is_none() {
+            continue;
+        }
         let Some(stat) = procfs::stat(pid) else { continue };
         if stat.start != seen.start || stat.is_dead() {
             continue;
         }
         let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
-        if !is_kin(pid, census) {
+        if !is_kin(pid, census) && !checks_passwords(pid) {
             found.push(Ungated { pid, program: stat.comm, why, elsewhere });
         }
     }
@@ -195,6 +204,15 @@ pub fn left_out(pid: i32, profile: &str) -> bool {
     let Some(exe) = programs.peek().and_then(|_| procfs::exe(pid)) else { return false };
     let exe = exe.as_os_str().as_encoded_bytes();
     !programs.any(|p| profile::glob(p.as_bytes(), exe))
+}
+
+/// Does it run one of [`PASSWORD_CHECKERS`], and has root marked that program set-id? The name alone
+/// anybody can give to a program. What it has open in a protected directory, or changes there, tells.
+fn checks_passwords(pid: i32) -> bool {
+    let exe = procfs::exe(pid);
+    let name = exe.as_ref().and_then(|exe| exe.file_name()?.to_str());
+    name.is_some_and(|name| PASSWORD_CHECKERS.contains(&name))
+        && procfs::origin(pid).is_some_and(|origin| origin.set_id == Some(0))
 }
 
 /// Does it run this very command? Where the loader brings the library to every program, this one too

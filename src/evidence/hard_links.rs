@@ -63,7 +63,7 @@ pub fn look_for(watch: &mut Watch, at: usize, places: &Places) {
                             continue;
                         }
                     };
-                    let Some(linked) = watch.linked.get(&id).cloned() else { continue };
+                    let Some(linked) = watch.linked_as(id).cloned() else { continue };
                     let path = place.path.join(name);
                     if !places.excludes(&path) && !places.excuses(linked.pid, &path) {
                         let program = linked.program;

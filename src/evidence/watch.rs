@@ -8,7 +8,7 @@
 //! whatever the name, the mount or the namespace by which it was reached? A file that has other
 //! names and is changed elsewhere is looked for below them after the thaw ([`super::hard_links`]).
 
-use super::whereabouts::{Known, Named, NoPath, Whereabouts};
+use super::whereabouts::{Handle, Known, Named, NoPath, Whereabouts};
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
 use crate::linux::directory::{self, FileId};
@@ -85,6 +85,8 @@ pub struct Linked {
     pub pid: i32,
     /// Its name.
     pub program: Option<ForeignText>,
+    /// The file: its number is given out again when it is gone, its handle never.
+    file: Handle,
 }
 
 /// The watch.
@@ -292,7 +294,7 @@ impl Watch {
                 (Known { path, gates }, None)
             }),
             Place::File { fsid, handle } => {
-                self.take_file(pid, &fsid, &handle, own);
+                self.take_file(pid, (fsid, handle), own);
                 return false;
             }
             Place::Handle { fsid, handle, name, of } => self
@@ -362,29 +364,31 @@ impl Watch {
         (name, of): (&OsString, Option<Vec<u8>>),
         own: &mut dyn FnMut(i32) -> bool,
     ) {
-        let found = match of {
-            Some(handle) if self.whereabouts.is_born_elsewhere(fsid, &handle, false) => return,
-            Some(handle) => self.whereabouts.file(fsid, &handle),
-            None => Err(NoPath::Unknown(WhyNot::Malformed)),
-        };
-        self.take_names(pid, found, Some(&dir.path.join(name)), own);
+        match of {
+            Some(handle) if self.whereabouts.is_born_elsewhere(fsid, &handle, false) => {}
+            Some(handle) => {
+                self.take_names(pid, (*fsid, handle), Some(&dir.path.join(name)), own);
+            }
+            None if own(pid) => {}
+            None => self.unseen(Cause::ChangedWithoutPath(pid, WhyNot::Malformed)),
+        }
     }
 
     /// May a protected name be one of this file's? `changed`: the name by which it was changed.
     fn take_names(
         &mut self,
         pid: i32,
-        found: Result<Named, NoPath>,
+        file: Handle,
         changed: Option<&Path>,
         own: &mut dyn FnMut(i32) -> bool,
     ) {
-        match found {
+        match self.whereabouts.file(&file.0, &file.1) {
             // With its last name: that of a protected one is a change of its own. (Whose it was is asked
             // last: that costs more.)
             Err(NoPath::Removed) => {}
-            Ok(file) if !is_regular(&file.stat) || self.is_elsewhere(&file, changed) => {}
+            Ok(named) if !is_regular(&named.stat) || self.is_elsewhere(&named, changed) => {}
             _ if own(pid) => {}
-            Ok(Named { stat, .. }) => self.add_linked(pid, (stat.st_dev, stat.st_ino)),
+            Ok(Named { stat, .. }) => self.add_linked(pid, (stat.st_dev, stat.st_ino), file),
             Err(NoPath::Unknown(why)) => self.unseen(Cause::ChangedWithoutPath(pid, why)),
         }
     }
@@ -401,18 +405,10 @@ impl Watch {
     /// A file was changed of which the kernel knows no directory: opened by its handle, as NFS clients
     /// do through this machine's server. Whether it is a protected one is looked for like that of one
     /// with other names.
-    fn take_file(
-        &mut self,
-        pid: i32,
-        fsid: &FsId,
-        handle: &[u8],
-        own: &mut dyn FnMut(i32) -> bool,
-    ) {
-        if self.whereabouts.is_born_elsewhere(fsid, handle, true) {
-            return;
+    fn take_file(&mut self, pid: i32, file: Handle, own: &mut dyn FnMut(i32) -> bool) {
+        if !self.whereabouts.is_born_elsewhere(&file.0, &file.1, true) {
+            self.take_names(pid, file, None, own);
         }
-        let found = self.whereabouts.file(fsid, handle);
-        self.take_names(pid, found, None, own);
     }
 
     fn unseen(&mut self, what: Cause) {
@@ -434,13 +430,28 @@ impl Watch {
         }
     }
 
-    fn add_linked(&mut self, pid: i32, file: FileId) {
-        if self.linked.len() == LINKED && !self.linked.contains_key(&file) {
+    /// Of two files of one number the later one lives: the number was free for it.
+    fn add_linked(&mut self, pid: i32, id: FileId, file: Handle) {
+        if self.linked.get(&id).is_some_and(|known| known.file == file) {
+            return;
+        }
+        if self.linked.len() == LINKED && !self.linked.contains_key(&id) {
             self.unseen(Cause::TooManyChanges);
             return;
         }
-        let linked = || Linked { pid, program: procfs::stat(pid).map(|s| s.comm) };
-        self.linked.entry(file).or_insert_with(linked);
+        let program = procfs::stat(pid).map(|s| s.comm);
+        self.linked.insert(id, Linked { pid, program, file });
+    }
+
+    /// Who has changed the file of this number, if that is still the same file: one that is gone, and so
+    /// has no name any more, has left its number to the next.
+    pub fn linked_as(&self, id: FileId) -> Option<&Linked> {
+        let linked = self.linked.get(&id)?;
+        match self.whereabouts.file(&linked.file.0, &linked.file.1) {
+            Ok(named) => (named.stat.st_nlink > 0).then_some(linked),
+            Err(NoPath::Removed) => None,
+            Err(NoPath::Unknown(_)) => Some(linked),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Whereabouts {
 }
 
 /// A file or directory: its file system, its handle there.
-type Handle = (FsId, Vec<u8>);
+pub type Handle = (FsId, Vec<u8>);
 
 /// So many handles are kept in mind: any user can make more.
 const KEPT: usize = 100_000;

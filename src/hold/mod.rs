@@ -12,6 +12,7 @@
 //! | [`locks`] | the locks that keep one from being at rest |
 //! | [`lock_calls`] | the system calls that take one, or may give one up |
 //! | [`at_work`] | programs whose sets last until they wait |
+//! | [`settled`] | sets that count as over under their locks |
 //! | [`waits`] | for whom one at rest waits |
 //! | [`lock_files`] | locks that are only files |
 //! | [`tracer`] | the tracer's life: carries out what `gate::hold` asks for |
@@ -27,6 +28,7 @@ pub mod owner;
 pub mod protocol;
 pub mod report;
 pub mod selection;
+mod settled;
 mod table;
 mod threads;
 mod tracer;

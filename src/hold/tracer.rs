@@ -7,6 +7,7 @@ use crate::hold::locks::{self, Locks};
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
+use crate::hold::settled;
 use crate::hold::table::{Run, State};
 use crate::hold::threads::Threads;
 use crate::hold::waits;
@@ -233,6 +234,7 @@ impl Tracer {
                     Some(Obstacle::AtWork)
                 }
                 Locks::None => None,
+                Locks::Guarding(_) if settled::is_settled(table, pid, &self.profile) => None,
                 Locks::Guarding(file) if stopped => Some(Obstacle::StoppedUnderLock(file)),
                 Locks::Guarding(file) => Some(Obstacle::UnderLock(file)),
                 Locks::NotSeen => Some(Obstacle::LocksNotSeen),

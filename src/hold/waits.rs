@@ -30,8 +30,10 @@ const ONE: [i64; 11] = [
     libc::SYS_connect,
     libc::SYS_splice,
 ];
-/// Calls that wait for any of the descriptors of a list.
-const LISTED: [i64; 2] = [libc::SYS_poll, libc::SYS_ppoll];
+/// Calls that wait for any of the descriptors of a list. With the last one the kernel goes on with a poll that was stopped;
+/// its arguments are the poll's still. (A sleep or a futex that it goes on with so has an address or a flag where
+/// the length would be, which is none.)
+const LISTED: [i64; 3] = [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
 /// A longer list is a server's, which waits for nobody in particular.
 const LISTED_MAX: usize = 16;
 /// `struct pollfd`.

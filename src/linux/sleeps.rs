@@ -17,9 +17,12 @@ pub enum Until {
     Memory,
     /// A message in a queue.
     Message,
+    /// What it waited for when a stop came in between (time, events or memory): the kernel goes on with such a
+    /// sleep by a call that does not say which.
+    Again,
 }
 
-const CALLS: [(i64, Until); 27] = [
+const CALLS: [(i64, Until); 28] = [
     (libc::SYS_nanosleep, Until::Time),
     (libc::SYS_clock_nanosleep, Until::Time),
     (libc::SYS_wait4, Until::Child),
@@ -47,6 +50,7 @@ const CALLS: [(i64, Until); 27] = [
     (libc::SYS_semtimedop, Until::Memory),
     (libc::SYS_msgrcv, Until::Message),
     (libc::SYS_mq_timedreceive, Until::Message),
+    (libc::SYS_restart_syscall, Until::Again),
 ];
 
 /// What ends a sleep in this call; none: it is no call to sleep in.

@@ -256,3 +256,67 @@ fn text_of(member: &Member, helper: &mut Helper) -> Look<Vec<u8>> {
         Some((at, len)) => helper.memory(member.pid, at, len),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    fn sleeper() -> (Child, Member) {
+        let child = Command::new("sleep").arg("99").spawn().unwrap();
+        let pid = child.id() as i32;
+        (child, Member::new(pid, procfs::stat(pid).unwrap()))
+    }
+
+    /// Where its `maps` could not be read to their end no region of it is known, and so no list.
+    #[test]
+    fn a_member_whose_memory_was_not_seen_names_not_nothing() {
+        let (mut child, member) = sleeper();
+        let mut helper = Helper::new(Vec::new(), Vec::new()).unwrap();
+        let unread = answer(&member, Some(&WhyNot::TooMuch), &mut helper);
+        let named = answer(&member, None, &mut helper);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let gone = answer(&member, Some(&WhyNot::TooMuch), &mut helper);
+        assert!(matches!(unread, Answer::Unread(WhyNot::TooMuch)));
+        // One that was seen, and has no region, was told nothing.
+        assert!(matches!(named, Answer::Named(text) if text == [NAMED_SEPARATOR]));
+        assert!(matches!(gone, Answer::NoMore));
+    }
+
+    /// Whatever lies where its list should be.
+    #[test]
+    fn a_list_that_is_none_is_said() {
+        let (mut child, member) = sleeper();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (text, dirs, excluded, unread) in [
+            (&b""[..], 0, 0, 1),
+            (b"/a:/b", 0, 0, 1),
+            (b"/a\0x\0y", 0, 0, 1),
+            (b"\0", 0, 0, 0),
+            (b":::\0", 0, 0, 0),
+            (b"/a:/b:/a\0*.log", 2, 1, 0),
+            (b"/\xff\0\xff", 1, 1, 0),
+        ] {
+            let mut all = AllNamed::default();
+            let some = all.take(&member, text, NamedBy::Process);
+            let found = (all.dirs.len(), all.exclude.len(), all.unread.len());
+            assert_eq!((found, some), ((dirs, excluded, unread), dirs > 0), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_claims_to_be_its_own_ancestor_has_not_answered_for_itself() {
+        let (mut child, member) = sleeper();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let of = |parent| Member {
+            parent: Some(parent),
+            ..Member::new(member.pid, member.stat.clone())
+        };
+        let members = [of(1), of(0)];
+        assert!(!has_answered_for(0, &members, &HashSet::new()));
+        assert!(has_answered_for(0, &members, &HashSet::from([1])));
+    }
+}

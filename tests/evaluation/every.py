@@ -51,7 +51,7 @@ def keep(file, record):
 def plan(servers, names, count, seed, build):
     """Way by way within a server, so that what is compared is measured close together."""
     return [{"server": server, "way": way, "snapshots": max(1, count // 3) if ways.WAYS[way].slow else count, "seed": seed,
-             "build": build} for server in servers for way in names]
+             "build": build} for server in servers for way in names if ways.WAYS[way].servers is None or server in ways.WAYS[way].servers]
 
 
 def left(todo, done, count):

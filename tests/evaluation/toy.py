@@ -87,7 +87,7 @@ def make(folder, way, count, seed, progress, result):
         for half in ("one", "two"):
             (store / half).mkdir()
         profile = {} if way.locks else ways.counting_profile(folder)
-        gate = gates.Gate(folder, name="toy", paths=[store], profile=profile) if way.gated else None
+        gate = way.shim(folder) if way.shim else gates.Gate(folder, name="toy", paths=[store], profile=profile) if way.gated else None
         port, services = procs.free_port(), []
 
         def resume():

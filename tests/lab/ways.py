@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import gate as gates, procs, volume
+from . import gate as gates, plain, procs, volume
 
 PATIENCE_S = 30                                         # for one snapshot, and for a server to stand still
 
@@ -69,6 +69,8 @@ class Way:
     locks: bool = True                                  # False: the gate counts single calls alone
     slow: bool = False                                  # a snapshot takes seconds: fewer of them are enough
     unavailable: object = lambda: None
+    shim: object = None                                 # (work) -> what takes the library's place
+    servers: tuple = None                               # the only ones that it can be tried with
 
 
 def around(hold):
@@ -224,6 +226,17 @@ def gate(target, command):
         command, limit=target.limit, drain=target.drain, retries=target.retries, extra=target.freeze_options))
 
 
+def plain_gate(target, command):
+    """The control: single calls are counted and held, by a shim of some 150 lines."""
+    begun = time.monotonic()
+    closed, drained, opened, code, said = target.gate.freeze(command)
+    if code:
+        verdict = "NOT_DRAINED" if code == gates.NOT_DRAINED else "FAILED"
+        wall = (time.monotonic() - begun) * 1e3
+        return Moment((begun, time.monotonic()), outcome=gates.Outcome(code, "", said, wall, {"verdict": verdict}))
+    return Moment((closed, opened), (drained - closed) * 1e3, (opened - closed) * 1e3)
+
+
 def at_rest(target, command):
     """No library: `writegate freeze --pid` of the processes that no other of the server has started."""
     members = target.members()
@@ -265,6 +278,8 @@ _ALL = [Way("none", "nothing", at_once),
         Way("fsfreeze", "fsfreeze", around(frozen_file_system), volume=volume.Image, unavailable=_no_ext4),
         Way("stop", "stop and start", around(stopped_service), slow=True),
         Way("calls", "gate, single calls only", gate, gated=True, locks=False),
+        Way("plain", "a plain gate (control)", plain_gate, gated=True, shim=plain.PlainGate, servers=("cyrus", "toy"),
+            unavailable=plain.unavailable),
         Way("rest", "writegate, at rest (no library)", at_rest),
         Way("gate", "writegate", gate, gated=True)]
 WAYS = {way.name: way for way in _ALL}

@@ -25,6 +25,8 @@ enum Op {
     Fork(usize),
     /// Waits until all its children have ended.
     Wait,
+    /// Sleeps for a while.
+    Sleep,
 }
 use Op::*;
 
@@ -46,6 +48,10 @@ enum Fault {
     HoldersAlone,
     /// In each round a process of several threads takes no new lock.
     AlwaysKeptBack,
+    /// Nobody asks whether the child that sleeps has done something before.
+    BegunIsSettled,
+    /// A child that has ended counts like one that sleeps.
+    EndedIsSettled,
 }
 
 /// Programs, and which processes there are: the threads of each.
@@ -53,6 +59,8 @@ enum Fault {
 struct World {
     programs: &'static [&'static [Op]],
     procs: &'static [&'static [usize]],
+    /// The profile says that a process records what it has done before it makes a child (`settled`).
+    settled: bool,
     fault: Fault,
 }
 
@@ -105,6 +113,8 @@ struct State {
     torn: bool,
     /// Ghost: one that was let go waited for its child.
     waited: bool,
+    /// Ghost: all were at rest although somebody had a lock.
+    under_lock: bool,
     /// Ghost: one that was let go had a lock and needed the other, while a thread of its process waited.
     nested: bool,
 }
@@ -158,6 +168,36 @@ impl World {
         s.locks.contains(&Some(proc))
     }
 
+    /// It waits, and each child of it sleeps, has no lock and has written nothing.
+    fn is_settled(&self, s: &State, proc: u8) -> bool {
+        let all = |of: u8, at: &dyn Fn(&Thread) -> bool| {
+            s.threads.iter().filter(|t| t.proc == of).all(|t| t.stopped && at(t))
+        };
+        let written = |t: &Thread| {
+            let done = &self.programs[t.program as usize][..t.at as usize];
+            done.iter().any(|op| matches!(op, Write(_)))
+        };
+        let asleep = |t: &Thread| {
+            self.op(t) == Some(Sleep) && (self.fault == Fault::BegunIsSettled || !written(t))
+        };
+        let rests = |child: u8| {
+            self.fault == Fault::EndedIsSettled && self.is_over(s, child)
+                || all(child, &asleep) && !self.has_lock(s, child)
+        };
+        let children: Vec<u8> = (0..s.parents.len() as u8)
+            .filter(|child| s.parents[*child as usize] == Some(proc))
+            .collect();
+        self.settled
+            && all(proc, &|t| self.op(t) == Some(Wait))
+            && !children.is_empty()
+            && children.into_iter().all(rests)
+    }
+
+    /// Is it in the way?
+    fn holds(&self, s: &State, proc: u8) -> bool {
+        self.has_lock(s, proc) && !self.is_settled(s, proc)
+    }
+
     /// One system call.
     fn run(&self, s: &mut State, at: usize) {
         let thread = s.threads[at];
@@ -184,7 +224,7 @@ impl World {
                     s.free.push(s.parents.len() as u8 - 1);
                 }
             }
-            Wait => {}
+            Wait | Sleep => {}
         }
         s.threads[at].at += 1;
     }
@@ -256,7 +296,7 @@ impl World {
                     of_it.clone().any(|t| self.op(t) == Some(Wait))
                 };
                 let holds: Vec<bool> =
-                    (0..s.parents.len()).map(|proc| self.has_lock(s, proc as u8)).collect();
+                    (0..s.parents.len()).map(|proc| self.holds(s, proc as u8)).collect();
                 let waited: Vec<bool> = (0..s.parents.len())
                     .map(|at| s.parents[at].is_some_and(|up| holds[up as usize] && waits(up)))
                     .collect();
@@ -293,6 +333,7 @@ impl World {
             Action::Pause(_) => Answer::Done(0),
             Action::Done(Outcome::AtRest) if s.snapshot.is_none() => {
                 s.snapshot = Some(s.files);
+                s.under_lock |= s.locks.iter().any(Option::is_some);
                 s.torn |= s.files[0] != s.files[1];
                 return;
             }
@@ -305,7 +346,7 @@ impl World {
         match self.fault {
             Fault::StoppedAnywhere => 0,
             Fault::LocksBeforeStop => s.held_then as u32,
-            _ => (0..s.parents.len() as u8).filter(|proc| self.has_lock(s, *proc)).count() as u32,
+            _ => (0..s.parents.len() as u8).filter(|proc| self.holds(s, *proc)).count() as u32,
         }
     }
 
@@ -362,6 +403,7 @@ impl Model for World {
             gone: false,
             torn: false,
             waited: false,
+            under_lock: false,
             nested: false,
         }]
     }
@@ -418,6 +460,7 @@ impl Model for World {
                 s.torn || s.gone && s.threads.iter().all(|t| m.op(t).is_none())
             }),
             Property::sometimes(WAITED, |_, s: &State| s.snapshot.is_some() && s.waited),
+            Property::sometimes(UNDER_LOCK, |_, s: &State| s.snapshot.is_some() && s.under_lock),
             Property::sometimes(NESTED, |_, s: &State| s.snapshot.is_some() && s.nested),
             Property::sometimes(AT_REST, |m: &World, s: &State| {
                 s.snapshot.is_some() && s.threads.iter().any(|t| m.op(t).is_some())
@@ -429,11 +472,12 @@ impl Model for World {
 const WHOLE: &str = "at rest no set is cut, and nothing moves";
 const ENDS: &str = "nobody is held for good";
 const WAITED: &str = "a hold in which a holder waited for its child comes to rest";
+const UNDER_LOCK: &str = "a hold comes to rest while a settled set's lock is held";
 const NESTED: &str = "a hold in which a holder needed a second lock comes to rest";
 const AT_REST: &str = "a hold in the middle of the work comes to rest";
 
 const SET: &[Op] = &[Lock(0), Write(0), Write(1), Unlock(0)];
-const NONE: World = World { programs: &[], procs: &[], fault: Fault::Nothing };
+const NONE: World = World { programs: &[], procs: &[], settled: false, fault: Fault::Nothing };
 /// Two processes that want the same lock.
 const PAIR: World = World { programs: &[SET], procs: &[&[0], &[0]], ..NONE };
 /// One process, two threads: one lock, taken by the process, the work done by the other thread.
@@ -452,6 +496,29 @@ const CHILD: World = World {
 };
 /// A child that works by itself is made meanwhile.
 const LATE_CHILD: World = World { programs: &[&[Fork(1), Fork(1)], SET], procs: &[&[0]], ..NONE };
+/// A whole set, then a child that sleeps and makes another, all under one lock.
+const ASLEEP: World = World {
+    programs: &[
+        &[Lock(0), Write(0), Write(1), Fork(1), Wait, Unlock(0)],
+        &[Sleep, Write(0), Write(1)],
+    ],
+    procs: &[&[0]],
+    settled: true,
+    ..NONE
+};
+/// The same, but the child has begun before it sleeps.
+const BEGUN: World = World {
+    programs: &[
+        &[Lock(0), Write(0), Write(1), Fork(1), Wait, Unlock(0)],
+        &[Write(0), Sleep, Write(1)],
+    ],
+    ..ASLEEP
+};
+/// The same, but the owner makes the second half when the child has ended.
+const RECORDED_LATER: World = World {
+    programs: &[&[Lock(0), Fork(1), Wait, Write(1), Unlock(0)], &[Sleep, Write(0)]],
+    ..ASLEEP
+};
 /// One thread takes a lock inside another; beside it one waits for a child that wants the outer.
 const NEST: World = World {
     programs: &[
@@ -526,6 +593,26 @@ fn a_holder_that_never_gets_its_second_lock() {
     assert!(explore(NEST).discovery(NESTED).is_some());
     let checker = explore(World { fault: Fault::AlwaysKeptBack, ..NEST });
     assert!(checker.is_done() && checker.discovery(NESTED).is_none());
+}
+
+#[test]
+fn a_child_that_sleeps_under_its_parents_lock() {
+    for world in [ASLEEP, BEGUN, RECORDED_LATER] {
+        holds(world);
+    }
+    assert!(explore(ASLEEP).discovery(UNDER_LOCK).is_some());
+    let unsaid = explore(World { settled: false, ..ASLEEP });
+    assert!(unsaid.is_done() && unsaid.discovery(UNDER_LOCK).is_none());
+}
+
+#[test]
+fn a_child_that_has_begun_counts_as_settled() {
+    finds(BEGUN, Fault::BegunIsSettled, WHOLE);
+}
+
+#[test]
+fn a_child_that_has_ended_counts_as_settled() {
+    finds(RECORDED_LATER, Fault::EndedIsSettled, WHOLE);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn directory(value: &str) -> Option<&'static str> {
 
 /// What holds without any profile. No suffix is excluded: a mail store's own data
 /// may be called a log (Dovecot's `dovecot.index.log` is its index).
-pub const BUILT_IN: [(Key, &str); 18] = [
+pub const BUILT_IN: [(Key, &str); 20] = [
     (Key::Exclude, "/var/log/*"),
     (Key::Exclude, "/proc/*"),
     (Key::Exclude, "/sys/*"),
@@ -148,4 +148,7 @@ pub const BUILT_IN: [(Key, &str); 18] = [
     (Key::LockHelper, "lockfile-create"),
     (Key::LockHelper, "mutt_dotlock"),
     (Key::LockHelper, "shlock"),
+    // `ln mine x.lock`, of shells: the link is the lock.
+    (Key::LockHelper, "ln"),
+    (Key::LockHelper, "link"),
 ];

@@ -28,7 +28,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use gate::calls::Rule;
 use gate::locks::{NO_DEVICE, Table};
 use gate::profile::{Key, LockName, lock_like};
-use linux_raw_sys::general::AT_FDCWD;
+use linux_raw_sys::general::{AT_FDCWD, S_IWGRP, S_IWOTH, S_IWUSR};
 
 /// `note[0]`: this call may make a lock file.
 pub const MAKES_LOCK: u64 = 1;
@@ -38,6 +38,12 @@ const REMOVES_LOCK: u64 = 2;
 const REMOVES_LOST: u64 = 4;
 /// `note[0]`: this call may make what will be linked to one.
 pub const MAKES_POST: u64 = 3;
+/// `note[0]`: this call may make a lock file, where there was none, that nobody may write: as good as an exclusive
+/// create, for whoever comes next is refused.
+pub const MAKES_UNWRITABLE: u64 = 5;
+
+/// Those of a file's mode that let anybody write it.
+const ANYBODY_WRITES: u32 = S_IWUSR | S_IWGRP | S_IWOTH;
 
 /// What this name looks like, or is by the profile.
 pub fn lock_name(dir: i32, name: &[u8]) -> Option<LockName> {
@@ -222,15 +228,19 @@ pub fn opened(frame: &mut Frame, region: &'static Region) {
     let fd = if stream { fileno(frame.result) } else { frame.int() };
     let file = match () {
         () if fd < 0 => None,
+        () if confined::by_itself() && frame.note[0] == MAKES_UNWRITABLE => None,
         // SAFETY: the program's path, of a call that has just succeeded with it.
         () if confined::by_itself() => unsafe { file_at(AT_FDCWD, path(frame, name)) },
+        () if frame.note[0] == MAKES_UNWRITABLE => fstat(fd)
+            .filter(|stat| stat.mode & ANYBODY_WRITES == 0)
+            .map(|stat| (stat.dev, stat.ino)),
         () => fstat(fd).map(|stat| (stat.dev, stat.ino)),
     };
     let Some(file) = file else { return };
     if frame.note[0] == MAKES_POST {
         HITCHING_POSTS.put(file.0, file.1);
         POSTS_SEEN.store(true, Relaxed);
-    } else if frame.note[0] == MAKES_LOCK && !with_path_of(fd, false, is_path_for_life) {
+    } else if !with_path_of(fd, false, is_path_for_life) {
         let protected = frame.leave != Leave::Nothing && operand::descriptor(fd);
         forget_gone(region);
         let known = with_path_of(fd, false, |path| {

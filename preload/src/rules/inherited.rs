@@ -19,12 +19,12 @@ use linux_raw_sys::general::STDERR_FILENO;
 
 const BITS: usize = u64::BITS as usize;
 /// Descriptors that have a place here.
-const NOTED: usize = 1 << 16;
+pub const NOTED: usize = 1 << 16;
 
 /// A bit for each descriptor that was put in its place; what it is, is asked when a child ends.
-static PLACED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
+pub static PLACED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
 /// The same for descriptors that were duplicated: looked at when a lock's descriptor is closed.
-static DUPLICATED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
+pub static DUPLICATED: [AtomicU64; NOTED / BITS] = [const { AtomicU64::new(0) }; NOTED / BITS];
 /// No bit is set in this word of either or in later ones.
 static END: AtomicU32 = AtomicU32::new(0);
 /// Some descriptor was that has no place there: all must be looked at.

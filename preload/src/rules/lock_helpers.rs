@@ -207,8 +207,12 @@ fn leave(child: Option<i32>, write: impl FnOnce(&mut Draft)) -> Left {
 
 /// A program with this command line has ended well: the lock files that it has made are this
 /// process's. A name may have been given as an argument of its own, in quotes, or as a word.
+/// Where that must not be asked, it may have made one.
 #[inline(never)]
 pub fn has_ended(region: &'static Region, message: &Message, since: (i64, i64)) {
+    if confined::by_itself() {
+        return file_lost(region);
+    }
     each_name(region, message, since, |byte| byte == 0);
     each_name(region, message, since, |byte| matches!(byte, 0 | b'"' | b'\''));
     each_name(region, message, since, is_between);

@@ -25,7 +25,7 @@ pub mod children;
 mod confine;
 mod descriptors;
 mod dotlocks;
-mod inherited;
+pub mod inherited;
 mod ioctl;
 mod lock_files;
 mod lock_helpers;

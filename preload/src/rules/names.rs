@@ -4,8 +4,8 @@
 
 use super::arguments::{O_CREAT, O_EXCL, O_TRUNC, directory, path};
 use super::dotlocks::{
-    self, MAKES_LOCK, MAKES_POST, are_named, comes_back, gone_unannounced, is_named, lock_name,
-    may_name_lock, note_removed_lock,
+    self, MAKES_LOCK, MAKES_POST, MAKES_UNWRITABLE, are_named, comes_back, gone_unannounced,
+    is_named, lock_name, may_name_lock, note_removed_lock,
 };
 use crate::announce::{BRACKET, PASS, announce};
 use crate::change::{SectionEffect, matters};
@@ -19,8 +19,8 @@ use crate::this_process::lock_table::process_word;
 use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::{Region, region};
 use core::sync::atomic::Ordering::Relaxed;
-use gate::profile::LockName;
-use linux_raw_sys::general::RESOLVE_IN_ROOT;
+use gate::profile::{LockName, is_lock_name};
+use linux_raw_sys::general::{O_ACCMODE, RESOLVE_IN_ROOT};
 
 /// The bit that is O_TMPFILE's own; the constant of that name has O_DIRECTORY in it.
 const O_TMPFILE_BIT: u64 = linux_raw_sys::general::__O_TMPFILE as u64;
@@ -38,9 +38,12 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         frame.note[0] = match exclusive.then(|| lock_name(dir, text)).flatten() {
             Some(LockName::Lock) => MAKES_LOCK,
             Some(LockName::HitchingPost) => MAKES_POST,
+            None if makes_to_write(flags) && is_lock_name(text) && !is_there(dir, path) => {
+                MAKES_UNWRITABLE
+            }
             None => 0,
         };
-        let effect = if frame.note[0] != 0 {
+        let effect = if exclusive && frame.note[0] != 0 {
             SectionEffect::None
         } else if flags & O_TRUNC == 0 && may_begin() && is_there(dir, path) {
             // Only opened: whatever is written to it later is the change.
@@ -51,6 +54,11 @@ pub unsafe fn open(frame: &mut Frame, dir: i32, path: *const u8, flags: u64) -> 
         let action = announce(frame, None, effect, |_| Operand::Opened(dir, path));
         comes_back(frame, action)
     }
+}
+
+/// Does it make a file, if there is none, and open it for writing?
+fn makes_to_write(flags: u64) -> bool {
+    flags & O_CREAT != 0 && flags & O_ACCMODE as u64 != 0
 }
 
 /// Is there a file of this name? Where that must not be asked, none.

@@ -16,9 +16,12 @@ pub fn process_word(region: &Region) -> ProcessWord {
 }
 
 /// Does this process merely share its parent's memory (a vfork child)? Then the
-/// words and the lock table are its parent's.
+/// words and the lock table are its parent's. Where that must not be asked, it does not: should it be
+/// such a child after all, and give up a lock, the freezer finds what its parent holds and does not list.
 pub fn shares_memory(region: &Region) -> bool {
-    SHARED_ONCE.load(Relaxed) && region.header.pid.load(Relaxed) != process::pid()
+    SHARED_ONCE.load(Relaxed)
+        && !confined::by_itself()
+        && region.header.pid.load(Relaxed) != process::pid()
 }
 
 /// Device and inode of a descriptor's file, for what is booked of it; where that must not be asked,

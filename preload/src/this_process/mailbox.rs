@@ -12,7 +12,7 @@ use gate::region::FLAG_LOCKS_UNKNOWN;
 const SIZE: usize = size_of::<Mailbox>().next_multiple_of(memory::PAGE);
 
 /// Null before the first fork.
-static MAILBOX: AtomicPtr<Mailbox> = AtomicPtr::new(null_mut());
+pub static MAILBOX: AtomicPtr<Mailbox> = AtomicPtr::new(null_mut());
 
 /// None: before the first fork.
 #[inline(always)]

@@ -96,6 +96,8 @@ fn look_once(
     let mut candidates = Vec::new();
     let mut libc = false;
     let mut library = None;
+    // The page of a gate that nobody has named to us (in another directory).
+    let mut foreign_page = false;
     let mut stores = Stores::of(by, STORES_MAX);
     let read = maps::each(by, |line| {
         stores.take(&line);
@@ -103,6 +105,7 @@ fn look_once(
             library = Some((line.start, line.end, line.path_once().to_owned()));
         }
         take_line(&line, pages, &mut looked, &mut candidates);
+        foreign_page |= is_named_as_a_page(&line);
         // Preloaded libraries are mapped before those that a program needs.
         libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
     });
@@ -114,7 +117,11 @@ fn look_once(
             return (looked, None);
         }
     }
-    looked.decided = looked.elsewhere || libc && !looked.library;
+    // One that has taken another page, and has its region, will take none of ours in this image: it is not
+    // looked at again behind the barrier. Nothing else is concluded from what it maps.
+    let foreign_page = foreign_page && looked.page.is_none() && looked.other_page.is_none();
+    let has_taken_it = looked.library && foreign_page && !candidates.is_empty();
+    looked.decided = looked.elsewhere || has_taken_it || libc && !looked.library;
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
@@ -154,6 +161,14 @@ fn look_once(
     }
     let fd = find_region(pid, by, &candidates, copied, &mut looked);
     (looked, fd)
+}
+
+/// A file of a page's size that is called as one.
+fn is_named_as_a_page(line: &Line<'_>) -> bool {
+    line.shared
+        && !line.writable
+        && line.size() == gate::control::SIZE as u64
+        && line.path_once().ends_with("/control")
 }
 
 fn exe(pid: i32) -> PathBuf {

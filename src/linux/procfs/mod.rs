@@ -6,6 +6,7 @@
 
 pub mod bounded;
 mod children;
+pub mod done;
 pub mod environ;
 mod hidden;
 pub mod inodes_told;
@@ -22,7 +23,9 @@ mod view;
 pub use children::Children;
 pub use hidden::hides_processes;
 pub use origin::{Origin, origin};
-pub use stat::{Stat, last_pid, look_at, pids, seen_by, stat, thread_stat, threads};
+pub use stat::{
+    Stat, last_pid, look_at, pids, runs_a_program, seen_by, stat, thread_stat, threads,
+};
 pub use status::{
     CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
     process_of, sees_as_we_do, tracer, uid,

@@ -102,7 +102,21 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 
 /// The thread by which a process is looked at now ([`Stat::by`]).
 pub fn seen_by(pid: i32) -> i32 {
-    stat(pid).map_or(pid, |stat| stat.by)
+    match runs_a_program(pid) {
+        // Its first thread has its memory still, and gives up its files after that.
+        Some(true) => pid,
+        _ => stat(pid).map_or(pid, |stat| stat.by),
+    }
+}
+
+/// Has the first thread of this process memory and a program in it? A kernel thread never has, and one
+/// that exits has no more. None: that cannot be told. (Some µs, where `stat` takes 20 to 50.)
+pub fn runs_a_program(pid: i32) -> Option<bool> {
+    match fs::read_link(format!("/proc/{pid}/exe")) {
+        Ok(_) => Some(true),
+        Err(e) if is_gone(&e) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// What a process is, for what shows it: none if it is gone or cannot be looked at. Nothing may

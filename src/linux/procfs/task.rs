@@ -16,7 +16,8 @@ const OPENS_A_FIFO: [&[u8]; 2] = [b"wait_for_partner", b"fifo_open"];
 pub fn waits_for_others(pid: i32, clock: bool) -> bool {
     let sleeps = |tid| match stat_of(&format!("{pid}/task/{tid}")).map(|stat| stat.state) {
         Ok('S') => syscall_fd(pid, tid).is_some_and(|(call, _)| {
-            sleeps::until(call).is_some_and(|until| until != Until::Time || clock)
+            sleeps::until(call)
+                .is_some_and(|until| clock || !matches!(until, Until::Time | Until::Again))
         }),
         // Dead: the others tell.
         Ok('Z' | 'X') => true,

@@ -138,6 +138,22 @@ def by_profile(lab, freezes, binaries):
     run_again(children(shell.pid))
 
 
+def past(mode, gated):
+    def case(lab, freezes, binaries):
+        """Ways past libc beside gated writers; where the freeze finds the way beforehand also by a gated program."""
+        gate = Gated(lab, binaries)
+        writer = lab.programs["past_dynamic" if gated else "past"]
+        shell = gate.start((lab.programs["dynamic"], "fcntl", lab.mail, 2), *[(writer, mode, lab.mail, 2)] * 2)
+        if len(children(shell.pid)) < 3:
+            return "not to be had here: not tried"
+        code, record, said = gate.freeze()
+        check(code == UNGATED and "--hold-ungated" in said, f"exit {code}: {said}")
+        result = whole(lab, gate, freezes)
+        run_again(children(shell.pid))
+        return result
+    return case
+
+
 def mapped(lab, freezes, binaries):
     """A gated process that writes by stores into a mapping: a gap without the option; at rest with it."""
     gate = Gated(lab, binaries)
@@ -199,5 +215,6 @@ def limit_passes(lab, _, binaries):
 
 
 CASES = {"beside_fcntl": statics("fcntl"), "beside_threads": statics("threads"), "beside_fork": statics("fork"),
-         "beside_by_profile": by_profile, "beside_mapped": mapped, "beside_traced": traced, "beside_under_lock": under_lock, "beside_lock_for_life": lock_for_life,
+         "beside_uring": past("uring", True), "beside_uring_aside": past("uring-aside", True), "beside_static_uring": past("uring", False),
+         "beside_static_inline": past("inline", False), "beside_by_profile": by_profile, "beside_mapped": mapped, "beside_traced": traced, "beside_under_lock": under_lock, "beside_lock_for_life": lock_for_life,
          "beside_limit_passes": limit_passes}

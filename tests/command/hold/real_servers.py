@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """By hand: a real server that was never set up, under load, frozen by `freeze --pid`; its own checker tells whole from torn.
 
-  real_servers.py SERVER [N]           cyrus, dovecot-maildir, dovecot-mbox, dovecot-sdbox, dovecot-mdbox, postfix; or all
+  real_servers.py SERVER [N] [DRAIN]   cyrus, dovecot-maildir, dovecot-mbox, dovecot-sdbox, dovecot-mdbox, postfix, exim; or all
 
-Prints for each how many of N (100) freezes came to rest, how many snapshots are torn, and how long it took. Needs root,
+DRAIN: how long a freeze may take to come to rest (3s). Prints for each how many of N (100) freezes came to rest, how many snapshots are torn, and how long it took. Needs root,
 and what tests/servers needs. WRITEGATE_BIN_DIR as ever.
 """
+import contextlib
 import os
 import sys
 import tempfile
@@ -16,24 +17,42 @@ from types import SimpleNamespace
 TESTS = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TESTS), str(TESTS / "servers")]
 
-from lab import gate as gates, stats, table  # noqa: E402 (the paths come first)
+from lab import gate as gates, procs, stats, table  # noqa: E402 (the paths come first)
 
 PROFILES = TESTS.parent / "profiles"
 # What idle Cyrus services hold around accept; the others' profiles name theirs.
 CYRUS = ("--lifetime-lock", "*/socket/*.lock")
 BATCH = 25
+DRAIN, LIMIT = "3s", "15s"
+
+
+@contextlib.contextmanager
+def group(pid):
+    """A control group of the server's own, as a unit is: who was made by one that is gone (Exim's deliveries) is in it too."""
+    mount = next(Path(p) for p in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd") if Path(p, "cgroup.procs").exists())
+    made = mount / f"writegate-hold-{os.getpid()}"
+    made.mkdir()
+    for member in (pid, *procs.descendants([pid])):
+        (made / "cgroup.procs").write_text(str(member))
+    try:
+        yield made
+    finally:
+        for member in made.joinpath("cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (mount / "cgroup.procs").write_text(member)
+        made.rmdir()
 
 
 class AtRest(gates.Gate):
-    """Freezes as a gate does in the runs of tests/servers, and is none: `--pid`."""
+    """Freezes as a gate does in the runs of tests/servers, and is none: `--pid`, or `--cgroup`."""
 
-    def __init__(self, work, pid, paths, options):
+    def __init__(self, work, whom, paths, options):
         super().__init__(work, paths=paths)
-        self.pid, self.options, self.outcomes = pid, options, []
+        self.whom, self.options, self.outcomes = ("--cgroup" if isinstance(whom, Path) else "--pid", str(whom)), options, []
 
-    def freeze_argv(self, command, limit="10s", drain="3s", retries=1, report=None, extra=()):
-        return [str(self.command), "freeze", "--pid", str(self.pid), *self.options, "--paths", ":".join(self.paths), "-t", "10s",
-                "--drain", "3s", "--retries", "1", "--report", str(report), "--", *map(str, command)]
+    def freeze_argv(self, command, limit=None, drain=None, retries=1, report=None, extra=()):
+        return [str(self.command), "freeze", *self.whom, *self.options, "--paths", ":".join(self.paths), "-t", LIMIT,
+                "--drain", DRAIN, "--retries", "1", "--report", str(report), "--", *map(str, command)]
 
     def settings(self):
         return {}
@@ -93,27 +112,32 @@ def dovecot(fmt):
     return run
 
 
-def postfix(work, count):
-    from mta import trial
-    from postfix import evaluate, server
-    options = trial.Options(count=(count + 1) // 2, gated=False)
-    with trial.Trial(evaluate.SERVER, options, work / "trial") as one:
-        held = ("--profile", str(PROFILES / "postfix.conf"))
-        gate = one.gate = AtRest(work, one.running.service.process.pid, [one.queue, one.store], held)
-        one.run()
-        found = one.summary()
-    return f"{found['by_order']}; problems {found['problems'][:3]}; errors {found['errors']}; {gate.summary()}"
+def mta(name):
+    def run(work, count):
+        from mta import trial
+        server = __import__(f"{name}.evaluate").evaluate.SERVER
+        options = trial.Options(count=(count + 1) // 2, gated=False)
+        with table.Progress(name, count) as progress, trial.Trial(server, options, work / "trial", progress=progress) as one, group(one.running.service.process.pid) as cgroup:
+            held = ("--profile", str(PROFILES / f"{name}.conf"))
+            gate = one.gate = AtRest(work, cgroup, [one.queue, one.store], held)
+            one.run()
+            found = one.summary()
+        return f"{found['by_order']}; problems {found['problems'][:3]}; errors {found['errors']}; {gate.summary()}"
+    return run
 
 
-SERVERS = {"cyrus": cyrus, **{f"dovecot-{fmt}": dovecot(fmt) for fmt in ("maildir", "mbox", "sdbox", "mdbox")}, "postfix": postfix}
+SERVERS = {"cyrus": cyrus, **{f"dovecot-{fmt}": dovecot(fmt) for fmt in ("maildir", "mbox", "sdbox", "mdbox")},
+           **{name: mta(name) for name in ("postfix", "exim")}}
 
 
 def main():
+    global DRAIN
     arguments = sys.argv[1:]
     names = list(SERVERS) if arguments[:1] == ["all"] else arguments[:1]
     if not names or any(name not in SERVERS for name in names):
         sys.exit(__doc__)
     count = int(arguments[1]) if len(arguments) > 1 else 100
+    DRAIN = arguments[2] if len(arguments) > 2 else DRAIN
     for name in names:
         with tempfile.TemporaryDirectory(prefix="writegate-hold-", dir="/var/tmp") as work:
             os.chmod(work, 0o755)

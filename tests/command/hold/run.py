@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import beside
+import steps
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -26,10 +27,13 @@ from lab import suite  # noqa: E402 (the path comes first)
 
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
+# What a victim ends with that cannot do its work here.
+ABSENT = 77
 PAIRS = 2
 TEARS_WITHIN = 500
 # Of those that are let go for a lock some freeze may find no moment on a busy machine.
 MODES = ["fcntl", "flock", "ofd", "shared", "threads", "nested", "spawn", "fork", "vfork", "pass", "exec", "pipe", "manager"]
+PAST = ["uring", "uring-aside", "inline", "dlmopen"]
 SIGNAL = signal.SIGRTMIN + 3
 
 
@@ -47,10 +51,12 @@ class Lab:
     @classmethod
     def build(cls, root):
         cls.programs = {}
-        for name in ("victim", "look"):
+        for name in ("victim", "look", "past"):
             cls.programs[name] = Path(root) / name
             subprocess.run(["cc", "-O1", "-Wall", "-static", "-o", cls.programs[name], HERE / f"{name}.c", "-lpthread"],
                            check=True)
+        cls.programs["past_dynamic"] = Path(root) / "past_dynamic"
+        subprocess.run(["cc", "-O1", "-Wall", "-DBY_DLMOPEN", "-o", cls.programs["past_dynamic"], HERE / "past.c", "-ldl"], check=True)
         cls.programs["dynamic"] = Path(root) / "dynamic"
         subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs["dynamic"], HERE / "victim.c", "-lpthread"], check=True)
 
@@ -116,9 +122,13 @@ def whole(lab, mode, freezes):
     # A set that is handed on by its lock's last descriptor and one that is shared have one writer a pair.
     lab.start(mode, 1 if mode in ("shared", "manager") else 4, 4 if mode == "manager" else PAIRS)
     time.sleep(0.3)
+    return rests(lab, freezes, 4 if mode == "manager" else PAIRS)
+
+
+def rests(lab, freezes, pairs=PAIRS):
     held = worked = 0
     for _ in range(freezes):
-        code, record, said = lab.freeze(pairs=4 if mode == "manager" else PAIRS)
+        code, record, said = lab.freeze(pairs=pairs)
         if code == NOT_DRAINED:
             continue
         check(code == CONSISTENT, f"exit {code}: {said}")
@@ -194,6 +204,45 @@ def until_wait(lab, freezes):
     return f"torn in {tried} freezes without the line; with it {held} of {max(freezes, 8)}, 0 torn"
 
 
+def stopped_before(lab, freezes):
+    """A sleep that a stop has interrupted goes on by another system call, and is a wait all the same the next time."""
+    lab.start("sleeps")
+    time.sleep(0.2)
+    profile = lab.root / "profile.conf"
+    profile.write_text(f"until-wait = {lab.programs['victim']}\n")
+    for number in range(max(freezes // 2, 3)):
+        code, _, said = lab.freeze(extra=["--profile", profile], drain="1s", retries="0")
+        check(code == CONSISTENT, f"freeze no. {number + 1}: exit {code}: {said}")
+
+
+def settled(lab, freezes):
+    """A lock that its owner keeps while its child sleeps: by the profile's word nothing is half-done, unless the child has
+    begun something."""
+    profile, brief = lab.root / "profile.conf", {"drain": "700ms", "retries": "0"}
+    profile.write_text(f"settled = {lab.programs['victim']}\n")
+    said, many = {}, max(freezes, 6)
+    for mode in ("settled", "begun"):
+        lab.start(mode, 2)
+        time.sleep(0.3)
+        for name, extra in (("without", []), ("with", ["--profile", profile])):
+            codes = []
+            for _ in range(many):
+                code, record, text = lab.freeze(extra=extra, **brief)
+                check(code in (CONSISTENT, NOT_DRAINED), f"{mode}: exit {code}: {text}")
+                check(code != CONSISTENT or looked(text)[:2] == (0, 0), f"{mode}, {name} the line: {text} {record}")
+                codes.append(code)
+            said[mode, name] = codes.count(CONSISTENT)
+        all_run(lab.victims)
+        check(growth(lab), "they do not go on")
+        for victim in lab.victims:
+            os.killpg(victim.pid, signal.SIGKILL)
+            victim.wait()
+        lab.victims.clear()
+    check(said["settled", "with"] >= 0.8 * many > said["settled", "without"], said)
+    check(said["begun", "with"] < 0.8 * many, said)
+    return f"at rest within 0.7 s, of {many}: " + ", ".join(f"{mode} {name} the line {n}" for (mode, name), n in said.items())
+
+
 def lock_elsewhere(lab, _):
     """A lock file that only the held ones see: in a mount namespace of theirs, below a root of theirs. One that cannot
     be looked for may be there."""
@@ -231,6 +280,38 @@ def lock_elsewhere(lab, _):
     check(code == NOT_DRAINED and "could not be looked at" in record["gates"][0]["blockers"][0]["why"],
           f"not to be looked for: exit {code}: {text}")
     return f"found by {' and '.join(said)}; one that cannot be looked for is not taken for absent"
+
+
+def past(lab, mode, freezes):
+    """Ways past libc, by programs that no gate holds: stopped at rest they are whole."""
+    program = lab.programs["past_dynamic" if mode == "dlmopen" else "past"]
+    lab.victims += [subprocess.Popen([program, mode, lab.mail, str(PAIRS)], stdout=subprocess.PIPE, start_new_session=True) for _ in range(4)]
+    time.sleep(0.3)
+    if lab.victims[0].poll() == ABSENT:
+        return "not to be had here: not tried"
+    return f"{torn_unheld(lab)} torn where nobody is held; {rests(lab, freezes)}"
+
+
+def go(lab, freezes):
+    """A static Go program: its runtime makes the system calls, on threads that it makes and ends as it likes."""
+    compiler = shutil.which("go")
+    if not compiler:
+        return "no Go compiler here: not tried"
+    program = lab.root / "writer"
+    subprocess.run([compiler, "build", "-o", program, HERE / "writer.go"], check=True,
+                   env={**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(lab.root / "cache"), "GOFLAGS": ""})
+    lab.victims.append(subprocess.Popen([program, lab.mail, str(PAIRS)], stdout=subprocess.PIPE, start_new_session=True))
+    time.sleep(0.3)
+    return f"{torn_unheld(lab)} torn where nobody is held; {rests(lab, freezes)}"
+
+
+def torn_unheld(lab):
+    """How many sets are torn for who looks without holding anybody: if none ever is, these victims prove nothing."""
+    for _ in range(TEARS_WITHIN):
+        torn = looked(subprocess.run([lab.programs["look"], lab.mail, str(PAIRS)], capture_output=True, text=True).stdout)[0]
+        if torn:
+            return torn
+    raise AssertionError(f"nothing was torn in {TEARS_WITHIN} looks")
 
 
 def growth(lab):
@@ -473,7 +554,7 @@ def interrupted_waits(lab, _):
     check(record["gates"][0]["held_at_rest"][0]["interrupted"] == 1, record["gates"][0]["held_at_rest"])
 
 
-def costs(root, crowds):
+def costs(root, crowds, freezes):
     """Stops of as many processes, by their lock, ms."""
     for crowd in crowds:
         lab = Lab(root)
@@ -482,7 +563,7 @@ def costs(root, crowds):
             lab.start("fcntl", crowd, pairs)
             time.sleep(1)
             took, torn, failed = [], 0, 0
-            for _ in range(60):
+            for _ in range(freezes):
                 code, record, said = lab.freeze(limit="20s", drain="15s", pairs=pairs, retries="0")
                 if code == NOT_DRAINED:
                     failed += 1
@@ -497,18 +578,20 @@ def costs(root, crowds):
             lab.close()
 
 
-CASES = {**{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
+CASES = {**{f"past_{mode.replace('-', '_')}": lambda lab, n, mode=mode: past(lab, mode, n) for mode in PAST}, "go": go,
+         **{mode: lambda lab, n, mode=mode: whole(lab, mode, n) for mode in MODES},
          "control": control, "held_for_life": held_for_life, "traced_already": traced_already, "nobody_there": nobody_there,
          "limit_passes": limit_passes, "job_control": job_control, "signals": signals, "interrupted_waits": interrupted_waits,
-         "dotlock": dotlock, "until_wait": until_wait, "lock_elsewhere": lock_elsewhere, "cgroup": cgroup, "came_late": came_late,
+         "dotlock": dotlock, "until_wait": until_wait, "stopped_before": stopped_before, "settled": settled, "lock_elsewhere": lock_elsewhere, "cgroup": cgroup, "came_late": came_late,
          **{name: lambda lab, n, case=case: case(lab, n, BIN) for name, case in beside.CASES.items()},
+         **{name: lambda lab, n, case=case: case(lab, n, BIN, sys.modules[__name__]) for name, case in steps.CASES.items()},
          **{f"{who}_{name}": lambda lab, n, who=who, how=how: deaths(lab, n, who, how)
             for who in ("tracer", "freezer") for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))}}
 
 
 def main():
     options = suite.parser(__doc__)
-    options.add_argument("--freezes", type=int, default=8, metavar="N", help="of each case")
+    options.add_argument("--freezes", type=int, metavar="N", help="of each case (8); of each crowd (60)")
     options.add_argument("--costs", type=int, nargs="*", metavar="PROCESSES", help="how long stops take, of so many processes")
     options = options.parse_args()
     chosen = [name for name in CASES if suite.fits(name, options.only)]
@@ -518,11 +601,11 @@ def main():
     try:
         Lab.build(root)
         if options.costs is not None:
-            return costs(root, options.costs or [40, 200, 1000])
+            return costs(root, options.costs or [40, 200, 1000], options.freezes or 60)
         for name in chosen:
             lab, begun = Lab(root), time.monotonic()
             try:
-                what = CASES[name](lab, options.freezes)
+                what = CASES[name](lab, options.freezes or 8)
                 print(f"ok    {name}: {what or 'as it must be'} ({time.monotonic() - begun:.1f} s)", flush=True)
             except Exception as error:
                 failed += 1

@@ -12,12 +12,15 @@
    pipe                      the lock's holder asks a helper without a lock to make the second half
    manager                   four agents are given work by a manager without a lock, by local sockets; each keeps its lock until the
                              manager has taken the result, and gets new work at once (as Postfix's delivery agents)
+   settled                   makes a whole set, and keeps its lock while its child sleeps 2 s and then makes another (as Exim's deliveries)
+   begun                     the same, but the child makes the first half before it sleeps
    until-wait                without a lock, and sleeps after each pair
    dotlock                   the lock is a file that is made and removed (pN.lock)
    map                       under an fcntl lock, by stores into two mapped files (pN.m, pN.n) instead of writes
    free                      without a lock: what a stop anywhere would cut
    signals                   as fcntl, and counts signals: SIGUSR1 and a real-time one; says the counts when SIGTERM comes
-   idle                      sleeps
+   idle                      waits for a signal
+   sleeps                    sleeps for an hour
    keeps                     takes one fcntl lock and keeps it
    wait                      waits in epoll_wait, again and again
 */
@@ -35,6 +38,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *mode, *dir, *self, *count;
@@ -139,6 +143,28 @@ static void passed_on(int pair)
     must(child > 0, "fork");
     close(fd);
     while (waitpid(child, 0, 0) < 0) must(errno == EINTR, "waitpid");
+}
+/* The child works under its parent's lock, after a sleep. */
+static void asleep(int pair, int begun)
+{
+    int fd = file(pair, 'l');
+    lock(fd, "fcntl", 1);
+    half(pair, 'a');
+    half(pair, 'b');
+    pid_t child = fork();
+    if (!child) {
+        if (begun) half(pair, 'a');
+        struct timespec left = {.tv_sec = 2};
+        while (nanosleep(&left, &left)) must(errno == EINTR, "nanosleep");
+        if (!begun) half(pair, 'a');
+        think();
+        half(pair, 'b');
+        _exit(0);
+    }
+    must(child > 0, "fork");
+    while (waitpid(child, 0, 0) < 0) must(errno == EINTR, "waitpid");
+    lock(fd, "fcntl", 0);
+    close(fd);
 }
 /* The second half is made by the image that comes after. */
 static void becomes_itself(int pair)
@@ -259,6 +285,7 @@ int main(int argc, char **argv)
     if (!strcmp(mode, "manager")) manage();
     if (!strcmp(mode, "keeps")) lock(file(0, 'l'), "fcntl", 1);
     if (!strcmp(mode, "idle") || !strcmp(mode, "keeps")) for (;;) pause();
+    if (!strcmp(mode, "sleeps")) for (;;) sleep(3600);
     if (!strcmp(mode, "wait")) {
         int e = epoll_create1(0);
         struct epoll_event event;
@@ -281,6 +308,7 @@ int main(int argc, char **argv)
     for (int pair = (from + 1) % pairs; !over; pair = (pair + 1) % pairs) {
         if (!strcmp(mode, "fork")) by_child(pair, 0);
         else if (!strcmp(mode, "vfork")) by_child(pair, 1);
+        else if (!strcmp(mode, "settled") || !strcmp(mode, "begun")) asleep(pair, *mode == 'b');
         else if (!strcmp(mode, "pass")) passed_on(pair);
         else if (!strcmp(mode, "exec")) becomes_itself(pair);
         else if (!strcmp(mode, "pipe")) by_helper(pair);

@@ -30,9 +30,14 @@ BRIEF, LONG, LIMIT, PATIENCE_S = ("--drain", "400ms"), ("--drain", "20s"), ("-t"
 
 # A gated worker: prepares itself as told, then does as told until its standard input ends.
 WORKER = r"""
-import ctypes, fcntl, os, sys, threading, time
+import ctypes, fcntl, os, subprocess, sys, threading, time
 how, data = sys.argv[1], sys.argv[2]
 libc = ctypes.CDLL(None)
+if sys.argv[3:]:
+    out = open(data + "/out", "w") if "opened" in how else subprocess.DEVNULL
+    child = subprocess.Popen(sys.argv[3:], stdin=subprocess.DEVNULL, stdout=out)
+    if "opened" in how:
+        out.close()
 def work():
     if "section" in how:
         file = open(data + "/a", "w")
@@ -42,6 +47,8 @@ def work():
         open(data + "/idle%d" % os.getpid(), "w").close()
     os.write(1, b"ready\n")
     os.read(0, 1)
+    if sys.argv[3:]:
+        child.kill()
     os._exit(0)
 if "named" in how:
     libc.prctl(15, b"\xc3\x28\xff) S 1 \xe2\x82", 0, 0, 0)      # PR_SET_NAME
@@ -159,6 +166,32 @@ class Honest(unittest.TestCase):
     def not_believed(self, said):
         self.assertNotEqual(said.returncode, 0, said)
         self.assertNotIn("verdict=CONSISTENT", said.stderr or "", said)
+
+    def helper(self, name, mode, how="idle"):
+        """A freeze while a worker's child runs a program of root's of this name, in which no library comes where it is set-id."""
+        program = self.work / f"{mode:o}-{how}" / name
+        program.parent.mkdir()
+        shutil.copy("/bin/sleep", program)
+        shutil.chown(program, 0, "shadow")
+        program.chmod(mode)
+        self.work.chmod(0o755)
+        self.start([sys.executable, "-S", str(self.script), how, str(self.data), str(program), "100"], gated=True)
+        return self.freeze()
+
+    def test_what_checks_passwords_is_set_id_and_changes_no_mail(self):
+        """Dovecot of Debian 13 starts it at each login."""
+        said = self.helper("unix_chkpwd", 0o2755)
+        self.assertEqual(said.returncode, 0, said)
+        self.assertRegex(said.stderr, "verdict=CONSISTENT coverage=full")
+
+    def test_its_name_alone_is_not_enough(self):
+        said = self.helper("unix_chkpwd", 0o755)
+        self.assertEqual(said.returncode, 0, said)          # it has the library, so it is gated
+        for name, mode, how in (("some_helper", 0o2755, "idle"), ("unix_chkpwd", 0o2755, "opened")):
+            with self.subTest(name=name, how=how):
+                said = self.helper(name, mode, how)
+                self.not_believed(said)
+                self.assertEqual(said.returncode, 65, said)
 
     # what must be seen all the same
 

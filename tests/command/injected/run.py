@@ -4,7 +4,7 @@
     run.py [--seconds 90] [--seed 1] [--only WORLD] [--errors E,E] [--all] [--results FILE] [-v]
 
 The worlds (worlds.py) are such that what a freeze must say is known: exit 0 would be a lie in each but `quiet`. inject.c
-makes the n-th call of one task fail with EMFILE, EACCES, ENOMEM, ENOENT or EINTR, or sends it SIGKILL or SIGSTOP there. Then
+makes the n-th call of one task fail with one of ERRORS, or sends it SIGKILL or SIGSTOP there. Then
  - exit 0, or CONSISTENT with coverage=full and watched=full, is a failure, unless CONSISTENT is true;
  - a gate that is closed beyond the limit, or that is left closed by a freezer that ended by itself, is a failure;
  - a freeze that does not end, or dies of the fault, is a failure (the C library's own aborts are counted);
@@ -30,7 +30,7 @@ from pathlib import Path
 import worlds
 
 HERE = Path(__file__).resolve().parent
-ERRORS = ("EMFILE", "EACCES", "ENOMEM", "ENOENT", "EINTR")
+ERRORS = ("EMFILE", "EACCES", "ENOMEM", "ENOENT", "EINTR", "ENOSPC", "EIO")
 SIGNALS = ("SIGKILL", "SIGSTOP")
 LIMIT_S, STOP_MS = 2, 300
 FREEZE = ("freeze", "-g", "t", "--retries", "0")

@@ -1,7 +1,11 @@
 /* lockfiles CASE DIR: as holders.c, with a lock that is a file. Called `lockfile` it makes the files that it is told,
    and ends. OUTSIDE: a lock file in a place that is not protected. */
 #define _GNU_SOURCE
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <spawn.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include "half.h"
 
 static const char *box = "box.lock";
@@ -187,6 +191,31 @@ static void mailbox_full(void)
     for (int i = 0; i < 40; i++) must(kill(stopped[i], SIGCONT) == 0 && waitpid(stopped[i], 0, 0) == stopped[i], "waitpid");
     set_and_unlink(box);
 }
+/* A filter that kills for each question that the program does not ask itself, laid while a program is at work that makes a
+   lock file: it has ended well, and what it has made must not be looked at. */
+static void killed_for_questions(void)
+{
+    static const int questions[] = {SYS_newfstatat, SYS_fstat, SYS_statx, SYS_getpid, SYS_gettid, SYS_readlink, SYS_openat, SYS_getcwd, SYS_rt_sigprocmask, SYS_tgkill};
+    enum { MANY = sizeof questions / sizeof *questions };
+    struct sock_filter lines[2 + 2 * MANY] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+    for (int i = 0; i < MANY; i++) {
+        lines[1 + 2 * i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, questions[i], 0, 1);
+        lines[2 + 2 * i] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    }
+    lines[1 + 2 * MANY] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {2 + 2 * MANY, lines};
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp");
+}
+static void confined_meanwhile(void)
+{
+    setenv("HELPER_MS", "200", 1);
+    pid_t child = vfork();
+    if (!child) { execlp("lockfile", "lockfile", box, (char *)0); _exit(3); }
+    killed_for_questions();
+    int status;
+    must(waitpid(child, &status, 0) == child && status == 0, "lockfile");
+    set_and_unlink(box);
+}
 static void message(void)
 {
     /* A message on a host called mx.lock.example is no hitching post. */
@@ -223,7 +252,7 @@ static struct { const char *name; void (*run)(void); } cases[] = {
     CASE(shell_removes), CASE(helper_makes), CASE(helper_appends), CASE(maker_exits), CASE(maker_exits_late), CASE(message),
     CASE(data_file), CASE(directory), CASE(symbolic), CASE(exclusive), CASE(renamed), CASE(by_mkdir), CASE(by_ln), CASE(outside),
     CASE(stale), CASE(spawned_beside), CASE(spawned_unasked), CASE(pipe_makes), CASE(many_children), CASE(many_removed), CASE(long_shell),
-    CASE(many_arguments), CASE(name_with_space), CASE(quoted_name), CASE(mailbox_full)};
+    CASE(many_arguments), CASE(name_with_space), CASE(quoted_name), CASE(mailbox_full), CASE(confined_meanwhile)};
 
 int main(int argc, char **argv)
 {

@@ -2,7 +2,7 @@
 """Locks that only the kernel knows: a lock that guards writing and that no region accounts for is a section in
 flight. Ends with a line "N passed, N failed".
 
-  run.py [--only PATTERN]      run.py --costs [PROCESSES...]
+  run.py [--only PATTERN]      run.py --costs [PROCESSES...]      run.py --torn [--only IDIOM]
 
 WRITEGATE_BIN_DIR: where writegate and libwritegate.so lie (target/release).
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 from lab import suite  # noqa: E402
+import idioms  # noqa: E402
 
 BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release")).resolve()
 CONSISTENT, UNGATED, NOT_DRAINED = 0, 65, 75
@@ -45,10 +46,17 @@ NAMED_LOCK_FILES = ["directory", "symbolic", "exclusive", "renamed", "by_mkdir",
 # Of rights.c: a right that is given up under a lock, and the lock.
 RIGHTS = [f"{right}_{lock}" for right in ("user", "capabilities", "landlock", "root", "mounts") for lock in ("posix", "dup", "file_asked")]
 RIGHTS += ["root_file", "mounts_file"]
+# Of ways.c: whose descriptor, thread, process or table it is changes in the middle.
+WAYS = ["last_byte", "comb", "before_the_offset", "up_and_down", "many_and_back", "hand_over_hand", "replaced", "closed_range", "range_to_close_later",
+        "through_proc", "stream", "a_folder", "unlinked", "renamed_over", "exec_keeps_one", "exec_of_the_taker", "child_takes_ofd", "vforked_takes",
+        "cloned_takes", "clone_goes_on", "table_is_shared", "grandchild", "spawned", "from_hand_to_hand", "fetched", "cancelled", "table_of_before",
+        "by_a_handler", "all_but_one_end"]
+# The first thread has ended, and with it the list of descriptors in which the name would be looked up.
+NAMED_BY_NUMBER = ["all_but_one_end"]
 # Drained while the set is made, with time to spare: nothing holds it up.
 FINISHES = ["raw_flock", "dup_before", "child_locks", "parent_closes", "passed_on", "process_id", "child_makes", "helper_makes"]
 # Its first process ends, and its stdin is read by a child.
-NOT_ITS_OWN = ["parent_exits", "maker_exits", "maker_exits_late"]
+NOT_ITS_OWN = ["parent_exits", "maker_exits", "maker_exits_late", "clone_goes_on", "fetched"]
 
 
 class Lab:
@@ -79,8 +87,8 @@ class Lab:
         return process
 
     def holder(self, case, **env):
-        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale", "mailbox_full"]
-        program = self.built() / ("lockfiles" if files else "rights" if case in RIGHTS else "holders")
+        files = case in LOCK_FILES + NAMED_LOCK_FILES + ["outside", "stale", "mailbox_full", "confined_meanwhile"]
+        program = self.built() / ("lockfiles" if files else "rights" if case in RIGHTS else "ways" if case in WAYS else "holders")
         env = {"PATH": f"{self.built()}:{os.environ['PATH']}", **env}
         process = self.start([str(program), case, str(self.mail)], **env)
         said = next_line(process)
@@ -95,7 +103,7 @@ class Lab:
         if cls.programs is None:
             cls.programs = Path(tempfile.mkdtemp(prefix="writegate-holders-"))
             cls.programs.chmod(0o755)
-            for name in ("holders", "lockfiles", "rights"):
+            for name in ("holders", "lockfiles", "rights", "ways"):
                 subprocess.run(["cc", "-O1", "-Wall", "-o", cls.programs / name, HERE / f"{name}.c", "-lpthread"], check=True)
             for name in ("lockfile", "lockfile-create"):
                 (cls.programs / name).symlink_to("lockfiles")
@@ -149,13 +157,64 @@ def half_done(lab, case):
     code, record, said = lab.freeze(drain=BRIEF)
     check(code == NOT_DRAINED, f"exit {code}: {said}")
     named = [f for f in record["blockers"] if f["program"] and (f["path"] or "").startswith(str(lab.mail))]
-    check(named, f"no blocker has a program and the lock file: {record['blockers']}")
+    check(named or case in NAMED_BY_NUMBER, f"no blocker has a program and the lock file: {record['blockers']}")
     process.stdin.write(b"g")
     process.stdin.flush()
     check(next_line(process) == b"DONE\n" or case in NOT_ITS_OWN, "the set did not end")
     time.sleep(0.05)
     code, record, said = lab.freeze()
     check(code == CONSISTENT, f"afterwards: exit {code}: {said}")
+
+
+def idiom(lab, name, inside):
+    """Two files that a program in another language changes under its own kind of lock."""
+    locks = lab.mail if inside else lab.other
+    process = lab.start(idioms.command(name, locks), LOCKS=str(locks))
+    check(next_line(process) == b"READY\n", "it did not begin its set")
+    time.sleep(0.05)
+    code, record, said = lab.freeze(drain=BRIEF)
+    expected = idioms.expected(name, inside)
+    check(code == expected, f"exit {code}, not {expected}: {said}")
+    if code == NOT_DRAINED:
+        check(any((f["path"] or "").startswith(str(locks)) for f in record["blockers"]), f"its lock is not named: {record['blockers']}")
+    elif code == UNGATED:
+        check(any(f["kind"] == idioms.CAUSES[name] for f in record["findings"]), f"not the cause: {record['findings']}")
+    process.stdin.write(b"g\n")
+    check(next_line(process) == b"DONE\n", "the set did not end")
+    if code == NOT_DRAINED:
+        code, _, said = lab.freeze(extra=["--accept", "partial"])
+        check(code == CONSISTENT, f"afterwards: exit {code}: {said}")
+
+
+def torn(root, pattern, freezes=20):
+    """How many copies of `a` and `b` hold half a set: without the library, and with it (by hand)."""
+    for name in (name for name in idioms.IDIOMS if suite.fits(name, pattern)):
+        if why := idioms.missing(name):
+            print(f"skip  {name}: {why}", flush=True)
+            continue
+        said = []
+        for gated in (False, True):
+            lab = Lab(root, NAMED_PROFILE if name in idioms.NAMED else "")
+            try:
+                lab.start(idioms.command(name, lab.other), gated=gated, LOCKS=str(lab.other), HOLD_MS="5")
+                while not (lab.mail / "b").exists():
+                    time.sleep(0.01)
+                halves, codes = 0, []
+                for _ in range(freezes):
+                    time.sleep(0.03)
+                    copy = lab.other / "copy"
+                    copy.unlink(missing_ok=True)
+                    command = ["sh", "-c", f"cd {lab.mail} && stat -c %s a b > {copy}"]
+                    if gated:
+                        codes.append(lab.freeze(*command, drain="5s")[0])
+                    else:
+                        subprocess.run(command, check=True)
+                    taken = (not gated or codes[-1] == CONSISTENT) and copy.exists()
+                    halves += taken and len(set(copy.read_text().split())) > 1
+                said.append(f"torn {halves} of {freezes}" + (f", CONSISTENT {codes.count(CONSISTENT)}" if gated else ""))
+            finally:
+                lab.close()
+        print(f"{name:24} without: {said[0]:14}  with: {said[1]}", flush=True)
 
 
 def no_set(lab, case):
@@ -212,9 +271,9 @@ def left_by_the_dead(lab):
     check(code == CONSISTENT, f"exit {code}: {said}")
 
 
-def no_room_for_a_child(lab):
-    """What a child has made did not fit into the mailbox: its parent says that it does not know, and until it has removed it."""
-    process = lab.holder("mailbox_full")
+def what_a_child_made_is_not_known(lab, case):
+    """It did not fit into the mailbox, or must not be looked at: the parent says that it does not know, until it has removed it."""
+    process = lab.holder(case)
     time.sleep(0.05)
     code, record, said = lab.freeze(drain=BRIEF)
     check(code != CONSISTENT and "locks-unknown" in json.dumps(record), f"exit {code}: {said}")
@@ -438,11 +497,16 @@ def costs(root, crowds):
             lab.close()
 
 
+NAMED_PROFILE = "lock-file = *.lck\n"
+# Outside of what is protected, and within.
+IDIOMS = {f"idiom_{name}{'_inside' * inside}": (name, inside) for name in idioms.IDIOMS for inside in (False, True)
+          if (name, inside) in idioms.TRIED}
 CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_DONE},
          **{name: lambda lab, name=name: no_set(lab, name) for name in NO_SET},
-         **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES + RIGHTS},
+         **{name: lambda lab, name=name: half_done(lab, name) for name in LOCK_FILES + NAMED_LOCK_FILES + RIGHTS + WAYS},
          **{f"drain_goes_on_{name}": lambda lab, name=name: drain_goes_on(lab, name) for name in FINISHES},
-         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead, "no_room_for_a_child": no_room_for_a_child,
+         "made_while_the_gate_is_closed": made_while_the_gate_is_closed, "left_by_the_dead": left_by_the_dead, "no_room_for_a_child": lambda lab: what_a_child_made_is_not_known(lab, "mailbox_full"),
+         "confined_meanwhile": lambda lab: what_a_child_made_is_not_known(lab, "confined_meanwhile"),
          "chrooted_for_life": chrooted_for_life, "file_without_its_line": file_without_its_line,
          "rehearse_names_what_never_ends": rehearse_names_what_never_ends, "doctor_names_what_lasts": doctor_names_what_lasts,
          "lock_of_profile": lock_of_profile, "mapped_lock_of_profile": mapped_lock_of_profile,
@@ -450,15 +514,22 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          "on_btrfs": lambda lab: on_its_own_device(lab, "btrfs"), "on_an_overlay": lambda lab: on_its_own_device(lab, "overlay"),
          "on_its_way_to_a_member": on_its_way_to_a_member, "on_its_way_elsewhere": on_its_way_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
-         "ungated_child": ungated_child}
+         "ungated_child": ungated_child,
+         **{case: lambda lab, what=what: idiom(lab, *what) for case, what in IDIOMS.items()}}
 PROFILES = {**{name: "lifetime-lock = */mail/l\n" for name in ("lock_of_profile", "mapped_lock_of_profile", "chrooted_for_life")},
-            **{name: "lock-file = *.lck\n" for name in NAMED_LOCK_FILES}}
+            **{name: NAMED_PROFILE for name in NAMED_LOCK_FILES},
+            **{case: NAMED_PROFILE for case, (name, _) in IDIOMS.items() if name in idioms.NAMED}}
 
 
 def main():
     parser = suite.parser(__doc__)
+    parser.add_argument("--torn", action="store_true", help="of each idiom: how many copies hold half a set, without the library and with it")
     parser.add_argument("--costs", nargs="*", type=int, metavar="PROCESSES", help="print what the drain costs")
     options = parser.parse_args()
+    if options.torn:
+        with tempfile.TemporaryDirectory(prefix="writegate-locks-") as root:
+            os.chmod(root, 0o755)
+            return torn(root, options.only)
     chosen = [name for name in CASES if suite.fits(name, options.only)]
     if not chosen:
         return suite.nothing(options.only, CASES)
@@ -472,6 +543,10 @@ def main():
             if name.startswith("landlock_") and not has_landlock():
                 skipped += 1
                 print(f"skip  {name}: this kernel has no landlock", flush=True)
+                continue
+            if name in IDIOMS and (why := idioms.missing(IDIOMS[name][0])):
+                skipped += 1
+                print(f"skip  {name}: {why}", flush=True)
                 continue
             lab = Lab(root, PROFILES.get(name, ""))
             try:

@@ -21,11 +21,17 @@ from pathlib import Path
 CACHE = Path(os.environ.get("WRITEGATE_ROOTS", "/var/tmp/writegate-roots"))
 MIRROR = os.environ.get("WRITEGATE_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 RELEASES = {"bullseye": 11, "bookworm": 12, "trixie": 13}
+DEVELOPMENT = "sid"
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
 START = """
 set -e
 cd "$ROOT"
+while read -r from at; do
+    [ -z "$from" ] || { mkdir -p "./$at" && mount --bind "$from" "./$at"; }
+done <<END
+$BINDS
+END
 mount -t proc proc proc
 mount -t sysfs sysfs sys 2>/dev/null || :
 mount -t tmpfs -o mode=755 run run
@@ -97,8 +103,10 @@ def install(root, packages):
     policy.chmod(0o755)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     answers = "postfix postfix/main_mailer_type select Local only\npostfix postfix/mailname string test.example\n"
+    # A mirror that stands still serves a Release file that has expired.
     script = ("mount -t proc proc /proc; export DEBIAN_FRONTEND=noninteractive; debconf-set-selections; "
-              f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(packages)}")
+              "apt-get update -qq -o Acquire::Check-Valid-Until=false && "
+              f"apt-get install -y -qq --no-install-recommends {' '.join(packages)}")
     done = subprocess.run(["unshare", "--mount", "--propagation", "private", "chroot", root, "sh", "-c", script], input=answers,
                           capture_output=True, text=True, timeout=400)
     policy.unlink()
@@ -115,12 +123,13 @@ def control_groups():
 
 
 class Machine:
-    def __init__(self, release, work, packages=(), systemd=False, prepare=None):
-        """`prepare` is given the folder that lies above the release's files, before the first process starts."""
+    def __init__(self, release, work, packages=(), systemd=False, prepare=None, binds=(), root=None):
+        """`prepare` is given the folder that lies above the release's files, before the first process starts.
+        `binds`: (a folder here, where it lies inside) each; no blank in either. `root`: those files, of a system that is no Debian."""
         more = ("systemd", "systemd-sysv") if systemd else ()
-        self.base, self.systemd = base(release, (*more, *packages)), systemd
+        self.base, self.systemd = root or base(release, (*more, *packages)), systemd
         self.name, self.work = f"wg-{release}-{os.getpid()}", Path(work)
-        self.undo, self.pid, self.prepare = contextlib.ExitStack(), None, prepare
+        self.undo, self.pid, self.prepare, self.binds = contextlib.ExitStack(), None, prepare, binds
 
     def __enter__(self):
         try:
@@ -137,7 +146,8 @@ class Machine:
         self.undo.callback(shutil.rmtree, layer, ignore_errors=True)
         if self.prepare:
             self.prepare(layer / "upper")
-        env, before = dict(os.environ, ROOT=str(root), SYSTEMD=str(int(self.systemd))), []
+        env, before = dict(os.environ, ROOT=str(root), SYSTEMD=str(int(self.systemd)),
+                           BINDS="\n".join(f"{source} {at}" for source, at in self.binds)), []
         if self.systemd:
             group = control_groups() / self.name
             try:

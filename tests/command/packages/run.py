@@ -20,26 +20,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path[:0] = [str(HERE)]
 
-import machine as machines  # noqa: E402 (the path comes first)
+import built  # noqa: E402 (the path comes first)
+import machine as machines  # noqa: E402
+import stock  # noqa: E402
 import test_night  # noqa: E402
 import test_package  # noqa: E402
 import test_rpm  # noqa: E402
 import test_stock  # noqa: E402
-
-
-def packages(given):
-    """The .deb files."""
-    out = given or ROOT / "target/packages"
-    if not given:
-        done = subprocess.run([ROOT / "scripts/package", "deb", "--out", out], capture_output=True, text=True)
-        if done.returncode == 77:
-            raise machines.Unavailable(done.stderr.strip().splitlines()[-1])
-        if done.returncode:
-            raise RuntimeError(f"scripts/package: {done.stderr[-2000:]}")
-    debs = sorted(out.glob("writegate*.deb"))
-    if not debs:
-        raise RuntimeError(f"there is no package in {out}")
-    return debs
 
 
 def lintian(debs, _work):
@@ -92,7 +79,7 @@ def cases(everything):
         yield f"{release}-life", on(release, test_package.life)
     yield "bullseye-wrong-libraries", on("bullseye", test_package.wrong_libraries)
     for release in machines.RELEASES if everything else ():
-        for server in test_stock.SERVERS:
+        for server in stock.SERVERS:
             yield f"{release}-{server}", test_stock.case(release, server)
     if everything:
         yield "bookworm-rpm", test_rpm.life("bookworm")
@@ -115,7 +102,7 @@ def main():
         return 77
     passed = failed = skipped = 0
     try:
-        debs = packages(args.packages)
+        debs = built.packages(args.packages)
     except machines.Unavailable as why:
         print(f"SKIPPED: {why}")
         return 77

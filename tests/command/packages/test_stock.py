@@ -9,35 +9,11 @@ import time
 from pathlib import Path
 
 import machine as machines
+from stock import SERVERS
 
 HERE = Path(__file__).resolve().parent
 FREEZES = 30
 STOP = "running.stop"
-
-
-class Server:
-    """A server's packages, its set-up, its load, and what a copy must hold."""
-
-    def __init__(self, packages, service, gate, port, load, copied, prepare=()):
-        self.packages, self.service, self.gate, self.port = packages, service, gate, port
-        self.load, self.copied, self.prepare = load, copied, prepare
-
-
-USER = (("useradd", "-m", "bob"), ("sh", "-c", "echo bob:secret | chpasswd"), ("install", "-o", "bob", "-g", "mail", "-m", "660",
-                                                                           "/dev/null", "/var/mail/bob"))
-# Stock Cyrus has no administrator and no user: with neither there is no mailbox.
-CYRUS = (("sh", "-c", "echo 'admins: cyrus' >>/etc/imapd.conf"),
-         *(("sh", "-c", f"echo secret | saslpasswd2 -p -c {user}") for user in ("cyrus", "bob")),
-         ("sh", "-c", "chgrp sasl /etc/sasldb2 && chmod 640 /etc/sasldb2"))
-SERVERS = {
-    "postfix": Server(("postfix",), "postfix", "postfix", 25, "smtp", ("/var/spool/postfix", "/var/mail"), USER),
-    "dovecot": Server(("dovecot-imapd",), "dovecot", "dovecot", 143, "imap", ("/home/bob",), USER),
-    # (Its cyrus.conf names services of other packages, and its master ends where one of their programs is not there.)
-    "cyrus": Server(("cyrus-imapd", "cyrus-pop3d", "cyrus-nntpd", "cyrus-caldav", "cyrus-admin", "sasl2-bin"), "cyrus-imapd",
-                    "cyrus", 143, "cyrus",
-                    ("/var/lib/cyrus", "/var/spool/cyrus"), CYRUS),
-    "exim": Server(("exim4-daemon-light",), "exim4", "default", 25, "smtp", ("/var/spool/exim4", "/var/mail"), USER),
-}
 
 
 def check(condition, what):

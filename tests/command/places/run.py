@@ -198,6 +198,44 @@ def hard_link_of_others(lab):
     good(lab.outsider(f"echo x >> {lab.other}/a"))
 
 
+def number_given_out_again(lab):
+    """Files with two names elsewhere, changed and removed while the gate is closed: whoever makes a file after the thaw
+    gets their numbers."""
+    disk, volume, makers = lab.root / "disk", lab.root / "volume", 8
+    with open(disk, "wb") as f:
+        f.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-N", "1024", disk], check=True, stderr=subprocess.DEVNULL)
+    volume.mkdir()
+    lab.mount("-o", "loop", disk, volume)
+    mail, other = volume / "mail", volume / "other"
+    for folder in (mail, other, *(mail / f"box{n}" for n in range(200))):
+        folder.mkdir()
+    for n in range(50):
+        (other / f"a{n}").write_text("one")
+        os.link(other / f"a{n}", other / f"b{n}")
+    gone = {os.lstat(other / f"a{n}").st_ino for n in range(50)}
+    members = [lab.member(paths=mail) for _ in range(makers)]
+    for n, member in enumerate(members):
+        member.stdin.write("".join(f"write {mail}/box{n}/new{k}\n" for k in range(5)))
+    go, over = lab.root / "go", lab.root / "over"
+    outsider = f"until [ -e {go} ]; do sleep .02; done; for a in {other}/a*; do echo x >> $a; done; sleep .3; rm {other}/*; touch {over}"
+    lab.procs.append(subprocess.Popen(["sh", "-c", outsider], env=lab.env()))
+    freeze = subprocess.Popen([BIN / "writegate", "freeze", "-g", GATE, "-t", LIMIT, "--drain", DRAIN, "--retries", "0", "--",
+                               "sh", "-c", f"touch {go}; until [ -e {over} ]; do sleep .02; done; sync"], env=lab.env(),
+                              text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lab.procs.append(freeze)
+    while not go.exists() and freeze.poll() is None:
+        time.sleep(.01)
+    for member in members:
+        member.stdin.flush()                             # (from now on it waits at the barrier)
+    said = freeze.communicate(timeout=PATIENCE_S)[0]
+    good(subprocess.CompletedProcess([], freeze.returncode, said))
+    for member in members:
+        for _ in range(5):
+            assert member.stdout.readline() == "done\n", "it failed"
+    assert gone & {os.lstat(at).st_ino for at in mail.glob("box*/new*")}, "no number was given out again"
+
+
 def by_its_handle(lab):
     """As NFS clients write through this machine's server: the kernel knows no directory of the file."""
     for top, is_ours in ((lab.mail, True), (lab.other, False)):
@@ -522,8 +560,8 @@ def a_server_as_setup_sets_it_up(lab):
 
 CASES = {f.__name__: f for f in (
     nobody, direct, bind_mount, bind_mount_of_a_part, other_namespace, through_a_link, mounted_below, hard_link,
-    hard_link_of_others, by_its_handle, renamed_directory, elsewhere_is_nobodys_business, inside_a_container, on_btrfs, came_later,
-    mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
+    hard_link_of_others, number_given_out_again, by_its_handle, renamed_directory, elsewhere_is_nobodys_business,
+    inside_a_container, on_btrfs, came_later, mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
     exec_says_it, no_list, on_an_overlay, on_an_overlay_in_a_namespace_of_its_own, exported, mapped, mapped_elsewhere,

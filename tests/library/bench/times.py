@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import tempfile
+from pathlib import Path
 
 # name: (arguments before the count, count, what it is)
 MEASUREMENTS = {
@@ -56,11 +57,15 @@ def main(names, libraries, rounds, root, path, command):
         program = f"{work}/calls"
         subprocess.run(["cc", "-O2", "-o", program, root / "tests/library/bench/calls.c"], check=True)
 
+        # For the plain gate alone, if that is the other library.
+        page = Path(work) / "plain-page"
+        page.write_bytes(bytes(4096))
+
         def once(name, build):
             before, count, _ = MEASUREMENTS[name]
             args = [arg.replace("FILE", f"{work}/file") for arg in before]
             env = None if build == "bare" else dict(os.environ, LD_PRELOAD=str(libraries[build]),
-                                                    WRITEGATE_DIR=f"{work}/gates-{build}", WRITEGATE_GATE="bench")
+                                                    WRITEGATE_DIR=f"{work}/gates-{build}", WRITEGATE_GATE="bench", PLAIN_GATE=str(page))
             out = subprocess.run([program, *args, str(count)], env=env, check=True, text=True,
                                  stdout=subprocess.PIPE, timeout=120)
             return float(out.stdout)

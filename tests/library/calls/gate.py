@@ -38,11 +38,11 @@ class Gate:
         env.pop("LD_PRELOAD", None)
         return subprocess.run([self.command, *args], env=env, capture_output=True, text=True, timeout=seconds, **kw)
 
-    def freeze(self, limit="20s", drain="3s", retries="0"):
+    def freeze(self, limit="20s", drain="3s", retries="0", extra=()):
         """Returns a token, or raises with what the command said. Token mode where the command has it, else the
         wrapped form with a command that says "frozen" and waits."""
         # Of aio and of mappings it is known that they may write past the gate; what is asked here is each call.
-        args = ["freeze", "-g", self.name, "-t", limit, "--drain", drain, "--retries", retries, "--accept", "partial"]
+        args = ["freeze", "-g", self.name, "-t", limit, "--drain", drain, "--retries", retries, "--accept", "partial", *extra]
         if self.has_tokens():
             r = self.run(*args)
             lines = [x for x in r.stdout.splitlines() if x and not x.startswith("writegate:")]
@@ -88,7 +88,7 @@ class NoGate:
     def environment(self, whole_storage=False):
         return dict(os.environ)
 
-    def freeze(self, limit="", drain=""):
+    def freeze(self, limit="", drain="", extra=()):
         return "none"
 
     def thaw(self, token):

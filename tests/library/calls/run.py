@@ -9,6 +9,8 @@
     run.py [--libc glibc|musl] [--only PATTERN] [--library F] [--command F] [--bare] [--kind past --write-docs] [-v]
     run.py --filter NAME      under a system call filter: service (systemd's @system-service, kills), membarrier
                               (the same, and membarrier is refused). What dies of it bare is left out, and said so.
+    run.py --spy              with the spy before and behind the library (spy.py): what is held has not been called, and one
+                              call that comes in goes out as one. [--broken NAME=TIMES] breaks a hook: it must be found
     run.py --without-gate     the check of the check: nobody is held, and each way must be caught
 
 Needs root (fanotify, owners) and a temporary directory on a disk (--work, default /var/tmp).
@@ -31,6 +33,7 @@ import confine                                           # noqa: E402
 import gate as gates                                     # noqa: E402
 import observer                                          # noqa: E402
 import past                                              # noqa: E402
+import spy                                               # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FLAGS = "-std=gnu11 -O1 -g -w -fno-builtin -U_FORTIFY_SOURCE -no-pie -pthread".split()
@@ -55,11 +58,16 @@ def build(libc, out):
 class Run:
     """One way's program in a directory of its own, up to "ready"; then go(), then finish()."""
     confine = None               # --filter: what each program does before its exec
+    spy = None                   # --spy
 
     def __init__(self, way, top, env):
         self.way = way
         self.dir = os.path.join(top, way.id)
         os.mkdir(self.dir)
+        self.counts = None
+        if Run.spy and "LD_PRELOAD" in env and spy.sees(way.id):
+            self.counts = tempfile.mkdtemp(prefix="counts-", dir=Run.spy.folder)
+            env = Run.spy.environment(env, self.counts)
         self.text, self.code = b"", None
         self.p = subprocess.Popen([way.program, way.name, self.dir], env=env, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -110,6 +118,17 @@ class Run:
         self.p.stdout.close()
         return ended
 
+    def inside(self):
+        """--spy: calls that came in and have not gone out."""
+        return Run.spy.inside(self.counts) if self.counts else {}
+
+    def count(self):
+        """--spy: at the end each that came in has gone out, once."""
+        if left := self.inside():
+            said = (f"{name} {'went out ' + str(-n) + ' times more than it came in' if n < 0 else 'came in ' + str(n) + ' times and never went out'}"
+                    for name, n in left.items())
+            self.way.failures.append("spy: " + ", ".join(said))
+
     def result(self):
         """Everything that must not differ."""
         return self.text.decode(errors="replace"), self.code, observer.outcome(self.dir)
@@ -123,6 +142,7 @@ class Way:
         self.failures = []
         self.seen = []                # what got past, for an exception
         self.said = ""                # and the verdict of the freeze that met it
+        self.held = ""                # what came of it with --hold-ungated
 
 
 def once(way, top, env):
@@ -135,6 +155,7 @@ def once(way, top, env):
     r.go()
     if not r.finish(30):
         return None, "hangs"
+    r.count()
     return r.result(), observer.differences(before, observer.walk(r.dir))
 
 
@@ -182,8 +203,8 @@ def gated(way, top, env):
         compare(way, got, "gated")
 
 
-def barrier(batch, top, gate):
-    """One freeze over a batch of ways. Returns the thaw's exit code and verdict."""
+def barrier(batch, top, gate, hold=False):
+    """One freeze over a batch of ways; `hold`: with --hold-ungated, of an exception. Returns the thaw's exit code and verdict."""
     runs = []
     for w in batch:
         r = Run(w, top, gate.environment(w.family in WHOLE_STORAGE))
@@ -198,7 +219,7 @@ def barrier(batch, top, gate):
     try:
         for r in live:
             watch.learn(r.dir, r.way.id)
-        token = gate.freeze()
+        token = gate.freeze(extra=("--hold-ungated",) if hold else ())
         before = {r: observer.walk(r.dir) for r in live}
         watch.drain()
         for r in live:
@@ -210,6 +231,7 @@ def barrier(batch, top, gate):
         after = {r: observer.walk(r.dir) for r in live}
         events = watch.drain()
         done = {r: r.over() for r in live}
+        inside = {r: r.inside() for r in live}
         code, verdict = gate.thaw(token)
     except BaseException:
         for r in live:
@@ -219,7 +241,9 @@ def barrier(batch, top, gate):
         watch.close()
     for r in live:
         w, changed = r.way, observer.differences(before[r], after[r]) + events.get(r.way.id, [])
-        if w.kind == "past":
+        if hold:
+            w.held = "still" if changed else "nothing"
+        elif w.kind == "past":
             w.seen = changed
             if not changed:
                 w.failures.append("barrier: named as an exception, but nothing got past: take it off the list")
@@ -229,9 +253,12 @@ def barrier(batch, top, gate):
             w.failures.append("barrier: the act ended before the thaw")
         if w.kind == "passes" and not done[r]:
             w.failures.append("barrier: held, although it changes nothing")
+        if r.counts and w.kind == "holds" and not any(n > 0 for n in inside[r].values()):
+            w.failures.append("spy: held, and no call that came in was kept from libc")
         if not r.finish(20):
             w.failures.append("barrier: did not finish within 20 s of the thaw")
         else:
+            r.count()
             compare(w, r.result(), "barrier")
     return code, verdict
 
@@ -247,6 +274,8 @@ def main():
     a.add_argument("--kind", help="only ways of this kind (way.h)")
     a.add_argument("--without-gate", action="store_true")
     a.add_argument("--write-docs", action="store_true")
+    a.add_argument("--spy", action="store_true")
+    a.add_argument("--broken", metavar="NAME=TIMES", help="of --spy: this hook calls so many times instead of once")
     a.add_argument("--filter", choices=("service", "membarrier"))
     a.add_argument("-v", action="store_true")
     o = a.parse_args()
@@ -256,6 +285,8 @@ def main():
     library, command = gates.binary("libwritegate.so", o.library), gates.binary("writegate", o.command)
     work = tempfile.mkdtemp(prefix="writegate-calls-", dir=o.work)
     programs = build(o.libc, os.path.join(work, "bin"))
+    if o.spy:
+        Run.spy = spy.Spy(os.path.join(work, "bin"), o.broken)
     ways = [Way(f, prog, n, k) for f, (prog, listed) in programs.items() for n, k in listed
             if fnmatch.fnmatch(f"{f}.{n}", o.only) or fnmatch.fnmatch(n, o.only) or f == o.only]
     ways = [w for w in ways if not o.kind or w.kind == o.kind]
@@ -324,6 +355,7 @@ def rounds(ways, protected, gate):
                     todo.insert(0, batch)
                     continue
                 batch[0].failures.append(f"past: got past, and the freeze does not say so: {verdict['text']}")
+            held_at_rest(batch[0], os.path.join(protected, f"held{count}"), gate)
         elif verdict.get("verdict") != "CONSISTENT" or code:
             # The verdict is one for all: halve the batch until it names the way that spoils it.
             if len(batch) == 1:
@@ -333,6 +365,20 @@ def rounds(ways, protected, gate):
                 whole = f"exit {code}: {verdict['text']}"
                 if not any(w.failures for w in batch):
                     print(f"note: batch {batch[0].id} to {batch[-1].id}: {whole}")
+
+
+def held_at_rest(way, top, gate):
+    """The same once more with --hold-ungated: a change that is still seen must be in the verdict."""
+    os.mkdir(top)
+    try:
+        code, verdict = barrier([way], top, gate, hold=True)
+    except RuntimeError as e:
+        code, verdict = -1, {"text": str(e)}
+    shutil.rmtree(top, ignore_errors=True)
+    said = f"{verdict.get('verdict')}, coverage {verdict.get('coverage')}"
+    if way.held != "nothing" and verdict.get("verdict") == "CONSISTENT" and verdict.get("coverage") == "full":
+        way.failures.append(f"past, --hold-ungated: {way.held}, and the freeze does not say so: exit {code}: {verdict['text']}")
+    way.held = {"nothing": f"nothing; {said}", "still": f"the same; {said}"}.get(way.held, f"not frozen; {said}")
 
 
 def caught(ways):
@@ -363,6 +409,9 @@ def report(ways, skipped_parts, o):
     if o.write_docs and not skipped_parts and not any(w.failures for w in exceptions):
         past.write(exceptions, os.path.join(gates.ROOT, "docs", "admin", "gets-past.md"))
     count = len(skipped) + len(skipped_parts)
+    if o.spy:
+        never = Run.spy.never()
+        print(f"spy: {len(Run.spy.came_in)} calls of the table were made and counted; not made: {len(never)}: {' '.join(never)}")
     print(f"{len(ways) - len(failed) - len(skipped)} passed, {len(failed)} failed, {count} skipped")
     return 1 if failed else 0
 

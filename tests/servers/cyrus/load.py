@@ -157,14 +157,14 @@ class Imap(load.Client):
 
 
 class Lmtp(load.Client):
-    kind = "lmtp"
+    kind, host = "lmtp", "127.0.0.1"                    # a host that begins with / is a socket's path
 
     def __init__(self, number, seed=0, **settings):
         super().__init__(number, seed, **settings)
         self.session, self.ids = None, []
 
     def connect(self):
-        self.session = smtplib.LMTP("127.0.0.1", self.port, timeout=60)
+        self.session = smtplib.LMTP(self.host, self.port or 0, timeout=60)
         self._expect(250, self.session.docmd("LHLO", "load.test"))
 
     def close(self):
@@ -197,7 +197,7 @@ def make(server, imap=8, lmtp=2, sessions=1, seed=1):
                     password=server.password, port=server.imap_port) for i in range(imap)]
     active = sorted({c.user for c in clients}) or server.users
     return clients + [Lmtp(imap + i, seed=seed * 1000 + 500 + i, users=active,
-                           port=server.lmtp_port) for i in range(lmtp)]
+                           port=server.lmtp_port, host=getattr(server, "lmtp_host", Lmtp.host)) for i in range(lmtp)]
 
 
 def populate(server, seed=1, messages=20):

@@ -41,7 +41,9 @@ class Rig:
             else:
                 self.tree = self.volume.root
                 self.subvolumes = [self.volume.subvolume(part) for part in ("conf", "spool")]
-            if self.gated:
+            if self.way and self.way.shim:
+                self.gate = self.way.shim(self.work)
+            elif self.gated:
                 self.gate = lab_gate.Gate(self.work, name=GATE, paths=self.subvolumes,
                                           profile=self.profile)
             if self.replicated:

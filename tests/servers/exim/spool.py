@@ -10,7 +10,8 @@ import re
 
 from mta import conserve, message
 
-NAME = re.compile(r"^(\w{6}-\w{6}-\w{2})-([HDJ])$")
+# Since Exim 4.97 a name is longer.
+NAME = re.compile(r"^(\w{6}-(?:\w{6}-\w{2}|\w{11}-\w{4}))-([HDJ])$")
 NUMBER = re.compile(rb"^\d{3,}. X-Number: (\S+)$", re.M)
 
 

@@ -43,6 +43,10 @@ class Spool(unittest.TestCase):
                 (self.root / below / (ID + "-" + kind)).write_bytes(data)
         return spool.read(self.root)
 
+    def test_the_longer_names_of_exim_4_97(self):
+        for name in (ID, "1xXCaV-000000000Ax-3jrY"):
+            self.assertEqual(spool.NAME.match(name + "-H").groups(), (name, "H"))
+
     def test_all_owed(self):
         found = self.put(*files())
         self.assertEqual(found.owed, {("r.1", "a"), ("r.1", "b")})

@@ -42,15 +42,7 @@ def split_mbox(data):
 
 def read(root):
     found = Contents()
-    mbox = os.path.join(root, "mbox")
-    for user in sorted(os.listdir(mbox)) if os.path.isdir(mbox) else ():
-        path = os.path.join(mbox, user)
-        if ".lock" in user or not os.path.isfile(path):
-            # USER.lock is the dotlock, USER.lock.HOST... its hitching post.
-            found.dotlocks.append(path)
-            continue
-        with open(path, "rb") as data:
-            found.add(path, user, data.read())
+    add_mboxes(found, os.path.join(root, "mbox"))
     maildir = os.path.join(root, "maildir")
     for user in sorted(os.listdir(maildir)) if os.path.isdir(maildir) else ():
         for part in ("new", "cur"):
@@ -63,3 +55,15 @@ def read(root):
                     found.cut.append("%s: empty" % path)
                 found.add(path, user, content)
     return found
+
+
+def add_mboxes(found, folder):
+    """Each file an mbox, named after its user."""
+    for user in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, user)
+        if ".lock" in user or not os.path.isfile(path):
+            # USER.lock is the dotlock, USER.lock.HOST... its hitching post.
+            found.dotlocks.append(path)
+            continue
+        with open(path, "rb") as data:
+            found.add(path, user, data.read())

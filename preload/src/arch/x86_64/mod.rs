@@ -1,5 +1,6 @@
 //! x86-64, System V.
 
+pub mod children;
 pub mod instructions;
 pub mod look_up;
 mod memory_functions;

@@ -34,6 +34,51 @@ macro_rules! close_bracket {
     };
 }
 
+/// The body of `dup2` and its kind: `rules::descriptors::none_matters`, and both descriptors are put down already
+/// (`rules::inherited`: one has a duplicate, the other was put in its place, or is one that all programs have).
+macro_rules! dup2_bracket {
+    ($call:expr) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov r11d, {call}",
+            "cmp qword ptr [rip + {wiped}], 0",
+            "je writegate_bracket",
+            "cmp byte ptr [rip + {locks_seen}], 0",
+            "jne writegate_bracket",
+            "cmp byte ptr [rip + {confined}], {by_itself}",
+            "je writegate_bracket",
+            "cmp edi, {noted}",
+            "jae writegate_bracket",
+            "bt dword ptr [rip + {duplicated}], edi",
+            "jnc writegate_bracket",
+            "cmp esi, {stderr}",
+            "jbe 2f",
+            "cmp esi, {noted}",
+            "jae writegate_bracket",
+            "bt dword ptr [rip + {placed}], esi",
+            "jnc writegate_bracket",
+            "2:",
+            "mov r10, [rip + {real} + 8 * {call}]",
+            "test r10, r10",
+            "je writegate_bracket",
+            "mov qword ptr [rip + {last_answer}], 0",
+            "jmp r10",
+            ".cfi_endproc",
+            call = const $call as u32,
+            wiped = sym crate::this_process::state::WIPED,
+            locks_seen = sym crate::this_process::state::LOCKS_SEEN,
+            confined = sym crate::linux::confined::CONFINED,
+            by_itself = const crate::linux::confined::BY_ITSELF,
+            noted = const crate::rules::inherited::NOTED,
+            duplicated = sym crate::rules::inherited::DUPLICATED,
+            placed = sym crate::rules::inherited::PLACED,
+            stderr = const linux_raw_sys::general::STDERR_FILENO,
+            last_answer = sym crate::protected::descriptor_cache::LAST,
+            real = sym crate::resolve::REAL,
+        )
+    };
+}
+
 /// The body of `prctl`: whatever lays no filter on the process.
 macro_rules! confine_bracket {
     ($call:expr) => {
@@ -122,4 +167,6 @@ macro_rules! rename_bracket {
     };
 }
 
-pub(crate) use {close_bracket, confine_bracket, make_bracket, rename_bracket, unlink_bracket};
+pub(crate) use {
+    close_bracket, confine_bracket, dup2_bracket, make_bracket, rename_bracket, unlink_bracket,
+};

@@ -1,4 +1,4 @@
-"""The checker: contradictions between the files of a Cyrus 3.6 tree that nobody is changing.
+"""The checker: contradictions between the files of a Cyrus tree (3.2 to 3.12) that nobody is changing.
 
     findings = check.tree(conf, spool)          # [] for a whole snapshot
     python3 -m cyrus.check TREE                 # from tests/servers: prints them; exit 1 if there are any

@@ -1,4 +1,5 @@
-"""cyrus.index: its header and records as they lie in the file (version 17, that of Cyrus 3.6)."""
+"""cyrus.index: its header and records as they lie in the file. Versions 16 (Cyrus 3.2), 17 (3.4 to 3.8) and 19 (3.10, 3.12): their
+records are alike, and in the header some fields have moved."""
 import struct
 import zlib
 from dataclasses import dataclass
@@ -6,6 +7,8 @@ from dataclasses import dataclass
 ANSWERED, FLAGGED, DELETED, DRAFT, SEEN = 1, 2, 4, 8, 16
 EXPUNGED, UNLINKED = 1 << 31, 1 << 30
 NEEDS_UNLINK, MAILBOX_DELETED = 1 << 29, 1 << 31       # options in the header
+# version: where exists, options and highestmodseq lie
+MOVED = {16: (84, 60, 68), 17: (84, 60, 68), 19: (60, 64, 72)}
 
 
 @dataclass
@@ -76,15 +79,17 @@ def header(data):
     """The header of these bytes of a cyrus.index. ValueError where there is none."""
     if len(data) < 160:
         raise ValueError(f"{len(data)} bytes, a header has 160")
-    h = Header(generation=_u32(data, 0), version=_u32(data, 8), start=_u32(data, 12),
+    version = _u32(data, 8)
+    exists, options, highestmodseq = MOVED.get(version, MOVED[17])
+    h = Header(generation=_u32(data, 0), version=version, start=_u32(data, 12),
                record_size=_u32(data, 16), records=_u32(data, 20), last_uid=_u32(data, 28),
                quota_used=_u64(data, 32), uidvalidity=_u32(data, 44), deleted=_u32(data, 48),
-               answered=_u32(data, 52), flagged=_u32(data, 56), options=_u32(data, 60),
-               highestmodseq=_u64(data, 68), exists=_u32(data, 84), header_file_crc=_u32(data, 96),
+               answered=_u32(data, 52), flagged=_u32(data, 56), options=_u32(data, options),
+               highestmodseq=_u64(data, highestmodseq), exists=_u32(data, exists), header_file_crc=_u32(data, 96),
                synccrc=_u32(data, 100), unseen=_u32(data, 124),
                crc_right=zlib.crc32(data[:156]) == _u32(data, 156))
-    if h.crc_right and (h.version != 17 or h.start != 160 or h.record_size != 112):
-        raise ValueError(f"index version {h.version}: this checker reads 17")
+    if h.crc_right and (version not in MOVED or h.start != 160 or h.record_size != 112):
+        raise ValueError(f"index version {version}: this checker reads {', '.join(map(str, MOVED))}")
     return h
 
 

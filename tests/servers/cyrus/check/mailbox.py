@@ -16,7 +16,7 @@ class Mailbox:
     folder: str                                         # relative to the tree
     header: index.Header = None
     records: list = field(default_factory=list)         # those whose CRC is right
-    name: bytes = b""                                   # of cyrus.header, as are the next two
+    name: bytes = b""                                   # of cyrus.header (an older one has none), as are the next two
     uniqueid: bytes = b""
     quotaroot: bytes = b""
 
@@ -74,12 +74,14 @@ def _bytes(path, name):
 
 
 def _header(path, folder, box, findings):
-    """cyrus.header: three lines of greeting, then a list. The names of the user flags."""
+    """cyrus.header: three lines of greeting, then a list; before Cyrus 3.4 lines. The names of the user flags."""
     data = _bytes(path, "cyrus.header")
     if data is None:
         findings.append(Finding("folder-missing", folder, "no cyrus.header"))
         return []
     try:
+        if b"%(" not in data:
+            return _older_header(data, box)
         fields = dlist.parse(data[data.index(b"%("):])
     except (ValueError, IndexError):
         findings.append(Finding("unreadable", folder, "cyrus.header"))
@@ -88,6 +90,13 @@ def _header(path, folder, box, findings):
     box.quotaroot = fields.get(b"Q", b"")
     flags = fields.get(b"U", [])
     return flags if isinstance(flags, list) else []
+
+
+def _older_header(data, box):
+    """Quota root and id, the flags, the rights: a line each. The name is that of the folder."""
+    root, flags, _ = data.split(b"\n")[3:6]
+    box.quotaroot, box.uniqueid = root.split(b"\t")[:2]
+    return flags.split(b" ")
 
 
 def _against_header(box, flag_names, findings):

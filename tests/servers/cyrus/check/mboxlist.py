@@ -1,4 +1,5 @@
-"""mailboxes.db: by name (N...) against by id (I...), and both against the mailbox folders."""
+"""mailboxes.db: by name (N...) against by id (I...), and both against the mailbox folders. Before Cyrus 3.4 it lists names alone,
+with dots between their parts, and a mailbox's folder is named after it."""
 from dataclasses import dataclass
 
 from . import dlist
@@ -26,8 +27,15 @@ class Entry:
         return self.name.count(b"\x1f") == 1 and self.user is not None
 
 
+def older(database):
+    """Does it list names alone?"""
+    return any(key[:1] not in (b"N", b"I", b"$") for key in database)
+
+
 def read(database, findings):
     """{uniqueid: Entry} of the mailboxes that exist."""
+    if older(database):
+        return _read_older(database, findings)
     by_name, by_id = {}, {}
     for key, value in database.items():
         try:
@@ -50,6 +58,21 @@ def read(database, findings):
         found[uniqueid] = Entry(uniqueid, name, int(fields.get(b"V", b"0")))
     for uniqueid in by_id.keys() - found.keys():
         findings.append(Finding("folder-list", "mailboxes.db", f"{uniqueid!r} by id only"))
+    return found
+
+
+def _read_older(database, findings):
+    found = {}
+    for key, value in database.items():
+        if key[:1] == b"$":
+            continue
+        try:
+            fields = dlist.parse(value)
+            if b"d" not in fields.get(b"T", b""):
+                name = key.replace(b".", b"\x1f").replace(b"^", b".")
+                found[fields[b"I"]] = Entry(fields[b"I"], name, int(fields.get(b"V", b"0")))
+        except (ValueError, KeyError, TypeError):
+            findings.append(Finding("unreadable", "mailboxes.db", repr(key)))
     return found
 
 
