@@ -68,7 +68,7 @@ const HOOKS: &[Hook] = hooks! {
     "timeshift" "timeshift/writegate-timeshift" "/usr/local/sbin/writegate-timeshift" "yes (wrapped)"
     "compose" "containers/compose.yaml" "a sidecar for Docker" "yes"
     "pod" "containers/pod.yaml" "a sidecar for Kubernetes" "yes"
-    "ansible" "ansible/snapshot.yml" "a playbook" "yes"
+    "ansible" "ansible/playbooks/snapshot.yml" "a playbook" "yes"
 };
 
 /// Their names.

@@ -24,9 +24,7 @@ fn cannot_load(process: &Observation) -> Option<Diagnosis> {
         return Some(Diagnosis::new(
             Cause::WordSize,
             format!("it is a {own}-bit program, and the library has {bits} bits"),
-            format!(
-                "a {own}-bit build of the library, in a directory that LD_PRELOAD names by $LIB"
-            ),
+            format!("use a {bits}-bit build of the program; the library has no other"),
         ));
     }
     let program = program?;

@@ -149,6 +149,30 @@ def a_proc_of_another_namespace(world):
     refused(world.freeze(a, ("pid",)), 78, "/proc shows another PID namespace", "--mount")
 
 
+# Takes an open-file lock for writing and keeps it.
+OPEN_FILE_LOCK = """
+import fcntl, struct, sys, time
+file = open(sys.argv[1], "w")
+fcntl.fcntl(file, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 1, 0))
+print("done", flush=True)
+time.sleep(99)
+"""
+
+
+def an_open_file_lock_of_a_process_outside(world):
+    """The kernel shows it in every container as nobody's: from inside that is said and not trusted, from the host it is known."""
+    a = Container(world)
+    world.member(a)
+    taker = world.popen([PYTHON, "-c", OPEN_FILE_LOCK, str(world.root / "image")], stdout=-1)
+    assert taker.stdout.readline() == "done\n"
+    whole(world.freeze(), procs=1)
+    said = world.freeze(a)
+    assert said.returncode == 65 and "verdict=UNSEEN" in said.said and "lock" in said.said, said.said
+    taker.kill()
+    taker.wait()
+    whole(world.freeze(a), procs=1)
+
+
 def doctor_and_status_say_the_same(world):
     a, b, _, _ = two(world)
     for command in (["doctor", "-g", GATE], ["status", "-g", GATE]):
@@ -161,4 +185,5 @@ CASES = [both_seen_from_the_host, one_is_not_seen_from_the_other, neither_is_see
          a_container_below_is_seen_and_the_one_above_is_not, alone_it_freezes_itself,
          a_sidecar_in_the_same_namespace_sees_all, a_page_of_the_host, a_process_of_the_host_on_a_page_of_a_container,
          whoever_made_the_page_is_gone, a_child_keeps_its_parents_mark, a_filter_hides_nobody,
-         one_that_starts_in_the_window_is_told, a_proc_of_another_namespace, doctor_and_status_say_the_same]
+         one_that_starts_in_the_window_is_told, a_proc_of_another_namespace, an_open_file_lock_of_a_process_outside,
+         doctor_and_status_say_the_same]

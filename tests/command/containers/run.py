@@ -21,13 +21,15 @@ import docker                                            # noqa: E402
 import kernels                                           # noqa: E402
 import paths                                             # noqa: E402
 import pid_namespaces                                    # noqa: E402
+import systemd_units                                     # noqa: E402
 import units                                             # noqa: E402
 import user_namespaces                                   # noqa: E402
 from lab import suite                                    # noqa: E402
 from world import Skip, World                                # noqa: E402
 
 CASE_S = 240                    # one that waits for an answer that never comes
-CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, units, docker) for case in part.CASES}
+CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, units,
+                                                        systemd_units, docker) for case in part.CASES}
 
 
 def run(name, work, program):

@@ -137,8 +137,8 @@ ROWS = {
 TABLE = {}
 
 
-def dynamic_user(world):
-    """DynamicUser=yes: a user who stands in no list, with no way to more rights, and a state directory of its own."""
+def a_user_whom_no_list_names(world):
+    """As DynamicUser=yes makes one; systemd's own lock on that number is not made here (systemd_units.py)."""
     user = 61234
     os.chown(world.mail, user, user)
     assert world.run([BIN / "writegate", "exec", "-g", GATE, "--", "true"]).returncode == 0
@@ -186,4 +186,4 @@ def yama(world):
         scope.write_text(before)
 
 
-CASES = [*(row(name, ROWS, TABLE) for name in ROWS), dynamic_user, a_unit_that_may_only_read_the_gates_directory, yama, yama_as_with_3]
+CASES = [*(row(name, ROWS, TABLE) for name in ROWS), a_user_whom_no_list_names, a_unit_that_may_only_read_the_gates_directory, yama, yama_as_with_3]

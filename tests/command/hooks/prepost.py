@@ -190,8 +190,9 @@ def test_zfs_autobackup_wrapper(rig):
     """By a stand-in: snapshots in the freeze, nothing is sent of what cannot be trusted."""
     call = wrapper(rig, "zfs-autobackup", "zfs_autobackup/writegate-zfs-autobackup")
     rig.write(paths=rig.tree)
-    done, said = call("good", "--verbose", "mail", "backup/pool")
+    done, said = call("good", "--verbose", "mail", "--", "backup/pool")
     assert done.returncode == 0 and said.splitlines()[-1] == "--no-snapshot --verbose mail backup/pool", (done.stderr, said)
+    assert "backup/pool" not in said.splitlines()[0], f"the target is asked within the freeze: {said}"
     whole(rig.volume / "good")
     for number, (name, code, more) in enumerate(bad.wrapped(rig)):
         done, said = call(f"bad{number}", "mail", **more)

@@ -6,7 +6,7 @@ from pathlib import Path
 from rig import Skip
 
 HOME = Path("/var/tmp/writegate-hooks-pypi")
-WANTED = ["ansible-core>=2.15", "borgmatic>=2"]
+WANTED = ["ansible-core>=2.15", "borgmatic>=2", "zfs-autobackup>=3.3"]
 
 
 def program(name):

@@ -3,7 +3,7 @@
 
     run.py [--only PATTERN]
 
-Debian packages: qemu-guest-agent borgmatic borgbackup restic btrbk rsnapshot snapper sanoid zfs-fuse btrfs-progs.
+Debian packages: bacula-* qemu-guest-agent borgmatic borgbackup restic btrbk rsnapshot snapper sanoid zfs-fuse btrfs-progs.
 ansible-core and borgmatic 2 come from PyPI into a folder under /var/tmp. What is not there is skipped aloud. Each
 hook has a good run whose copy must be whole, and the bad ones of bad.py, which must be seen where that tool shows
 it and must leave the good copy where it is.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import agent                                             # noqa: E402
+import bacula                                            # noqa: E402
 import harm                                              # noqa: E402
 import prepost                                           # noqa: E402
 import playbook                                          # noqa: E402
@@ -34,12 +35,18 @@ PACKAGES = {"qemu-ga": "qemu-guest-agent", "borgmatic": "borgmatic", "borg": "bo
             "snapper": "snapper", "sanoid": "sanoid", "zfs-fuse": "zfs-fuse"}
 
 
+# What cannot be had hides nothing else.
+ALONE = {"bacula-dir": ["bacula-director-sqlite3", "bacula-director", "bacula-sd", "bacula-fd", "bacula-console", "sqlite3"]}
+
+
 def install():
     """What is missing, where that is possible; what stays missing is skipped case by case."""
-    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    missing = [[package for program, package in PACKAGES.items() if not shutil.which(program)],
+               *(packages for program, packages in ALONE.items() if not shutil.which(program))]
+    missing = [packages for packages in missing if packages]
     if missing and shutil.which("apt-get"):
         env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        for argv in ["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]:
+        for argv in ["update", "-qq"], *(["install", "-y", "-qq", "--no-install-recommends", *packages] for packages in missing):
             subprocess.run(["apt-get", *argv], env=env, timeout=400, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -47,7 +54,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="*")
     only = parser.parse_args().only
-    cases = [(name, case) for module in (scripts, harm, steps, agent, tools, playbook, prepost)
+    cases = [(name, case) for module in (scripts, harm, steps, agent, tools, playbook, prepost,
+                                                   bacula)
              for name, case in inspect.getmembers(module, inspect.isfunction)
              if name.startswith("test_") and fnmatch.fnmatch(name[5:], only)]
     if not cases:
