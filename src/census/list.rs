@@ -90,10 +90,12 @@ impl Census {
         }
     }
 
-    /// Would this process, gated or not, belong to the service of a gate?
+    /// Would this process, gated or not, belong to the service of a gate? Also one that lives and of
+    /// which it cannot be told whose it is.
     pub fn belongs(&self, gate: usize, pid: i32) -> bool {
         let machine = ThisMachine::new(|| all_with_gate(&self.seen, gate, &[]));
         self.services[gate].claims(pid, &machine).is_some()
+            || procfs::origin(pid).is_none() && !procfs::is_exiting(pid)
     }
 
     /// Which of those that were looked at, and map a page, do not belong to its service.

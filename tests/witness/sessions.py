@@ -25,7 +25,7 @@ def freezes(gate, count, rng, between=None):
         time.sleep(rng.uniform(0.01, 0.15))
         outcome = gate.freeze(["sleep", "0.005"], limit="5s", drain="3s")
         if not outcome.consistent:
-            print(f"{n}: {outcome.line or outcome.stderr.strip()}", flush=True)
+            print(f"{n}: {outcome.line}\n{outcome.stderr.strip()}", flush=True)
         if between and n % EMPTY_EVERY == EMPTY_EVERY - 1:
             between()
 

@@ -30,6 +30,8 @@ const PAGE: usize = 4096;
 /// So many bytes of the paths of files that it has mapped to write are told with the rest; of who has more
 /// it is asked.
 const STORES_MAX: usize = 1024;
+/// A program that stands in its memory maps something: who shows nothing was not seen.
+const NOTHING_MAPPED: WhyNot = WhyNot::Malformed;
 /// Where gates live if the environment does not say.
 pub const DEFAULT_DIR: &str = "/run/writegate";
 
@@ -60,10 +62,13 @@ pub fn look(asked: Asked, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, O
             continue;
         }
         // Where that may not be seen, its mappings may not either.
-        if looked.page.is_some() || looked.unseen.is_some() {
+        let failed = looked.unseen.is_some_and(|why| why != NOTHING_MAPPED);
+        if looked.page.is_some() || failed {
             return (looked, fd);
         }
-        let (Some(before), Some(after)) = (before, stat()) else { return (looked, fd) };
+        let (Some(before), Some(after)) = (before, stat()) else {
+            return (Looked { unseen: None, ..looked }, fd);
+        };
         if after.by != by {
             continue;
         }
@@ -74,7 +79,9 @@ pub fn look(asked: Asked, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, O
         }
         match locks::holds_a_guarding_lock(pid) {
             // What it maps will be another's.
-            Look::Seen(false) | Look::Gone(_) => return (Looked { mappings: None, ..looked }, fd),
+            Look::Seen(false) | Look::Gone(_) => {
+                return (Looked { mappings: None, unseen: None, ..looked }, fd);
+            }
             Look::NotSeen(why) => return (Looked { unseen: Some(why), ..looked }, fd),
             Look::Seen(true) => {}
         }
@@ -99,7 +106,9 @@ fn look_once(
     // The page of a gate that nobody has named to us (in another directory).
     let mut foreign_page = false;
     let mut stores = Stores::of(by, STORES_MAX);
+    let mut maps_nothing = true;
     let read = maps::each(by, |line| {
+        maps_nothing = false;
         stores.take(&line);
         if library.is_none() && library::is_ours(&line) {
             library = Some((line.start, line.end, line.path_once().to_owned()));
@@ -110,6 +119,7 @@ fn look_once(
         libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
     });
     match read {
+        Ok(Extent::Whole) if maps_nothing => looked.unseen = Some(NOTHING_MAPPED),
         Ok(Extent::Whole) => looked.mappings = stores.whole(),
         Ok(Extent::CutOff) => looked.unseen = Some(WhyNot::TooMuch),
         Err(e) => {

@@ -1,14 +1,16 @@
-/* Runs a program, and makes one system call of it, or of a process that it has forked, fail, or sends a signal there.
+/* Runs a program, and makes one system call of it, or of a process that it has forked, fail, or sends a signal there, or
+ * lets it read something else than the file says.
  *
- *   inject LOG ROLE N (errno NUMBER | signal NUMBER MS) -- PROGRAM [ARGUMENT ...]
+ *   inject LOG ROLE N (errno NUMBER | signal NUMBER MS | content HOW) -- PROGRAM [ARGUMENT ...]
  *
  * ROLE: `0` is the program's first thread; `1`, `2`, ... are the tasks that it starts, in that order: threads and
  * children, until one becomes another program, which is let go. N counts that task's system calls from 1; 0: none is
- * touched. MS: after SIGSTOP so long until SIGCONT. At the end LOG has lines:
+ * touched. MS: after SIGSTOP so long until SIGCONT. HOW, of the first piece that is read of a file from there on: 1 it is
+ * empty, 2 half of it is there, 3 it is no text; 4 more: whoever reads of that file from then on. At the end LOG has lines:
  *
  *   task ROLE TGID-ROLE COMM CALLS        for each task
  *   calls ROLE NUMBER NUMBER ...          for each task, if N is 0: what they were, in their order
- *   hit ROLE SYSCALL-NUMBER               if the call was reached
+ *   hit ROLE SYSCALL-NUMBER [FILE]        if the call was reached; the file, of content
  *   exit WAIT-STATUS                      of the program
  */
 #define _GNU_SOURCE
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <linux/ptrace.h>
@@ -37,6 +40,35 @@ struct task {
 static struct task tasks[TASKS];
 static int count, hit_role = -1;
 static long hit_call;
+static char hit_file[256];
+
+enum { EMPTY = 1, HALF, NO_TEXT, ALWAYS = 4, READS = 2 };
+
+/* Is this a call that reads from a file? Its name then. */
+static int reads_a_file(pid_t tid, const struct ptrace_syscall_info *info, char *file, size_t room) {
+    char link[64];
+    if (info->entry.nr != SYS_read && info->entry.nr != SYS_pread64)
+        return 0;
+    snprintf(link, sizeof link, "/proc/%d/fd/%d", tid, (int)info->entry.args[0]);
+    ssize_t got = readlink(link, file, room - 1);
+    file[got > 0 ? got : 0] = 0;
+    return file[0] == '/' && strncmp(file, "/dev/", 5) != 0;
+}
+
+/* What it has read becomes something else; 0: it has read nothing. */
+static int spoil(pid_t tid, struct user_regs_struct *regs, int how) {
+    char room[65536];
+    size_t got = (long long)regs->rax > 0 ? (size_t)regs->rax : 0;
+    if (got == 0)
+        return 0;
+    if (how == NO_TEXT) {
+        memset(room, 0xff, sizeof room);
+        struct iovec from = {room, got < sizeof room ? got : sizeof room}, to = {(void *)regs->rsi, from.iov_len};
+        return process_vm_writev(tid, &from, 1, &to, 1, 0) > 0;
+    }
+    regs->rax = how == EMPTY ? 0 : (got + 1) / 2;
+    return ptrace(PTRACE_SETREGS, tid, 0, regs) == 0;
+}
 
 static pid_t tgid_of(pid_t tid, char *comm, size_t room) {
     char path[64], line[256];
@@ -85,6 +117,8 @@ int main(int argc, char **argv) {
     if (argc < 6 || program + 1 >= argc)
         return 64;
     int role = atoi(argv[2]), by_signal = strcmp(argv[4], "signal") == 0, number = atoi(argv[5]);
+    int content = strcmp(argv[4], "content") == 0, always = content && number & ALWAYS;
+    number &= content ? ~ALWAYS : -1;
     long at = atol(argv[3]), pause_ms = by_signal ? atol(argv[6]) : 0;
     int go[2];
     if (pipe(go) != 0)
@@ -142,7 +176,16 @@ int main(int argc, char **argv) {
                             return 70;
                         task->seen[task->calls] = (short)call;
                     }
-                    if (++task->calls == at && task->role == role && !has_no_failure(call)) {
+                    task->calls++;
+                    if (content) {
+                        char file[sizeof hit_file];
+                        int is_next = at && task->calls >= at && task->role == role && hit_role < 0;
+                        if ((is_next || (always && hit_role >= 0)) && reads_a_file(tid, &info, file, sizeof file) &&
+                            (is_next || strcmp(file, hit_file) == 0)) {
+                            task->failing = READS;
+                            strcpy(hit_file, file);
+                        }
+                    } else if (task->calls == at && task->role == role && !has_no_failure(call)) {
                         hit_role = role, hit_call = call;
                         if (by_signal) {
                             kill(task->tgid, number);
@@ -157,6 +200,10 @@ int main(int argc, char **argv) {
                             task->failing = 1;
                         }
                     }
+                } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && task->failing == READS) {
+                    task->failing = 0;
+                    if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0 && spoil(tid, &regs, number))
+                        hit_role = role, hit_call = (long)regs.orig_rax;
                 } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && task->failing) {
                     task->failing = 0;
                     if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0) {
@@ -203,7 +250,7 @@ int main(int argc, char **argv) {
         }
     }
     if (hit_role >= 0)
-        fprintf(log, "hit %d %ld\n", hit_role, hit_call);
+        fprintf(log, "hit %d %ld %s\n", hit_role, hit_call, content ? hit_file : "");
     fclose(log);
     return ended >= 0 ? 0 : 70;
 }

@@ -4,7 +4,8 @@
     run.py [--seconds 90] [--seed 1] [--only WORLD] [--errors E,E] [--all] [--results FILE] [-v]
 
 The worlds (worlds.py) are such that what a freeze must say is known: exit 0 would be a lie in each but `quiet`. inject.c
-makes the n-th call of one task fail with one of ERRORS, or sends it SIGKILL or SIGSTOP there. Then
+makes the n-th call of one task fail with one of ERRORS, or sends it SIGKILL or SIGSTOP there; or what it reads next of a
+file is nothing, half of it, or no text (CONTENTS), once or always. Then
  - exit 0, or CONSISTENT with coverage=full and watched=full, is a failure, unless CONSISTENT is true;
  - a gate that is closed beyond the limit, or that is left closed by a freezer that ended by itself, is a failure;
  - a freeze that does not end, or dies of the fault, is a failure (the C library's own aborts are counted);
@@ -32,6 +33,9 @@ import worlds
 HERE = Path(__file__).resolve().parent
 ERRORS = ("EMFILE", "EACCES", "ENOMEM", "ENOENT", "EINTR", "ENOSPC", "EIO")
 SIGNALS = ("SIGKILL", "SIGSTOP")
+ALWAYS = 4
+CONTENTS = {"EMPTY": 1, "HALF": 2, "NO_TEXT": 3, "ALWAYS_EMPTY": ALWAYS + 1, "ALWAYS_NO_TEXT": ALWAYS + 3}
+READS = {"read", "pread64"}
 LIMIT_S, STOP_MS = 2, 300
 FREEZE = ("freeze", "-g", "t", "--retries", "0")
 FAULTED = ("-t", f"{LIMIT_S}s", "--drain", "1s")
@@ -50,8 +54,8 @@ class Run:
     def __init__(self, world, injector, role, at, how):
         log = world.work / "log"
         log.unlink(missing_ok=True)
-        kind = "signal" if how in SIGNALS else "errno"
-        number = getattr(signal, how) if kind == "signal" else getattr(errno, how)
+        kind = "signal" if how in SIGNALS else "content" if how in CONTENTS else "errno"
+        number = {"signal": getattr(signal, how, 0), "content": CONTENTS.get(how, 0), "errno": getattr(errno, how, 0)}[kind]
         argv = [injector, log, role, at, kind, int(number), STOP_MS if how == "SIGSTOP" else 0, "--", worlds.COMMAND, *FREEZE,
                 *(AMPLE if at == UNTOUCHED else FAULTED), "--", *world.command]
         with subprocess.Popen(list(map(str, argv)), env=world.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -68,7 +72,7 @@ class Run:
         self.said = err.decode(errors="replace")
         lines = [line for line in self.said.splitlines() if line.startswith("writegate: gate=")]
         self.fields = dict(part.split("=", 1) for part in lines[-1].split()[1:]) if lines else {}
-        self.tasks, self.calls, self.hit, self.status = {}, {}, None, None
+        self.tasks, self.calls, self.hit, self.file, self.status = {}, {}, None, "", None
         for line in log.read_text().splitlines() if log.exists() else []:
             what, *rest = line.split()
             if what == "task":
@@ -76,7 +80,7 @@ class Run:
             elif what == "calls":
                 self.calls[int(rest[0])] = [int(number) for number in rest[1:]]
             elif what == "hit":
-                self.hit = int(rest[1])
+                self.hit, self.file = int(rest[1]), " ".join(rest[2:])
             else:
                 self.status = int(rest[0])
 
@@ -167,7 +171,7 @@ CALLS = {}
 def one(world, injector, board, role, at, how):
     world.rearm()
     run = Run(world, injector, role, at, how)
-    what = f"call {at} of task {role}" + (f" ({CALLS.get(run.hit, run.hit)})" if run.hit is not None else ", not reached") + f": {how}"
+    what = f"call {at} of task {role}" + (f" ({CALLS.get(run.hit, run.hit)}{run.file and ' of '}{run.file})" if run.hit is not None else ", not reached") + f": {how}"
     board.put(world, run, what, how)
     open_again(world)
     return run
@@ -197,18 +201,24 @@ def by_name(calls, rng):
 
 def slice_of(made, injector, board, hows, until, rng):
     """Calls chosen by lot, each world in turn, until the time is up."""
-    todo = {}
+    todo, calls_of = {}, {}
     while time.monotonic() < until:
         for world in made:
             if time.monotonic() >= until:
                 return
             if not todo.get(world.name):
                 world.rearm()
-                calls = Run(world, injector, 0, UNTOUCHED, hows[0]).calls
+                calls_of[world.name] = Run(world, injector, 0, UNTOUCHED, hows[0]).calls
                 open_again(world)
-                todo[world.name] = by_name(calls, rng)
-            role, at = todo[world.name].pop()
-            one(world, injector, board, role, at, rng.choice(hows))
+                todo[world.name] = by_name(calls_of[world.name], rng)
+            how = rng.choice(hows)
+            if how in CONTENTS:
+                reads = [(role, at) for role, numbers in calls_of[world.name].items()
+                         for at, number in enumerate(numbers, 1) if CALLS.get(number) in READS]
+                role, at = rng.choice(reads)
+            else:
+                role, at = todo[world.name].pop()
+            one(world, injector, board, role, at, how)
 
 
 def self_check(world, injector):
@@ -227,7 +237,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=90)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", metavar="WORLD", help="one of them, by name")
-    parser.add_argument("--errors", default=",".join(ERRORS + SIGNALS))
+    parser.add_argument("--errors", default=",".join([*ERRORS, *SIGNALS, *CONTENTS]))
     parser.add_argument("--all", action="store_true", help="every call, however long that takes")
     parser.add_argument("--results", type=Path, help="write the counts there, as JSON")
     parser.add_argument("-v", action="store_true")
