@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Third-party test suites bare, under the library with the barrier down, and with it going up and down.
+"""Third-party test suites bare, under the library with the barrier down, and with it going up and down; and without the
+library, stopped at rest (`freeze --pid`) every 200 ms.
 
     compat-suites cpython [test_os ...]        CPython's own tests (default: os io fcntl subprocess mailbox shutil sqlite3)
     compat-suites sqlite                       sqlite3 shell: write, vacuum, WAL, integrity check
@@ -9,7 +10,7 @@
     compat-suites git FOLDER [t1* ...]         a built git source tree: its t/*.sh (default: parts of t0 to t3)
     compat-suites coreutils FOLDER [cp ...]    a built coreutils source tree: its tests/*/*.sh
 
-    --modes bare,gated,cycling   which runs (default all)      --work DIR   on a disk (default /var/tmp)
+    --modes bare,gated,cycling   which runs (these; held is stopped at rest)      --work DIR   on a disk (default /var/tmp)
     --library F --command F      the two binaries (default: $WRITEGATE_BIN_DIR, target/release)
     --python EXE                 whose tests (cpython)          --timeout S  for one test program (120; ltp 20, pjdfstest 300)
     --record FILE.json           puts the outcome there, and as text beside it
@@ -99,9 +100,12 @@ def main():
             for j in left_out:
                 print(f"skip {j}: over {o.timeout:g} s bare")
             report[mode]["left out"] = left_out
-        if mode == "cycling":
+        if mode in ("cycling", "held"):
             report[mode]["freezes"] = {str(c): n for c, n in r.codes.items()}
-            print("cycling: freezes " + " ".join(f"{n} x exit {c}" for c, n in r.codes.items()))
+            if r.seen:
+                report[mode]["seen"] = r.seen
+                print(f"{mode}: {r.seen}")
+            print(f"{mode}: freezes " + " ".join(f"{n} x exit {c}" for c, n in r.codes.items()))
             for text in r.odd[:20]:
                 print("     " + text.replace("\n", "\n     ")[:600])
             report[mode]["odd freezes"] = [t[:600] for t in r.odd[:20]]
