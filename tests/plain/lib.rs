@@ -11,12 +11,12 @@
 mod page;
 
 use libc::{c_char, c_int, c_uint, c_void, iovec, off_t, size_t, ssize_t};
-use once_cell::sync::OnceCell;
+use once_cell::race::OnceRef;
 use redhook::{hook, real};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-static PAGE: OnceCell<Option<&'static page::Page>> = OnceCell::new();
+static PAGE: OnceRef<Option<&'static page::Page>> = OnceRef::new();
 
 /// Only files are held: a socket's other end may be what the freezer waits for.
 fn is_file(descriptor: c_int) -> bool {
@@ -30,7 +30,7 @@ fn is_file(descriptor: c_int) -> bool {
 
 /// One call: counted while it is under way, and not begun while the barrier is up.
 fn counted<T>(held: impl Fn() -> bool, call: impl FnOnce() -> T) -> T {
-    let Some(page) = PAGE.get_or_init(page::map) else { return call() };
+    let Some(page) = PAGE.get_or_init(|| Box::leak(Box::new(page::map()))) else { return call() };
     let mut waited = None;
     loop {
         // Announce, then look: the freezer closes, then counts.
