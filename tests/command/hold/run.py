@@ -137,7 +137,8 @@ def rests(lab, freezes, pairs=PAIRS):
         check(record["gates"][0]["at_rest"] >= 1, record)
         held += 1
         worked += size > 0
-    check(held >= 0.9 * freezes and worked, f"{held} of {freezes} brought to rest")
+    # On a busy machine one may find no moment, however few they are.
+    check(held >= freezes - max(1, freezes // 10) and worked, f"{held} of {freezes} brought to rest")
     all_run(lab.victims)
     check(growth(lab), "they do not go on")
     return f"{held} of {freezes}, 0 torn"
