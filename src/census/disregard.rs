@@ -16,7 +16,7 @@ use crate::linux::procfs::{self, locks};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
 use gate::region::FLAG_LOCKS_UNKNOWN;
-use gate::word::ThreadWord;
+use gate::word::{Doing, ThreadWord};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
@@ -60,12 +60,16 @@ pub fn disregard(
             }
             Look::NotSeen(_) => continue,
         };
+        // One that merely asks has lost its processor. If it is not let pass it takes its number back, and a
+        // drain that had counted that number would take this for a call that passed.
+        let asks = word.doing() == Doing::Asking;
         let fd = match word.fd() {
+            _ if asks => None,
             Some(fd) => Some(fd),
             None => stream_fd(member.pid, thread, word),
         };
         if fd.is_some_and(|fd| not_a_stored_file(member.pid, fd))
-            || procfs::opens_a_fifo(member.pid, thread)
+            || !asks && procfs::opens_a_fifo(member.pid, thread)
             || was_left(member.pid, helper, thread, slot.stack.load(Acquire))
         {
             // The word must still be the one that was judged.

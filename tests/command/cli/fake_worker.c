@@ -240,6 +240,20 @@ int main(int argc, char **argv) {
         atomic_store(WORD(0), asks);
         for (;;)
             pause();
+    } else if (strcmp(mode, "asks-on-a-socket") == 0) {
+        /* Has announced a call on a socket when the barrier goes up, is given no processor for so many ms, and
+         * takes its number back: that call is not held. */
+        int pair[2];
+        socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+        uint64_t before = *WORD(0);
+        atomic_store(WORD(0), word(before, ASKING, 1, pair[0]));
+        ready();
+        while (*BARRIER == 0)
+            pause_ms(0.2);
+        pause_ms(atof(argument));
+        atomic_store(WORD(0), before);
+        for (;;)
+            pause();
     } else if (strcmp(mode, "stuck-thread-gone") == 0) {
         enter(1, open(argument, O_CREAT | O_RDWR, 0644));
         *TID(0) = 1 << 22;

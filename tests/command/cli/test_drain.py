@@ -58,6 +58,11 @@ class Drain(unittest.TestCase):
         self.rig.worker("socket")
         self.drains()
 
+    def test_one_that_takes_its_number_back_in_the_window_has_passed_nothing(self):
+        """Announced on a socket, it was left out of account while it had no processor: ESCAPED by nobody, 1 freeze of 400."""
+        self.rig.worker("asks-on-a-socket", "80")
+        self.drains(escaped=0)
+
     def test_a_thread_that_is_gone_is_forgiven(self):
         self.rig.worker("stuck-thread-gone", self.rig.file("a"))
         self.drains()
