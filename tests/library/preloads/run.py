@@ -40,9 +40,12 @@ int rename(const char *from, const char *to)
 """
 OTHERS = {"by-handle": None, "eatmydata": "libeatmydata.so*", "faketime": "faketime/libfaketime.so.1", "jemalloc": "libjemalloc.so.2",
           "fakeroot": "libfakeroot/libfakeroot-sysv.so"}
-# A few ways of each kind. fakeroot works without its daemon for calls that ask nothing about owners.
+# A few ways of each kind.
 WAYS = {"write.write", "write.pwritev", "open.open", "open.mkstemp", "names.rename", "names.unlink", "meta.fsync", "meta.ftruncate",
         "stdio.fprintf", "stdio.fclose", "exit.return", "process.fork", "process.system", "process.pthread_create", "write.write.pipe"}
+# Without its daemon fakeroot knows nothing about owners, and its answer about extended attributes, which these set first, is
+# whatever lies on the stack: seen 0, and seen -1 with an errno of 32766.
+NOT_WITH = {"fakeroot": {"meta.fsync", "meta.ftruncate"}}
 
 
 class Both(gates.Gate):
@@ -89,7 +92,8 @@ def main():
                 skipped += 1
                 continue
             for place, order in (("before", (found[0], "")), ("after", ("", found[0]))):
-                ways = [w for f, (p, listed) in programs.items() for n, k in listed for w in [calls.Way(f, p, n, k)] if w.id in WAYS]
+                wanted = WAYS - NOT_WITH.get(name, set())
+                ways = [w for f, (p, listed) in programs.items() for n, k in listed for w in [calls.Way(f, p, n, k)] if w.id in wanted]
                 top = os.path.join(work, f"{name}-{place}")
                 os.makedirs(os.path.join(top, "bare"))
                 gate = Both(library, command, os.path.join(top, "p"), "preloads")
@@ -107,7 +111,7 @@ def main():
                 finally:
                     os.environ.pop("LD_PRELOAD", None)
                     gate.close()
-                unknown = WAYS - {w.id for w in ways}
+                unknown = wanted - {w.id for w in ways}
                 if unknown:
                     sys.exit(f"no such ways in tests/library/calls: {' '.join(sorted(unknown))}")
                 bad = [(w.id, f) for w in ways for f in dict.fromkeys(w.failures)]
