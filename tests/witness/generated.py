@@ -64,7 +64,7 @@ def arguments(parser):
 def run(options):
     build = Path(os.environ.get("WRITEGATE_BIN_DIR") or HERE.parents[1] / "target/release").resolve()
     base = os.environ.get("WRITEGATE_LAB_DIR", "/var/tmp")
-    with tempfile.TemporaryDirectory(prefix="writegate-generated-", dir=base) as work, volumes.ext4(work, "1G") as place:
+    with tempfile.TemporaryDirectory(prefix="writegate-generated-", dir=base) as work, volumes.volume(work, "1G") as place:
         os.chmod(work, 0o755)
         command = build / "writegate"
         if options.liar:

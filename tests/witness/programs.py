@@ -23,6 +23,7 @@ def arguments(parser):
     parser.add_argument("--build", type=Path, help="folder with writegate and libwritegate.so (default target/release)")
     parser.add_argument("--liar", action="store_true", help="a `writegate` that holds nobody and says CONSISTENT")
     parser.add_argument("--expect", choices=["true", "lies"], help="that build must be true, or must lie")
+    parser.add_argument("--file-system", choices=sorted(volumes.MAKE), default="ext4", help="of the protected files (default %(default)s)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="leave the record there")
 
@@ -31,9 +32,11 @@ def run(options):
     if options.names and (unknown := [n for n in options.names if n not in CASES]):
         print(f"no such program: {' '.join(unknown)}; there are: {' '.join(CASES)}", file=sys.stderr)
         return 64
+    if (why := volumes.unavailable(options.file_system)):
+        raise tracefs.Unavailable(why)
     build = options.build or Path(os.environ.get("WRITEGATE_BIN_DIR") or HERE.parents[1] / "target/release")
     base = os.environ.get("WRITEGATE_LAB_DIR", "/var/tmp")
-    with tempfile.TemporaryDirectory(prefix="writegate-witness-", dir=base) as work, volumes.ext4(work, "256M") as place:
+    with tempfile.TemporaryDirectory(prefix="writegate-witness-", dir=base) as work, volumes.volume(work, "400M", options.file_system) as place:
         os.chmod(work, 0o755)
         command = build / "writegate"
         if options.liar:

@@ -50,7 +50,7 @@ def run(options):
 
 def one(name, count, seed, build, keep):
     base = os.environ.get("WRITEGATE_LAB_DIR", "/var/tmp")
-    with tempfile.TemporaryDirectory(prefix="writegate-witness-", dir=base) as work, volumes.ext4(work) as place:
+    with tempfile.TemporaryDirectory(prefix="writegate-witness-", dir=base) as work, volumes.volume(work) as place:
         os.chmod(work, 0o755)
         folder = Path(work) / "record"
         began = time.monotonic()

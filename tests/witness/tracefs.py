@@ -52,8 +52,8 @@ class Instance:
         self.wanted = dict(events.COMMON)
         for kind in kinds:
             if kind not in events.FILE_SYSTEMS:
-                raise Unavailable(f"file systems of the kind {kind} are not known to the witness, only "
-                                  + ", ".join(events.FILE_SYSTEMS))
+                why = events.REFUSED.get(kind, f"of this kind no events are known to the witness, only of {', '.join(events.FILE_SYSTEMS)}")
+                raise Unavailable(f"protected files on {kind}: {why}")
             self.wanted.update(events.FILE_SYSTEMS[kind])
         self.devices, self.buffer_kb, self.formats = list(devices), buffer_kb, {}
 

@@ -1,7 +1,8 @@
-"""An ext4 volume in a loop image; and `lab.volume.Volume` made of plain folders of it.
+"""A volume in a loop image; and `lab.volume.Volume` made of plain folders of it.
 
 The witness judges the record and not a snapshot, so the rigs' snapshots need not be taken.
 """
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -14,13 +15,25 @@ def _run(*argv):
         raise RuntimeError(f"{argv[0]}: {done.stderr.strip()}")
 
 
+# mkfs.xfs makes nothing below 300 MiB.
+MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"], "btrfs": ["mkfs.btrfs", "-q", "-f"]}
+
+
+def unavailable(kind):
+    """Why there can be no such volume here; None if there can."""
+    if not shutil.which(MAKE[kind][0]):
+        return f"{MAKE[kind][0]} is not there"
+    known = Path("/proc/filesystems").read_text().split()
+    return None if kind in known else f"this kernel has no {kind}"
+
+
 @contextmanager
-def ext4(work, size="3G"):
+def volume(work, size="3G", kind="ext4"):
     """A mount point below `work`. noatime: reading is no change."""
     image, root = Path(work) / "witness.img", Path(work) / "protected"
     root.mkdir()
     _run("truncate", "-s", size, image)
-    _run("mkfs.ext4", "-q", "-F", image)
+    _run(*MAKE[kind], image)
     _run("mount", "-o", "loop,noatime", image, root)
     try:
         root.chmod(0o755)
@@ -37,7 +50,7 @@ def ext4(work, size="3G"):
 
 class Folders:
     """What a rig asks of a volume, with plain folders."""
-    place = None                                        # where the ext4 volume is mounted
+    place = None                                        # where the volume is mounted
 
     def __init__(self, _work, size=None, name="volume"):
         self.root = Path(self.place) / name

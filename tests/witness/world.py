@@ -330,8 +330,8 @@ class World:
         call = events.CHANGING.get(task.call)
         if call is None:
             # Outside any call that changes: writing back, a last close; or a store through a mapping.
-            if name == "ext4/ext4_mark_inode_dirty" and task.call is None and not task.ended and self.touch \
-                    and self.touch[0] <= values[2] < self.touch[1]:
+            touched = name == "ext4/ext4_mark_inode_dirty" and self.touch and self.touch[0] <= values[2] < self.touch[1]
+            if (touched or name in events.STORES) and task.call is None and not task.ended:
                 self.rules.stored(at, task, dev, ino)
             return
         process = task.process
