@@ -1,8 +1,8 @@
 //! Matching: where each value lies, and whether one of them matches a path.
 
-use super::keys::{BUILT_IN, KEYS, Key};
+use super::keys::{BUILT_IN, Key};
 use super::pattern::glob;
-use super::text::{LINES_MAX, values};
+use super::text::{LINES_MAX, lines_with_a_value};
 
 /// Where the values of a profile lie in its text: found once, so that matching
 /// reads no syntax. Fixed size; the text stays where it is.
@@ -19,13 +19,11 @@ impl Index {
     /// Of a text; none if it has too many lines or bytes.
     pub fn of(text: &str) -> Option<Index> {
         let mut index = Index::EMPTY;
-        for (_, key) in KEYS {
-            for value in values(text, key) {
-                let start = value.as_ptr() as usize - text.as_ptr() as usize;
-                let place = index.entries.get_mut(index.len)?;
-                *place = (Some(key), start.try_into().ok()?, value.len().try_into().ok()?);
-                index.len += 1;
-            }
+        for (key, value) in lines_with_a_value(text) {
+            let start = value.as_ptr() as usize - text.as_ptr() as usize;
+            let place = index.entries.get_mut(index.len)?;
+            *place = (Some(key), start.try_into().ok()?, value.len().try_into().ok()?);
+            index.len += 1;
         }
         Some(index)
     }

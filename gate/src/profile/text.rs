@@ -13,13 +13,18 @@ fn key_of(name: &str) -> Option<Key> {
     KEYS.iter().find(|(known, _)| *known == name).map(|(_, key)| *key)
 }
 
-/// The values of one key, in order.
-pub fn values(text: &str, key: Key) -> impl Iterator<Item = &str> {
-    text.split(NEWLINE).filter_map(move |line| {
+/// Each line that gives a key a value, in order.
+pub(super) fn lines_with_a_value(text: &str) -> impl Iterator<Item = (Key, &str)> {
+    text.split(NEWLINE).filter_map(|line| {
         let body = line.split(COMMENT).next().unwrap_or("");
         let (name, value) = body.split_once(EQUALS)?;
-        (key_of(name.trim()) == Some(key)).then(|| value.trim())
+        Some((key_of(name.trim())?, value.trim()))
     })
+}
+
+/// The values of one key, in order.
+pub fn values(text: &str, key: Key) -> impl Iterator<Item = &str> {
+    lines_with_a_value(text).filter_map(move |(of, value)| (of == key).then_some(value))
 }
 
 /// The value of `first-wait`, if one is given.

@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = page.check(&[7; 16]);
     let text = page.profile_text();
     assert!(text.len() <= PROFILE_MAX);
-    for (_, key) in KEYS {
-        let _ = profile::values(text, key).count();
-    }
+    // One key an input: all of them are the same code.
+    let key = KEYS[data.len() % KEYS.len()].1;
+    let _ = profile::values(text, key).count();
 });
