@@ -170,6 +170,18 @@ MUTANTS = {
         "src/linux/fanotify.rs", "Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => {}",
         "Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => return None,",
         "test_accuse.Accuse.test_a_change_below_a_path_that_is_too_long_to_be_told"),
+    # Who names directories, and who is another gate's.
+    "another image is still another gate's": (
+        "src/census/elsewhere.rs", "self.elsewhere.contains(&pid) && is_the_one_seen()",
+        "let _ = is_the_one_seen;\n        self.elsewhere.contains(&pid)", "unit:what_another_gate_held_is_asked_again"),
+    "a list that was not seen is empty": (
+        "src/places/named.rs", "(None, Some(why)) => Look::NotSeen(*why),", "(None, Some(_)) => Look::Seen(vec![NAMED_SEPARATOR]),",
+        "unit:a_member_whose_memory_was_not_seen"),
+    "a list of any bytes": (
+        "src/places/named.rs", "            self.cannot_tell(member, WhyNot::Malformed);\n", "", "unit:a_list_that_is_none_is_said"),
+    "whoever asks first has answered": (
+        "src/places/named.rs", "ancestors.take(members.len()).any(|i| asked.contains(&i))",
+        "ancestors.take(members.len()).any(|i| i == i || asked.contains(&i))", "unit:one_that_claims_to_be_its_own_ancestor"),
     # Root's own accidents.
     "a page that was replaced is the same": (
         "src/evidence/judged.rs", "if session.gates[at].was_replaced() {", "if false {",

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Breaks the library at one place after the other, and sees a test go red for each.
+
+    tests/library/mutants.py [NAME ...] [--list] [--target FOLDER]
+
+Copies the crates to a folder of its own, changes one place of one file, builds the library as it is shipped (with full LTO: some
+minutes each), and runs the test that is named beside it with the command of $WRITEGATE_BIN_DIR or target/release. Prints a line for
+each; exit 1 if one survives, or its place is no longer there to be changed. Not a part of scripts/test: some 30 min.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTED_WITHIN_S, BUILT_WITHIN_S = 400, 1800
+STRAIGHT, RULES = "preload/src/arch/x86_64/straight.rs", "preload/src/rules"
+STRESS = "tests/stress/run.py --only barrier --seconds 8"
+
+# name: (file, what stands there, what is put instead, the test that must go red)
+MUTANTS = {
+    "a call that is over shows still": (
+        STRAIGHT, '            "and [r10 + {slots_offset} - {slot_size}], r11",\n', "", STRESS),
+    "the straight way looks at no barrier": (
+        STRAIGHT, '            "cmp qword ptr [rax], 0",\n            "jne 8f",\n', '            "cmp qword ptr [rax], 0",\n', STRESS),
+    "a call is shown only after the look": (
+        STRAIGHT, '            "mov [r10], rax",\n            // The freezer', '            // The freezer', STRESS),
+    "what is protected goes on at the barrier": (
+        "preload/src/announce.rs", "        if !change.protected() {\n            // A call on a socket",
+        "        if !change.protected() || true {\n            // A call on a socket", STRESS),
+    "the first change begins no section": (
+        "preload/src/change.rs", "                word.section_begun()\n", "                word\n", STRESS),
+    "the end of a wait is not looked at": (
+        "preload/src/barrier.rs", "        if barrier != seen || may || look(waiting, barrier) != Look::Closed {",
+        "        if barrier != seen || may {", "tests/stress/run.py --only freezer_stopped"),
+    "flock is not put down": (
+        f"{RULES}/locks.rs", "    let table = Table(&region.header.locks);\n    let TableFull(full) = match kind {",
+        "    if kind == LockKind::Flock {\n        return;\n    }\n    let table = Table(&region.header.locks);\n"
+        "    let TableFull(full) = match kind {", STRESS),
+    "what dup2 replaces keeps its lock": (
+        f"{RULES}/descriptors.rs", "            table.closed(new, file);\n            let TableFull", "            let _ = file;\n            let TableFull",
+        "tests/command/locks/run.py"),
+    "close_range ends no lock": (
+        f"{RULES}/descriptors.rs", "        table.closed_range(first, last);\n", "", "tests/command/locks/run.py"),
+    "errno is not kept": (
+        "preload/src/resolve/libc.rs", "            *errno.0 = errno.1;\n", "            let _ = errno;\n", "tests/library/calls/run.py"),
+}
+
+
+def run(argv, longest_s, **more):
+    return subprocess.run(["timeout", "-k", "5", str(longest_s), *map(str, argv)], capture_output=True, text=True, errors="replace",
+                          check=False, **more)
+
+
+def judge(folder, target, name):
+    """Why it was not caught; None if it was."""
+    file, old, new, test = MUTANTS[name]
+    text = (ROOT / file).read_text()
+    if text.count(old) != 1:
+        return f"its place stands {text.count(old)} times in {file}"
+    (folder / file).write_text(text.replace(old, new))
+    try:
+        # In the order in which a shipped library is built; warnings of what is not used any more are no matter.
+        built = run(["cargo", "build", "--release", "-p", "writegate-preload"], BUILT_WITHIN_S, cwd=folder,
+                    env={**os.environ, "CARGO_TARGET_DIR": str(target)})
+        if built.returncode:
+            return f"does not build: {built.stderr[-600:]}"
+        binaries = target / "mutant"
+        binaries.mkdir(exist_ok=True)
+        command = Path(os.environ.get("WRITEGATE_BIN_DIR") or ROOT / "target/release") / "writegate"
+        # Never over a file that a process has mapped.
+        for source, copy in ((command, binaries / "writegate"), (target / "release/libwritegate.so", binaries / "libwritegate.so")):
+            copy.unlink(missing_ok=True)
+            shutil.copy2(source, copy)
+        said = run([sys.executable, *test.split()], TESTED_WITHIN_S, cwd=ROOT, env={**os.environ, "WRITEGATE_BIN_DIR": str(binaries)})
+        return None if said.returncode not in (0, 64, 77) else f"green: {said.stdout[-300:]}"
+    finally:
+        shutil.copyfile(ROOT / file, folder / file)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="the names")
+    parser.add_argument("--target", type=Path, help="keep what is built there")
+    options = parser.parse_args()
+    if options.list:
+        print(*MUTANTS, sep="\n")
+        return 0
+    if unknown := [name for name in options.names if name not in MUTANTS]:
+        print(f"no such place: {unknown}", file=sys.stderr)
+        return 64
+    caught = failed = 0
+    with tempfile.TemporaryDirectory(prefix="writegate-mutants-") as made:
+        folder = Path(made) / "tree"
+        files = subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "profiles", "contrib", "docs"],
+                               cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in files.split():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        target = (options.target or Path(made) / "target").resolve()
+        for name in options.names or MUTANTS:
+            wrong = judge(folder, target, name)
+            caught, failed = caught + (wrong is None), failed + (wrong is not None)
+            print(f"{'caught    ' if wrong is None else 'NOT CAUGHT'} {name}{': ' + wrong if wrong else ''}", flush=True)
+    print(f"{caught} caught, {failed} not")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
