@@ -11,7 +11,7 @@ static void prep(const char *n)
     fd = file("f", "0123456789abcdef"); must(symlink("f", "soft"), "soft");
     d = must(open(".", O_RDONLY | O_DIRECTORY), ".");
     must(fsetxattr(fd, "user.there", "old", 3, 0), "xattr");
-    must(lsetxattr("soft", "trusted.there", "old", 3, 0), "trusted xattr");
+    if (!geteuid()) must(lsetxattr("soft", "trusted.there", "old", 3, 0), "trusted xattr");    /* root's alone */
 }
 static void a_chmod(const char *n) { result(n, chmod("f", 0604)); }
 static void a_fchmod(const char *n) { result(n, fchmod(fd, 0604)); }

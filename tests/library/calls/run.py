@@ -315,7 +315,7 @@ def main():
         if gate and not command:
             skipped_parts.append("barrier runs: no writegate command")
         elif gate and os.geteuid():
-            skipped_parts.append("barrier runs: to watch what changes meanwhile (fanotify) needs root")
+            skipped_parts.append(NO_ROUNDS)
         elif gate:
             rounds(ways, os.path.join(work, "p"), gate)
     finally:
@@ -325,6 +325,10 @@ def main():
     if o.without_gate:
         return caught(ways)
     return report(ways, skipped_parts, o)
+
+
+# Why there are none as a user.
+NO_ROUNDS = "barrier runs: to watch what changes meanwhile (fanotify) needs root"
 
 
 def rounds(ways, protected, gate):

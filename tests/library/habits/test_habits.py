@@ -214,10 +214,18 @@ class Habits(unittest.TestCase):
         # Wakes while the snapshot is taken, and waits.
         self.assertNotIn("mail", self.seen_by(before="sleep 1.2; "))
 
+    def barrier_is_up(self, freezer):
+        page = self.gated.directory / self.gated.name / "control"
+        while not int.from_bytes(page.read_bytes()[32:40], "little"):
+            self.assertIsNone(freezer.poll(), "it has ended, and no barrier was seen")
+            time.sleep(0.002)
+
     def forks_during_a_drain(self, puppet):
         """It is about to fork another child when the barrier has been up for a while."""
         freeze = self.gated.start_freeze(["true"], limit="3s", drain="2s")
-        time.sleep(0.5)
+        # As a user, and beside other work, that takes a second: one that forks before is in flight, and stays so.
+        self.barrier_is_up(freeze)
+        time.sleep(0.2)
         puppet.begin("nap", 10)
         out, err = freeze.communicate(timeout=20)
         self.assertEqual(puppet.end(), 0)
@@ -279,9 +287,7 @@ class Habits(unittest.TestCase):
             puppet = self.under_a_lock("write", "@a")
             self.puppet()                                # somebody stays
             freezer = self.gated.start_freeze(["true"], limit="20s", drain="3s")
-            page = self.gated.directory / self.gated.name / "control"
-            while not int.from_bytes(page.read_bytes()[32:40], "little"):
-                time.sleep(0.002)
+            self.barrier_is_up(freezer)
             closed = time.monotonic()
             time.sleep(1)                                # it looks, and sees the section
             freezer.send_signal(signal.SIGSTOP)

@@ -107,7 +107,8 @@ def main():
                     for w in ways:
                         if w.bare:
                             calls.gated(w, os.path.join(top, "p", "gated"), gate.environment())
-                    calls.rounds(ways, os.path.join(top, "p"), gate)
+                    if not os.geteuid():
+                        calls.rounds(ways, os.path.join(top, "p"), gate)
                 finally:
                     os.environ.pop("LD_PRELOAD", None)
                     gate.close()
@@ -120,6 +121,9 @@ def main():
                 passed, failed = (passed, failed + 1) if bad else (passed + 1, failed)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if os.geteuid():
+        print(f"skip {calls.NO_ROUNDS}")
+        skipped += 1
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
