@@ -13,17 +13,14 @@ use crate::freeze::last::{self, Last};
 use crate::freeze::options::Options;
 use crate::freeze::token::Token;
 use crate::linux::clock;
-use crate::linux::fork;
 use crate::linux::poll::wait_readable;
 use crate::linux::signals;
-use crate::outcome::exit;
-use crate::outcome::fault::{CONFIG, Fault, Result};
+use crate::outcome::fault::{Fault, Result};
 use crate::outcome::record::Record;
 use crate::outcome::syslog;
 use crate::outcome::verdict::Verdict;
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
-use std::ffi::CStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -32,8 +29,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// As the kernel shows it.
-const NAME: &CStr = c"writegate-keep";
 /// A caller is given so long to show its token: one that says nothing must not keep the gate
 /// closed.
 const CALLER_READS: Duration = Duration::from_millis(100);
@@ -72,22 +67,6 @@ pub fn socket_path(gate_dir: &Path) -> PathBuf {
     gate_dir.join("keeper")
 }
 
-/// Starts a keeper and waits for what it says.
-pub fn start(options: Options) -> Result<Started> {
-    let (mut ours, theirs) = UnixStream::pair()
-        .map_err(|e| Fault::new(CONFIG, format!("no socket for the keeper: {e}")))?;
-    fork::child(move || {
-        fork::leave_parent(NAME, theirs.as_fd());
-        keep(options, theirs);
-    })
-    .map_err(|_| Fault::new(CONFIG, "cannot start the keeper"))?;
-    let mut text = String::new();
-    let read = ours.read_to_string(&mut text);
-    read.ok().and_then(|_| serde_json::from_str(&text).ok()).ok_or_else(|| {
-        Fault::new(CONFIG, "the keeper died before the gate was frozen; nothing is held")
-    })
-}
-
 fn tell(mut link: &UnixStream, answer: &Started) -> bool {
     let text = serde_json::to_vec(answer).unwrap_or_default();
     let told = link.write_all(&text).is_ok();
@@ -97,7 +76,7 @@ fn tell(mut link: &UnixStream, answer: &Started) -> bool {
 }
 
 /// The keeper's life.
-fn keep(options: Options, link: UnixStream) {
+pub fn keep(options: Options, link: UnixStream) {
     // Until the token is out, the command that asked for it is all that this is for.
     if let Ok(caller) = link.try_clone() {
         signals::end_with_caller(caller.into());
@@ -251,16 +230,4 @@ pub fn ask(dir: &Path, token: &Token) -> Option<Record> {
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
-}
-
-/// The exit code of a keeper's answer.
-pub fn code(answer: &Started) -> u8 {
-    match answer {
-        Started::Frozen { .. } => 0,
-        Started::Not(record) if record.verdict == Verdict::Interrupted => {
-            exit::by_signal(libc::SIGTERM)
-        }
-        Started::Not(record) => record.verdict.code(),
-        Started::Failed { code, .. } => *code,
-    }
 }

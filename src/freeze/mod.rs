@@ -10,10 +10,11 @@
 //! | [`without_gate`] | the same without a gate: processes held by the tracer alone |
 //! | [`record`], `passed` | makes the record; which process passed the closed barrier |
 //! | [`wrapped`], [`preload`] | the snapshot command; what it must not be preloaded with |
-//! | [`token`], [`keeper`], [`last`] | a freeze that another command thaws; what it leaves for a thaw that comes late |
+//! | [`token`], [`caller`], [`keeper`], [`last`] | a freeze that another command thaws: the command that asks for it, and the process that holds it; what it leaves for a thaw that comes late |
 
 pub mod attempt;
 pub mod beside;
+pub mod caller;
 pub mod held_beside;
 pub mod hold_end;
 pub mod keeper;

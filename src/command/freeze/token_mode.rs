@@ -3,6 +3,7 @@
 
 use super::args::{Args, Policy};
 use crate::command::output::{is_lost, print, say, show};
+use crate::freeze::caller;
 use crate::freeze::keeper::{self, Started};
 use crate::freeze::options::Options;
 use crate::freeze::token::Token;
@@ -34,7 +35,7 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
             options.gates.join(" -g ")
         ));
     }
-    let started = keeper::start(options)?;
+    let (started, caller) = caller::start(options)?;
     match &started {
         Started::Frozen { token, notes } => {
             // Nothing but the token on stdout: scripts take it from there. This is a
@@ -55,5 +56,5 @@ pub fn freeze(args: &Args, options: Options) -> Result<u8> {
         Started::Not(record) => show(record, &args.telling),
         Started::Failed { code, message } => return Err(Fault::new(*code, message)),
     }
-    Ok(keeper::code(&started))
+    caller.end(&started)
 }

@@ -142,6 +142,10 @@ class Rig:
     def control(self, gate=None):
         return self.dir / (gate or self.gate) / "control"
 
+    def barrier(self, gate=None):
+        """0: it is open."""
+        return int.from_bytes(self.control(gate).read_bytes()[32:40], "little")
+
     def file(self, name):
         return self.data / name
 

@@ -138,7 +138,7 @@ class ManyGates(unittest.TestCase):
                         self.rig.worker("work", self.rig.file("b"), gate="u")]
 
     def barriers(self):
-        return [int.from_bytes(self.rig.control(g).read_bytes()[32:40], "little") for g in "tu"]
+        return [self.rig.barrier(gate) for gate in "tu"]
 
     def frozen(self, *args):
         said = self.rig.freeze("-g", "u", *args, command=None)

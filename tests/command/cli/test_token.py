@@ -4,7 +4,7 @@ import subprocess
 import time
 import unittest
 
-from rig import Rig, SIGKILL, alive, wait_for
+from rig import Rig, SIGCONT, SIGKILL, SIGSTOP, alive, children_of, wait_for
 
 
 class Token(unittest.TestCase):
@@ -101,6 +101,50 @@ class Token(unittest.TestCase):
         self.assertEqual(self.rig.run("thaw", guess).code, 76)
         said = self.rig.run("thaw", token)
         self.assertEqual((said.code, said.verdict), (0, "CONSISTENT"), said)
+
+    def ended_by(self, freezer, name):
+        """Ends the command that asks for a token; what it says, and how long that took."""
+        begun = time.monotonic()
+        subprocess.run(["kill", f"-{name}", str(freezer.pid)], check=True)
+        freezer.wait(timeout=8)
+        took, barrier = time.monotonic() - begun, self.rig.barrier()
+        return barrier, took, *freezer.communicate(timeout=8)
+
+    def test_a_signal_in_the_drain_ends_it_when_the_gate_is_open(self):
+        """The command was gone some ms before its keeper opened: a script that goes on then found writers held."""
+        self.rig.worker("section", "100000")
+        for name, code in (("INT", 130), ("TERM", 143), ("HUP", 129)):
+            freezer = self.rig.start("freeze", "-g", "t", "-t", "25s", "--drain", "20s")
+            wait_for(self.rig.barrier, what="the barrier")
+            barrier, took, out, err = self.ended_by(freezer, name)
+            self.assertEqual((freezer.returncode, out, barrier), (code, "", 0), err)
+            self.assertIn("verdict=INTERRUPTED", err)
+            self.assertLess(took, 0.5, "100 ms, and what a busy machine adds")
+
+    def test_a_signal_beside_the_token_opens_too(self):
+        """It comes when the keeper has handed over the token, and nobody has printed it yet."""
+        freezer = self.rig.start("freeze", "-g", "t", "-t", "25s")
+        wait_for(self.rig.barrier, what="the barrier")
+        freezer.send_signal(SIGSTOP)
+        time.sleep(0.3)
+        self.assertNotEqual(self.rig.barrier(), 0)
+        freezer.terminate()
+        barrier, _, out, err = self.ended_by(freezer, "CONT")
+        self.assertEqual((freezer.returncode, out, barrier), (143, "", 0), err)
+        self.assertIn("interrupted", err)
+
+    def test_a_keeper_that_is_stopped_is_not_waited_for(self):
+        self.rig.worker("section", "100000")
+        freezer = self.rig.start("freeze", "-g", "t", "-t", "25s", "--drain", "20s")
+        wait_for(self.rig.barrier, what="the barrier")
+        keeper, = children_of(freezer.pid)
+        os.kill(keeper, SIGSTOP)
+        barrier, took, _, err = self.ended_by(freezer, "TERM")
+        self.assertEqual((freezer.returncode, barrier != 0), (143, True), err)
+        self.assertIn("has not ended yet", err)
+        self.assertLess(took, 0.5)
+        os.kill(keeper, SIGCONT)
+        wait_for(lambda: self.rig.barrier() == 0, what="the open gate")
 
     def test_keeper_killed(self):
         token = self.frozen("-t", "3s")

@@ -127,20 +127,20 @@ class Verdicts(unittest.TestCase):
         worker = self.rig.worker("work", self.rig.file("a"))
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
             freezer = self.rig.start("freeze", "-g", "t", "--", "sleep", "30")
-            wait_for(lambda: self.barrier() != 0, what="the barrier")
+            wait_for(lambda: self.rig.barrier() != 0, what="the barrier")
             time.sleep(0.1)
             freezer.send_signal(number)
             out, err = freezer.communicate(timeout=8)
             self.assertEqual(freezer.returncode, code, out + err)
             self.assertIn("verdict=INTERRUPTED", err)
-            self.assertEqual(self.barrier(), 0)
+            self.assertEqual(self.rig.barrier(), 0)
         self.assertLess(max(self.rig.held(worker)), 1500)
 
     def test_a_freezer_stopped_past_the_limit_reports_the_truth(self):
         worker = self.rig.worker("work", self.rig.file("a"))
         # No second attempt: the stop may fall into the drain, and a later freeze is good again.
         freezer = self.rig.start("freeze", "-g", "t", "-t", "300ms", "--retries", "0", "--", "sleep", "0.1")
-        wait_for(lambda: self.barrier() != 0, what="the barrier")
+        wait_for(lambda: self.rig.barrier() != 0, what="the barrier")
         freezer.send_signal(SIGSTOP)
         time.sleep(0.8)
         freezer.send_signal(SIGCONT)
@@ -229,9 +229,6 @@ class Verdicts(unittest.TestCase):
                                stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
         for number in (1, 2, 3):
             self.assertRegex(shown.stdout, rf"writegate: {number}/3: drained in [\d.]+ms")
-
-    def barrier(self):
-        return int.from_bytes(self.rig.control().read_bytes()[32:40], "little")
 
 
 def rig_command():

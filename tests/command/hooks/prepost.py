@@ -40,10 +40,6 @@ def test_prepost_ends_in_its_own_time(rig):
     done = rig.hook("prepost/writegate-prepost", "pre", "any", check=False)
     assert done.returncode == 124 and "not frozen" in done.stderr, done
     took = time.monotonic() - begun
-    # The keeper opens when it sees that its caller is gone: some milliseconds later, more where others have the processors.
-    asked = time.monotonic()
-    while not rig.is_open() and time.monotonic() - asked < 2:
-        time.sleep(0.02)
     assert took < 15 and rig.is_open(), f"the tool would have gone on while we wait ({took:.1f} s)"
     assert not (rig.state / "any.token").exists()
 
