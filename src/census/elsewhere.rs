@@ -24,12 +24,13 @@ impl Census {
 mod tests {
     use super::*;
     use crate::census::kinds::Seen;
+    use crate::linux::procfs::sleeper::Sleeper;
 
     /// It held another gate's page when it was looked at, and has become something else since.
     #[test]
     fn what_another_gate_held_is_asked_again_in_another_image() {
-        let mut child = std::process::Command::new("sleep").arg("99").spawn().unwrap();
-        let pid = child.id() as i32;
+        let child = Sleeper::new();
+        let pid = child.pid();
         let now = procfs::stat(pid).unwrap();
         let is_anothers = |start, image, kind, elsewhere: bool| {
             let mut census = Census::default();
@@ -45,8 +46,7 @@ mod tests {
             is_anothers(now.start + 1, now.image, other, true),
             is_anothers(now.start, now.image, ProcessKind::Undecided, true),
         ];
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert_eq!(found, [true, false, false, false, false]);
         assert!(!is_anothers(now.start, now.image, other, true), "gone");
     }

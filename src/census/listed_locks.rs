@@ -80,6 +80,7 @@ fn has_none_open(pid: i32, inodes: &HashSet<u64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::procfs::sleeper::Sleeper;
     use std::os::unix::fs::MetadataExt;
 
     #[test]
@@ -92,12 +93,11 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(!has_none_open(me, &inode), "it is open still");
         // Other tests open and close files of this process.
-        let mut child = std::process::Command::new("sleep").arg("99").spawn().unwrap();
-        let pid = child.id() as i32;
+        let child = Sleeper::new();
+        let pid = child.pid();
         // On a busy machine a look may be cut off.
         let has_none = (0..100).any(|_| has_none_open(pid, &inode));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert!(has_none && !has_none_open(i32::MAX, &inode), "that cannot be told");
     }
 }

@@ -174,12 +174,13 @@ fn has_other_image(now: &Look<Stat>, seen: &Seen) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::procfs::sleeper::Sleeper;
 
     #[test]
     fn a_number_that_is_used_again_is_looked_at_whatever_it_stood_for() {
         let me = std::process::id() as i32;
-        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        let pid = child.id() as i32;
+        let child = Sleeper::new();
+        let pid = child.pid();
         let now = procfs::stat(pid).unwrap();
         let must_look = |kind, start, numbers_again| {
             let mut census = Census::default();
@@ -192,8 +193,7 @@ mod tests {
         let dead = must_look(ProcessKind::Dead, now.start - 1, false);
         let again = must_look(ProcessKind::Other, now.start - 1, true);
         let same = must_look(ProcessKind::Kernel, now.start, true);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert_eq!((kernel, dead), ((true, false), (true, false)));
         assert_eq!((again, same), ((true, true), (false, false)));
     }

@@ -135,6 +135,7 @@ impl HoldList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::procfs::sleeper::Sleeper;
     use crate::outcome::cause::Claim;
 
     fn list() -> HoldList {
@@ -160,22 +161,21 @@ mod tests {
 
     #[test]
     fn a_child_that_was_there_before_the_release_and_not_held_speaks_against_it() {
-        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        let pid = child.id() as i32;
+        let child = Sleeper::new();
+        let pid = child.pid();
         let mut list = list();
         list.held([std::process::id() as i32].into_iter());
         clock::sleep_ns(30_000_000);
         list.released(clock::now_ns());
         let left = list.take(0, ungated(pid), false);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert!(left.is_some());
     }
 
     #[test]
     fn who_was_to_be_held_and_is_not_is_left_out() {
-        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        let (me, pid) = (std::process::id() as i32, child.id() as i32);
+        let child = Sleeper::new();
+        let (me, pid) = (std::process::id() as i32, child.pid());
         let mut list = list();
         assert!(
             list.take(0, ungated(pid), false).is_none()
@@ -187,8 +187,7 @@ mod tests {
             left_out.into_iter().map(|one| one.pid).collect::<Vec<_>>()
         };
         let found = (left_out(&list, &[]), left_out(&list, &[pid]));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert_eq!(found, (vec![pid], vec![]));
         assert_eq!(left_out(&list, &[]), [0; 0], "it is gone");
     }
@@ -199,11 +198,10 @@ mod tests {
         list.held(std::iter::empty());
         list.released(clock::now_ns());
         clock::sleep_ns(30_000_000);
-        let mut late = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        assert!(list.take(0, ungated(late.id() as i32), false).is_none());
+        let late = Sleeper::new();
+        assert!(list.take(0, ungated(late.pid()), false).is_none());
         let me = std::process::id() as i32;
         assert!(list.take(0, ungated(me), false).is_some(), "it was there before");
-        late.kill().unwrap();
-        late.wait().unwrap();
+        late.end();
     }
 }

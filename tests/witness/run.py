@@ -58,7 +58,7 @@ RUNS = {"rules": rules,
         "programs-behind-a-liar": lambda: witness("programs", "--liar", "--expect", "lies"),
         "programs": lambda: witness("programs", "--expect", "true"),
         "xfs-behind-a-liar": lambda: witness("programs", "--file-system", "xfs", "--liar", *ON_XFS),
-        "generated": lambda: witness("generated", "--sample", "41", "--seconds", "25"),
+        "generated": lambda: witness("generated", "--sample", "41", "--seconds", "15"),
         "generated-behind-a-liar": lambda: witness("generated", "--sample", "41", "--seconds", "5", "--liar")}
 
 

@@ -98,18 +98,18 @@ fn by_parent() -> Look<HashMap<i32, Vec<i32>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::procfs::sleeper::Sleeper;
 
     #[test]
     fn a_child_is_found_with_and_without_the_kernels_list() {
         let me = std::process::id() as i32;
-        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        let child = Sleeper::new();
         let of = |list| match Children::default().listed_in(me, list) {
             Look::Seen(children) => children,
             _ => panic!("not seen"),
         };
-        let found = [LIST, "no-such-list"].map(|list| of(list).contains(&(child.id() as i32)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let found = [LIST, "no-such-list"].map(|list| of(list).contains(&child.pid()));
+        child.end();
         assert_eq!(found, [true, true]);
     }
 

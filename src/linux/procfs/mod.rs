@@ -15,6 +15,8 @@ pub mod maps;
 pub mod mounts;
 pub mod origin;
 pub mod shared_mappings;
+#[cfg(test)]
+pub mod sleeper;
 pub mod stat;
 pub mod status;
 pub mod task;

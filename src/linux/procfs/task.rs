@@ -125,6 +125,7 @@ pub fn thread(pid: i32, same_namespace: bool, tid: i32) -> Look<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::procfs::sleeper::Sleeper;
 
     #[test]
     fn the_stack_pointer_is_the_last_but_one() {
@@ -137,12 +138,11 @@ mod tests {
     #[test]
     fn asleep_for_the_clock_is_not_waiting_for_others() {
         let me = std::process::id() as i32;
-        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
-        let pid = child.id() as i32;
+        let child = Sleeper::new();
+        let pid = child.pid();
         assert!(!waits_for_others(pid, false), "for the clock");
         assert!(!is_exiting(pid) && !is_exiting(me));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert!(!waits_for_others(me, true) && waits_for_others(pid, false) && is_exiting(pid));
     }
 }

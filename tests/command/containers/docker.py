@@ -306,7 +306,7 @@ def docker_a_paused_container(world):
     tell(member, "write /var/mail/half")
     assert host.run("pause", name).returncode == 0
     try:
-        said = world.freeze()
+        said = world.freeze_half()
         assert said.returncode == 75, said.said
     finally:
         host.run("unpause", name)

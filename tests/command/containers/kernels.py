@@ -138,7 +138,7 @@ def row(name, rows=ROWS, cases=TABLE):
         # It was held, and half a set is no whole one there either.
         tell(member, f"lock {world.mail}/lock")
         tell(member, f"write {world.mail}/half")
-        again = world.freeze(before=freezer)
+        again = world.freeze_half(before=freezer)
         assert again.returncode == 75, again.said
 
     case.__name__, case.title = re.sub(r"\W+", "_", name).strip("_").lower(), name
@@ -190,7 +190,7 @@ def a_service_whose_proc_has_processes_only(world):
         whole(world.freeze(), procs=1)
         tell(member, f"lock {world.mail}/lock")
         tell(member, f"write {world.mail}/half")
-        assert world.freeze().returncode == 75
+        assert world.freeze_half().returncode == 75
     finally:
         world.run(["umount", "-l", str(world.gates)])
 
@@ -207,7 +207,7 @@ def three_rights_suffice(world):
     whole(world.freeze(*of, before=three), procs=1, watched=re.search(r"watched=(\w+)", said.said)[1])
     tell(member, f"lock {world.mail}/lock")
     tell(member, f"write {world.mail}/half")
-    said = world.freeze(*of, before=three)
+    said = world.freeze_half(*of, before=three)
     assert said.returncode == 75 and f"{world.mail}/lock" in said.said, said.said
 
 
@@ -254,7 +254,7 @@ def a_musl_member(world):
     whole(world.freeze(), procs=1)
     tell(member, f"lock {world.mail}/lock")
     tell(member, f"write {world.mail}/half")
-    assert world.freeze().returncode == 75
+    assert world.freeze_half().returncode == 75
     tell(member, "unlock")
     whole(world.freeze(), procs=1)
 

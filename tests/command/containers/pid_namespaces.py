@@ -36,7 +36,7 @@ def both_seen_from_the_host(world):
     a, b, of_a, of_b = two(world)
     for member, other in ((of_a, of_b), (of_b, of_a)):
         in_a_section(world, member)
-        said = world.freeze()
+        said = world.freeze_half()
         assert said.returncode == 75, said.said
         tell(member, "unlock")
         whole(world.freeze(), procs=2)
@@ -65,7 +65,7 @@ def a_container_below_is_seen_and_the_one_above_is_not(world):
     in_below = world.member(below)
     whole(world.freeze(above), procs=2)
     in_a_section(world, in_below)
-    assert world.freeze(above).returncode == 75
+    assert world.freeze_half(above).returncode == 75
     tell(in_below, "unlock")
     refused(world.freeze(below), 77, "another PID namespace")
 
@@ -75,7 +75,7 @@ def alone_it_freezes_itself(world):
     member = world.member(a)
     whole(world.freeze(a), procs=1)
     in_a_section(world, member)
-    assert world.freeze(a).returncode == 75
+    assert world.freeze_half(a).returncode == 75
 
 
 def a_sidecar_in_the_same_namespace_sees_all(world):
@@ -84,7 +84,7 @@ def a_sidecar_in_the_same_namespace_sees_all(world):
     member = world.member(pod)
     whole(world.freeze(sidecar, ("mnt", "pid")), procs=1)
     in_a_section(world, member)
-    assert world.freeze(sidecar, ("mnt", "pid")).returncode == 75
+    assert world.freeze_half(sidecar, ("mnt", "pid")).returncode == 75
 
 
 def a_page_of_the_host(world):

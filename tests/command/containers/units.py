@@ -148,7 +148,7 @@ def a_user_whom_no_list_names(world):
     whole(world.freeze(*of), procs=1)
     tell(member, f"lock {world.mail}/lock")
     tell(member, f"write {world.mail}/half")
-    assert world.freeze(*of).returncode == 75
+    assert world.freeze_half(*of).returncode == 75
 
 
 def a_unit_that_may_only_read_the_gates_directory(world):
@@ -158,7 +158,7 @@ def a_unit_that_may_only_read_the_gates_directory(world):
     whole(world.freeze(), procs=1)
     tell(member, f"lock {world.mail}/lock")
     tell(member, f"write {world.mail}/half")
-    assert world.freeze().returncode == 75
+    assert world.freeze_half().returncode == 75
 
 
 def yama_as_with_3(world):

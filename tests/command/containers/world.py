@@ -16,6 +16,8 @@ GATE = "pod"
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 SUBUID = 231072                 # whose the root of a user namespace is outside
 PATIENCE_S = 120
+# Whoever comes to rest at all does so within the one on a busy machine; half a set never does.
+LONG, BRIEF = "12s", "300ms"
 
 # The first process of a container: makes its namespaces, says so, and waits for its end.
 #   NAMESPACES MAP: which ones (of pid, mnt, user, none), and whose its root is outside
@@ -144,9 +146,13 @@ class World:
         p.said, _ = p.communicate(timeout=PATIENCE_S)
         return p
 
-    def freeze(self, where=None, which=None, *options, command=("true",), before=()):
-        return self.run([*before, BIN / "writegate", "freeze", "-g", GATE, "-t", "20s", "--drain", "1s", "--retries", "0",
+    def freeze(self, where=None, which=None, *options, command=("true",), before=(), drain=LONG):
+        return self.run([*before, BIN / "writegate", "freeze", "-g", GATE, "-t", "30s", "--drain", drain, "--retries", "0",
                          *options, "--", *command], where, which)
+
+    def freeze_half(self, *where, **how):
+        """Of a set that does not end: that is so however long it is waited for (and the next freeze waits as long)."""
+        return self.freeze(*where, **how, drain=BRIEF)
 
     def close(self):
         for container in reversed(self.containers):

@@ -19,6 +19,7 @@ file = open(sys.argv[2], "a")
 file.write("!")
 file.flush()
 print(".", flush=True)
+open(sys.argv[1] + ".done", "w").close()
 time.sleep(60)
 """
 
@@ -65,9 +66,10 @@ def all_wrapped(rig):
     yield "late", 124, {"BEFORE": "sleep 0.5"}
     rig.stop_writers()
     forged, now = two_gates(rig), rig.folder / "now"
-    now.unlink(missing_ok=True)
+    for file in (now, rig.folder / "now.done"):
+        file.unlink(missing_ok=True)
     rig.writers.append(subprocess.Popen([sys.executable, "-c", INTRUDER, now, forged], stdout=subprocess.PIPE))
-    yield "the first of two gates, forged words", 65, {"BEFORE": f"touch {now}; sleep 0.3"}
+    yield "the first of two gates, forged words", 65, {"BEFORE": f"touch {now}; until [ -e {now}.done ]; do sleep 0.02; done"}
     assert not now.exists() or rig.writers[-1].stdout.read(1) == b".", "nobody intruded: this case shows nothing"
     rig.stop_writers()
     rig.write()

@@ -29,7 +29,7 @@ BIN = Path(os.environ.get("WRITEGATE_BIN_DIR", HERE.parents[2] / "target/release
 CONSISTENT, UNGATED, NOT_DRAINED = 0, 65, 75
 GATE = "locks"
 # A set that does not end is in flight for however long; one that has ended drains, and how soon is no case's matter here.
-BRIEF, LONG, LIMIT, PATIENCE_S = "400ms", "20s", "60s", 120
+BRIEF, LONG, LIMIT, PATIENCE_S = "150ms", "20s", "60s", 120
 
 HALF_DONE = ["dup_of_dup", "raw_flock", "raw_shared_writer", "raw_posix", "raw_ofd", "missed_conversion", "write_lease",
              "child_locks", "tool_locks", "parent_closes", "parent_exits", "passed_on", "closed_but_mapped",

@@ -18,7 +18,7 @@ from lab import procs, suite  # noqa: E402
 import built  # noqa: E402
 import machine as machines  # noqa: E402
 
-SNAPSHOTS = 8
+SNAPSHOTS = 6
 # Other parts may keep the machine busy: what is asked here is whether it is whole, not how fast.
 LIMITS = {"limit": "20s", "drain": "10s"}
 UNITS = ("cyrus.test_check", "cyrus.test_older", "exim.test_spool", "evaluation.legacy.test_page")

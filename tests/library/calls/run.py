@@ -9,7 +9,7 @@
     run.py [--libc glibc|musl] [--only PATTERN] [--library F] [--command F] [--bare] [--kind past --write-docs] [-v]
     run.py --filter NAME      under a system call filter: service (systemd's @system-service, kills), membarrier
                               (the same, and membarrier is refused). What dies of it bare is left out, and said so.
-    run.py --spy              with the spy before and behind the library (spy.py): what is held has not been called, and one
+    run.py --spy [--programs DIR]  with the spy before and behind the library (spy.py): what is held has not been called, and one
                               call that comes in goes out as one. [--broken NAME=TIMES] breaks a hook: it must be found
     run.py --without-gate     the check of the check: nobody is held, and each way must be caught
 
@@ -43,16 +43,20 @@ SETTLE_S = 0.8                       # how long an ungated change gets to show i
 
 
 def build(libc, out):
+    """{family: (program, its ways)}; what lies there already is taken."""
     os.makedirs(out, exist_ok=True)
-    programs = {}
-    for source in sorted(f for f in os.listdir(HERE) if f.endswith(".c")):
+
+    def one(source):
         target = os.path.join(out, source[:-2])
         cmd = (["gcc", *FLAGS] if libc == "glibc" else ["musl-gcc", *FLAGS]) + ["-o", target, os.path.join(HERE, source)]
         cmd += ["-ldl", "-lutil", "-lrt"] if libc == "glibc" else []
-        subprocess.run(cmd, check=True)
+        if not os.path.exists(target):
+            subprocess.run(cmd, check=True)
         listed = subprocess.run([target, "--list"], capture_output=True, text=True, check=True).stdout
-        programs[source[:-2]] = (target, [tuple(x.split()) for x in listed.splitlines()])
-    return programs
+        return source[:-2], (target, [tuple(x.split()) for x in listed.splitlines()])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(pool.map(one, sorted(f for f in os.listdir(HERE) if f.endswith(".c"))))
 
 
 class Run:
@@ -271,7 +275,8 @@ def main():
     a.add_argument("--command")
     a.add_argument("--work", default="/var/tmp")
     a.add_argument("--bare", action="store_true", help="only that each way works and is seen to change the disk")
-    a.add_argument("--kind", help="only ways of this kind (way.h)")
+    a.add_argument("--kind", help="only ways of these kinds (way.h), with commas between")
+    a.add_argument("--programs", metavar="DIR", help="the programs are built there, or lie there already")
     a.add_argument("--without-gate", action="store_true")
     a.add_argument("--write-docs", action="store_true")
     a.add_argument("--spy", action="store_true")
@@ -284,12 +289,13 @@ def main():
         Run.confine = staticmethod(lambda: confine.install(code))
     library, command = gates.binary("libwritegate.so", o.library), gates.binary("writegate", o.command)
     work = tempfile.mkdtemp(prefix="writegate-calls-", dir=o.work)
-    programs = build(o.libc, os.path.join(work, "bin"))
+    programs = build(o.libc, o.programs or os.path.join(work, "bin"))
     if o.spy:
+        os.makedirs(os.path.join(work, "bin"), exist_ok=True)
         Run.spy = spy.Spy(os.path.join(work, "bin"), o.broken)
     ways = [Way(f, prog, n, k) for f, (prog, listed) in programs.items() for n, k in listed
             if fnmatch.fnmatch(f"{f}.{n}", o.only) or fnmatch.fnmatch(n, o.only) or f == o.only]
-    ways = [w for w in ways if not o.kind or w.kind == o.kind]
+    ways = [w for w in ways if not o.kind or w.kind in o.kind.split(",")]
     if not ways:
         shutil.rmtree(work, ignore_errors=True)
         print(f"no way matches {o.only!r}" + f" and is of kind {o.kind}" * bool(o.kind) + ": nothing was run", file=sys.stderr)

@@ -3,6 +3,7 @@
 
 Each case runs bare first, then gated with the barrier cycling (up 30 to 60 ms, ten times a second), and must
 check itself, end by itself and leave nothing in flight: when it says "idle" one more freeze must drain at once.
+Some cases run side by side, each with a gate of its own.
 
     run.py [--only PATTERN] [--ms N] [--library F] [--command F] [--bare] [--under valgrind|tsan] [-v]
 """
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "calls"))
@@ -25,6 +27,8 @@ import gate as gates                                     # noqa: E402
 
 FLAGS = "-std=gnu11 -O1 -g -w -fno-builtin -pthread".split()
 LIMIT_S = 90
+BARE_MS = 500
+SIDE_BY_SIDE = 3                     # they mostly sleep
 
 
 def build(out):
@@ -142,6 +146,30 @@ def one(program, case, top, env, ms, gate, prefix=()):
     return problem, text.strip().splitlines()[-1] if text.strip() else "", cycler
 
 
+def judged(family, program, case, work, library, command, o):
+    """A case bare, then gated: ok, FAIL or skip, and the line that says why."""
+    # A file of its own: who runs a member's program outside of its gate speaks against that gate's freezes.
+    own = os.path.join(work, "bin", f"{family}-{case}")
+    program = shutil.copy2(program, own)
+    problem, _, _ = one(program, case, os.path.join(work, "bare-" + family), os.environ, min(o.ms, BARE_MS), None)
+    if problem:
+        return "FAIL", f"{case} bare: {problem}"
+    if o.bare or not (library and command):
+        return "skip", f"{case} gated: {'--bare' if o.bare else 'no binaries'}"
+    protected = os.path.join(work, f"gated-{family}-{case}")
+    gate = gates.Gate(library, command, protected, "robust")
+    try:
+        problem, last, cycler = one(program, case, protected, gate.environment(), o.ms, None if case in WITHOUT_FREEZES else gate)
+    finally:
+        gate.close()
+    answers = " ".join(f"{n} x exit {c}" for c, n in sorted(cycler.codes.items())) if cycler else "no freezes"
+    if cycler and not problem and cycler.odd and not (case in MAY_SAY_ESCAPED and len(cycler.odd) == 1):
+        problem = f"the freeze answered: {cycler.odd[0]}"
+    if cycler and not problem and not cycler.codes.get(0):
+        problem = f"no freeze succeeded, so nothing was shown ({answers})"
+    return ("FAIL", f"{case}: {problem} ({answers})") if problem else ("ok", f"{case}: {last} ({answers})")
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--only", default="*")
@@ -158,37 +186,11 @@ def main():
     passed = failed = skipped = 0
     try:
         cases = [c for c in build(os.path.join(work, "bin")) if fnmatch.fnmatch(c[2], o.only) or c[0] == o.only]
-        for family, program, case in cases:
-            top = os.path.join(work, "bare-" + family)
-            problem, last, _ = one(program, case, top, os.environ, min(o.ms, 1000), None)
-            if problem:
-                print(f"FAIL {case} bare: {problem}")
-                failed += 1
-                continue
-            if o.bare or not (library and command):
-                print(f"skip {case} gated: {'--bare' if o.bare else 'no binaries'}")
-                skipped += 1
-                continue
-            protected = os.path.join(work, "gated-" + family)
-            gate = gates.Gate(library, command, protected, "robust")
-            try:
-                frozen = None if case in WITHOUT_FREEZES else gate
-                problem, last, cycler = one(program, case, protected, gate.environment(), o.ms, frozen)
-            finally:
-                gate.close()
-            answers = " ".join(f"{n} x exit {c}" for c, n in sorted(cycler.codes.items())) if cycler else "no freezes"
-            if cycler and not problem and cycler.odd and not (case in MAY_SAY_ESCAPED and len(cycler.odd) == 1):
-                problem = f"the freeze answered: {cycler.odd[0]}"
-            if cycler and not problem and not cycler.codes.get(0):
-                problem = f"no freeze succeeded, so nothing was shown ({answers})"
-            if problem:
-                print(f"FAIL {case}: {problem} ({answers})")
-                failed += 1
-            else:
-                passed += 1
-                if o.v:
-                    print(f"ok   {case}: {last} ({answers})")
-            sys.stdout.flush()
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for word, line in pool.map(lambda case: judged(*case, work, library, command, o), cases):
+                passed, failed, skipped = passed + (word == "ok"), failed + (word == "FAIL"), skipped + (word == "skip")
+                if word != "ok" or o.v:
+                    print(f"{word:4} {line}", flush=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not passed + failed + skipped:

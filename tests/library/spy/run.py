@@ -6,6 +6,7 @@
  - every: each hook of the table once, with a libc behind it that only answers: it is called once, with the arguments that came in, and
    its answer comes back. A variadic function goes out by its va_list sibling, execl and its kin by their array siblings.
  - ways: every way of changing a file (calls/run.py --spy): what is held has not been called; each call that came in went out, once.
+   Not the ways that are known to get past: no hook sees them, and the part `calls` shows what becomes of them.
  - broken: a hook that calls twice, and one that does not call, made on purpose: found.
 """
 import argparse
@@ -142,9 +143,11 @@ def main():
                 passed, failed = passed + (not wrong), failed + bool(wrong)
                 if wrong or options.v:
                     print("FAIL" if wrong else "ok  ", f"every {name}: {wrong or 'once, as it came in'}", flush=True)
-    run = [sys.executable, str(CALLS / "run.py"), "--spy"]
+    built = tempfile.TemporaryDirectory(prefix="writegate-spy-", dir="/var/tmp")
+    os.chmod(built.name, 0o755)
+    run = [sys.executable, str(CALLS / "run.py"), "--spy", "--programs", built.name]
     if "ways" in cases:
-        done = subprocess.run(run, capture_output=True, text=True)
+        done = subprocess.run([*run, "--kind", "holds,passes,either"], capture_output=True, text=True)
         print(done.stdout + done.stderr, end="")
         counted = re.findall(r"(\d+) passed, (\d+) failed, (\d+) skipped", done.stdout)
         good, bad, left = map(int, counted[-1]) if counted else (0, 1, 0)

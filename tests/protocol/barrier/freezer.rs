@@ -380,9 +380,14 @@ impl Freezer {
                 }
                 Action::AwaitMoved => {
                     self.await_moved(50_000_000);
-                    // Also long enough for a section to end.
-                    let more = self.random.below(2) * self.random.below(500);
-                    std::thread::sleep(std::time::Duration::from_micros(more));
+                    if self.fault == Fault::NoFenceAfterOpening {
+                        // At any moment of an entry, of which each takes a microsecond or two.
+                        self.dawdle(200);
+                    } else {
+                        // Also long enough for a section to end.
+                        let more = self.random.below(2) * self.random.below(500);
+                        std::thread::sleep(std::time::Duration::from_micros(more));
+                    }
                     Answer::Done(now_ns())
                 }
                 Action::Pause => {

@@ -12,8 +12,10 @@ import random
 import re
 import smtplib
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 from dovecot import message, server
 from dovecot.rig import PROFILE
@@ -154,6 +156,24 @@ def both(test, fmt, scenario, extra="", place=None, race=False):
     if not race:
         test.assertEqual(said[False], said[True], "bare and gated differ")
     return said[True][0]
+
+
+@contextlib.contextmanager
+def frozen(gate, more_s=0.1):
+    """While a freeze of the gate holds everybody, and then for so long; afterwards what it said: [(exit code, out, err)]."""
+    said = []
+    with tempfile.TemporaryDirectory() as folder:
+        begun, over = Path(folder, "begun"), Path(folder, "over")
+        freeze = gate.start_freeze(["sh", "-c", f": > {begun}; until [ -e {over} ]; do sleep 0.02; done"])
+        try:
+            while not begun.exists() and freeze.poll() is None:
+                time.sleep(0.01)
+            yield said
+            time.sleep(more_s)
+        finally:
+            over.touch()
+            out, err = freeze.communicate(timeout=60)
+            said.append((freeze.returncode, out, err))
 
 
 def judge(test, gate, outcomes):

@@ -21,7 +21,7 @@ from lab import gate as lab_gate, procs
 from mta import message, report, root, store as stores
 from postfix import server as postfix
 
-from .dovecot import Freezes, alike, judge, limited_volume, small_volume
+from .dovecot import Freezes, alike, frozen, judge, limited_volume, small_volume
 
 LIMIT_S = 60
 
@@ -97,11 +97,9 @@ class Mail:
     def held(self):
         """While one freeze holds everybody, if there is a gate; its verdict is nobody's concern."""
         with self.unfrozen():
-            freeze = self.gate and self.gate.start_freeze(["sleep", "0.8"])
-            time.sleep(0.4 if freeze else 0)
-            yield
-            if freeze:
-                freeze.communicate(timeout=20)
+            # (Also until the delivery has come to the barrier.)
+            with frozen(self.gate, 0.4) if self.gate else contextlib.nullcontext():
+                yield
 
     def send(self, *recipients, size=3_000):
         self.serial += 1

@@ -10,7 +10,7 @@ import unittest
 from dovecot import server
 from lab import gate as lab_gate, procs, volume
 
-from .dovecot import Mail, both, limited_volume, small_volume
+from .dovecot import Mail, both, frozen, limited_volume, small_volume
 
 QUOTA = """
 mail_plugins = $mail_plugins quota
@@ -128,14 +128,13 @@ class BadDays(unittest.TestCase):
                 mail = Mail(running, gate, work / "store")
                 with mail.imap() as imap:
                     imap.create("Gone")
-                    freeze = gate.start_freeze(["sleep", "0.5"])
-                    time.sleep(0.3)
-                    appended = threading.Thread(target=mail.append, args=(imap, 3_000, "Gone"))
-                    appended.start()
-                    shutil.rmtree(work / "store" / "mail" / "u0" / "mail" / ".Gone")
-                    out, err = freeze.communicate(timeout=20)
+                    with frozen(gate) as said:
+                        appended = threading.Thread(target=mail.append, args=(imap, 3_000, "Gone"))
+                        appended.start()
+                        shutil.rmtree(work / "store" / "mail" / "u0" / "mail" / ".Gone")
                     appended.join()
-                    self.assertEqual(freeze.returncode, lab_gate.UNGATED_WRITER, out + err)
+                    (code, out, err), = said
+                    self.assertEqual(code, lab_gate.UNGATED_WRITER, out + err)
                     self.assertIn("verdict=ESCAPED", err, out)
                     self.assertEqual(mail.append(imap, 3_000), "APPEND OK")
 
@@ -143,13 +142,8 @@ class BadDays(unittest.TestCase):
 @contextlib.contextmanager
 def held(gate):
     """While a freeze of the gate holds everybody, if there is one."""
-    if not gate:
+    with frozen(gate) if gate else contextlib.nullcontext():
         yield
-        return
-    freeze = gate.start_freeze(["sleep", "0.3"])
-    time.sleep(0.2)
-    yield
-    freeze.communicate(timeout=20)
 
 
 def subprocess_that_is_gone():

@@ -19,7 +19,7 @@ def main():
         # (scripts/evaluate courier takes 30).
         report.Part("under the gate mail is conserved",
                     # On a starved machine the rest may not come in time: NOT_DRAINED then is honest.
-                    trial.Options(count=4, retries=1, profile=str(evaluate.PROFILE))),
+                    trial.Options(count=2, retries=1, profile=str(evaluate.PROFILE))),
     ])
     return count.close()
 

@@ -15,9 +15,11 @@ from dovecot import evaluate, rig, server, snapshots            # noqa: E402
 from lab import gate as lab_gate, procs, table, volume          # noqa: E402
 
 FREEZE = SimpleNamespace(limit="5s", drain="3s", retries=0)
-SLICES = [("mdbox", "control", 4), ("mdbox", "load", 4), ("sdbox", "load", 4),
-          ("maildir", "load", 4), ("mbox", "load", 4), ("maildir", "tools", 4),
+SLICES = [("mdbox", "control", 3), ("mdbox", "load", 3), ("sdbox", "load", 3),
+          ("maildir", "load", 3), ("mbox", "load", 3), ("maildir", "tools", 3),
           ("mdbox", "slow-append", 3), ("maildir", "slow-lmtp", 3)]
+# Until its slow clients are in the middle of a message (in an mbox, which is not among these, it takes 12 s).
+WARM_S = {"slow-append": {"warm_s": 4}}
 
 
 class Count:
@@ -64,7 +66,7 @@ def main():
                 count.skip(name, why)
                 continue
             with procs.workspace("dovecot") as work, \
-                    rig.Rig(work, fmt, seed=1, **evaluate.SETTINGS[part]) as r, \
+                    rig.Rig(work, fmt, seed=1, **{**evaluate.SETTINGS[part], **WARM_S.get(part, {})}) as r, \
                     table.Progress(name, snaps) as progress:
                 kept = snapshots.take(r, snaps, progress, FREEZE, restores=part == "load")
             # No timing is judged here, other tests share the machine: a drain that took too long

@@ -16,7 +16,7 @@ def main():
     smoke.unit_tests(count, "mta/test_conserve.py", "exim/test_spool.py")
     smoke.trials(count, evaluate.SERVER, [
         report.Part("without the gate the checker goes red",
-                    trial.Options(count=3, gated=False), must="red"),
+                    trial.Options(count=2, gated=False), must="red"),
         report.Part("under the gate mail is conserved, a restore too",
                     trial.Options(count=4, restores=1, profile=str(evaluate.PROFILE)),
                     must="conserve"),       # a delivery asleep for a busy mbox is NOT_DRAINED

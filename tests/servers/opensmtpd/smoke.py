@@ -16,9 +16,9 @@ def main():
     smoke.unit_tests(count, "opensmtpd/test_queuedir.py")
     smoke.trials(count, evaluate.SERVER, [
         report.Part("without the gate the checker goes red",
-                    trial.Options(count=3, gated=False), must="red"),
+                    trial.Options(count=2, gated=False), must="red"),
         report.Part("under the gate mail is conserved, a restore too",
-                    trial.Options(count=4, restores=1, profile=str(evaluate.PROFILE)),
+                    trial.Options(count=3, restores=1, profile=str(evaluate.PROFILE)),
                     must="drain"),
     ])
     return count.close()

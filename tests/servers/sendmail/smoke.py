@@ -18,9 +18,9 @@ def main():
     smoke.unit_tests(count, "sendmail/test_queuefiles.py")
     smoke.trials(count, evaluate.SERVER, [
         report.Part("without the gate the checker goes red",
-                    trial.Options(count=3, recipients=MAILDIRS, gated=False), must="red"),
+                    trial.Options(count=2, recipients=MAILDIRS, gated=False), must="red"),
         report.Part("under the gate mail is conserved, a restore too",
-                    trial.Options(count=4, recipients=MAILDIRS, restores=1,
+                    trial.Options(count=2, recipients=MAILDIRS, restores=1,
                                   profile=str(evaluate.PROFILE)),
                     must="drain"),
     ])
