@@ -31,8 +31,9 @@ const ONE: [i64; 11] = [
     libc::SYS_splice,
 ];
 /// Calls that wait for any of the descriptors of a list. With the last one the kernel goes on with a poll that was stopped;
-/// its arguments are the poll's still. (A sleep or a futex that it goes on with so has an address or a flag where
-/// the length would be, which is none.)
+/// its arguments are the poll's still. (A sleep that it goes on with so has an address where the length would be, which is
+/// none; a futex a flag, which may be one: what lies at its address is no such list, see
+/// [`is_of_a_poll`].)
 const LISTED: [i64; 3] = [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_restart_syscall];
 /// A longer list is a server's, which waits for nobody in particular.
 const LISTED_MAX: usize = 16;
@@ -108,8 +109,26 @@ fn waits_for(pid: i32, call: &StoppedCall) -> Vec<i32> {
     if foreign::read_memory(pid, call.arguments[0], &mut list).is_err() {
         return Vec::new();
     }
-    let fd = |entry: &[u8]| entry.first_chunk().map(|fd| i32::from_ne_bytes(*fd));
-    list.chunks_exact(LISTED_SIZE).filter_map(fd).filter(|fd| *fd >= 0).collect()
+    let polled = polled(&list);
+    let is_open = |fd: i32| fs::symlink_metadata(format!("/proc/{pid}/fd/{fd}")).is_ok();
+    if call.number == libc::SYS_restart_syscall && !is_of_a_poll(&polled, is_open) {
+        return Vec::new();
+    }
+    polled.into_iter().map(|(fd, _)| fd).collect()
+}
+
+/// The descriptors in a list of `struct pollfd`, and what is awaited of each.
+fn polled(list: &[u8]) -> Vec<(i32, i16)> {
+    let entry = |entry: &[u8]| {
+        let (fd, rest) = entry.split_first_chunk()?;
+        Some((i32::from_ne_bytes(*fd), i16::from_ne_bytes(*rest.first_chunk()?)))
+    };
+    list.chunks_exact(LISTED_SIZE).filter_map(entry).filter(|(fd, _)| *fd >= 0).collect()
+}
+
+/// Is it such a list, and not what lies at a futex?
+fn is_of_a_poll(polled: &[(i32, i16)], is_open: impl Fn(i32) -> bool) -> bool {
+    polled.iter().all(|(fd, events)| *events != 0 && is_open(*fd))
 }
 
 /// What stands behind this link.
@@ -159,4 +178,22 @@ fn ends_of_all(table: &Table) -> BTreeMap<End, Vec<i32>> {
         }
     }
     by_end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_at_a_futex_is_no_list_of_descriptors() {
+        let entry = |fd: i32, events: i16| {
+            [&fd.to_ne_bytes()[..], &events.to_ne_bytes(), &0i16.to_ne_bytes()].concat()
+        };
+        let is_of_a_poll = |list: &[Vec<u8>]| is_of_a_poll(&polled(&list.concat()), |fd| fd < 5);
+        let (input, left_out) = (entry(3, libc::POLLIN), entry(-1, 0));
+        assert_eq!(polled(&[&input[..], &left_out].concat()), [(3, libc::POLLIN)]);
+        assert!(is_of_a_poll(&[input.clone(), left_out]));
+        assert!(!is_of_a_poll(&[input.clone(), entry(0, 0)]), "a word that is 0");
+        assert!(!is_of_a_poll(&[input, entry(1 << 20, 1)]), "no descriptor");
+    }
 }

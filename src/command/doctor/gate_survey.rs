@@ -115,7 +115,7 @@ impl GateSurvey {
         // What a freeze would hold against its snapshot must not be green here.
         self.against = ledger.against_it().cloned().collect();
         self.outside.extend(self.against.iter().filter_map(|finding| finding.pid));
-        self.lasting_locks = lasting_locks::of(&census, &mut helper, &self.profile);
+        self.lasting_locks = lasting_locks::of(&mut census, &mut helper, &self.profile);
         // A freeze would be refused.
         let hidden = census.hidden[0].map(|hidden| Fault::new(PERMISSION, hidden.to_string()));
         let refusal = gates[0].cannot_be_written().or_else(|| places.refusal(name));

@@ -1,5 +1,5 @@
-//! Locks that would keep a freeze from draining, and that last: looked at twice, if there are any. Of
-//! each the line is proposed that the profile lacks, if it is held as long as its process runs.
+//! Locks that would keep a freeze from draining, and that last: looked at again and again, if there are any.
+//! Of each the line is proposed that the profile lacks, if it is held as long as its process runs.
 
 use crate::census::files::path_of_lock;
 use crate::census::kernel_locks::{look, unaccounted};
@@ -15,8 +15,10 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Acquire;
 
-/// A set under a lock is written in some ms; what is there after this time may last.
+/// A set under a lock is written in some ms; what is there in each look during this time may last.
 const LASTS_NS: u64 = 1_000_000_000;
+/// So often it is looked. One that takes a lock again and again has it in some looks, and not in all.
+const LOOKS: u64 = 10;
 
 /// Such a lock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -33,21 +35,26 @@ pub struct LastingLock {
 }
 
 /// Those of gate 0.
-pub fn of(census: &Census, helper: &mut Helper, profile: &str) -> Vec<LastingLock> {
-    let mut first = now(census, profile);
-    if first.is_empty() {
-        return first;
+pub fn of(census: &mut Census, helper: &mut Helper, profile: &str) -> Vec<LastingLock> {
+    let mut lasting = now(census, profile);
+    for _ in 0..LOOKS {
+        if lasting.is_empty() {
+            break;
+        }
+        clock::sleep_ns(LASTS_NS / LOOKS);
+        // Regions that are copied are of before.
+        helper.refresh();
+        let still = now(census, profile);
+        lasting.retain(|lock| still.contains(lock));
     }
-    clock::sleep_ns(LASTS_NS);
-    // Regions that are copied are of before.
-    helper.refresh();
-    let second = now(census, profile);
-    first.retain(|lock| second.contains(lock));
-    first
+    lasting
 }
 
 /// The locks under which a set is half-done now, as far as anybody knows.
-fn now(census: &Census, profile: &str) -> Vec<LastingLock> {
+fn now(census: &mut Census, profile: &str) -> Vec<LastingLock> {
+    // The region of one that has ended stays as it was: its locks ended with it.
+    census.remove_dead();
+    let census = &*census;
     let members = &census.gates[0];
     let alive = || members.iter().enumerate().filter(|(_, member)| !member.gone);
     let looks: HashMap<_, _> = alive()

@@ -50,7 +50,9 @@ pub struct Observation {
     pub secure_mode: Option<bool>,
     /// The variables that matter; None: not to be seen, or overwritten by a title.
     pub environment: Option<Environment>,
-    /// When it was started, ns since 1970.
+    /// Its number and this name one process, as in [`crate::linux::procfs::Stat`].
+    pub start: u64,
+    /// When that was, ns since 1970; not the same in two looks.
     pub started_ns: u64,
     /// It has another root directory than we.
     pub chroot: Option<PathBuf>,

@@ -65,6 +65,7 @@ fn look(pid: i32, control: &Path) -> Observation {
         exe: procfs::exe(pid),
         uid: procfs::uid(pid),
         cgroup: procfs::cgroup(pid).unwrap_or_default(),
+        start: stat.as_ref().map_or(0, |s| s.start),
         started_ns: stat.as_ref().map_or(0, |s| wall_ns_of_ticks(s.start)),
         program_file: program_file::read(&proc.join("exe")),
         ..Observation::default()

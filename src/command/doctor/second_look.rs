@@ -5,6 +5,8 @@ use super::diagnosis::{Cause, Diagnosis, Membership};
 use super::observation::Observation;
 use super::selection::Selection;
 use super::survey::Survey;
+use crate::linux::look::Look;
+use crate::linux::procfs;
 use crate::outcome::fault::Result;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,16 +21,29 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// As [`Survey::of`].
 pub fn survey(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<Survey> {
     let mut survey = Survey::of(selection, gate, root)?;
-    let (mut before, mut sure) = (BTreeSet::new(), Vec::new());
-    for _ in 1..LOOKS {
+    let (mut twice, mut before, mut sure) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for look in 1..=LOOKS {
         let doubts = doubts(&survey);
-        if doubts.is_subset(&before) {
+        twice.extend(doubts.intersection(&before).copied());
+        let mut once: BTreeSet<_> = doubts.difference(&before).copied().collect();
+        if once.is_empty() {
+            break;
+        }
+        sleep(PAUSE);
+        // Who is gone by now had begun or was about to end: what it showed then says nothing of it.
+        once.retain(|process| is_there(*process));
+        if once.is_empty() || look == LOOKS {
+            // Of who is still there nothing better is known.
+            twice.extend(once);
+            let counts = |seen: &(Observation, Diagnosis)| {
+                !is_doubtful(seen) || twice.contains(&name(&seen.0))
+            };
+            survey.processes.retain(counts);
             break;
         }
         before.extend(doubts);
         let faults = survey.processes.iter().filter(|(_, diagnosis)| is_fault(diagnosis));
         sure.extend(faults.filter(|(process, found)| is_sure(process, found)).cloned());
-        sleep(PAUSE);
         survey = Survey::of(selection, gate, root)?;
     }
     // Gone by now, and was not gated.
@@ -41,11 +56,30 @@ pub fn survey(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<
     Ok(survey)
 }
 
-/// Those that may have been met in their start: process id, and when it was started.
-fn doubts(survey: &Survey) -> BTreeSet<(i32, u64)> {
-    let faults = survey.processes.iter().filter(|(_, diagnosis)| is_fault(diagnosis));
-    let doubtful = faults.filter(|(process, found)| !is_sure(process, found));
-    doubtful.map(|(process, _)| (process.pid, process.started_ns)).collect()
+/// A process: its number, and when it was started.
+type Name = (i32, u64);
+
+fn name(process: &Observation) -> Name {
+    (process.pid, process.start)
+}
+
+/// Does it still live?
+fn is_there((pid, start): Name) -> bool {
+    match procfs::look_at(pid) {
+        Look::Seen(stat) => !stat.is_dead() && stat.start == start,
+        Look::Gone(_) => false,
+        Look::NotSeen(_) => true,
+    }
+}
+
+/// Those that may have been met in their start.
+fn doubts(survey: &Survey) -> BTreeSet<Name> {
+    let doubtful = survey.processes.iter().filter(|seen| is_doubtful(seen));
+    doubtful.map(|(process, _)| name(process)).collect()
+}
+
+fn is_doubtful((process, diagnosis): &(Observation, Diagnosis)) -> bool {
+    is_fault(diagnosis) && !is_sure(process, diagnosis)
 }
 
 fn is_fault(diagnosis: &Diagnosis) -> bool {

@@ -67,7 +67,13 @@ pub fn look(asked: Asked, pages: &Pages, copied: &mut Vec<Copied>) -> (Looked, O
             return (looked, fd);
         }
         let (Some(before), Some(after)) = (before, stat()) else {
-            return (Looked { unseen: None, ..looked }, fd);
+            // Nothing of one that lives was seen, where that cannot be read either.
+            let unseen = match procfs::look_at(pid) {
+                Look::NotSeen(why) => Some(why),
+                Look::Seen(stat) => looked.unseen.filter(|_| !stat.is_dead()),
+                Look::Gone(_) => None,
+            };
+            return (Looked { unseen, ..looked }, fd);
         };
         if after.by != by {
             continue;

@@ -543,6 +543,49 @@ def a_second_instance_of_postfix(b):
         group.rmdir()
 
 
+BORN = """#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int c, char **v) {
+    while (c == 2) {
+        if (!fork()) execl(v[0], v[0], v[1], "", (char *)0);
+        wait(0);
+    }
+    int f = open(v[1], O_CREAT | O_RDWR, 0644);
+    flock(f, LOCK_EX);
+    return write(f, "x", 1) != 1;
+}
+"""
+
+
+def processes_that_live_some_ms(b):
+    """A lock that many take in turn is no lock that lasts, and who was met in its start or its end is not accused."""
+    b.healthy()
+    file = b.folder / "f"
+    paths = {"WRITEGATE_PATHS": b.folder}
+    for _ in range(2):
+        b.start("sh", "-c", f"while :; do flock {file} true; done", **paths)
+    if shutil.which("musl-gcc"):
+        program = b.folder / "born"
+        (b.folder / "born.c").write_text(BORN)
+        subprocess.run(["musl-gcc", "-o", program, program.with_suffix(".c")], check=True)
+        b.start(program, file, **paths)
+    for _ in range(3):
+        code, found, error = b.doctor("-g", "mail")
+        accused = [(row["program"], row["cause"]) for row in found["processes"] if row["state"] != "gated"]
+        assert (code, accused, found["lasting_locks"]) == (0, [], []), (code, accused, found["lasting_locks"], error)
+
+
+def lock_that_lasts(b):
+    """A freeze would wait for it in vain. (Not the lock of one that ends before the second is over.)"""
+    text = BORN.replace("return write(f, \"x\", 1) != 1;", "if (write(f, \"x\", 1) != 1) return 1; for (;;) pause();")
+    file = b.folder / "f"
+    pid = b.start(compiled(b, text=text), file, "", WRITEGATE_PATHS=b.folder)
+    code, found, error = b.doctor("-g", "mail")
+    assert (code, found["lasting_locks"]) == (0, [{"pid": pid, "program": "prog", "path": str(file)}]), (found, error)
+
+
 CASES = [value for value in list(globals().values())
          if callable(value) and getattr(value, "__code__", None) and value.__code__.co_varnames[:1] == ("b",)
          and value.__name__ not in ("run_copy", "control_group")]
