@@ -10,6 +10,7 @@
 //!
 //! | module | duty |
 //! |---|---|
+//! | [`name`] | what a gate may be called |
 //! | [`abi`] | what may lie in shared memory, and how another process's memory is read |
 //! | [`word`] | the two words that decide: one per thread, one per process |
 //! | [`control`] | the control page: barrier, admissions, profile; written by the freezer alone |
@@ -52,6 +53,7 @@ pub mod layout;
 pub mod locks;
 pub mod mailbox;
 pub mod mark;
+pub mod name;
 pub mod places;
 pub mod profile;
 pub mod quiesce;

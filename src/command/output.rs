@@ -9,12 +9,16 @@ use crate::outcome::finding::Finding;
 use crate::outcome::record::{CommandRecord, GateRecord, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Something that was to be written is lost: full, closed, or its reader is gone.
 static LOST: AtomicBool = AtomicBool::new(false);
+
+/// So many findings of one cause are told one by one; a report has all.
+const TOLD_OF_A_CAUSE: usize = 10;
 
 /// A remark on stderr, one line. What others chose in it acts on nothing, whichever way it came
 /// there.
@@ -158,15 +162,7 @@ fn remarks(record: &Record, gate: &GateRecord) {
             record.limit_ms
         ));
     }
-    for finding in &gate.findings {
-        let trusted = matches!(
-            finding.kind,
-            FindingKind::Outsider | FindingKind::HeldWithLock | FindingKind::Dotlock
-        );
-        if !trusted {
-            say(&format!("gate {name}: {finding}"));
-        }
-    }
+    findings(name, &gate.findings);
     let could_be_held = |finding: &&Finding| {
         finding.kind.is_against() && finding.known().is_some_and(Cause::can_be_held)
     };
@@ -175,6 +171,36 @@ fn remarks(record: &Record, gate: &GateRecord) {
         say(&format!(
             "gate {name}: {held} of these would be answered by --hold-ungated, which stops such \
              processes at rest for the snapshot (docs/admin/hold.md)"
+        ));
+    }
+}
+
+/// Of each cause some, and how many more there are: the line that says what to do must not scroll away.
+fn findings(gate: &str, findings: &[Finding]) {
+    let trusted = |finding: &&Finding| {
+        let kinds = [FindingKind::Outsider, FindingKind::HeldWithLock, FindingKind::Dotlock];
+        kinds.contains(&finding.kind)
+    };
+    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| !trusted(finding)) {
+        let of_this_cause = told.entry(&finding.cause).or_default();
+        *of_this_cause += 1;
+        if *of_this_cause <= TOLD_OF_A_CAUSE {
+            say(&format!("gate {gate}: {finding}"));
+        }
+    }
+    let more = told.iter().filter(|(_, count)| **count > TOLD_OF_A_CAUSE);
+    for (cause, count) in more {
+        let more = count - TOLD_OF_A_CAUSE;
+        say(&format!(
+            "gate {gate}: and {more} more of this kind ({cause}); --report FILE names all"
+        ));
+    }
+    if told.get(Cause::OpenForWriting.id()).is_some_and(|count| *count > TOLD_OF_A_CAUSE) {
+        say(&format!(
+            "gate {gate}: so many programs outside of the service write there: are the protected \
+             directories too wide (/, /var, /home)? Name those of the mail alone: --paths, `path` \
+             lines of the profile, WRITEGATE_PATHS"
         ));
     }
 }

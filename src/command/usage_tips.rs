@@ -38,7 +38,7 @@ const NO_SUBCOMMANDS: [(&[&str], &str); 7] = [
 ];
 
 /// The same for options, each of a subcommand. clap proposes `--install` for `--uninstall`.
-const NO_OPTIONS: [(&str, &[&str], &str); 4] = [
+const NO_OPTIONS: [(&str, &[&str], &str); 5] = [
     (
         "setup",
         &["--uninstall", "--undo", "--delete", "--disable", "--purge"],
@@ -59,6 +59,11 @@ const NO_OPTIONS: [(&str, &[&str], &str); 4] = [
         "freeze",
         &["--name", "--server", "--service"],
         "a gate is named with `-g GATE`; `--unit UNIT` needs none",
+    ),
+    (
+        "thaw",
+        &["-g", "--gate", "--token", "-t"],
+        "a token alone says which freeze ends: `writegate thaw TOKEN`, as `writegate freeze` printed it",
     ),
 ];
 

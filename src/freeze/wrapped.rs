@@ -73,9 +73,19 @@ pub fn check(command: &[OsString]) -> Result<()> {
     Err(Fault::new(code, what))
 }
 
-/// What is most likely meant by a program whose name has blanks.
+/// Words that only a shell understands, and that a line of several commands often begins with.
+const OF_THE_SHELL: [&str; 14] = [
+    "cd", "source", ".", "export", "umask", "ulimit", "eval", "set", "exec", "if", "for", "while",
+    "{", "(",
+];
+
+/// What is most likely meant by a program whose name has blanks, or that is a word of the shell.
 pub fn in_quotes(program: &Path) -> &'static str {
-    match program.to_string_lossy().contains(' ') {
+    let name = program.to_string_lossy();
+    if OF_THE_SHELL.contains(&&*name) {
+        return ". That is a word of the shell: sh -c 'cd DIR && COMMAND'";
+    }
+    match name.contains(' ') {
         true => {
             ". A program and its arguments are words of their own: without the quotes, or sh -c '...'"
         }

@@ -3,14 +3,13 @@
 use crate::linux::helper::DEFAULT_DIR;
 use crate::linux::user_namespaces;
 use crate::outcome::fault::{CONFIG, Fault, Result, USAGE};
+use gate::name::{NAME_MAX, is_name};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The control page's name in a gate's directory.
 pub const PAGE: &str = "control";
-/// Longest name of a gate.
-const NAME_MAX: usize = 64;
 /// The permissions that only a file's owner may have here.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -38,9 +37,7 @@ pub fn check_root() -> Result<()> {
 
 /// Is this a name that a gate may have?
 pub fn check_name(name: &str) -> Result<()> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if name.is_empty() || name.len() > NAME_MAX || name.starts_with('.') || !name.chars().all(good)
-    {
+    if !is_name(name.as_bytes()) {
         return Err(Fault::new(
             USAGE,
             format!(
@@ -55,7 +52,9 @@ pub fn check_name(name: &str) -> Result<()> {
 pub fn names() -> Vec<String> {
     let entries = fs::read_dir(root()).into_iter().flatten().flatten();
     let with_page = entries.filter(|e| e.path().join(PAGE).exists());
-    let mut names: Vec<_> = with_page.filter_map(|e| e.file_name().into_string().ok()).collect();
+    let name = |e: fs::DirEntry| e.file_name().into_string().ok();
+    let mut names: Vec<_> =
+        with_page.filter_map(name).filter(|name| is_name(name.as_bytes())).collect();
     names.sort();
     names
 }

@@ -62,15 +62,18 @@ pub struct Missing {
     pub why: NotOpened,
 }
 
-/// What a name is most likely meant as that has another separator in it than the one there is.
-fn separated_by(missing: &[Missing]) -> &'static str {
+/// What a name is most likely meant as that has another separator in it than the one there is, or a `*`.
+fn likely_meant(missing: &[Missing]) -> &'static str {
     let several = |missing: &Missing| {
         let path = missing.path.to_string();
         let words: Vec<_> = path.split([',', ' ', ';']).filter(|word| !word.is_empty()).collect();
         words.len() > 1 && words.iter().all(|word| word.starts_with('/'))
     };
-    match missing.iter().any(several) {
-        true => " (directories are separated by `:`)",
+    if missing.iter().any(several) {
+        return " (directories are separated by `:`)";
+    }
+    match missing.iter().any(|missing| missing.path.to_string().contains('*')) {
+        true => " (patterns are not expanded: name each directory)",
         false => "",
     }
 }
@@ -117,7 +120,7 @@ impl Places {
                     "gate {name}: named as protected and not there: {}; mend the name, or mount \
                      what belongs there{}. Nothing was held",
                     missing.join("; "),
-                    separated_by(&self.missing)
+                    likely_meant(&self.missing)
                 ),
             )
         })

@@ -35,6 +35,7 @@ use crate::this_process::{family, region};
 use configure::{configure, take_profile};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::control::{Rank, SIZE};
+use gate::name::is_name;
 use gate::profile::Key;
 use gate::region::{FLAG_CALLS_MISSING, FLAG_MORE_CALLS_MISSING};
 
@@ -78,7 +79,7 @@ fn start() {
 /// The caller holds MODE at STARTING.
 unsafe fn join() -> bool {
     let env = environment::read();
-    if env.gate.contains(&b'/') || env.gate.starts_with(b".") {
+    if !is_name(env.gate) {
         return false;
     }
     if program::is_the_command() {

@@ -4,6 +4,7 @@ use super::cures::restart;
 use super::diagnosis::{Cause, Context, Diagnosis};
 use super::observation::Observation;
 use gate::layout::LAYOUT;
+use gate::name::{NAME_MAX, is_name};
 use gate::profile::{self, Key};
 use std::path::Path;
 
@@ -148,6 +149,20 @@ fn asks_for_another(process: &Observation, context: &Context<'_>) -> Option<Diag
         ));
     }
     let wanted = process.environment.as_ref()?.get("WRITEGATE_GATE")?;
+    if !wanted.is_empty() && !is_name(wanted.as_bytes()) {
+        return Some(Diagnosis::new(
+            Cause::OtherGate,
+            format!(
+                "its environment asks for a gate called `{wanted}`, and no gate can be called so \
+                 (letters, digits, - _ . @, at most {NAME_MAX})"
+            ),
+            format!(
+                "WRITEGATE_GATE={} in its environment, then {}",
+                context.gate,
+                restart(process)
+            ),
+        ));
+    }
     (wanted != context.gate).then(|| {
         Diagnosis::new(
             Cause::OtherGate,

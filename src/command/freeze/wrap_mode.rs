@@ -138,6 +138,9 @@ fn about(freeze: &Freeze) -> About {
     About { gates: freeze.names(), token: token.to_string(), deadlines: freeze.deadlines() }
 }
 
+/// Nobody else will.
+const BY_HAND: &str = "the snapshot may still stand under its good name: set it aside by hand";
+
 /// Only for what a command says that it has made: where it failed, what lies at that place
 /// may be the last good snapshot, and the usual thing to run here is one that deletes.
 pub(super) fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &About) {
@@ -157,7 +160,7 @@ pub(super) fn on_untrusted(args: &Args, verdict: Verdict, exit: u8, about: &Abou
         .status();
     match ran {
         Ok(status) if status.success() => {}
-        Ok(status) => say(&format!("--on-untrusted ended with {status}")),
-        Err(e) => say(&format!("--on-untrusted could not be run: {e}")),
+        Ok(status) => say(&format!("--on-untrusted `{command}` ended with {status}; {BY_HAND}")),
+        Err(e) => say(&format!("--on-untrusted `{command}` could not be run: {e}; {BY_HAND}")),
     }
 }

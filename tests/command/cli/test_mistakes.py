@@ -8,7 +8,9 @@ import os
 import pty
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -30,6 +32,7 @@ ROWS = {
     "a unit that is not there": (("doctor", "nosuch"), 69, ["there is no unit nosuch.service", "cyrus, dovecot"]),
     "the command in quotes": (("freeze", "-g", "t", "--", "lvcreate --snapshot x"), 127, ["nothing was held", "without the quotes"]),
     "a command that is not there": (("freeze", "-g", "t", "--", "lvcraete"), 127, ["cannot run lvcraete: not found", "nothing was held"]),
+    "a word of the shell": (("freeze", "-g", "t", "--", "cd", "/srv"), 127, ["nothing was held", "word of the shell: sh -c"]),
     "a time without a unit": (("freeze", "-g", "t", "-t", "5", "--", "true"), 64, ["write 5s or 5ms"]),
     "a limit beyond all limits": (("freeze", "-g", "t", "-t", "5m", "--", "true"), 64, ["between 1ms and 60s"]),
     "an option with a typo": (("freeze", "-g", "t", "--path", "/srv", "--", "true"), 64, ["'--paths'", "`writegate freeze --help`"]),
@@ -66,6 +69,7 @@ ROWS = {
     "two servers": (("setup", "dovecot", "postfix"), 64, ["one server at a time"]),
     "a root that is not there": (("setup", "dovecot", "--root", "/nonexistent-root"), 64, ["there is no directory /nonexistent-root"]),
     "--apply alone": (("setup", "dovecot", "--apply"), 64, ["goes with --install or --remove"]),
+    "a gate in place of a token, with -g": (("thaw", "-g", "t"), 64, ["`writegate thaw TOKEN`"]),
     "two tokens": (("thaw", "a", "b"), 64, ["TOKEN is one word"]),
     "a user that is not there": (("freeze", "-g", "t", "--users", "nosuch", "--", "true"), 64, ["there is no user `nosuch`"]),
     "a gated program that is not there": (("exec", "-g", "t", "--", "doveadm index x"), 127, ["not found", "without the quotes"]),
@@ -74,7 +78,7 @@ ROWS = {
 
 
 # A user is told first which rights are missing.
-OF_ROOT = {"the doctor of a gate of nobody", "a server to be removed, with a typo"}
+OF_ROOT = {"nothing is gated", "the doctor of a gate of nobody", "a server to be removed, with a typo"}
 
 
 class Base(unittest.TestCase):
@@ -137,6 +141,29 @@ class Mistakes(Base):
             said = self.rig.freeze("--paths", f"{self.rig.work}{separator}/srv")
             self.assertEqual(said.code, 78, said)
             self.says(said, "separated by `:`", "Nothing was held")
+
+    def test_a_pattern_for_a_directory(self):
+        self.rig.worker("idle")
+        said = self.rig.freeze("--paths", self.rig.work / "dat*")
+        self.assertEqual(said.code, 78, said)
+        self.says(said, "patterns are not expanded", "Nothing was held")
+
+    def test_directories_that_hold_more_than_mail(self):
+        """`--paths /`: one line for each program of the machine, and the cause said nowhere."""
+        self.rig.worker("idle")
+        program = "import sys, time; kept = [open(f'{sys.argv[1]}/{n}', 'w') for n in range(12)]; print(flush=True); time.sleep(60)"
+        self.rig.plain([sys.executable, "-c", program, self.rig.data]).stdout.readline()
+        said = self.rig.freeze("--paths", self.rig.data)
+        self.assertEqual((said.code, said.verdict), (65, "UNGATED"), said)
+        self.says(said, "and 2 more of this kind (open-for-writing); --report FILE names all", "too wide (/, /var, /home)", "--paths")
+        self.assertEqual(said.err.count("has a protected file open for writing"), 10, said)
+        self.assertEqual(said.kinds().count("ungated-writer"), 12, "the report has all")
+
+    def test_what_was_to_set_the_snapshot_aside_fails(self):
+        self.rig.worker("idle")
+        said = self.rig.freeze("-t", "100ms", "--on-untrusted", "nosuch-tool x", command=["sleep", "0.4"])
+        self.assertEqual((said.code, said.verdict), (124, "EXPIRED"), said)
+        self.says(said, "--on-untrusted `nosuch-tool x` ended with", "under its good name: set it aside by hand")
 
     def test_a_freeze_inside_of_a_freeze_of_the_same_gate(self):
         """It would wait for the one that waits for it, as long as --queue says."""
@@ -241,6 +268,20 @@ class NotRoot(Base):
 @unittest.skipUnless(LIBRARY.exists(), f"no {LIBRARY}")
 class Libraries(Base):
     """--library, below another root: this machine's /etc is none of a test's."""
+
+    def test_a_name_that_no_gate_can_have_makes_none(self):
+        """Else the server runs behind a gate that no freeze can name."""
+        for name in "my gate", "t\r":
+            env = self.rig.env(LD_PRELOAD=str(LIBRARY), WRITEGATE_GATE=name)
+            child = subprocess.Popen(["sleep", "60"], env=env)
+            self.rig.children.append(child)
+            wait_for(lambda pid=child.pid: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", 20, "the program")
+            wait_for(lambda pid=child.pid: LIBRARY.name in Path(f"/proc/{pid}/maps").read_text(), 20, "its library")
+            time.sleep(0.2)
+            said = self.rig.run("doctor", "-g", "t", "--pid", child.pid)
+            self.assertEqual([path.name for path in self.rig.dir.iterdir()], ["t"])
+            self.assertNotEqual(said.code, 0, said)
+            self.says(said, "no gate can be called so", "WRITEGATE_GATE=t in its environment")
 
     def root(self):
         top = Path(tempfile.mkdtemp(prefix="root-", dir=self.rig.work))
