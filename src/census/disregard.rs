@@ -8,6 +8,7 @@
 
 use crate::census::dotlocks;
 use crate::census::member::{Member, is_calling};
+use crate::census::region::MappedRegion;
 use crate::linux::clock;
 use crate::linux::file::cached_stat;
 use crate::linux::helper::owner::Helper;
@@ -15,7 +16,7 @@ use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks};
 use gate::calls::{Rule, TABLE};
 use gate::locks::{Lock, LockKind};
-use gate::region::FLAG_LOCKS_UNKNOWN;
+use gate::region::{FLAG_LOCKS_UNKNOWN, Slot};
 use gate::word::{Doing, ThreadWord};
 use std::fs;
 use std::path::Path;
@@ -51,7 +52,7 @@ pub fn disregard(
         if clock::now_ns() >= until {
             break;
         }
-        let tid = slot.tid.load(Acquire);
+        let tid = thread_of(view, slot);
         let thread = match procfs::thread(member.pid, same_namespace, tid) {
             Look::Seen(thread) => thread,
             Look::Gone(_) => {
@@ -80,6 +81,16 @@ pub fn disregard(
     }
     member.disregarded.retain(|(at, _)| !means_nothing.iter().any(|(new, _)| new == at));
     member.disregarded.extend(means_nothing);
+}
+
+/// Which thread a slot is of, as its process numbers it. In a forked child the first thread has the slot that
+/// it had in its parent. Where another thread was here before it and made the region, that one could not know
+/// which slot this is, and the slot names nobody: no other thread has one that it did not claim.
+fn thread_of(view: &MappedRegion, slot: &Slot) -> i32 {
+    match slot.tid.load(Acquire) {
+        0 => view.header().pid.load(Acquire),
+        tid => tid,
+    }
 }
 
 /// Was the call left by siglongjmp or cancellation? Its thread sleeps in the kernel
@@ -130,7 +141,8 @@ const THREADS_ASKED: usize = 16;
 pub fn at_work(member: &Member) -> bool {
     let Some(view) = &member.view else { return false };
     let same_namespace = member.numbers_as_we_do();
-    let tids = view.slots().iter().map(|slot| slot.tid.load(Acquire)).filter(|tid| *tid > 0);
+    let used = |slot: &&Slot| slot.tid.load(Acquire) > 0 || slot.word.load(Acquire) != 0;
+    let tids = view.slots().iter().filter(used).map(|slot| thread_of(view, slot));
     tids.take(THREADS_ASKED).any(|tid| match procfs::thread(member.pid, same_namespace, tid) {
         Look::Seen(thread) => procfs::works(member.pid, thread),
         Look::Gone(_) | Look::NotSeen(_) => false,
@@ -171,4 +183,43 @@ pub fn locks_are_gone(member: &Member, helper: &mut Helper) -> Option<u64> {
         return None;
     }
     (member.process_word()? == word).then_some(word.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::foreign::anonymous_file;
+    use crate::linux::mapping::Mapping;
+    use gate::region::{MAGIC, SIZE, SLOTS_OFFSET};
+    use std::mem::offset_of;
+    use std::os::fd::AsRawFd;
+
+    /// Its slot names nobody (another thread has made the region): the call of a thread that is gone would mean
+    /// nothing, and this one was under way when the drain was over.
+    #[test]
+    fn a_call_of_the_first_thread_counts_where_another_made_the_region() {
+        let pid = std::process::id() as i32;
+        let stored = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let file = anonymous_file(SIZE).unwrap();
+        let mut map = Mapping::new(&file, SIZE, true).unwrap();
+        let word = ThreadWord::default().enter(Doing::Call, 1, Some(stored.as_raw_fd()));
+        let mut put = |at: usize, bytes: &[u8]| {
+            map.bytes_mut().unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+        };
+        put(offset_of!(gate::region::Header, magic), &MAGIC.to_ne_bytes());
+        put(offset_of!(gate::region::Header, pid), &pid.to_ne_bytes());
+        put(offset_of!(gate::region::Header, slots_used), &2u32.to_ne_bytes());
+        put(SLOTS_OFFSET + offset_of!(Slot, word), &word.0.to_ne_bytes());
+        let view = Some(MappedRegion::new(&file, false).unwrap());
+        let mut member = Member { view, ..Member::new(pid, procfs::stat(pid).unwrap()) };
+        let mut helper = Helper::new(Vec::new(), Vec::new()).unwrap();
+        let mut judge = |member: &mut Member| {
+            disregard(member, &mut helper, &[(0, word)], u64::MAX);
+            member.disregards(0, word.0)
+        };
+        assert!(!judge(&mut member), "in flight");
+        // One that is named, and gone.
+        put(SLOTS_OFFSET + offset_of!(Slot, tid), &i32::MAX.to_ne_bytes());
+        assert!(judge(&mut member));
+    }
 }

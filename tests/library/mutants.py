@@ -96,7 +96,7 @@ def main():
     caught = failed = 0
     with tempfile.TemporaryDirectory(prefix="writegate-mutants-") as made:
         folder = Path(made) / "tree"
-        files = subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "profiles", "contrib", "docs"],
+        files = subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "tests/*.toml", "profiles", "contrib", "docs"],
                                cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in files.split():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -63,6 +63,7 @@ pub fn fork(frame: &mut Frame) -> u64 {
 fn wipe() -> bool {
     let here = NOT_WIPED.load(Relaxed);
     if here {
+        WIPED.adopting.store(0, Release);
         WIPED.region.store(null_mut(), Release);
     }
     here
@@ -98,6 +99,7 @@ fn wipe_late(frame: &Frame, region: &Region) -> bool {
     if !forks || region.header.pid.load(Relaxed) == pid() {
         return false;
     }
+    WIPED.adopting.store(0, Release);
     WIPED.region.store(null_mut(), Release);
     true
 }

@@ -6,14 +6,15 @@ use super::state::{
     WIPED,
 };
 use super::{family, slots};
+use crate::arch::instructions::thread_pointer;
 use crate::hash::spread;
 use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::linux::memory::{self, PAGE};
 use crate::linux::process;
-use crate::linux::time::now;
+use crate::linux::time::{now, short_rest};
 use core::ptr::null_mut;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use gate::layout::LAYOUT;
 use gate::locks::{LockKind, Table, TableFull};
 use gate::region::{
@@ -54,6 +55,11 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
         WIPED.region.store(LAST_REGION.load(Acquire), Release);
         return state::region();
     }
+    if !adopts_here()
+        && let Some(there) = await_adopted()
+    {
+        return there;
+    }
     let Some(fresh) = fill(Some(parent), process::pid()) else {
         // No memory: runs on ungated, and must not look like a child that has done
         // nothing yet. Without its last page (the names of lock files) what it maps is no
@@ -76,6 +82,12 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
     // SAFETY: mapped and filled just now, and known to this thread alone.
     show(unsafe { &*fresh });
     let at = LAST_REGION.load(Acquire);
+    if state::region().is_some() {
+        // A signal handler was here first, in this thread: its region stands.
+        // SAFETY: mapped and filled just now, known to this thread alone, and referred to by nobody.
+        unsafe { memory::unmap(fresh.cast(), gate::region::SIZE) };
+        return state::region();
+    }
     let moved = family::keep(at) && {
         // SAFETY: both are whole regions, so a reference to the parent's reads a region
         // still; the reference that was made to the fresh one is gone.
@@ -84,6 +96,32 @@ pub fn adopt(open: Option<(u64, u64)>) -> Option<&'static Region> {
     let place = if moved { at } else { fresh };
     publish(place);
     state::region()
+}
+
+/// Is this the thread that makes the region? Two that did so at once, at their first entries, would each move their own
+/// over the parent's: what the first one has announced there would be gone, and its slot the other's too.
+fn adopts_here() -> bool {
+    let this = thread_pointer();
+    match WIPED.adopting.compare_exchange(0, this, AcqRel, Acquire) {
+        Ok(_) => true,
+        // A signal handler inside of it: to wait for it would be to wait for ever.
+        Err(adopting) => adopting == this,
+    }
+}
+
+/// Another thread makes the region, which takes some system calls. None: it has not come to its end in a second, and
+/// is not waited for any longer.
+#[cold]
+fn await_adopted() -> Option<Option<&'static Region>> {
+    const RESTS: u32 = 10_000;
+    for _ in 0..RESTS {
+        let region = state::region();
+        if region.is_some() || MODE.load(Acquire) == UNGATED {
+            return Some(region);
+        }
+        short_rest();
+    }
+    None
 }
 
 fn publish(region: *mut Region) -> bool {

@@ -1,6 +1,8 @@
 //! Where this process stands: its mode, its gate's control page, its region.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use gate::control::ControlPage;
 use gate::locks::{FILE_NAMES, FileName, FileNames};
 use gate::region::{FLAG_FIRST, FLAG_SENDER, Header, SLOTS, Slot};
@@ -32,11 +34,17 @@ const _: () = assert!(core::mem::size_of::<Region>() == gate::region::SIZE);
 pub struct Wiped {
     /// This process's region.
     pub region: AtomicPtr<Region>,
-    _rest: [u8; 4088],
+    /// The thread of a forked child that makes it ([`crate::arch::instructions::thread_pointer`]).
+    pub adopting: AtomicUsize,
+    _rest: [u8; 4080],
 }
 
 /// See [`Wiped`].
-pub static WIPED: Wiped = Wiped { region: AtomicPtr::new(core::ptr::null_mut()), _rest: [0; 4088] };
+pub static WIPED: Wiped = Wiped {
+    region: AtomicPtr::new(core::ptr::null_mut()),
+    adopting: AtomicUsize::new(0),
+    _rest: [0; 4080],
+};
 
 /// Not looked at the environment yet.
 pub const UNREADY: u8 = 0;

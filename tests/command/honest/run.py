@@ -281,6 +281,33 @@ class Honest(unittest.TestCase):
             argv = f'ulimit -n {limit}; exec setpriv {without} "$0" "$@"; '
             self.not_believed(self.freeze(*BRIEF, before=argv))
 
+    def test_the_first_thread_came_second(self):
+        """In a forked child another thread makes the first change. The first thread has its number from the parent, where it
+        made changes before; its call, which hangs on a frozen disk, is in flight all the same."""
+        image = self.work / "disk"
+        with open(image, "wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(self.data)], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", str(self.data)], capture_output=True)
+        program = self.work / "second"
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, Path(__file__).with_name("second.c")],
+                       check=True)
+        child = self.start([str(program), str(self.data)], gated=True)
+        pid = int(child.stdout.readline())
+        subprocess.run(["fsfreeze", "-f", str(self.data)], check=True)
+        self.addCleanup(subprocess.run, ["fsfreeze", "-u", str(self.data)], capture_output=True)
+        child.stdin.write(b"go")
+        child.stdin.flush()
+        until = time.monotonic() + 30
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "D":
+            self.assertLess(time.monotonic(), until, "its write does not hang")
+            time.sleep(0.01)
+        said = self.freeze(*BRIEF)
+        subprocess.run(["fsfreeze", "-u", str(self.data)], check=True)
+        self.assertEqual(said.returncode, 75, said)
+        self.assertEqual(self.freeze().returncode, 0)
+
     def test_the_main_thread_has_exited(self):
         self.worker()
         self.worker("leaderless section")

@@ -1,6 +1,7 @@
 /* Forks of every kind while others write. */
 #include "robust.h"
 #include <sched.h>
+#include <stdatomic.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 
@@ -52,5 +53,30 @@ static long orphans(long end)
     while (now_ms() < end) { pid_t p = fork(); NEED(p >= 0); if (!p) { if (fork() == 0) { changes(500 + n % 16); execl("/bin/sh", "sh", "-c", "echo x > orphan.$$; rm orphan.$$", (char *)0); _exit(0); } _exit(0); } reap(p); n++; usleep(2000); }
     usleep(1500000); return n;
 }
+/* A forked child whose two threads make their first changes at the same moment: each must have a slot of its own in the one
+ * region that is made (gate/src/region.rs: slots of 64 bytes from byte 4096 on; word, stack, thread id). */
+static atomic_int here;
+static pthread_barrier_t all;
+static void *first_changes(void *p) { here++; while (here < 2) {} changes(600 + (int)(long)p); pthread_barrier_wait(&all); pthread_barrier_wait(&all); return 0; }
+static void each_has_a_slot(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r"); char line[400]; int regions = 0, used = 0; NEED(maps != 0);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to; char *at;
+        if (!strstr(line, "/dev/zero") || sscanf(line, "%lx-%lx", &from, &to) != 2 || to - from < 128 * 1024 || memcmp((char *)from, "wgregion", 8)) continue;
+        regions++; at = (char *)from + 4096;
+        for (int i = 0; i < 64; i++) used += *(unsigned long *)(at + 64 * i) != 0 && *(int *)(at + 64 * i + 16) != 0;
+    }
+    fclose(maps);
+    if (regions && (regions != 1 || used != 2)) { out("%d regions, slots of %d threads\n", regions, used); bad("two threads in one slot"); }
+}
+static void f_together(long n)
+{
+    pid_t p = fork(); NEED(p >= 0); if (p) { reap(p); return; }
+    pthread_t t[2]; here = 0; pthread_barrier_init(&all, 0, 3); for (long i = 0; i < 2; i++) NEED(pthread_create(t + i, 0, first_changes, (void *)i) == 0);
+    pthread_barrier_wait(&all); each_has_a_slot(); pthread_barrier_wait(&all); for (int i = 0; i < 2; i++) pthread_join(t[i], 0); _exit(0);
+}
+static long first_entries_together(long end) { long n = 0; while (now_ms() < end || n < 200) f_together(n++); return n; }
 struct robust cases[] = { { "threads-fork", threads_fork }, { "threads-fork-deep", threads_deep }, { "threads-fork-stdio", threads_stdio }, { "threads-vfork", threads_vfork }, { "threads-spawn", threads_spawn }, { "raw-clone", raw_clone },
-    { "vfork-exec", vfork_exec }, { "fork-under-lock", fork_locked }, { "atfork-handlers", atfork }, { "orphans", orphans }, { 0, 0 } };
+    { "vfork-exec", vfork_exec }, { "fork-under-lock", fork_locked }, { "atfork-handlers", atfork }, { "orphans", orphans },
+    { "first-entries-together", first_entries_together }, { 0, 0 } };
