@@ -3,6 +3,7 @@
 use super::users;
 use crate::gatedir;
 use crate::outcome::fault::{Fault, Result, USAGE};
+use gate::profile::{self, UNGATED};
 use std::path::PathBuf;
 
 /// The gates named on the command line, else `$WRITEGATE_GATE`, else the only one there is. Of several
@@ -47,6 +48,17 @@ pub fn protected_paths(given: Option<&str>) -> Result<Vec<PathBuf>> {
 /// A number of times, or a process's.
 pub fn whole_number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|_| "not a whole number, such as 20".into())
+}
+
+/// A program by its path, which may be a pattern, as a `hold` line of the profile names it.
+pub fn program(text: &str) -> std::result::Result<String, String> {
+    let of_a_program = |text: &&str| *text != UNGATED && !text.contains(['\n', '#']);
+    let checked =
+        Some(text).filter(of_a_program).map(|text| profile::check(&format!("hold = {text}")));
+    match checked {
+        Some(Ok(())) => Ok(text.into()),
+        _ => Err("not the path of a program, such as /usr/sbin/imapd or */imapd".into()),
+    }
 }
 
 /// Users by name or number; None where none is named.

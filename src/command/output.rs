@@ -173,6 +173,12 @@ fn remarks(record: &Record, gate: &GateRecord) {
              processes at rest for the snapshot (docs/admin/hold.md)"
         ));
     }
+    if gate.findings.iter().any(|finding| finding.known() == Some(&Cause::Changed)) {
+        say(&format!(
+            "gate {name}: if it was a gated process that made such a change, it writes past libc: \
+             --hold-program PATH stops that program at rest for the snapshot (docs/admin/hold.md)"
+        ));
+    }
 }
 
 /// Of each cause some, and how many more there are: the line that says what to do must not scroll away.

@@ -1,7 +1,7 @@
 //! `writegate rehearse`: drains and lets go again, many times, without a snapshot:
 //! what a freeze would cost here, before one is needed.
 
-use super::arguments::{gates, whole_number};
+use super::arguments::{gates, program, whole_number};
 use super::output::{print, print_json, say};
 use crate::drive::drain::DrainEnd;
 use crate::duration::{self, show_ms};
@@ -35,6 +35,9 @@ pub struct Args {
     /// Also stop those at rest that the gate cannot hold, as `freeze --hold-ungated` does
     #[arg(long)]
     hold_ungated: bool,
+    /// The same, and gated processes of this program, as `freeze --hold-program` does
+    #[arg(long, value_name = "PATH", value_parser = program)]
+    hold_program: Vec<String>,
     /// As JSON (schema 1)
     #[arg(long)]
     json: bool,
@@ -96,7 +99,11 @@ fn once(args: &Args) -> Result<(DrainEnd, Rehearsal)> {
         limit_ns: duration::ns(args.limit),
         drain_ns: duration::ns(args.drain),
         queue_ns: 60_000_000_000,
-        evidence: Wanted { hold_ungated: args.hold_ungated, ..Wanted::default() },
+        evidence: Wanted {
+            hold_ungated: args.hold_ungated,
+            hold_programs: args.hold_program.clone(),
+            ..Wanted::default()
+        },
         ..Options::default()
     })?;
     let ended = freeze.begin();

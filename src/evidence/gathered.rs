@@ -13,7 +13,7 @@ use super::coverage::{self, Service};
 use super::mapped_since::MappedSince;
 use super::own::Own;
 use super::standing::{self, View};
-use super::to_hold::HoldList;
+use super::to_hold::{HoldList, Whom};
 use super::wanted::Wanted;
 use super::watch::Watch;
 use super::watching::Watching;
@@ -59,13 +59,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Before anything is held. `places`: of each gate; `hold`: does it want those held at rest that it
-    /// cannot hold?
+    /// Before anything is held. `places`: of each gate; `hold`: whom it wants held at rest.
     pub fn gather(
         session: &mut Session,
         wanted: &Wanted,
         places: Vec<Places>,
-        hold: Vec<bool>,
+        hold: Vec<Whom>,
     ) -> Evidence {
         let gates = session.gates.len();
         let mut evidence = Evidence {
@@ -135,7 +134,8 @@ impl Evidence {
         let stop = || signals.received().is_some();
         let mapped_since = &self.mapped.of(census, at);
         let view = View { gate: &gates[at], at, places: &self.places[at], mapped_since, is_last };
-        let (found, service) = standing::settled(census, helper, &view, &stop);
+        let (mut found, service) = standing::settled(census, helper, &view, &stop);
+        found.extend(self.hold.named(census, at));
         self.services[at] = service;
         self.note_found(session, at, found);
     }
@@ -169,6 +169,15 @@ impl Evidence {
                 .filter(|ungated| !self.hold.todo.contains_key(&ungated.pid))
                 .map(|one| Finding::of(Cause::Ungated(one.why), one.pid, Some(one.program)))
                 .collect();
+            // And gated ones that came since.
+            // (Whether a file that one has mapped is protected was looked up before.)
+            let of_members = coverage::ways_past(&session.census, at).into_iter();
+            let of_members = of_members.filter(|one| one.known() != Some(&Cause::MapsShared));
+            let of_members = of_members.chain(self.hold.named(&session.census, at));
+            let new = |finding: &Finding| {
+                finding.pid.is_none_or(|pid| !self.hold.todo.contains_key(&pid))
+            };
+            let found = found.into_iter().chain(of_members.filter(new)).collect();
             self.note_found(session, at, found);
         }
     }

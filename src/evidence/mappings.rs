@@ -102,6 +102,9 @@ fn judge(
     if gated && mappings.io_uring {
         found.push(Finding::of(Cause::IoUring, pid, program()));
     }
+    if gated && mappings.second_libc {
+        found.push(Finding::of(Cause::SecondLibc, pid, program()));
+    }
     for file in &mappings.files {
         let held = match gated {
             true => may_be_protected(pid, file, places, helper),

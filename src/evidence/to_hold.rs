@@ -4,12 +4,36 @@
 //!
 //! Found before the barrier, held behind it, judged after the thaw by process id and start time.
 
+use crate::census::list::Census;
+use crate::census::member::Member;
 use crate::linux::look::Look;
 use crate::linux::{clock, procfs};
 use crate::outcome::cause::Cause;
 use crate::outcome::finding::Finding;
 use crate::outcome::held::{NotHeld, Obstacle};
+use gate::profile;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Whom a gate wants held at rest.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Whom {
+    /// Anybody: whom the gate cannot hold, as far as that is found.
+    pub any: bool,
+    /// Gated processes of these programs too (patterns): what they do past the gate is not found.
+    pub programs: Vec<String>,
+}
+
+impl Whom {
+    /// Is this gated process named by its program?
+    pub fn names(&self, pid: i32) -> bool {
+        let named = |exe: PathBuf| {
+            let exe = exe.as_os_str().as_encoded_bytes();
+            self.programs.iter().any(|program| profile::glob(program.as_bytes(), exe))
+        };
+        !self.programs.is_empty() && procfs::exe(pid).is_some_and(named)
+    }
+}
 
 /// One process that is to be held.
 #[derive(Clone, Debug, Default)]
@@ -34,20 +58,22 @@ impl ToHold {
 /// What is known of them.
 #[derive(Debug, Default)]
 pub struct HoldList {
-    wanted: Vec<bool>,
+    wanted: Vec<Whom>,
     /// Who is to be held.
     pub todo: BTreeMap<i32, ToHold>,
     /// Who was, and when it was started.
     held: BTreeMap<i32, u64>,
     /// They stood from the drain on.
     stood: bool,
+    /// The processes that there were when the command had ended and all still stood.
+    there: Option<BTreeSet<i32>>,
     /// When they were let go, CLOCK_MONOTONIC ns.
     released_at: u64,
 }
 
 impl HoldList {
-    /// By gate: is it asked for?
-    pub fn new(wanted: Vec<bool>) -> HoldList {
+    /// By gate: who is asked for?
+    pub fn new(wanted: Vec<Whom>) -> HoldList {
         HoldList { wanted, ..HoldList::default() }
     }
 
@@ -78,7 +104,19 @@ impl HoldList {
 
     /// Is it asked for by this gate?
     pub fn is_wanted(&self, at: usize) -> bool {
-        self.wanted.get(at).copied().unwrap_or(false)
+        self.wanted.get(at).is_some_and(|whom| whom.any)
+    }
+
+    /// Gated processes that are named by their programs.
+    pub fn named(&self, census: &Census, at: usize) -> Vec<Finding> {
+        let Some(whom) = self.wanted.get(at).filter(|whom| !whom.programs.is_empty()) else {
+            return Vec::new();
+        };
+        let named = census.alive(at).filter(|member| whom.names(member.pid));
+        let finding = |member: &Member| {
+            Finding::of(Cause::NamedToHold, member.pid, Some(member.stat.comm.clone()))
+        };
+        named.map(finding).collect()
     }
 
     /// These are held at rest.
@@ -104,6 +142,11 @@ impl HoldList {
         left_out.map(|pid| NotHeld { pid, program: program(pid), why: Obstacle::LeftOut }).collect()
     }
 
+    /// The command has ended, and they are about to be let go: who comes from now on was not there.
+    pub fn about_to_release(&mut self) {
+        self.there = procfs::pids().ok().map(BTreeSet::from_iter);
+    }
+
     /// They were let go: when the first was.
     pub fn released(&mut self, at: u64) {
         self.released_at = at;
@@ -111,24 +154,20 @@ impl HoldList {
 
     /// Did this process stand still for the snapshot, or was it not there?
     fn stood_still(&self, pid: i32) -> bool {
-        let is_held = |pid: i32, start: u64| self.held.get(&pid) == Some(&start);
         let stat = match procfs::look_at(pid) {
             Look::Seen(stat) => stat,
             Look::Gone(_) => return self.held.contains_key(&pid),
             Look::NotSeen(_) => return false,
         };
-        if is_held(pid, stat.start) {
+        if self.held.get(&pid) == Some(&stat.start) {
             return true;
         }
         if self.released_at == 0 {
             return false;
         }
-        // Who is made by one that is held is held too: in the tick of the release it was made after that.
-        let by_one_that_was_held = procfs::stat(stat.ppid).is_some_and(|parent| {
-            is_held(stat.ppid, parent.start) && !self.todo.get(&stat.ppid).is_some_and(|p| p.gated)
-        });
-        let released = clock::ticks_of(self.released_at);
-        stat.start > released || stat.start == released && by_one_that_was_held
+        // Ticks are long: who was made in that of the release may have been there before it.
+        let came_since = self.there.as_ref().is_some_and(|there| !there.contains(&pid));
+        came_since || stat.start > clock::ticks_of(self.released_at)
     }
 }
 
@@ -139,7 +178,7 @@ mod tests {
     use crate::outcome::cause::Claim;
 
     fn list() -> HoldList {
-        HoldList::new(vec![true, false])
+        HoldList::new(vec![Whom { any: true, ..Whom::default() }, Whom::default()])
     }
 
     fn ungated(pid: i32) -> Finding {
@@ -165,7 +204,7 @@ mod tests {
         let pid = child.pid();
         let mut list = list();
         list.held([std::process::id() as i32].into_iter());
-        clock::sleep_ns(30_000_000);
+        list.about_to_release();
         list.released(clock::now_ns());
         let left = list.take(0, ungated(pid), false);
         child.end();
@@ -196,6 +235,7 @@ mod tests {
     fn who_was_made_after_the_release_was_not_there() {
         let mut list = list();
         list.held(std::iter::empty());
+        list.about_to_release();
         list.released(clock::now_ns());
         clock::sleep_ns(30_000_000);
         let late = Sleeper::new();

@@ -12,6 +12,8 @@ pub struct Wanted {
     pub paths: Vec<PathBuf>,
     /// Hold those at rest that no gate holds, whatever the profile says of it.
     pub hold_ungated: bool,
+    /// The same, and gated processes of these programs (patterns).
+    pub hold_programs: Vec<String>,
     /// Flush the file systems of the protected directories.
     pub sync: bool,
     /// What must have been checked, or have been.

@@ -7,6 +7,7 @@ use crate::drive::session::Session;
 use crate::drive::thaw::Thawed;
 use crate::duration::show_ms;
 use crate::evidence::gathered::Evidence;
+use crate::evidence::to_hold::Whom;
 use crate::evidence::wanted::{Require, Wanted};
 use crate::freeze::held_beside::{self, HeldBeside};
 use crate::freeze::options::Options;
@@ -48,11 +49,10 @@ impl Freeze {
         let listed_at = clock::now_ns();
         let places = places::publish(&mut session, &options.evidence.paths)?;
         let texts = session.gates.iter().map(|gate| gate.page.get().profile_text());
-        let hold: Vec<bool> = texts
-            .map(|text| options.evidence.hold_ungated || held_beside::is_wanted(text))
-            .collect();
+        let hold: Vec<Whom> =
+            texts.map(|text| held_beside::wanted(text, &options.evidence)).collect();
         // Who is to be held is told by what speaks against a snapshot, also in a rehearsal.
-        let gather = options.evidence.gather || hold.contains(&true);
+        let gather = options.evidence.gather || hold.iter().any(|whom| whom.any);
         let wanted = Wanted { gather, ..options.evidence.clone() };
         let evidence = Evidence::gather(&mut session, &wanted, places, hold);
         session.protected = evidence.protected();

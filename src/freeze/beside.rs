@@ -140,6 +140,7 @@ impl Freeze {
     /// Lets them go, before the barrier is lowered.
     pub(super) fn release_beside(&mut self) {
         let Some(mut tracer) = self.beside.tracer.take() else { return };
+        self.evidence.hold.about_to_release();
         let released = tracer.release();
         self.let_go(tracer);
         let now = clock::now_ns();

@@ -1,11 +1,13 @@
 //! What is held at rest beside the barrier of a freeze.
 
+use crate::evidence::to_hold::Whom;
+use crate::evidence::wanted::Wanted;
 use crate::freeze::hold_end::{HoldEnd, end_of};
 use crate::hold::owner::Tracer;
 use crate::hold::report::Report;
 use crate::outcome::held::HeldProcess;
 use crate::outcome::ledger::Barrier;
-use gate::profile::{self, Key};
+use gate::profile::{self, Key, UNGATED};
 
 /// What is held beside the barrier.
 #[derive(Default)]
@@ -29,7 +31,12 @@ impl HeldBeside {
     }
 }
 
-/// Does the profile ask for it?
-pub fn is_wanted(profile: &str) -> bool {
-    profile::values(profile, Key::Hold).next().is_some()
+/// Whom the profile and these options ask for.
+pub fn wanted(profile: &str, options: &Wanted) -> Whom {
+    let by_profile: Vec<&str> = profile::values(profile, Key::Hold).collect();
+    let programs =
+        by_profile.iter().filter(|value| **value != UNGATED).map(|value| String::from(*value));
+    let programs: Vec<String> = programs.chain(options.hold_programs.iter().cloned()).collect();
+    let any = options.hold_ungated || !by_profile.is_empty() || !programs.is_empty();
+    Whom { any, programs }
 }

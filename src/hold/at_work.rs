@@ -1,26 +1,50 @@
-//! Programs whose sets of writes last until they wait (`until-wait` in the profile), with or without a
-//! lock: at rest is such a one where it waits, or is about to.
+//! Programs whose sets of writes last until they wait, or until they end (`until-wait` and `until-exit` in
+//! the profile), with or without a lock: at rest is such a one where it waits, or is about to; or when it
+//! is no more, or has done nothing since it was made.
 //!
-//! Whether it has changed something since it waited last cannot be seen from here: it is let run until
+//! Whether one has changed something since it waited last cannot be seen from here: it is let run until
 //! it waits in any case.
 
-use crate::hold::table::{State, Table};
+use crate::hold::table::{Lasts, State, Table};
 use crate::linux::procfs;
 use crate::linux::ptrace::calls::{self, StoppedCall};
 use crate::linux::sleeps::{self, Until};
 use gate::profile::{self, Key};
 use std::os::unix::ffi::OsStrExt;
 
-/// Does the profile say that this program's sets last until it waits?
-pub fn lasts_until_wait(pid: i32, profile: &str) -> bool {
-    profile::values(profile, Key::UntilWait).next().is_some()
-        && procfs::exe(pid).is_some_and(|exe| {
-            profile::matches(profile, Key::UntilWait, exe.as_os_str().as_bytes())
-        })
+/// What the profile says of this process's program.
+pub fn lasts(pid: i32, profile: &str) -> Lasts {
+    if is_named(pid, profile, Key::UntilExit) {
+        Lasts::UntilExit
+    } else if is_named(pid, profile, Key::UntilWait) {
+        Lasts::UntilWait
+    } else {
+        Lasts::UntilUnlocked
+    }
+}
+
+/// Is it to be at rest before others are stopped (`first`)?
+pub fn is_first(pid: i32, profile: &str) -> bool {
+    is_named(pid, profile, Key::First)
+}
+
+fn is_named(pid: i32, profile: &str, key: Key) -> bool {
+    profile::values(profile, key).next().is_some()
+        && procfs::exe(pid)
+            .is_some_and(|exe| profile::matches(profile, key, exe.as_os_str().as_bytes()))
+}
+
+/// Is it in the middle of a set, all its threads being stopped, whatever its locks?
+pub fn is_at_work(table: &Table, pid: i32, lasts: Lasts) -> bool {
+    match lasts {
+        Lasts::UntilUnlocked => false,
+        Lasts::UntilWait => some_works(table, pid),
+        Lasts::UntilExit => !procfs::done::nothing_yet(pid),
+    }
 }
 
 /// Does one of its threads, all of which are stopped, neither wait nor begin to?
-pub fn some_works(table: &Table, pid: i32) -> bool {
+fn some_works(table: &Table, pid: i32) -> bool {
     let stopped = table.of(pid).filter(|(_, state)| *state == State::Stopped);
     let works = |tid| !calls::stopped_in(tid).is_some_and(|call| waits(pid, &call));
     stopped.map(|(tid, _)| tid).any(works)

@@ -2,6 +2,7 @@
 
 use crate::linux::foreign;
 use crate::linux::ptrace::calls::StoppedCall;
+use std::path::PathBuf;
 
 /// Calls at whose end a lock may be gone.
 const MAY_UNLOCK: [i64; 7] = [
@@ -30,6 +31,16 @@ pub fn is_to_lock(pid: i32, call: &StoppedCall) -> bool {
             libc::SYS_fcntl => SETS_LOCK.contains(&how) && takes(pid, call.arguments[2]),
             _ => false,
         }
+}
+
+/// The file that this call is to lock, of this process, whose other descriptions may be in its way; none: it cannot
+/// be told, or it locks for the process, which is never in its own way.
+pub fn file_of(pid: i32, call: &StoppedCall) -> Option<PathBuf> {
+    let for_the_process = [libc::F_SETLK, libc::F_SETLKW].contains(&(call.arguments[1] as i32));
+    if call.number == libc::SYS_fcntl && for_the_process {
+        return None;
+    }
+    std::fs::read_link(format!("/proc/{pid}/fd/{}", call.arguments[0] as i32)).ok()
 }
 
 /// Does the `struct flock` at this address ask for a lock? Its first field says so. Where it cannot be

@@ -3,11 +3,13 @@
 
 use crate::foreign_text::ForeignText;
 use crate::linux::look::Look;
-use crate::linux::procfs::locks;
+use crate::linux::procfs::locks::{self, DescriptorLock};
 use crate::linux::ptrace::calls;
 use gate::profile::{self, Key};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// What a look at a process's locks has shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +49,16 @@ pub fn of(pid: i32, threads: impl Iterator<Item = i32>, profile: &str) -> Locks 
         }
     }
     Locks::None
+}
+
+/// The files on which this process holds locks, as far as they can be seen.
+pub fn files_of(pid: i32, mut threads: impl Iterator<Item = i32>) -> BTreeSet<PathBuf> {
+    let Some(of) = threads.next().map(|tid| format!("{pid}/task/{tid}")) else {
+        return BTreeSet::new();
+    };
+    let Look::Seen(found) = locks::on_descriptors(&of) else { return BTreeSet::new() };
+    let path = |fd: &DescriptorLock| fs::read_link(format!("/proc/{of}/fd/{}", fd.fd)).ok();
+    found.iter().filter_map(path).collect()
 }
 
 #[cfg(test)]

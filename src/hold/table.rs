@@ -35,6 +35,8 @@ pub struct Thread {
     pub pid: i32,
     /// What it does.
     pub state: State,
+    /// It was kept from a lock, as the so many-th, and is stopped there.
+    pub kept: Option<u64>,
 }
 
 /// How a process is let run.
@@ -56,6 +58,18 @@ impl From<NewLocks> for Run {
             NewLocks::KeptBack => Run::WithoutNewLocks,
         }
     }
+}
+
+/// How long a process's sets last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Lasts {
+    /// As long as its locks.
+    #[default]
+    UntilUnlocked,
+    /// Until it waits.
+    UntilWait,
+    /// Until it ends.
+    UntilExit,
 }
 
 /// One process.
@@ -80,13 +94,20 @@ pub struct Process {
     pub short: u32,
     /// Its locks were read since it was stopped last, and none guards.
     pub seen_unlocked: bool,
-    /// By the profile its sets last until it waits.
-    pub until_wait: bool,
+    /// By the profile.
+    pub lasts: Lasts,
+    /// Others are held before it: it is ours, and runs on for now.
+    pub aside: bool,
     /// What it was last in the way by.
     pub obstacle: Option<Obstacle>,
 }
 
 impl Process {
+    /// Was it not seen to be at rest, and is it to be?
+    pub fn is_in_the_way(&self) -> bool {
+        !self.seen_unlocked && !self.aside
+    }
+
     /// From now on it may not run.
     pub fn hold(&mut self, now: u64) {
         self.run = Run::Freely;
@@ -108,13 +129,14 @@ pub struct Table {
 impl Table {
     /// One more thread of ours; its process runs if it may.
     pub fn add(&mut self, tid: i32, pid: i32, state: State) {
-        self.threads.entry(tid).or_insert(Thread { pid, state });
+        self.threads.entry(tid).or_insert(Thread { pid, state, kept: None });
         self.processes.entry(pid).or_default();
     }
 
     /// Is its process allowed to run?
     pub fn is_free(&self, pid: i32) -> bool {
-        self.processes.get(&pid).is_some_and(|process| process.free_since.is_some())
+        let may_run = |process: &Process| process.aside || process.free_since.is_some();
+        self.processes.get(&pid).is_some_and(may_run)
     }
 
     /// A thread is no more; true if that was the last one of its process.
@@ -130,7 +152,7 @@ impl Table {
     /// It has become another program: it is the only thread now, under its process's id.
     pub fn exec(&mut self, pid: i32) {
         self.threads.retain(|tid, thread| thread.pid != pid || *tid == pid);
-        self.threads.insert(pid, Thread { pid, state: State::Stopped });
+        self.threads.insert(pid, Thread { pid, state: State::Stopped, kept: None });
         self.processes.entry(pid).or_default().seen_unlocked = false;
     }
 
@@ -153,13 +175,36 @@ impl Table {
     /// What that thread does now.
     pub fn set(&mut self, tid: i32, state: State) {
         if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.state = state;
+            (thread.state, thread.kept) = (state, None);
         }
     }
 
-    /// How many have not stopped.
+    /// It is kept from a lock, as the so many-th.
+    pub fn keep_back(&mut self, tid: i32, turn: u64) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.kept = Some(turn);
+        }
+    }
+
+    /// The threads that are kept from a lock, with their processes; the one that was kept first comes first.
+    pub fn kept_back(&self) -> Vec<(i32, i32)> {
+        let kept = self
+            .threads
+            .iter()
+            .filter_map(|(tid, thread)| Some((thread.kept?, (thread.pid, *tid))));
+        let in_turn: BTreeMap<u64, (i32, i32)> = kept.collect();
+        in_turn.into_values().collect()
+    }
+
+    /// Does it run on while others are held?
+    pub fn is_aside(&self, pid: i32) -> bool {
+        self.processes.get(&pid).is_some_and(|process| process.aside)
+    }
+
+    /// How many have not stopped, of those that are to.
     pub fn running(&self) -> u32 {
-        self.threads.values().filter(|thread| !thread.state.is_still()).count() as u32
+        let runs = |thread: &&Thread| !thread.state.is_still() && !self.is_aside(thread.pid);
+        self.threads.values().filter(runs).count() as u32
     }
 
     /// From now on this process may run.

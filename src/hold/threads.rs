@@ -4,7 +4,7 @@ use crate::hold::at_work;
 use crate::hold::lock_calls;
 use crate::hold::locks::{self, Locks};
 use crate::hold::selection::Selection;
-use crate::hold::table::{Run, State, Table};
+use crate::hold::table::{Lasts, Run, State, Table, Thread};
 use crate::linux::clock;
 use crate::linux::look::Look;
 use crate::linux::process::share_memory;
@@ -13,6 +13,7 @@ use crate::linux::ptrace::calls;
 use crate::linux::ptrace::rescue::Rescue;
 use crate::linux::ptrace::wait::{self, Stop};
 use crate::outcome::held::Obstacle;
+use gate::profile::{self, Key};
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,6 +25,9 @@ const TRANSFERS: [i64; 3] = [libc::SYS_write, libc::SYS_sendto, libc::SYS_pwrite
 /// Calls in which the maker of a child with its own memory sleeps until that has let go of it.
 const MAKES_CHILD: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
 
+/// What the kernel shows of a thread that sleeps, and can be woken: it waits for something.
+const SLEEPS: char = 'S';
+
 /// The threads that are ours.
 pub struct Threads {
     pub(super) table: Table,
@@ -32,6 +36,10 @@ pub struct Threads {
     /// Dead, and not taken by their parents yet.
     pub(super) zombies: BTreeSet<i32>,
     profile: String,
+    /// Only those that are held first are, for now.
+    only_first: bool,
+    /// So many threads were kept back, in all.
+    kept_in_turn: u64,
     rescue: Arc<Rescue>,
 }
 
@@ -40,7 +48,7 @@ impl Threads {
     pub fn new(profile: &str) -> io::Result<Threads> {
         let (table, refused, zombies) = Default::default();
         let (profile, rescue) = (profile.to_owned(), Rescue::start()?);
-        Ok(Threads { table, refused, zombies, profile, rescue })
+        Ok(Threads { table, refused, zombies, profile, only_first: false, kept_in_turn: 0, rescue })
     }
 
     /// Finds all threads of all selected processes and makes those ours that are not; how many were
@@ -79,7 +87,7 @@ impl Threads {
             self.rescue.one_more(tid);
             match self.rescue.beside(|| calls::seize(tid)) {
                 Ok(()) => {
-                    self.table.add(tid, pid, State::Runs);
+                    self.add(tid, pid, State::Runs);
                     new += 1;
                 }
                 Err(Errno::ESRCH) => {}
@@ -104,7 +112,7 @@ impl Threads {
         }
         match procfs::tracer(pid, tid) {
             Some(tracer) if tracer == std::process::id() as i32 => {
-                self.table.add(tid, pid, State::Runs);
+                self.add(tid, pid, State::Runs);
                 1
             }
             // Between its end and its being taken nothing can be asked of it.
@@ -120,10 +128,53 @@ impl Threads {
         0
     }
 
-    /// Asks all to stop that run.
+    /// Asks all to stop that run and are to.
     pub fn stop(&mut self) {
-        let tids: Vec<i32> = self.table.threads.keys().copied().collect();
+        let Table { threads, .. } = &self.table;
+        let meant = threads.iter().filter(|(_, thread)| !self.table.is_aside(thread.pid));
+        let tids: Vec<i32> = meant.map(|(tid, _)| *tid).collect();
         tids.into_iter().for_each(|tid| self.ask(tid));
+    }
+
+    /// From now on those that are not held first run on, or no longer. False: the profile names no such order.
+    pub fn others_stand_aside(&mut self, aside: bool) -> bool {
+        if profile::values(&self.profile, Key::First).next().is_none() {
+            return false;
+        }
+        self.only_first = aside;
+        let pids: Vec<i32> = self.table.processes.keys().copied().collect();
+        pids.into_iter().for_each(|pid| self.note_order(pid));
+        true
+    }
+
+    /// Does this process run on for now? It may have become another program.
+    fn note_order(&mut self, pid: i32) {
+        let aside = self.only_first && !at_work::is_first(pid, &self.profile);
+        let Some(process) = self.table.processes.get_mut(&pid) else { return };
+        let goes_on = aside && !process.aside;
+        process.aside = aside;
+        if goes_on {
+            process.seen_unlocked = false;
+            self.table
+                .of(pid)
+                .map(|(tid, _)| tid)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|tid| self.run(tid));
+        }
+    }
+
+    /// Those that run on while others are held, and do not wait.
+    pub fn at_work(&self) -> BTreeSet<i32> {
+        let runs_on = |thread: &Thread| self.table.is_aside(thread.pid) && !thread.state.is_still();
+        let works = |tid: i32, pid: i32| {
+            procfs::thread_stat(pid, tid).is_some_and(|stat| stat.state == 'R')
+        };
+        let threads = self.table.threads.iter().filter(|(_, thread)| runs_on(thread));
+        threads
+            .filter(|(tid, thread)| works(**tid, thread.pid))
+            .map(|(_, thread)| thread.pid)
+            .collect()
     }
 
     /// Hears everything that they have done since.
@@ -169,11 +220,17 @@ impl Threads {
                 }
                 self.table.set(tid, State::Stopped);
             }
-            Stop::Exec => self.table.exec(tid),
+            Stop::Exec => {
+                self.table.exec(tid);
+                self.note_order(tid);
+            }
             Stop::Call => {
                 self.table.set(tid, State::Stopped);
                 self.hold_if_unlocked(tid);
                 if self.is_kept_back(tid) {
+                    self.kept_in_turn += 1;
+                    self.table.keep_back(tid, self.kept_in_turn);
+                    self.let_locks();
                     return;
                 }
             }
@@ -187,9 +244,14 @@ impl Threads {
     /// One that one of ours has made: it is ours too, and stops by itself.
     fn add_born(&mut self, tid: i32) {
         if !self.table.threads.contains_key(&tid) {
-            self.table.add(tid, procfs::process_of(tid).unwrap_or(tid), State::Asked);
+            self.add(tid, procfs::process_of(tid).unwrap_or(tid), State::Asked);
             self.rescue.one_more(tid);
         }
+    }
+
+    fn add(&mut self, tid: i32, pid: i32, state: State) {
+        self.table.add(tid, pid, state);
+        self.note_order(pid);
     }
 
     /// A new process may run where its maker may.
@@ -207,10 +269,11 @@ impl Threads {
     fn hold_if_unlocked(&mut self, tid: i32) {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
         let of_it = || self.table.of(pid).map(|(tid, _)| tid);
-        let lasts = self.table.processes.get(&pid).is_some_and(|process| process.until_wait);
+        let lasts = self.table.processes.get(&pid).map(|process| process.lasts).unwrap_or_default();
         let ends = calls::stopped_in(tid).is_some_and(|call| match lasts {
-            true => at_work::waits(pid, &call),
-            false => lock_calls::may_have_unlocked(&call),
+            Lasts::UntilWait => at_work::waits(pid, &call),
+            Lasts::UntilUnlocked => lock_calls::may_have_unlocked(&call),
+            Lasts::UntilExit => false,
         });
         if !ends || !self.table.is_free(pid) {
             return;
@@ -227,16 +290,47 @@ impl Threads {
         others.into_iter().for_each(|tid| self.ask(tid));
     }
 
-    /// Is it about to take a lock that its process is not to take now? A process under a lock may need a second
-    /// one to give that up: only one of several threads is kept from it.
+    /// Is it about to take a lock that its process is not to take now? (Of a single thread under a lock
+    /// that may be a second one, which it needs to give the first one up.)
     fn is_kept_back(&self, tid: i32) -> bool {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return false };
         let Some(process) = self.table.processes.get(&pid) else { return false };
-        let goes_on = |(other, state): (i32, State)| other != tid && !state.is_still();
+        let is_another = |(other, _): (i32, State)| other != tid;
         process.run == Run::WithoutNewLocks
-            && !process.until_wait
-            && (!process.under_lock || self.table.of(pid).any(goes_on))
+            && process.lasts == Lasts::UntilUnlocked
+            && (!process.under_lock || self.table.of(pid).any(is_another))
             && calls::stopped_in(tid).is_some_and(|call| lock_calls::is_to_lock(pid, &call))
+    }
+
+    /// Where no thread of a process under a lock goes on and some are kept from a lock, one of them may need that
+    /// to give the first one up: it may take it.
+    pub fn let_locks(&mut self) {
+        let pids: BTreeSet<i32> = self.table.kept_back().into_iter().map(|(pid, _)| pid).collect();
+        pids.into_iter().for_each(|pid| self.let_one_lock(pid));
+    }
+
+    /// That is none whose process has locked the very file by another description already, for it would only
+    /// wait in line, and have the lock as soon as it is given up; of others the one that was kept first.
+    fn let_one_lock(&mut self, pid: i32) {
+        let goes_on = |(tid, state): (i32, State)| {
+            !state.is_still()
+                && procfs::thread_stat(pid, tid).is_none_or(|stat| stat.state != SLEEPS)
+        };
+        let under_lock = self.table.processes.get(&pid).is_some_and(|process| process.under_lock);
+        if !under_lock || self.table.of(pid).any(goes_on) {
+            return;
+        }
+        let held = locks::files_of(pid, self.table.of(pid).map(|(tid, _)| tid));
+        let waits_in_line = |tid: i32| {
+            let call = calls::stopped_in(tid);
+            let file = call.and_then(|call| lock_calls::file_of(pid, &call));
+            file.is_some_and(|file| held.contains(&file))
+        };
+        let mut kept = self.table.kept_back().into_iter().filter(|(of, _)| *of == pid);
+        let next = kept.find(|(_, tid)| !waits_in_line(*tid)).map(|(_, tid)| tid);
+        if let Some(next) = next {
+            self.run(next);
+        }
     }
 
     /// Asks a thread to stop, if it runs.

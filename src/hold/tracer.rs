@@ -8,7 +8,7 @@ use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
 use crate::hold::settled;
-use crate::hold::table::{Run, State};
+use crate::hold::table::{Lasts, Run, State};
 use crate::hold::threads::Threads;
 use crate::hold::waits;
 use crate::linux::look::Look;
@@ -16,6 +16,7 @@ use crate::linux::ptrace::lease;
 use crate::linux::{clock, fork, poll, procfs};
 use crate::outcome::held::{HeldProcess, NotHeld, Obstacle};
 use gate::hold::{Action, Answer, Hold, Limits, NewLocks, Outcome};
+use gate::profile::{self, FirstWait};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io::{BufRead, BufReader, Write};
@@ -29,6 +30,10 @@ const PAUSE_NS: u64 = 2_000_000;
 const OPENINGS_LONGER: u32 = 4;
 /// So long it is waited for a thread to stop before it is looked why it does not.
 const SLOW_NS: u64 = 3_000_000;
+/// The others are stopped when all have been seen to wait so often in a row after those that are held first
+/// have come to rest; at the latest after this, where the profile says nothing (`first-wait`).
+const SEEN_TO_WAIT: u32 = 2;
+const FIRST_WAIT_NS: u64 = 20_000_000;
 /// Longest sleep at a time while something is awaited, ms.
 const AWAIT_MS: u64 = 1;
 /// The same at rest.
@@ -50,7 +55,7 @@ pub fn run(link: OwnedFd, owner: i32, plan: Plan) {
     }
     let begun_at = clock::now_ns();
     loop {
-        let report = tracer.hold(until, begun_at);
+        let report = tracer.hold_in_order(until, begun_at);
         let stands = report.end == End::AtRest;
         if !stands {
             tracer.threads.release();
@@ -129,7 +134,46 @@ impl Tracer {
         self.threads.hear();
     }
 
-    /// Brings all to rest, or gives up.
+    /// Brings all to rest, or gives up: those that the profile names `first` before all others.
+    fn hold_in_order(&mut self, until: u64, begun_at: u64) -> Report {
+        if !self.threads.others_stand_aside(true) {
+            return self.hold(until, begun_at);
+        }
+        let now = clock::now_ns();
+        let report = self.hold(now + until.saturating_sub(now) / 2, begun_at);
+        if report.end == End::Failed {
+            return report;
+        }
+        // If they were not all at rest the others are held all the same: they may be whom those wait for.
+        let first_wait = profile::first_wait(&self.profile);
+        let end = match first_wait {
+            None => clock::now_ns() + FIRST_WAIT_NS,
+            Some(FirstWait::AtMost(ns)) => clock::now_ns() + ns,
+            Some(FirstWait::Quiesced) => until,
+        };
+        let mut seen = 0;
+        while clock::now_ns() < end.min(until) && seen < SEEN_TO_WAIT {
+            poll::wait_readable(&[self.news.as_fd()], AWAIT_MS);
+            let _ = self.news.read_signal();
+            self.threads.hear();
+            seen = if self.threads.at_work().is_empty() { seen + 1 } else { 0 };
+        }
+        let at_work = self.threads.at_work();
+        self.threads.others_stand_aside(false);
+        if first_wait == Some(FirstWait::Quiesced) && seen < SEEN_TO_WAIT && !at_work.is_empty() {
+            for pid in at_work {
+                if let Some(process) = self.threads.table.processes.get_mut(&pid) {
+                    process.obstacle = Some(Obstacle::NeverWaited);
+                }
+            }
+            return self.report(End::UnderLock, None, begun_at);
+        }
+        // They may have locked what they share with one that was at rest.
+        (self.all_listed, self.some_ran) = (false, true);
+        self.hold(until, begun_at)
+    }
+
+    /// Brings all to rest that do not stand aside, or gives up.
     fn hold(&mut self, until: u64, begun_at: u64) -> Report {
         let mut machine = Hold::new(Limits { until, pause: PAUSE_NS });
         let mut answer = Answer::Done(clock::now_ns());
@@ -194,6 +238,7 @@ impl Tracer {
             poll::wait_readable(&[self.news.as_fd()], AWAIT_MS);
             let _ = self.news.read_signal();
             self.threads.hear();
+            self.threads.let_locks();
         }
         Answer::Done(clock::now_ns())
     }
@@ -223,15 +268,19 @@ impl Tracer {
         let table = &mut self.threads.table;
         let pids: Vec<i32> = table.processes.keys().copied().collect();
         for pid in pids {
-            if table.processes[&pid].seen_unlocked {
+            let process = &table.processes[&pid];
+            if process.seen_unlocked || process.aside {
                 continue;
             }
             let looked = locks::of(pid, table.of(pid).map(|(tid, _)| tid), &self.profile);
             let stopped = table.of(pid).all(|(_, state)| state == State::JobControl);
-            let until_wait = at_work::lasts_until_wait(pid, &self.profile);
+            let lasts = at_work::lasts(pid, &self.profile);
             let obstacle = match looked {
-                Locks::None if until_wait && !stopped && at_work::some_works(table, pid) => {
-                    Some(Obstacle::AtWork)
+                Locks::None if !stopped && at_work::is_at_work(table, pid, lasts) => {
+                    Some(match lasts {
+                        Lasts::UntilExit => Obstacle::NotEnded,
+                        _ => Obstacle::AtWork,
+                    })
                 }
                 Locks::None => None,
                 Locks::Guarding(_) if settled::is_settled(table, pid, &self.profile) => None,
@@ -240,7 +289,7 @@ impl Tracer {
                 Locks::NotSeen => Some(Obstacle::LocksNotSeen),
             };
             if let Some(process) = table.processes.get_mut(&pid) {
-                process.until_wait = until_wait;
+                process.lasts = lasts;
                 process.seen_unlocked = obstacle.is_none();
                 process.obstacle = obstacle;
             }
@@ -249,7 +298,7 @@ impl Tracer {
 
     fn holders(&self) -> Vec<i32> {
         let holds =
-            self.threads.table.processes.iter().filter(|(_, process)| !process.seen_unlocked);
+            self.threads.table.processes.iter().filter(|(_, process)| process.is_in_the_way());
         holds.map(|(pid, _)| *pid).collect()
     }
 

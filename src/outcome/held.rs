@@ -48,6 +48,10 @@ pub enum Obstacle {
     LockFilesNotSeen(WhyNot),
     /// By the profile its sets last until it waits, and it was at work whenever it was stopped.
     AtWork,
+    /// By the profile its sets last until it ends, and it has done something and has not ended.
+    NotEnded,
+    /// By the profile it is stopped where it waits, after those that are held first, and it never did.
+    NeverWaited,
     /// Its descriptors could not be looked at.
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
@@ -93,6 +97,12 @@ impl Obstacle {
             ),
             Obstacle::AtWork => "was at work whenever it was stopped; by the profile (`until-wait`) its \
                  sets last until it waits"
+                .into(),
+            Obstacle::NotEnded => "has done something, and by the profile (`until-exit`) its sets last \
+                 until it ends; it has not"
+                .into(),
+            Obstacle::NeverWaited => "was at work as long as it was waited for; by the profile \
+                 (`first-wait = rest`) it is stopped where it waits, after those that are held first"
                 .into(),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),

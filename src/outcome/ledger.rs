@@ -176,6 +176,8 @@ mod tests {
             Cause::MapsShared,
             Cause::Aio,
             Cause::IoUring,
+            Cause::SecondLibc,
+            Cause::NamedToHold,
             Cause::LocksOverflowed,
             Cause::NotHeld,
             Cause::OtherLayout(LibraryLayout::Unmarked),

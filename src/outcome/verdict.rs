@@ -182,7 +182,8 @@ const ALL: [Entry; 11] = [
         limit: None,
         cells: [
             "cannot be trusted: a change was seen in the window",
-            "the process is named; start it through `writegate exec`, or see `writegate doctor`",
+            "the process is named; start it through `writegate exec`, or see `writegate doctor`; a gated program \
+             that writes past libc: `--hold-program`",
         ],
     },
     Entry {

@@ -19,6 +19,8 @@ enum Op {
     Unlock(usize),
     /// Appends to this file.
     Write(usize),
+    /// The same, by a gated process through libc: it waits while the barrier is up, and that is up all the time.
+    Hooked(usize),
     /// Makes a thread that does this program.
     Thread(usize),
     /// Makes a process that does this program.
@@ -52,6 +54,8 @@ enum Fault {
     BegunIsSettled,
     /// A child that has ended counts like one that sleeps.
     EndedIsSettled,
+    /// A gated process's lock is no matter where it waits at the gate: its words tell of no change under it.
+    WordsBelieved,
 }
 
 /// Programs, and which processes there are: the threads of each.
@@ -148,14 +152,19 @@ impl World {
                 None => false,
                 Some(Lock(lock)) => s.locks[lock].is_none() && !self.is_kept_back(s, thread),
                 Some(Wait) => self.children_over(s, thread.proc),
+                Some(Hooked(_)) => s.gone,
                 Some(_) => true,
             }
     }
 
     fn is_kept_back(&self, s: &State, thread: &Thread) -> bool {
-        let goes_on = |t: &Thread| {
-            t.proc == thread.proc && !t.stopped && !matches!(self.op(t), None | Some(Lock(_)))
+        // Who waits does not: what it waits for may be the very lock that one needs a second one to give up.
+        let waits = |t: &Thread| match self.op(t) {
+            None | Some(Lock(_) | Sleep) => true,
+            Some(Wait) => !self.children_over(s, t.proc),
+            Some(_) => false,
         };
+        let goes_on = |t: &Thread| t.proc == thread.proc && !t.stopped && !waits(t);
         let kept = s.kept_back.iter().find(|(proc, _)| *proc == thread.proc);
         kept.is_some_and(|(_, had_lock)| !had_lock || s.threads.iter().any(goes_on))
     }
@@ -195,7 +204,9 @@ impl World {
 
     /// Is it in the way?
     fn holds(&self, s: &State, proc: u8) -> bool {
-        self.has_lock(s, proc) && !self.is_settled(s, proc)
+        let at_gate = |t: &Thread| t.proc == proc && matches!(self.op(t), Some(Hooked(_)));
+        let is_believed = self.fault == Fault::WordsBelieved && s.threads.iter().any(at_gate);
+        self.has_lock(s, proc) && !self.is_settled(s, proc) && !is_believed
     }
 
     /// One system call.
@@ -215,7 +226,7 @@ impl World {
         match self.op(&thread).expect("it can run") {
             Lock(lock) => s.locks[lock] = Some(thread.proc),
             Unlock(lock) => s.locks[lock] = None,
-            Write(file) => s.files[file] += 1,
+            Write(file) | Hooked(file) => s.files[file] += 1,
             Thread(program) => s.threads.push(made(thread.proc, program)),
             Fork(program) => {
                 s.parents.push(Some(thread.proc));
@@ -496,6 +507,12 @@ const CHILD: World = World {
 };
 /// A child that works by itself is made meanwhile.
 const LATE_CHILD: World = World { programs: &[&[Fork(1), Fork(1)], SET], procs: &[&[0]], ..NONE };
+/// Gated processes that write past libc under a lock: one all of its set, the other half of it.
+const GATED: World = World {
+    programs: &[SET, &[Lock(1), Write(0), Hooked(1), Unlock(1)]],
+    procs: &[&[0], &[1]],
+    ..NONE
+};
 /// A whole set, then a child that sleeps and makes another, all under one lock.
 const ASLEEP: World = World {
     programs: &[
@@ -571,6 +588,17 @@ fn two_threads() {
 #[test]
 fn a_thread_that_is_made_meanwhile() {
     holds(LATE_THREAD);
+}
+
+#[test]
+fn gated_processes_that_write_past_libc() {
+    holds(World { procs: &[&[0], &[0]], ..GATED });
+    holds(GATED);
+}
+
+#[test]
+fn a_lock_of_one_that_waits_at_the_gate_is_no_matter() {
+    finds(GATED, Fault::WordsBelieved, WHOLE);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub enum Value {
     Addresses,
     /// Milliseconds (`200ms`), or `rest`.
     TimeOrRest,
-    /// Who is held at rest by the tracer: `ungated`.
+    /// Who is held at rest by the tracer: `ungated`, or a pattern for programs.
     Whom,
 }
 
@@ -103,11 +103,18 @@ keys! {
     HandOverTo "hand-over-to" (Addresses, not_all)
         "only to such addresses; none given: all";
     Hold "hold" (Whom, whom)
-        "`ungated`: a freeze stops at rest whom the gate cannot hold (--hold-ungated)";
+        "`ungated`: a freeze stops at rest whom the gate cannot hold (--hold-ungated); a program's path: its gated processes too, which change files past libc (--hold-program)";
 }
 
+/// The value of `hold` that names no program.
+pub const UNGATED: &str = "ungated";
+
 fn whom(value: &str) -> Option<&'static str> {
-    (value != "ungated").then_some("the only value is `ungated`")
+    match value {
+        UNGATED => None,
+        program if !program.contains('/') => Some("`ungated`, or the path of a program"),
+        program => not_all(program),
+    }
 }
 
 fn anything(_: &str) -> Option<&'static str> {

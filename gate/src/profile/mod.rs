@@ -22,7 +22,7 @@ mod text;
 
 pub use first_wait::FirstWait;
 pub use index::{Index, matches};
-pub use keys::{BUILT_IN, KEYS, Key, KeyInfo, TABLE, Value};
+pub use keys::{BUILT_IN, KEYS, Key, KeyInfo, TABLE, UNGATED, Value};
 pub use lock_name::{LockName, is_lock_name, lock_like};
 pub use pattern::glob;
 pub use text::{LINES_MAX, Wrong, check, first_wait, values};

@@ -77,6 +77,10 @@ pub struct Args {
     /// not gated, shared mappings, aio, io_uring (docs/admin/hold.md; in the profile: hold = ungated)
     #[arg(long, conflicts_with_all = ["unit", "cgroup", "pid"])]
     pub(super) hold_ungated: bool,
+    /// The same, and gated processes of this program, which writes past libc where nobody can see it:
+    /// inline system calls. As often as needed (in the profile: hold = PATH)
+    #[arg(long, value_name = "PATH", value_parser = arguments::program, conflicts_with_all = ["unit", "cgroup", "pid"])]
+    pub(super) hold_program: Vec<String>,
     /// Flush the protected file systems first (for tools that do not do so themselves)
     #[arg(long)]
     pub(super) sync: bool,

@@ -116,6 +116,7 @@ fn options(args: &Args) -> Result<Options> {
             gather: true,
             paths: protected_paths(args.paths.as_deref())?,
             hold_ungated: args.hold_ungated,
+            hold_programs: args.hold_program.clone(),
             sync: args.sync,
             require: args.require.clone(),
             accept: args.accept.clone(),

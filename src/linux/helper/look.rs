@@ -1,6 +1,6 @@
 //! What one process is: which control page and which region it maps, or is about to.
 
-use super::mappings::Stores;
+use super::mappings::{C_LIBRARIES, Stores};
 use super::pages::Pages;
 use super::protocol::{Asked, Before, Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
@@ -22,8 +22,6 @@ const IN_EXEC_PAUSE_NS: u64 = 1_000_000;
 /// A process has one region; it may have inherited another, and have made some mapping of the
 /// same size. One with more than so many is not looked through.
 const CANDIDATES: usize = 16;
-/// What the files of a C library are called: glibc's, also an old one's, and musl's.
-const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
 /// A forked process that finds no memory for a region takes this much off the one that it has
 /// inherited (preload/src/this_process/region.rs, `adopt`).
 const PAGE: usize = 4096;

@@ -7,19 +7,25 @@ use crate::linux::file::cached_stat;
 use crate::linux::look::WhyNot;
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::{self, Line};
-use crate::linux::procfs::{seen_by, shared_mappings};
+use crate::linux::procfs::seen_by;
+use crate::linux::procfs::shared_mappings::{self, Which};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What the kernel calls an io_uring's rings.
 const IO_URING: &str = "anon_inode:[io_uring]";
+/// What the files of a C library are called: glibc's, also an old one's, and musl's.
+pub const C_LIBRARIES: [&str; 4] = ["/libc.so", "/libc-2.", "/ld-musl", "/libc.musl"];
 /// So many bytes of paths fit into an answer, as JSON has them.
 const PATHS_MAX: usize = 8 * 1024;
 
 /// Finds them out.
 pub fn of(pid: i32) -> Result<Mappings, WhyNot> {
     let mut stores = Stores::of(pid, PATHS_MAX);
-    if let Ok(Extent::Whole) = shared_mappings::each(pid, |line| stores.take(&line)) {
+    let all = [Which::Shared, Which::Executable].into_iter().all(|which| {
+        matches!(shared_mappings::each(pid, which, |line| stores.take(&line)), Ok(Extent::Whole))
+    });
+    if all {
         return stores.whole().ok_or(WhyNot::TooMuch);
     }
     // Where the first thread has ended, another one shows them.
@@ -37,6 +43,7 @@ pub struct Stores {
     pid: i32,
     files: BTreeSet<MappedFile>,
     io_uring: bool,
+    libcs: Libcs,
     /// So many bytes of paths more; none: there were more than that.
     room: Option<usize>,
 }
@@ -44,11 +51,18 @@ pub struct Stores {
 impl Stores {
     /// Of a process, with so many bytes of paths at most.
     pub fn of(pid: i32, room: usize) -> Stores {
-        Stores { pid, files: BTreeSet::new(), io_uring: false, room: Some(room) }
+        Stores {
+            pid,
+            files: BTreeSet::new(),
+            io_uring: false,
+            libcs: Libcs::default(),
+            room: Some(room),
+        }
     }
 
     /// One of its mappings.
     pub fn take(&mut self, line: &Line<'_>) {
+        self.libcs.take(line);
         let Some(room) = self.room.filter(|_| line.shared && line.ino != 0) else { return };
         self.io_uring |= line.path == IO_URING;
         if line.writable
@@ -63,7 +77,26 @@ impl Stores {
     /// All of them were taken in. None: they are too many.
     pub fn whole(self) -> Option<Mappings> {
         let files = self.files.into_iter().collect();
-        self.room.map(|_| Mappings { files, io_uring: self.io_uring })
+        let second_libc = self.libcs.count > 1;
+        self.room.map(|_| Mappings { files, io_uring: self.io_uring, second_libc })
+    }
+}
+
+/// The C libraries that a process has loaded: one, but where `dlmopen` or an auditor has brought another.
+#[derive(Default)]
+struct Libcs {
+    count: u32,
+    /// Of which file the last part was, and where that ended: parts with different rights lie side by side.
+    last: Option<(u64, u64)>,
+}
+
+impl Libcs {
+    fn take(&mut self, line: &Line<'_>) {
+        let named = || C_LIBRARIES.iter().any(|name| line.path.contains(name));
+        if line.executable && line.ino != 0 && named() {
+            self.count += (self.last != Some((line.ino, line.start))) as u32;
+            self.last = Some((line.ino, line.end));
+        }
     }
 }
 
@@ -106,6 +139,22 @@ mod tests {
     use crate::linux::mapping::Mapping;
     use std::fs::OpenOptions;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_second_c_library_is_one_that_lies_elsewhere() {
+        let text = |parts: &[(u64, u64, u64)]| {
+            let mut libcs = Libcs::default();
+            for (start, end, ino) in parts {
+                let line = format!("{start:x}-{end:x} r-xp 00000000 08:01 {ino} /lib/libc.so.6");
+                maps::lines(&line).for_each(|line| libcs.take(&line));
+            }
+            libcs.count
+        };
+        assert_eq!(text(&[]), 0);
+        assert_eq!(text(&[(0x1000, 0x2000, 7), (0x2000, 0x3000, 7)]), 1, "two parts of one");
+        assert_eq!(text(&[(0x1000, 0x2000, 7), (0x9000, 0xa000, 7)]), 2);
+        assert_eq!(of(std::process::id() as i32).map(|seen| seen.second_libc), Ok(false));
+    }
 
     #[test]
     fn a_file_that_is_mapped_writable_shows_and_its_descriptor_may_be_closed() {

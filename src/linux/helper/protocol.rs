@@ -95,6 +95,8 @@ pub struct Mappings {
     pub files: Vec<MappedFile>,
     /// The rings of an io_uring.
     pub io_uring: bool,
+    /// More than one C library.
+    pub second_libc: bool,
 }
 
 /// One such file.

@@ -1,5 +1,5 @@
-//! The shared mappings of a process, by the question that Linux 6.11 and newer answer (PROCMAP_QUERY): of
-//! them alone, where the text of `maps` tells of all. It may hang as that does.
+//! The shared mappings of a process, or those that it may execute, by the question that Linux 6.11 and newer
+//! answer (PROCMAP_QUERY): of them alone, where the text of `maps` tells of all. It may hang as that does.
 #![allow(unsafe_code)]
 
 use super::bounded::Extent;
@@ -44,9 +44,22 @@ const FILE_BACKED: u64 = 32;
 /// No path that the kernel tells is longer.
 const NAME_MAX: usize = libc::PATH_MAX as usize;
 
+/// Of which mappings it is told; of files only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// Those that are shared.
+    Shared,
+    /// Those that may be executed.
+    Executable,
+}
+
 /// Hands over one after the other. An error: the process may not be asked, or this kernel does not know
 /// the question.
-pub fn each(pid: i32, mut take: impl FnMut(Line<'_>)) -> io::Result<Extent> {
+pub fn each(pid: i32, which: Which, mut take: impl FnMut(Line<'_>)) -> io::Result<Extent> {
+    let asked = match which {
+        Which::Shared => SHARED,
+        Which::Executable => EXECUTABLE,
+    };
     let time = LookTime::of(BOUNDS.ns);
     let file = File::open(format!("/proc/{pid}/maps"))?;
     let mut name = [0u8; NAME_MAX];
@@ -54,7 +67,7 @@ pub fn each(pid: i32, mut take: impl FnMut(Line<'_>)) -> io::Result<Extent> {
     loop {
         let mut query = Query {
             size: size_of::<Query>() as u64,
-            query_flags: SHARED | FILE_BACKED | COVERING_OR_NEXT,
+            query_flags: asked | FILE_BACKED | COVERING_OR_NEXT,
             query_addr: from,
             vma_name_size: name.len() as u32,
             vma_name_addr: name.as_mut_ptr() as u64,
@@ -78,7 +91,7 @@ pub fn each(pid: i32, mut take: impl FnMut(Line<'_>)) -> io::Result<Extent> {
             end: query.vma_end,
             writable: query.vma_flags & WRITABLE != 0,
             executable: query.vma_flags & EXECUTABLE != 0,
-            shared: true,
+            shared: query.vma_flags & SHARED != 0,
             dev: &format!("{:02x}:{:02x}", query.dev_major, query.dev_minor),
             ino: query.inode,
             path: &String::from_utf8_lossy(named),
@@ -118,7 +131,7 @@ mod tests {
         maps::lines(&maps::read(pid).unwrap()).for_each(|line| by_text.extend(ours(&line)));
         loop {
             by_question.clear();
-            match each(pid, |line| by_question.extend(ours(&line))) {
+            match each(pid, Which::Shared, |line| by_question.extend(ours(&line))) {
                 Ok(Extent::Whole) => break assert_eq!(by_question, by_text),
                 // On a busy machine.
                 Ok(Extent::CutOff) => {}

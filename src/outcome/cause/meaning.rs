@@ -126,6 +126,8 @@ impl Cause {
             Cause::MappedForWriting => is("mapped-for-writing", Kind::UngatedWriter).holdable(),
             Cause::Aio => is("aio", Kind::Uncovered).of_a_member().holdable().gap(),
             Cause::IoUring => is("io_uring", Kind::Uncovered).of_a_member().holdable().gap(),
+            Cause::SecondLibc => is("second-libc", Kind::Uncovered).of_a_member().holdable().gap(),
+            Cause::NamedToHold => is("named", Kind::Uncovered).of_a_member().holdable(),
             Cause::LocksOverflowed => {
                 is("locks-unknown", Kind::Uncovered).about_locks().of_a_member().holdable().gap()
             }

@@ -45,6 +45,10 @@ pub enum Cause {
     Aio,
     /// A gated process has set up an io_uring.
     IoUring,
+    /// A gated process has a second C library loaded.
+    SecondLibc,
+    /// A gated process is named to be held at rest (`hold`), by its program.
+    NamedToHold,
     /// A gated process's table of locks was full once.
     LocksOverflowed,
     /// A gated process says that it waits for no barrier.

@@ -103,6 +103,12 @@ impl Cause {
             }
             Cause::Aio => "has used aio, whose helper threads write past the gate",
             Cause::IoUring => "has set up an io_uring, which writes past the gate",
+            Cause::SecondLibc => {
+                "has a second C library loaded (dlmopen), whose calls the gate does not see"
+            }
+            Cause::NamedToHold => {
+                "is to be held at rest by its program (`hold`, --hold-program), and was not for all of the time"
+            }
             Cause::LocksOverflowed => "may hold locks that its region does not show",
             Cause::NotHeld => {
                 "waits for no barrier: its clock is not this machine's (a time namespace), or a \

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-CONSISTENT, UNGATED, NOT_DRAINED, EXPIRED = 0, 65, 75, 124
+CONSISTENT, UNGATED, ESCAPED, NOT_DRAINED, EXPIRED = 0, 65, 65, 75, 124
 GATE = "hold"
 
 
@@ -154,6 +154,46 @@ def past(mode, gated):
     return case
 
 
+def named(mode, by):
+    def case(lab, freezes, binaries):
+        """A gated program that writes past libc, and of which a freeze finds nothing beforehand: torn, or seen in the
+        window, without its name; whole with it."""
+        writer = lab.programs["past_dynamic"]
+        gate = Gated(lab, binaries, f"hold = {writer}\n" if by == "profile" else "")
+        shell = gate.start((lab.programs["dynamic"], "idle", lab.mail, 2), *[(writer, mode, lab.mail, 2)] * 2)
+        if len(children(shell.pid)) < 3:
+            return "not to be had here: not tried"
+        if by == "option":
+            code, _, said = gate.freeze("--hold-ungated")
+            check(code == ESCAPED and "--hold-program" in said, f"exit {code}: {said}")
+        args = {"profile": (), "option": ("--hold-program", "*/past_*")}[by]
+        result = whole(lab, gate, freezes, args=args, least=2)
+        record = json.loads((lab.root / "report.json").read_text())["gates"][0]
+        check({"named"} == {why for one in record["held_at_rest"] for why in one["because"]}, record["held_at_rest"])
+        run_again(children(shell.pid))
+        return result
+    return case
+
+
+def half_past(lab, freezes, binaries):
+    """One half of a set past libc, the other through it: at the gate it waits under its lock. Never cut, and named."""
+    gate = Gated(lab, binaries)
+    writer = lab.programs["past_dynamic"]
+    shell = gate.start((lab.programs["dynamic"], "fcntl", lab.mail, 2), (writer, "half-inline", lab.mail, 2))
+    if len(children(shell.pid)) < 2:
+        return "not to be had here: not tried"
+    ends = []
+    for _ in range(max(freezes // 2, 3)):
+        code, record, said = gate.freeze("--hold-program", writer, drain="300ms", retries="0")
+        ends.append(code)
+        if code == CONSISTENT:
+            check(looked(said)[:2] == (0, 0), said)
+        else:
+            check(code == NOT_DRAINED and record["gates"][0]["blockers"], f"exit {code}: {said}")
+    run_again(children(shell.pid))
+    return f"{ends.count(CONSISTENT)} of {len(ends)} at rest, 0 torn"
+
+
 def mapped(lab, freezes, binaries):
     """A gated process that writes by stores into a mapping: a gap without the option; at rest with it."""
     gate = Gated(lab, binaries)
@@ -216,5 +256,6 @@ def limit_passes(lab, _, binaries):
 
 CASES = {"beside_fcntl": statics("fcntl"), "beside_threads": statics("threads"), "beside_fork": statics("fork"),
          "beside_uring": past("uring", True), "beside_uring_aside": past("uring-aside", True), "beside_static_uring": past("uring", False),
-         "beside_static_inline": past("inline", False), "beside_by_profile": by_profile, "beside_mapped": mapped, "beside_traced": traced, "beside_under_lock": under_lock, "beside_lock_for_life": lock_for_life,
+         "beside_static_inline": past("inline", False), "beside_dlmopen": past("dlmopen", True),
+         "beside_inline": named("inline", "option"), "beside_inline_by_profile": named("inline", "profile"), "beside_half_past": half_past, "beside_by_profile": by_profile, "beside_mapped": mapped, "beside_traced": traced, "beside_under_lock": under_lock, "beside_lock_for_life": lock_for_life,
          "beside_limit_passes": limit_passes}

@@ -4,6 +4,8 @@
    uring      each half is handed to an io_uring of its own kind, and its end awaited
    uring-aside  the same by the ring's helper threads, which no tracer can have
    inline     every call, the lock's too, by the program's own instruction (x86_64)
+   half-inline  the same for the first half of each set; its lock and the second half by libc
+   half-inline  the same for the first half; the lock and the second half by libc
    dlmopen    by a second libc (not in a static program)
 */
 #define _GNU_SOURCE
@@ -100,6 +102,7 @@ static int opened[64][2];
 static void half(int pair, char which)
 {
     if (uring) { write_by_ring(opened[pair % 64][which == 'b']); return; }
+    if (!strcmp(mode, "half-inline")) call = which == 'a' ? by_instruction : syscall;
     int fd = file(pair, which);
     must(call(SYS_write, (long)fd, (long)"1", 1L, 0L) == 1, "write");
     call(SYS_close, (long)fd, 0L, 0L, 0L);
@@ -119,7 +122,7 @@ int main(int argc, char **argv)
     if (uring) make_ring();
     else if (!strcmp(mode, "inline")) call = by_instruction;
 #ifdef BY_DLMOPEN
-    else {
+    else if (!strcmp(mode, "dlmopen")) {
         void *second = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
         if (!second) _exit(ABSENT);
         call = (long (*)(long, ...))dlsym(second, "syscall");

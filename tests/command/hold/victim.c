@@ -15,6 +15,9 @@
    settled                   makes a whole set, and keeps its lock while its child sleeps 2 s and then makes another (as Exim's deliveries)
    begun                     the same, but the child makes the first half before it sleeps
    until-wait                without a lock, and sleeps after each pair
+   tells, hears              without a lock: one makes the first half, says so on its output, and sleeps; the other, which hears it on
+                             its input, makes the second half
+   sends-off                 runs $AGENT again and again, which as `once` makes a set without a lock, with a sleep in it, and ends
    dotlock                   the lock is a file that is made and removed (pN.lock)
    map                       under an fcntl lock, by stores into two mapped files (pN.m, pN.n) instead of writes
    free                      without a lock: what a stop anywhere would cut
@@ -247,6 +250,34 @@ static void manage(void)
         put(event.data.fd);
     }
 }
+static void tell(void)
+{
+    for (int pair = 0;; pair = (pair + 1) % pairs) {
+        half(pair, 'a');
+        think();
+        must(write(1, &pair, sizeof pair) == sizeof pair, "told");
+        usleep(500);
+    }
+}
+static void hear(void)
+{
+    int pair;
+    while (read(0, &pair, sizeof pair) == sizeof pair) { think(); half(pair, 'b'); }
+    _exit(0);
+}
+static void once(int pair) { half(pair, 'a'); usleep(2000); half(pair, 'b'); _exit(0); }
+static void send_off(void)
+{
+    for (int pair = 0;; pair = (pair + 1) % pairs) {
+        char number[12];
+        sprintf(number, "%d", pair);
+        pid_t agent = fork();
+        if (!agent) { execl(getenv("AGENT"), "agent", "once", dir, count, number, (char *)0); _exit(4); }
+        must(agent > 0, "fork");
+        while (waitpid(agent, 0, 0) < 0) must(errno == EINTR, "waitpid");
+        usleep(500);
+    }
+}
 static void *in_thread(void *unused)
 {
     int inner = !strcmp(mode, "nested"), around = inner ? file(pairs, 'l') : -1;
@@ -283,6 +314,10 @@ int main(int argc, char **argv)
     if (argc == 6) { from = atoi(argv[4]); half(from, 'b'); close(atoi(argv[5])); }
     if (!strcmp(mode, "threads") || !strcmp(mode, "spawn") || !strcmp(mode, "nested")) threads(!strcmp(mode, "spawn"));
     if (!strcmp(mode, "manager")) manage();
+    if (!strcmp(mode, "tells")) tell();
+    if (!strcmp(mode, "hears")) hear();
+    if (!strcmp(mode, "sends-off")) send_off();
+    if (!strcmp(mode, "once")) once(atoi(argv[4]));
     if (!strcmp(mode, "keeps")) lock(file(0, 'l'), "fcntl", 1);
     if (!strcmp(mode, "idle") || !strcmp(mode, "keeps")) for (;;) pause();
     if (!strcmp(mode, "sleeps")) for (;;) sleep(3600);

@@ -22,7 +22,7 @@ REASONS = {
 
 def write(ways, path):
     here = os.path.dirname(os.path.abspath(__file__))
-    rows = [f"| `{w.id}` | {REASONS[w.id]} | {'; '.join(w.seen[:2])} | {w.said} | {w.held} |" for w in ways if w.seen]
+    rows = [f"| `{w.id}` | {REASONS[w.id]} | {'; '.join(w.seen[:2])} | {w.said} | {w.held} | {w.named} |" for w in ways if w.seen]
     gaps = []
     with open(os.path.join(os.path.dirname(here), "exports", "not-gated.txt")) as f:
         for line in f:
@@ -38,11 +38,11 @@ def write(ways, path):
 
 Made by `tests/library/calls/run.py --write-docs`; do not edit. Each row was tried with the barrier up, and an outside
 observer (statx of the whole tree, fanotify) saw the change on disk before the thaw. A freeze that meets one of
-these does not claim full coverage. The last column is what got past when it was tried again with `--hold-ungated`
-([hold](hold.md)), and the verdict then.
+these does not claim full coverage. The last columns are what got past when it was tried again with `--hold-ungated`
+([hold](hold.md)), and where that was not enough with `--hold-program` and the program's path; and the verdict then.
 
-| way | why | seen | the verdict | with `--hold-ungated` |
-|---|---|---|---|---|
+| way | why | seen | the verdict | with `--hold-ungated` | with `--hold-program` |
+|---|---|---|---|---|---|
 """ + "\n".join(rows) + """
 
 Static programs and programs that the preload never reached are not gated at all; `writegate doctor` lists them.

@@ -147,6 +147,7 @@ class Way:
         self.seen = []                # what got past, for an exception
         self.said = ""                # and the verdict of the freeze that met it
         self.held = ""                # what came of it with --hold-ungated
+        self.named = ""               # and where that was not nothing: with --hold-program
 
 
 def once(way, top, env):
@@ -207,8 +208,8 @@ def gated(way, top, env):
         compare(way, got, "gated")
 
 
-def barrier(batch, top, gate, hold=False):
-    """One freeze over a batch of ways; `hold`: with --hold-ungated, of an exception. Returns the thaw's exit code and verdict."""
+def barrier(batch, top, gate, hold=()):
+    """One freeze over a batch of ways; `hold`: with these options, of an exception. Returns the thaw's exit code and verdict."""
     runs = []
     for w in batch:
         r = Run(w, top, gate.environment(w.family in WHOLE_STORAGE))
@@ -223,7 +224,7 @@ def barrier(batch, top, gate, hold=False):
     try:
         for r in live:
             watch.learn(r.dir, r.way.id)
-        token = gate.freeze(extra=("--hold-ungated",) if hold else ())
+        token = gate.freeze(extra=hold)
         before = {r: observer.walk(r.dir) for r in live}
         watch.drain()
         for r in live:
@@ -378,17 +379,25 @@ def rounds(ways, protected, gate):
 
 
 def held_at_rest(way, top, gate):
-    """The same once more with --hold-ungated: a change that is still seen must be in the verdict."""
+    """The same once more with --hold-ungated, and where that is not enough with the program's name: a change that is still
+    seen must be in the verdict."""
+    ungated = held_by(("--hold-ungated",), way, top, gate)
+    if not ungated.startswith("nothing"):
+        way.named = held_by(("--hold-program", way.program), way, top, gate)
+    way.held = ungated
+
+
+def held_by(options, way, top, gate):
     os.mkdir(top)
     try:
-        code, verdict = barrier([way], top, gate, hold=True)
+        code, verdict = barrier([way], top, gate, hold=options)
     except RuntimeError as e:
         code, verdict = -1, {"text": str(e)}
     shutil.rmtree(top, ignore_errors=True)
     said = f"{verdict.get('verdict')}, coverage {verdict.get('coverage')}"
     if way.held != "nothing" and verdict.get("verdict") == "CONSISTENT" and verdict.get("coverage") == "full":
-        way.failures.append(f"past, --hold-ungated: {way.held}, and the freeze does not say so: exit {code}: {verdict['text']}")
-    way.held = {"nothing": f"nothing; {said}", "still": f"the same; {said}"}.get(way.held, f"not frozen; {said}")
+        way.failures.append(f"past, {options[0]}: {way.held}, and the freeze does not say so: exit {code}: {verdict['text']}")
+    return {"nothing": f"nothing; {said}", "still": f"the same; {said}"}.get(way.held, f"not frozen; {said}")
 
 
 def caught(ways):
