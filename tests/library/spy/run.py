@@ -147,7 +147,7 @@ def main():
     os.chmod(built.name, 0o755)
     run = [sys.executable, str(CALLS / "run.py"), "--spy", "--programs", built.name]
     if "ways" in cases:
-        done = subprocess.run([*run, "--kind", "holds,passes,either"], capture_output=True, text=True)
+        done = subprocess.run([*run, "--kind", "holds,passes,either,same"], capture_output=True, text=True)
         print(done.stdout + done.stderr, end="")
         counted = re.findall(r"(\d+) passed, (\d+) failed, (\d+) skipped", done.stdout)
         good, bad, left = map(int, counted[-1]) if counted else (0, 1, 0)
