@@ -21,6 +21,7 @@ use crate::linux::directory::{self, FileId, NotOpened};
 use crate::linux::fanotify::{self, NoDirectory};
 use crate::linux::file::CachedStat;
 use crate::linux::in_file_system;
+use crate::linux::procfs;
 use crate::outcome::fault::{CONFIG, Fault};
 use gate::control::ControlPage;
 use gate::places::{EVERYTHING, ON_BTRFS, ON_OVERLAY, ON_STORAGE};
@@ -202,8 +203,8 @@ impl Places {
     }
 
     fn hold_path_of(&self, pid: i32, path: &Path) -> bool {
-        // By the text first: of those that see names as the service does it costs nothing.
-        if self.holds(path) {
+        // By the text first: it costs nothing.
+        if self.holds(path) && self.has_names_of_ours(pid) {
             return true;
         }
         let Some(dir) = path.parent().and_then(|dir| dir.strip_prefix("/").ok()) else {
@@ -217,6 +218,16 @@ impl Places {
                 Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH | libc::EACCES | libc::EPERM)
             ),
         }
+    }
+
+    /// Does a path of this process mean what it means to us, or to one that named a directory? In a mount
+    /// namespace of its own any user may give any name to a file.
+    fn has_names_of_ours(&self, pid: i32) -> bool {
+        let Some(its) = procfs::mount_namespace(pid) else { return true };
+        let us = std::process::id() as i32;
+        let mut who: BTreeSet<i32> = self.all().map(|place| place.seen_by).collect();
+        who.insert(us);
+        who.into_iter().any(|one| procfs::mount_namespace(one).as_ref() == Some(&its))
     }
 
     /// Is this directory, that was opened as this process sees it, a protected one or below one? In doubt

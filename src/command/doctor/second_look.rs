@@ -21,31 +21,18 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// As [`Survey::of`].
 pub fn survey(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<Survey> {
     let mut survey = Survey::of(selection, gate, root)?;
-    let (mut twice, mut before, mut sure) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    for look in 1..=LOOKS {
-        let doubts = doubts(&survey);
-        twice.extend(doubts.intersection(&before).copied());
-        let mut once: BTreeSet<_> = doubts.difference(&before).copied().collect();
-        if once.is_empty() {
-            break;
-        }
-        sleep(PAUSE);
-        // Who is gone by now had begun or was about to end: what it showed then says nothing of it.
-        once.retain(|process| is_there(*process));
-        if once.is_empty() || look == LOOKS {
-            // Of who is still there nothing better is known.
-            twice.extend(once);
-            let counts = |seen: &(Observation, Diagnosis)| {
-                !is_doubtful(seen) || twice.contains(&name(&seen.0))
-            };
-            survey.processes.retain(counts);
-            break;
-        }
-        before.extend(doubts);
+    let (first, mut sure) = (doubts(&survey), Vec::new());
+    let again = || {
         let faults = survey.processes.iter().filter(|(_, diagnosis)| is_fault(diagnosis));
         sure.extend(faults.filter(|(process, found)| is_sure(process, found)).cloned());
         survey = Survey::of(selection, gate, root)?;
-    }
+        Ok(doubts(&survey))
+    };
+    let counts = settled(first, again, |processes| {
+        sleep(PAUSE);
+        processes.retain(|process| is_there(*process));
+    })?;
+    survey.processes.retain(|seen| !is_doubtful(seen) || counts.contains(&name(&seen.0)));
     // Gone by now, and was not gated.
     for (process, diagnosis) in sure {
         if !survey.processes.iter().any(|(other, _)| other.pid == process.pid) {
@@ -54,6 +41,36 @@ pub fn survey(selection: &Selection, gate: Option<&str>, root: &Path) -> Result<
     }
     survey.processes.sort_by_key(|(process, _)| process.pid);
     Ok(survey)
+}
+
+/// Looks again while somebody is there who was in doubt once; who counts in the end.
+///
+/// Who is gone a moment after its only look had begun or was about to end: what it showed says nothing of
+/// it. (A freeze asks it again too, and says nothing of one that is gone.) Of who is still there after the
+/// last look nothing better is known.
+fn settled(
+    first: BTreeSet<Name>,
+    mut again: impl FnMut() -> Result<BTreeSet<Name>>,
+    retain_those_there: impl Fn(&mut BTreeSet<Name>),
+) -> Result<BTreeSet<Name>> {
+    let (mut doubts, mut before, mut counts) = (first, BTreeSet::new(), BTreeSet::new());
+    for look in 1..=LOOKS {
+        counts.extend(doubts.intersection(&before).copied());
+        let mut once: BTreeSet<Name> = doubts.difference(&before).copied().collect();
+        if !once.is_empty() {
+            retain_those_there(&mut once);
+        }
+        if once.is_empty() {
+            break;
+        }
+        if look == LOOKS {
+            counts.extend(once);
+            break;
+        }
+        before.extend(doubts);
+        doubts = again()?;
+    }
+    Ok(counts)
 }
 
 /// A process: its number, and when it was started.
@@ -99,7 +116,37 @@ fn is_sure(process: &Observation, diagnosis: &Diagnosis) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::observe;
     use super::*;
+
+    #[test]
+    fn who_was_met_once_and_is_gone_does_not_count() {
+        let of = |pids: &[i32]| pids.iter().map(|pid| (*pid, 7)).collect::<BTreeSet<Name>>();
+        let settle = |first: &[i32], then: &[&[i32]], there: &[i32]| {
+            let (mut then, there) = (then.iter(), of(there));
+            let again = || Ok(of(then.next().expect("one look too many")));
+            settled(of(first), again, |once| once.retain(|one| there.contains(one))).unwrap()
+        };
+        assert_eq!(settle(&[], &[], &[]), of(&[]));
+        assert_eq!(settle(&[1, 2], &[], &[]), of(&[]), "gone: there is no second look");
+        assert_eq!(settle(&[1, 2], &[&[1]], &[1]), of(&[1]), "2 was in its end");
+        assert_eq!(
+            settle(&[1], &[&[2, 3]], &[1]),
+            of(&[]),
+            "1 was in its start, the others are gone"
+        );
+        let (each, all) = ([&[2][..], &[3], &[4], &[5], &[6]], [1, 2, 3, 4, 5, 6]);
+        assert_eq!(settle(&[1], &each, &all), of(&[6]), "it is there, and nothing better is known");
+        assert_eq!(settle(&[1], &each, &all[..5]), of(&[]));
+    }
+
+    #[test]
+    fn a_process_has_one_name_in_all_looks() {
+        let look = || name(&observe::process(std::process::id() as i32, Path::new("/none")));
+        let first = look();
+        sleep(Duration::from_millis(20));
+        assert!(first == look() && first.1 > 0 && is_there(first));
+    }
 
     #[test]
     fn only_a_program_that_has_its_libc_is_beyond_doubt() {

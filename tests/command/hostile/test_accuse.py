@@ -141,6 +141,14 @@ class Accuse(unittest.TestCase):
         self.rig.attack("page-name", self.rig.theirs)
         self.consistent(self.rig.soon(SECONDS))
 
+    def test_a_file_of_its_own_under_a_protected_name(self):
+        """In a mount namespace of its own any user puts a directory of its own in the place of a protected one."""
+        script = f"mount --bind {self.rig.theirs} {self.rig.data} && exec sleep 1000 >> {self.rig.data / 'mine'}"
+        self.rig.start(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script], self.rig.env(), NOBODY)
+        wait_for((self.rig.theirs / "mine").exists, what="its file")
+        time.sleep(0.2)
+        self.consistent(self.rig.soon(SECONDS))
+
     def test_a_stranger_with_a_lock_runs_the_services_program(self):
         self.rig.start([built("honest"), self.rig.theirs, 1, NOBODY], self.rig.env(), NOBODY,
                        stdout=subprocess.DEVNULL)
