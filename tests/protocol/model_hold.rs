@@ -48,7 +48,7 @@ enum Fault {
     NoTimer,
     /// A process that waits for a child keeps it waiting: only who holds a lock is let go.
     HoldersAlone,
-    /// In each round a process of several threads takes no new lock.
+    /// In each round a process of several threads takes no new lock while one of them waits.
     AlwaysKeptBack,
     /// Nobody asks whether the child that sleeps has done something before.
     BegunIsSettled,
@@ -161,7 +161,7 @@ impl World {
         // Who waits does not: what it waits for may be the very lock that one needs a second one to give up.
         let waits = |t: &Thread| match self.op(t) {
             None | Some(Lock(_) | Sleep) => true,
-            Some(Wait) => !self.children_over(s, t.proc),
+            Some(Wait) => self.fault != Fault::AlwaysKeptBack && !self.children_over(s, t.proc),
             Some(_) => false,
         };
         let goes_on = |t: &Thread| t.proc == thread.proc && !t.stopped && !waits(t);
