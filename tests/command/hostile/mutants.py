@@ -35,6 +35,9 @@ MUTANTS = {
     "a page's name accuses": (
         "src/census/list.rs", "looked.other_page.filter(|gate| self.belongs(*gate, pid))", "looked.other_page",
         "test_accuse.Accuse.test_a_mapping_named_like_the_page"),
+    "a name in any mount namespace": (
+        "src/places/mod.rs", "if self.holds(path) && self.has_names_of_ours(pid) {", "if self.holds(path) {",
+        "test_accuse.Accuse.test_a_file_of_its_own_under_a_protected_name"),
     "a file called control hides": (
         ("src/linux/helper/look.rs", "looked.elsewhere |= pages.others.iter().any(is_it);",
          'looked.elsewhere |= line.path_once().ends_with("/control");'),
@@ -186,6 +189,9 @@ MUTANTS = {
     "a page that was replaced is the same": (
         "src/evidence/judged.rs", "if session.gates[at].was_replaced() {", "if false {",
         "cli:test_bad_days.Page.test_replaced_during_the_freeze"),
+    "a signal to the one who asks stays there": (
+        "src/freeze/caller.rs", "let _ = kill(self.keeper, signal);", "let _ = kill(self.keeper, None::<Signal>);",
+        "cli:test_token.Token.test_a_signal_in_the_drain_ends_it_when_the_gate_is_open"),
     "a deadline that is later than the limit": (
         "src/drive/barrier.rs", "let rounded = now.saturating_add(limit_ns) & !mask;",
         "let rounded = now.saturating_add(limit_ns * 8) & !mask;", "cli:test_token.Token.test_keeper_killed_and_late"),
