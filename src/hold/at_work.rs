@@ -19,7 +19,7 @@ pub fn lasts(pid: i32, profile: &str) -> Lasts {
     } else if is_named(pid, profile, Key::UntilWait) {
         Lasts::UntilWait
     } else {
-        Lasts::UntilUnlocked
+        Lasts::WhileLocked
     }
 }
 
@@ -37,7 +37,7 @@ fn is_named(pid: i32, profile: &str, key: Key) -> bool {
 /// Is it in the middle of a set, all its threads being stopped, whatever its locks?
 pub fn is_at_work(table: &Table, pid: i32, lasts: Lasts) -> bool {
     match lasts {
-        Lasts::UntilUnlocked => false,
+        Lasts::WhileLocked => false,
         Lasts::UntilWait => some_works(table, pid),
         Lasts::UntilExit => !procfs::done::nothing_yet(pid),
     }

@@ -65,7 +65,7 @@ impl From<NewLocks> for Run {
 pub enum Lasts {
     /// As long as its locks.
     #[default]
-    UntilUnlocked,
+    WhileLocked,
     /// Until it waits.
     UntilWait,
     /// Until it ends.

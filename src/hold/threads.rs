@@ -272,7 +272,7 @@ impl Threads {
         let lasts = self.table.processes.get(&pid).map(|process| process.lasts).unwrap_or_default();
         let ends = calls::stopped_in(tid).is_some_and(|call| match lasts {
             Lasts::UntilWait => at_work::waits(pid, &call),
-            Lasts::UntilUnlocked => lock_calls::may_have_unlocked(&call),
+            Lasts::WhileLocked => lock_calls::may_have_unlocked(&call),
             Lasts::UntilExit => false,
         });
         if !ends || !self.table.is_free(pid) {
@@ -297,7 +297,7 @@ impl Threads {
         let Some(process) = self.table.processes.get(&pid) else { return false };
         let is_another = |(other, _): (i32, State)| other != tid;
         process.run == Run::WithoutNewLocks
-            && process.lasts == Lasts::UntilUnlocked
+            && process.lasts == Lasts::WhileLocked
             && (!process.under_lock || self.table.of(pid).any(is_another))
             && calls::stopped_in(tid).is_some_and(|call| lock_calls::is_to_lock(pid, &call))
     }
