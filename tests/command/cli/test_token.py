@@ -123,10 +123,17 @@ class Token(unittest.TestCase):
 
     def test_a_signal_beside_the_token_opens_too(self):
         """It comes when the keeper has handed over the token, and nobody has printed it yet."""
-        freezer = self.rig.start("freeze", "-g", "t", "-t", "25s")
-        wait_for(self.rig.barrier, what="the barrier")
-        freezer.send_signal(SIGSTOP)
-        time.sleep(0.3)
+        self.rig.worker("section", "500")
+        for _ in range(10):
+            freezer = self.rig.start("freeze", "-g", "t", "-t", "25s", "--drain", "10s")
+            wait_for(lambda: self.rig.barrier() or freezer.poll() is not None, what="the barrier")
+            freezer.send_signal(SIGSTOP)
+            if freezer.poll() is None:
+                break
+            # The section had just ended when the barrier went up.
+            self.rig.run("thaw", freezer.communicate(timeout=8)[0].strip())
+        # It ends, and the keeper hands over the token.
+        time.sleep(1)
         self.assertNotEqual(self.rig.barrier(), 0)
         freezer.terminate()
         barrier, _, out, err = self.ended_by(freezer, "CONT")
