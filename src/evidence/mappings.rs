@@ -108,7 +108,10 @@ fn judge(
     for file in &mappings.files {
         let held = match gated {
             true => may_be_protected(pid, file, places, helper),
-            false => places.hold_mapped_file(pid, file.dev, &path_of(file)) && !is_kin(pid, census),
+            false => {
+                places.hold_mapped_file(pid, (file.dev, file.ino), &path_of(file))
+                    && !is_kin(pid, census)
+            }
         };
         if held {
             let cause = if gated { Cause::MapsShared } else { Cause::MappedForWriting };
@@ -123,7 +126,7 @@ fn judge(
 /// lies?
 fn may_be_protected(pid: i32, file: &MappedFile, places: &Places, helper: &mut Helper) -> bool {
     let path = path_of(file);
-    if places.hold_mapped_file(pid, file.dev, &path) {
+    if places.hold_mapped_file(pid, (file.dev, file.ino), &path) {
         return true;
     }
     if !places.may_hold_file(file.dev, &path) {
@@ -139,7 +142,7 @@ fn may_be_protected(pid: i32, file: &MappedFile, places: &Places, helper: &mut H
     let us = std::process::id() as i32;
     let id = (file.dev, file.ino);
     match [pid, us].into_iter().find(|at| helper.is_at(*at, &file.path, id) == Some(true)) {
-        Some(at) => places.hold_mapped_file(at, file.dev, &path),
+        Some(at) => places.hold_mapped_file(at, id, &path),
         None => true,
     }
 }

@@ -186,15 +186,16 @@ impl Places {
             return false;
         }
         match file {
-            Some(_) => self.may_hold_open_file(file) && self.hold_path_of(pid, path),
+            Some(it) => {
+                self.may_hold_open_file(file) && self.hold_path_of(pid, (it.dev, it.ino), path)
+            }
             None => self.holds(path),
         }
     }
 
-    /// Is a file with this device number, that a process sees at this path, below a protected
-    /// directory?
-    pub fn hold_mapped_file(&self, pid: i32, dev: u64, path: &Path) -> bool {
-        self.may_hold_file(dev, path) && self.hold_path_of(pid, path)
+    /// Is this file, that a process sees at this path, below a protected directory?
+    pub fn hold_mapped_file(&self, pid: i32, file: FileId, path: &Path) -> bool {
+        self.may_hold_file(file.0, path) && self.hold_path_of(pid, file, path)
     }
 
     /// Does a file with this device number lie where protected ones do, and is it judged?
@@ -202,21 +203,31 @@ impl Places {
         !self.dirs.is_empty() && self.may_hold(dev) && !self.excludes(path)
     }
 
-    fn hold_path_of(&self, pid: i32, path: &Path) -> bool {
+    fn hold_path_of(&self, pid: i32, file: FileId, path: &Path) -> bool {
         // By the text first: it costs nothing.
-        if self.holds(path) && self.has_names_of_ours(pid) {
+        let by_text = self.holds(path);
+        if by_text && self.has_names_of_ours(pid) {
             return true;
         }
-        let Some(dir) = path.parent().and_then(|dir| dir.strip_prefix("/").ok()) else {
-            return false;
-        };
+        let names = path.parent().and_then(|dir| dir.strip_prefix("/").ok()).zip(path.file_name());
+        let Some((dir, name)) = names else { return by_text };
         match File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir)) {
-            Ok(dir) => self.holds_directory(pid, &dir),
+            // Another directory disproves the text only if it has the file: one that was mounted over the
+            // file's own since shows nothing of it.
+            Ok(dir) => {
+                self.holds_directory(pid, &dir)
+                    || by_text && !directory::has(&dir, name, file).unwrap_or(false)
+            }
             // It was removed, or the process is gone; another user's we may not look at.
-            Err(e) => !matches!(
-                e.raw_os_error(),
-                Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH | libc::EACCES | libc::EPERM)
-            ),
+            Err(e) => {
+                by_text
+                    || !matches!(
+                        e.raw_os_error(),
+                        Some(
+                            libc::ENOENT | libc::ENOTDIR | libc::ESRCH | libc::EACCES | libc::EPERM
+                        )
+                    )
+            }
         }
     }
 

@@ -36,8 +36,11 @@ MUTANTS = {
         "src/census/list.rs", "looked.other_page.filter(|gate| self.belongs(*gate, pid))", "looked.other_page",
         "test_accuse.Accuse.test_a_mapping_named_like_the_page"),
     "a name in any mount namespace": (
-        "src/places/mod.rs", "if self.holds(path) && self.has_names_of_ours(pid) {", "if self.holds(path) {",
+        "src/places/mod.rs", "if by_text && self.has_names_of_ours(pid) {", "if by_text {",
         "test_accuse.Accuse.test_a_file_of_its_own_under_a_protected_name"),
+    "a name that leads nowhere any more": (
+        "src/places/mod.rs", "                by_text\n                    || !matches!(", "                !matches!(",
+        "test_container.Container.test_it_writes_here_behind_a_page_of_its_own"),
     "a file called control hides": (
         ("src/linux/helper/look.rs", "looked.elsewhere |= pages.others.iter().any(is_it);",
          'looked.elsewhere |= line.path_once().ends_with("/control");'),
