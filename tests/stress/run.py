@@ -493,7 +493,9 @@ def exec_gap(run):
                 texts.append(f"{how}+{delay_s}: {o.verdict} {content} drain {o.drain_ms} ms")
                 if o.verdict == "CONSISTENT" and content not in ("11", "22"):
                     wrong.append(f"{how}, {delay_s} s after the exec: a set cut in two: {content!r}, {o.line}")
-                if o.verdict not in ("CONSISTENT", "NOT_DRAINED"):
+                # An auditor has a libc of its own, which no hook sees: said, and the set is whole all the same.
+                audited = how == "LD_AUDIT" and o.verdict == "UNGATED" and content in ("11", "22")
+                if o.verdict not in ("CONSISTENT", "NOT_DRAINED") and not audited:
                     wrong.append(f"{how}, {delay_s} s after the exec: exit {o.exit} {o.line} {o.stderr.strip()[-300:]}")
     if wrong:
         raise Failed("; ".join(wrong))
