@@ -43,8 +43,9 @@ def run(name, work, program):
         time.sleep(0.1)
     try:
         signal.alarm(CASE_S)
+        begun = time.monotonic()
         CASES[name](world)
-        return f"ok   {name}"
+        return f"ok   {name} ({time.monotonic() - begun:.1f} s)"
     except Skip as why:
         return f"skip {name}: {why}"
     except Exception as why:                             # noqa: BLE001: one case must not hide the others
