@@ -11,8 +11,9 @@ SYS_PTRACE = 101
 LIMIT_S = 0.5
 # Until a freezer, each of whose system calls is traced, has begun to hold; it may never, where it is stopped before.
 BEGINS_WITHIN_S = 1.5
-# Nobody is held so much longer than the limit.
-LATE_S = 0.05
+# Nobody is held so much longer than the limit. Here the injector stands between the kernel and the tracer's end, and waits for a
+# processor like everybody (51 ms were seen beside a compiler); without it the bound is 50 ms: the cases *_killed and *_stopped.
+LATE_S = 0.1
 
 
 class Steps:
