@@ -236,10 +236,11 @@ def docker_two_containers_on_one_gate(world):
     host = Host(world)
     (first, one), (_, two) = host.member(), host.member()
     refused(host.freeze(f"--pid=container:{first}", *LEAST), 77, "another PID namespace", "--pid=host")
-    for freeze in (world.freeze, lambda: host.freeze("--pid=host", *LEAST)):
+    inside = lambda: host.freeze("--pid=host", *LEAST)
+    for freeze, freeze_half in ((world.freeze, world.freeze_half), (inside, inside)):
         whole(freeze(), procs=2)
         for member in (one, two):
-            half_is_waited_for(world, member, freeze)
+            half_is_waited_for(world, member, freeze_half)
 
 
 def docker_data_is_the_containers_data(world):
@@ -247,9 +248,8 @@ def docker_data_is_the_containers_data(world):
     host = Host(world)
     _, member = host.member(data="/data")
     for paths in ((), ("--paths", "/data"), ("--paths", str(world.mail))):
-        freeze = lambda paths=paths: world.freeze(None, None, *paths)
-        whole(freeze(), procs=1)
-        half_is_waited_for(world, member, freeze, "/data")
+        whole(world.freeze(None, None, *paths), procs=1)
+        half_is_waited_for(world, member, lambda paths=paths: world.freeze_half(None, None, *paths), "/data")
     # A writer of the host's, by the host's name of it.
     writer = world.popen(["sh", "-c", f"exec 9>>{world.mail}/outside; echo done; exec sleep 99"], stdout=subprocess.PIPE)
     assert writer.stdout.readline() == "done\n"
@@ -365,9 +365,10 @@ def docker_with_user_namespaces(world):
         os.chown(folder, SUBUID, SUBUID)
     name, member = host.member()
     assert os.stat(world.gates / GATE / "control").st_uid == SUBUID
-    for freeze in (lambda: host.freeze(f"--pid=container:{name}", *LEAST), world.freeze):
+    inside = lambda: host.freeze(f"--pid=container:{name}", *LEAST)
+    for freeze, freeze_half in ((inside, inside), (world.freeze, world.freeze_half)):
         whole(freeze(), procs=1)
-        half_is_waited_for(world, member, freeze)
+        half_is_waited_for(world, member, freeze_half)
     refused(host.freeze(f"--pid=container:{name}", "--cap-drop=ALL"), 77, "CAP_SYS_PTRACE")
     refused(host.freeze(*LEAST), 77, "another PID namespace")
 
