@@ -6,8 +6,8 @@
 
 use crate::linux::look::WhyNot;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -36,12 +36,6 @@ pub type FileId = (u64, u64);
 pub fn id(file: impl AsFd) -> nix::Result<FileId> {
     let stat = fstat(file)?;
     Ok((stat.st_dev, stat.st_ino))
-}
-
-/// Has this directory, under this name, that very file?
-pub fn has(dir: impl AsFd, name: &OsStr, file: FileId) -> nix::Result<bool> {
-    let there = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    Ok((there.st_dev, there.st_ino) == file)
 }
 
 /// Does a directory lie below one of these, or is it one? By what they are, not by their names:

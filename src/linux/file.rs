@@ -4,9 +4,10 @@
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -77,18 +78,35 @@ impl CachedStat {
 
 /// Looks at a path's target that way; for links like /proc/PID/fd/N.
 pub fn cached_stat(path: &Path) -> Option<CachedStat> {
-    let path = c_path(path);
-    // SAFETY: a statx consists of integers, for which zero is valid.
-    let mut found: libc::statx = unsafe { std::mem::zeroed() };
-    let flags = libc::AT_STATX_DONT_SYNC;
-    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_NLINK;
-    // SAFETY: `path` ends with a NUL, and `found` is one statx for the kernel to fill.
-    let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &mut found) };
-    (done == 0).then(|| CachedStat {
+    statx(libc::AT_FDCWD, path, 0).map(|found| CachedStat {
         mode: found.stx_mode as u32,
         dev: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
         ino: found.stx_ino,
-        names: found.stx_nlink
-            + (found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0) as u32,
+        names: found.stx_nlink + (found.stx_attributes & MOUNT_ROOT != 0) as u32,
     })
+}
+
+/// Is this name in this directory the only one that the file (device and inode) has, and no mount of it?
+/// False: it is not, or that cannot be told (before Linux 5.8).
+pub fn is_its_only_name(dir: BorrowedFd<'_>, name: &OsStr, (dev, ino): (u64, u64)) -> bool {
+    statx(dir.as_raw_fd(), Path::new(name), libc::AT_SYMLINK_NOFOLLOW).is_some_and(|found| {
+        (libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino) == (dev, ino)
+            && found.stx_nlink == 1
+            && found.stx_attributes_mask & MOUNT_ROOT != 0
+            && found.stx_attributes & MOUNT_ROOT == 0
+    })
+}
+
+/// It is the top of a mount.
+const MOUNT_ROOT: u64 = libc::STATX_ATTR_MOUNT_ROOT as u64;
+
+fn statx(dir: i32, path: &Path, flags: i32) -> Option<libc::statx> {
+    let path = c_path(path);
+    // SAFETY: a statx consists of integers, for which zero is valid.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = flags | libc::AT_STATX_DONT_SYNC;
+    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_NLINK;
+    // SAFETY: `path` ends with a NUL, and `found` is one statx for the kernel to fill.
+    let done = unsafe { libc::statx(dir, path.as_ptr(), flags, wanted, &mut found) };
+    (done == 0).then_some(found)
 }

@@ -19,7 +19,7 @@ pub mod resolve;
 use crate::foreign_text::ForeignText;
 use crate::linux::directory::{self, FileId, NotOpened};
 use crate::linux::fanotify::{self, NoDirectory};
-use crate::linux::file::CachedStat;
+use crate::linux::file::{CachedStat, is_its_only_name};
 use crate::linux::in_file_system;
 use crate::linux::procfs;
 use crate::outcome::fault::{CONFIG, Fault};
@@ -30,6 +30,7 @@ use kind::Kind;
 use named::{NamedBy, Unread};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,11 +213,11 @@ impl Places {
         let names = path.parent().and_then(|dir| dir.strip_prefix("/").ok()).zip(path.file_name());
         let Some((dir, name)) = names else { return by_text };
         match File::open(PathBuf::from(format!("/proc/{pid}/root")).join(dir)) {
-            // Another directory disproves the text only if it has the file: one that was mounted over the
-            // file's own since shows nothing of it.
+            // Another directory disproves the text only if it has the file, and nothing else has: one that was
+            // mounted over the file's own since shows nothing of it, or a link to it, or a mount of it.
             Ok(dir) => {
                 self.holds_directory(pid, &dir)
-                    || by_text && !directory::has(&dir, name, file).unwrap_or(false)
+                    || by_text && !is_its_only_name(dir.as_fd(), name, file)
             }
             // It was removed, or the process is gone; another user's we may not look at.
             Err(e) => {

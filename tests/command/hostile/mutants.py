@@ -38,6 +38,9 @@ MUTANTS = {
     "a name in any mount namespace": (
         "src/places/mod.rs", "if by_text && self.has_names_of_ours(pid) {", "if by_text {",
         "test_accuse.Accuse.test_a_file_of_its_own_under_a_protected_name"),
+    "another name of the file disproves the one that it is open by": (
+        "src/linux/file.rs", "            && found.stx_nlink == 1\n", "",
+        "test_accuse.Accuse.test_a_writer_that_covers_the_name_of_its_file"),
     "a name that leads nowhere any more": (
         "src/places/mod.rs", "                by_text\n                    || !matches!(", "                !matches!(",
         "test_container.Container.test_it_writes_here_behind_a_page_of_its_own"),

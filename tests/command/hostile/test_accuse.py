@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 import unittest
+from pathlib import Path
 
 from rig import LIBRARY, MAIL, NOBODY, Rig, built, has_open, wait_for
 
@@ -148,6 +149,23 @@ class Accuse(unittest.TestCase):
         wait_for((self.rig.theirs / "mine").exists, what="its file")
         time.sleep(0.2)
         self.consistent(self.rig.soon(SECONDS))
+
+    def test_a_writer_that_covers_the_name_of_its_file(self):
+        """It has a protected file open, and puts a directory of its own over it: an empty one, one with a link to the file, one
+        with a mount of it."""
+        file, mine = self.rig.data / "a", self.rig.theirs / "a"
+        os.chmod(file, 0o666)
+        os.chmod(self.rig.theirs, 0o777)
+        for cover in ("true", f"ln {file} {mine}", f"touch {mine} && mount --bind {file} {mine}"):
+            script = f"exec 9>>{file}; {cover} && mount --rbind {self.rig.theirs} {self.rig.data} && exec sleep 1000"
+            writer = self.rig.start(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script], self.rig.env(), NOBODY)
+            wait_for(lambda: b"sleep" in Path(f"/proc/{writer.pid}/cmdline").read_bytes().split(b"\0")[0], what="the cover")
+            said = self.rig.freeze()
+            self.assertEqual((said.code, said.verdict), (65, "UNGATED"), (cover, said))
+            self.assertIn(str(writer.pid).encode(), said.err)
+            writer.kill()
+            writer.wait()
+            mine.unlink(missing_ok=True)
 
     def test_a_stranger_with_a_lock_runs_the_services_program(self):
         self.rig.start([built("honest"), self.rig.theirs, 1, NOBODY], self.rig.env(), NOBODY,
