@@ -114,6 +114,7 @@ class SecondRun(unittest.TestCase):
         code, last, said = self.outcome(2)
         self.assertEqual((code, last), (1, "2 passed, 1 failed, 0 skipped"))
         self.assertIn("FAIL the third", said.split("!!! fake: failed")[1])
+        self.assertIn("red: fake: FAIL the third", said.splitlines()[-6:], "the last lines say what was red")
 
     def test_a_judge_of_snapshots_has_no_second_run(self):
         self.assertEqual(self.outcome(1, judges=True)[:2], (1, "2 passed, 1 failed, 0 skipped"))

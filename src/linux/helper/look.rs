@@ -132,7 +132,7 @@ fn look_once(
         }
     }
     // One that has taken another page, and has its region, will take none of ours in this image: it is not
-    // looked at again behind the barrier. Nothing else is concluded from what it maps.
+    // looked at again behind the barrier, and what it does is nothing that this gate lets pass.
     let foreign_page = foreign_page && looked.page.is_none() && looked.other_page.is_none();
     let has_taken_it = looked.library && foreign_page && !candidates.is_empty();
     looked.decided = looked.elsewhere || has_taken_it || libc && !looked.library;
@@ -153,9 +153,13 @@ fn look_once(
                 library.map(|(start, end, path)| library::layout_of(by, start, end, &path));
         }
         looked.asks_for = asks_for;
+        // By the name that it was given: of a page whose file system was taken away the kernel shows a
+        // name without that file system's place.
+        looked.other_page = looked.other_page.or(asks_for.filter(|_| has_taken_it));
         // One with another layout is on its way to nowhere: that library does not take our page. Nor
         // is one that has a page already.
-        let is_lost = looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere;
+        let is_lost =
+            looked.layout.is_some_and(LibraryLayout::is_other) || looked.elsewhere || has_taken_it;
         // A static program does not ask the loader. (valgrind is one, and loads what its program would:
         // it stays undecided, and is looked at again.)
         let comes = || looked.library || !never_loads_ours(&exe(by));
