@@ -20,6 +20,7 @@ use crate::linux::procfs::inodes_told::InodesTold;
 use crate::linux::procfs::locks::{
     KernelLock, all, may_have_some_on_their_way, on_their_way_is_told, open_for_writing,
 };
+use crate::linux::procfs::mounts::reaches_device;
 use crate::outcome::blocker::Blocker;
 use crate::places::Places;
 use std::collections::HashSet;
@@ -78,8 +79,7 @@ impl Session {
 
     /// A lock of which no process has a descriptor lies in a socket, on its way. Can it come to a member?
     pub(super) fn may_come_to_a_member(&self, at: usize, line: &KernelLock) -> bool {
-        // Elsewhere the holder may be a process that is not shown to us.
-        if !is_first_pid_namespace() || !on_their_way_is_told() {
+        if !on_their_way_is_told() || !is_first_pid_namespace() && self.is_in_reach(at, line) {
             return true;
         }
         let members = || asked(&self.census, at).map(|(_, member)| member);
@@ -94,6 +94,21 @@ impl Session {
             || is_on_its_way()
             || members().any(has_come)
             || is_on_its_way()
+    }
+
+    /// In a container whoever holds it may be a process that is not shown to us. That one is the gate's
+    /// business as far as its file can be: on a file system that neither we nor a member can reach there is
+    /// no protected file and no lock file of theirs. (What such a process locks otherwise, the kernel does
+    /// not show in a container at all.)
+    fn is_in_reach(&self, at: usize, line: &KernelLock) -> bool {
+        let Some(device) = line.device() else { return true };
+        let mut seen = HashSet::new();
+        let members = asked(&self.census, at).map(|(_, member)| member.pid);
+        let ours = std::process::id() as i32;
+        std::iter::once(ours)
+            .chain(members)
+            .filter(|pid| procfs::mount_namespace(*pid).is_none_or(|mounts| seen.insert(mounts)))
+            .any(|pid| reaches_device(pid, device) != Some(false))
     }
 
     fn judge_stranger(

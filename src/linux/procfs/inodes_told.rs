@@ -6,6 +6,7 @@
 
 use super::bounded::{self, Bounds};
 use super::locks::KernelLock;
+use super::mounts::device_of;
 use std::collections::HashSet;
 
 /// As in `mounts`.
@@ -42,10 +43,8 @@ impl InodesTold {
 /// The device of a mount of such a file system. `36 35 0:31 / /mnt rw - tmpfs tmpfs rw`
 fn same(line: &[u8]) -> Option<(u32, u32)> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    let (major, minor) = device.split_once(':')?;
-    SAME.contains(&kind).then_some((major.parse().ok()?, minor.parse().ok()?))
+    let kind = fields.by_ref().skip_while(|field| *field != b"-").nth(1)?;
+    SAME.contains(&kind).then(|| device_of(line))?
 }
 
 #[cfg(test)]

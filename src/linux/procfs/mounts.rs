@@ -27,6 +27,26 @@ pub fn mounts(pid: i32) -> io::Result<(Vec<Mount>, Extent)> {
     Ok((found, extent))
 }
 
+/// Is a file system of this device (as the kernel's lists have it) mounted where this process can reach it?
+/// None: that cannot be told.
+pub fn reaches_device(pid: i32, device: (u32, u32)) -> Option<bool> {
+    let mut found = false;
+    let extent = bounded::lines(&format!("/proc/{pid}/mountinfo"), BOUNDS, |line| {
+        found |= device_of(line) == Some(device);
+    });
+    match extent {
+        Ok(Extent::Whole) => Some(found),
+        Ok(Extent::CutOff) | Err(_) => found.then_some(true),
+    }
+}
+
+/// The device of the mount that this line is of.
+pub fn device_of(line: &[u8]) -> Option<(u32, u32)> {
+    let device = std::str::from_utf8(line.split(|byte| *byte == b' ').nth(2)?).ok()?;
+    let (major, minor) = device.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 /// Which part of its file system the mount with this number shows, and where, as this process sees it.
 /// None: it does not see that mount, or the list cannot be read.
 pub fn shown_by(pid: i32, number: u64) -> Option<(PathBuf, PathBuf)> {
@@ -83,6 +103,18 @@ pub fn unescape(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_is_mounted_nowhere_is_not_reached() {
+        let here = std::process::id() as i32;
+        let of_proc = nix::sys::stat::stat("/proc/self").unwrap().st_dev;
+        let device = (libc::major(of_proc), libc::minor(of_proc));
+        assert_eq!(reaches_device(here, device), Some(true));
+        assert_eq!(reaches_device(here, (4095, 77)), Some(false));
+        assert_eq!(reaches_device(i32::MAX, device), None, "there is no such process");
+        assert_eq!(device_of(b"36 35 98:12 /mnt1 /mnt2 rw - ext3 /dev/root rw"), Some((98, 12)));
+        assert_eq!(device_of(b"36 35 /mnt1"), None);
+    }
 
     #[test]
     fn a_mount_with_a_blank_in_its_name() {

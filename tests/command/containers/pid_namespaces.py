@@ -1,5 +1,6 @@
 """PID namespaces: whoever maps the gate's page is seen, or the freeze is refused by name with nobody held."""
 import os
+import subprocess
 from world import BIN, GATE, PYTHON, Container, Skip, refused, tell, whole
 
 # Under a filter that lets everything through: the library makes no call of its own that might be deadly.
@@ -173,6 +174,29 @@ def an_open_file_lock_of_a_process_outside(world):
     whole(world.freeze(a), procs=1)
 
 
+def an_open_file_lock_where_no_container_reaches(world):
+    """systemd has one in the host's /run for each of its dynamic users: no freeze in a container could be trusted."""
+    a = Container(world)
+    world.member(a)
+    elsewhere = world.root / "elsewhere"
+    elsewhere.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "writegate-containers", elsewhere], check=True)
+    try:
+        taker = world.popen([PYTHON, "-c", OPEN_FILE_LOCK, str(elsewhere / "image")], stdout=-1)
+        assert taker.stdout.readline() == "done\n"
+        whole(world.freeze(a), procs=1)
+        # The same file system, reached from there: the process outside may be a writer of its files.
+        seen = Container(world)
+        a.end()
+        world.member(seen)
+        said = world.freeze(seen)
+        assert said.returncode == 65 and "verdict=UNSEEN" in said.said and "lock" in said.said, said.said
+    finally:
+        taker.kill()
+        taker.wait()
+        subprocess.run(["umount", "-l", elsewhere], check=True)
+
+
 def doctor_and_status_say_the_same(world):
     a, b, _, _ = two(world)
     for command in (["doctor", "-g", GATE], ["status", "-g", GATE]):
@@ -186,4 +210,4 @@ CASES = [both_seen_from_the_host, one_is_not_seen_from_the_other, neither_is_see
          a_sidecar_in_the_same_namespace_sees_all, a_page_of_the_host, a_process_of_the_host_on_a_page_of_a_container,
          whoever_made_the_page_is_gone, a_child_keeps_its_parents_mark, a_filter_hides_nobody,
          one_that_starts_in_the_window_is_told, a_proc_of_another_namespace, an_open_file_lock_of_a_process_outside,
-         doctor_and_status_say_the_same]
+         an_open_file_lock_where_no_container_reaches, doctor_and_status_say_the_same]
