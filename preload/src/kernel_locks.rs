@@ -1,7 +1,8 @@
 //! The locks that the kernel says this process's descriptors carry (/proc/self/fdinfo),
 //! entered into the lock table: those that came over an exec, and those that a child took.
 
-use crate::linux::files::{Stat, close, fstat_at_start, list, open};
+use crate::linux::descriptors::each;
+use crate::linux::files::{Stat, fstat_at_start};
 use crate::linux::lines::each_line;
 use crate::linux::signals::Blocked;
 use crate::linux::time::now;
@@ -11,7 +12,7 @@ use crate::this_process::lock_table::overflowed;
 use crate::this_process::state::{LOCKS_SEEN, region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::locks::{Lock, LockKind, SMALL, Table};
-use linux_raw_sys::general::{AT_FDCWD, O_ACCMODE, O_DIRECTORY};
+use linux_raw_sys::general::O_ACCMODE;
 
 /// How a lock on a descriptor came to this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,41 +38,15 @@ pub enum Answer {
 
 /// Enters the kernel's locks on all descriptors into the lock table.
 pub fn enter_all(blocked: &Blocked, origin: LockOrigin) -> Answer {
-    // SAFETY: a literal C string.
-    let dir = unsafe { open(AT_FDCWD, c"/proc/self/fdinfo".as_ptr().cast(), O_DIRECTORY) };
-    if dir < 0 {
-        return Answer::NotTold;
-    }
-    let (dir, mut all) = (dir as i32, Answer::Listed(0));
-    let mut entries = [0u8; 512];
-    loop {
-        let len = list(dir, &mut entries);
-        if len < 0 {
-            all = Answer::NotTold;
-        }
-        if len <= 0 {
-            break;
-        }
-        let mut rest = entries.get(..len as usize).unwrap_or(&[]);
-        // struct linux_dirent64: inode, offset, length (u16), type, name.
-        while let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, low, high, _, name @ ..] = rest {
-            let size = u16::from_le_bytes([*low, *high]) as usize;
-            if let Some((fd, _)) = text::number(name)
-                && fd as i32 != dir
-            {
-                all = match (all, enter_of(blocked, fd as i32, origin)) {
-                    (Answer::Listed(before), Answer::Listed(places)) => {
-                        Answer::Listed(before | places)
-                    }
-                    (_, Answer::NotTold) => Answer::NotTold,
-                    (known, _) => known,
-                };
-            }
-            rest = rest.get(size.max(1)..).unwrap_or(&[]);
-        }
-    }
-    close(dir);
-    all
+    let mut all = Answer::Listed(0);
+    let told = each(blocked, |fd| {
+        all = match (all, enter_of(blocked, fd, origin)) {
+            (Answer::Listed(before), Answer::Listed(places)) => Answer::Listed(before | places),
+            (_, Answer::NotTold) => Answer::NotTold,
+            (known, _) => known,
+        };
+    });
+    if told { all } else { Answer::NotTold }
 }
 
 /// As [`enter_all`], for all descriptors below this one, where a directory must not be listed.

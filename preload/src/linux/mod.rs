@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`call`] | the macro that all of them are made with |
 //! | [`files`] | files, descriptors, directories, sockets' addresses |
+//! | [`descriptors`] | this process's, as /proc lists them |
 //! | [`memory`] | mappings, and whether memory can be read |
 //! | [`lines`] | the lines of a small file |
 //! | [`signals`] | none while a descriptor of the library's is open |
@@ -13,6 +14,7 @@
 
 mod call;
 pub mod confined;
+pub mod descriptors;
 pub mod files;
 pub mod lines;
 pub mod memory;

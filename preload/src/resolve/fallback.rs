@@ -7,6 +7,7 @@
 
 use super::libc::set_errno;
 use crate::arch::instructions::syscall;
+use crate::linux::descriptors::close_from;
 use core::ffi::c_int;
 use linux_raw_sys::errno::ENOSYS;
 use linux_raw_sys::general::{
@@ -50,12 +51,17 @@ unsafe extern "C" fn finds_nothing() -> *const () {
     core::ptr::null()
 }
 
-/// Passes arguments on to the kernel, which checks them.
-fn call(number: u32, (a, b, c, d, e, f): Arguments) -> isize {
+/// Passes arguments on to the kernel, which checks them; errno untouched.
+fn ask(number: u32, (a, b, c, d, e, f): Arguments) -> isize {
     let args = [a as usize, b as usize, c as usize, d as usize, e as usize, f as usize];
     // SAFETY: what the program passed to the function of this name, which makes this very
     // system call with these arguments; the kernel checks every pointer.
-    let result = unsafe { syscall(number as usize, args) };
+    unsafe { syscall(number as usize, args) }
+}
+
+/// The same, as a function of libc answers.
+fn call(number: u32, arguments: Arguments) -> isize {
+    let result = ask(number, arguments);
     /// The greatest error number.
     const MAX_ERRNO: isize = 4095;
     if (-MAX_ERRNO..0).contains(&result) {
@@ -65,9 +71,13 @@ fn call(number: u32, (a, b, c, d, e, f): Arguments) -> isize {
     result
 }
 
+/// What it returns nobody sees: it must close them, also where the kernel has no close_range (before
+/// Linux 5.9) or a filter refuses it.
 unsafe extern "C" fn closefrom(low: u64) {
-    let low = (low as i32).max(0) as u64;
-    call(__NR_close_range, (low, u32::MAX as u64, 0, 0, 0, 0));
+    let low = (low as i32).max(0);
+    if ask(__NR_close_range, (low as u64, u32::MAX as u64, 0, 0, 0, 0)) != 0 {
+        close_from(low);
+    }
 }
 
 unsafe extern "C" fn close_range(first: u64, last: u64, flags: u64) -> isize {

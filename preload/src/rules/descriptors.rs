@@ -5,6 +5,7 @@ use super::lock_files::let_go;
 use crate::announce::{BRACKET, PASS};
 use crate::frame::Frame;
 use crate::linux::confined;
+use crate::linux::descriptors::closes_ranges;
 use crate::protected::{descriptor_cache, unasked};
 use crate::resolve::libc::dirfd;
 use crate::this_process::lock_table::{file_of, overflowed, recount, shares_memory};
@@ -75,11 +76,15 @@ pub fn closing(frame: &mut Frame, rule: Rule) -> u64 {
         Rule::LoginTty => range_now(region, 0, STDERR_FILENO as i32),
         Rule::CloseFrom => range_now(region, frame.arg(0) as i32, i32::MAX),
         // With the flag it closes nothing now.
-        Rule::CloseRange if frame.arg(2) & CLOSE_RANGE_CLOEXEC == 0 => range_now(
-            region,
-            frame.arg(0) as i32,
-            (frame.arg(1) as u32).min(i32::MAX as u32) as i32,
-        ),
+        Rule::CloseRange if frame.arg(2) & CLOSE_RANGE_CLOEXEC == 0 => {
+            // Unsigned for the kernel: a number beyond all descriptors is no negative one, below all.
+            let [first, last] = [0, 1].map(|n| i32::try_from(frame.arg(n) as u32));
+            let range = first.unwrap_or(i32::MAX)..=last.unwrap_or(i32::MAX);
+            // One that fails closes none: an old kernel, a filter, a flag that is none.
+            if table.locks().any(|lock| range.contains(&lock.fd)) && closes_ranges(frame.arg(2)) {
+                range_now(region, *range.start(), *range.end());
+            }
+        }
         Rule::Dup2 => {
             let new = frame.arg(1) as i32;
             frame.note[0] = 0;

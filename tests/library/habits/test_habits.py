@@ -206,6 +206,29 @@ class Habits(unittest.TestCase):
             time.sleep(0.02)
         self.is_in_flight()
 
+    def goes_on_under_its_lock(self, puppet):
+        """It ends its set while the barrier is up. Who counts as without a lock is held in the middle of it, until the
+        freezer has seen the lock in the kernel and admits it."""
+        freeze = self.gated.start_freeze(["true"], limit="3s", drain="2s")
+        time.sleep(0.4)
+        puppet.do("write", self.file("b"))
+        puppet.do("unlock")
+        _, said = freeze.communicate()
+        fields = gates.parse(said)
+        self.assertEqual((freeze.returncode, fields["waiters"], fields["admitted"]), (0, "0", "0"), said)
+        self.assertGreater(gates.milliseconds(fields["drain"]), 100)
+
+    def test_a_range_beyond_all_descriptors_closes_none(self):
+        """2147483648 is below 0 as an int: then every lock counted as closed."""
+        puppet = self.under_a_lock("write", "@a")
+        self.assertEqual(puppet.do("range", 2**31, 0), 0)
+        self.goes_on_under_its_lock(puppet)
+
+    def test_a_range_that_the_kernel_refuses_closes_none(self):
+        puppet = self.under_a_lock("write", "@a")
+        self.assertEqual(puppet.do("range", 3, 8), 1)
+        self.goes_on_under_its_lock(puppet)
+
     def test_settled_child_that_is_held_has_changed_nothing(self):
         puppet = self.under_a_lock("keep", "@journal", settled="puppet")
         puppet.do("put", 10)
