@@ -36,6 +36,7 @@ EVERYTHING = ("single:2:0:0 fcntl:3:0:2 flock:2:2:2 ofd:2:4:2 dot:3:6:2 dotlink:
 KILLABLE = "single:2:0:0 fcntl:2:0:2 flock:2:2:1 ofd:2:4:1 dot:2:6:1 dotlink:2:8:1 child:2:10:1 exec:2:14:1".split()
 FEW = "single:1:0:0 fcntl:2:0:1 flock:1:2:1".split()
 HOLD_US = 4000
+LONGEST_MS = 2700                                        # the limit to which a case goes on a machine that is too busy for a short one
 # Of a freeze whose time is no case's matter: a busy machine gives a worker its turn late.
 AMPLE = {"limit": "30s", "drain": "20s", "retries": 0}
 
@@ -315,21 +316,43 @@ def wait_gone(pids, seconds=3.0):
 
 def freezer_stopped(run):
     """SIGSTOP to the freezer past its limit, then SIGCONT: the writers went on, and it says 124."""
-    limit_ms, codes, moved_by_ms = 300, [], []
+    limit_ms, codes, moved_by_ms, texts = 300, [], [], []
     with Stress(run.binaries, FEW, work=run.fast) as s:
-        s.page.set_bound_ms(limit_ms + GRACE_MS)
-        s.page.set_sleep_ms(limit_ms)
-        s.page.forget_longest()
-        # Stopped before it has opened the gate: a busy machine gives this process its turn too late for that now and then.
-        tries, ended_early = 0, None
-        while codes.count(124) < 4 and tries < 60:
-            tries += 1
-            p = s.gate.start_freeze(["sleep", "0.1"], limit=f"{limit_ms}ms", drain="250ms", retries=0)
+        running = s.aside / "running"
+
+        def wait_text():
+            """What the writers waited since the limit is this one."""
+            text = s.page.waits_text(limit_ms)
+            if s.page.longest_ms() > limit_ms + GRACE_MS + s.page.overslept_ms():
+                raise Failed(f"a writer was held too long: {text}")
+            return text
+
+        def begin():
+            s.page.set_bound_ms(limit_ms + GRACE_MS)
+            s.page.set_sleep_ms(limit_ms)
+            s.page.forget_longest()
+
+        begin()
+        # A busy machine gives a worker no turn in which to end its section, or this process none in which to stop the freezer: no
+        # try of those shows anything, and with a longer limit there are fewer of them.
+        tries, at_this_limit, ended_early = 0, 0, None
+        while codes.count(124) < 4 and tries < 40:
+            if at_this_limit == 10 and limit_ms < LONGEST_MS:
+                texts.append(wait_text())
+                limit_ms, at_this_limit = limit_ms * 3, 0
+                begin()
+            tries, at_this_limit = tries + 1, at_this_limit + 1
+            running.unlink(missing_ok=True)
+            # The command lasts for half of the limit: stopped in it is stopped with everything drained.
+            p = s.gate.start_freeze(["sh", "-c", ': > "$0"; exec sleep "$1"', running, str(limit_ms / 2000)],
+                                    limit=f"{limit_ms}ms", drain=f"{limit_ms * 5 // 6}ms", retries=0)
             deadline = wait_closed(s.gate, p)
-            if not deadline:
-                ended_early = p.communicate()
+            while deadline and not running.exists() and p.poll() is None:
+                time.sleep(0.001)
+            if not running.exists():
+                ended_early = p.communicate(timeout=30)
+                codes.append(p.returncode)
                 continue
-            time.sleep(0.03)                             # drained by then, or nearly
             os.kill(p.pid, signal.SIGSTOP)
             until = time.monotonic() + 1
             while state(p.pid) not in "TZ" and time.monotonic() < until:
@@ -346,23 +369,21 @@ def freezer_stopped(run):
             out, err = p.communicate(timeout=30)
             if in_time:
                 codes.append(p.returncode)
-                if p.returncode not in (124, 75):
+                if p.returncode != 124:
                     raise Failed(f"exit {p.returncode} although the limit had passed: {out.strip()[-300:]} {err.strip()[-300:]}")
             s.alive()
-        outcome, _ = s.freeze(limit="5s", retries=0)
-        text, waited, over = s.page.waits_text(limit_ms), s.page.longest_ms(), s.page.overslept_ms()
-    figures = f"exit codes {codes} of {tries} tries; writers went on {max(moved_by_ms, default=0):.1f} ms after the limit at most; {text}"
+        outcome, _ = s.freeze(**AMPLE)
+        texts.append(wait_text())
+    figures = f"exit codes {codes} of {tries} tries; writers went on {max(moved_by_ms, default=0):.1f} ms after the limit at most; {'; '.join(texts)}"
     run.say(figures)
     if codes.count(124) < 4:
         raise Failed(f"124 expected: {figures}; one that ended early: {ended_early}")
     if outcome.verdict != "CONSISTENT":
         raise Failed(f"the next freeze: exit {outcome.exit} {outcome.stdout[-300:]} {outcome.stderr[-300:]}")
-    if waited > limit_ms + GRACE_MS + over:
-        raise Failed(f"a writer was held too long: {text}")
     return figures
 
 
-def wait_closed(gate, process, seconds=20):
+def wait_closed(gate, process, seconds=60):
     """Waits until a freeze has raised its barrier; the deadline, 0 if it ended before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -372,12 +393,12 @@ def wait_closed(gate, process, seconds=20):
         if process.poll() is not None:
             return 0
         time.sleep(0.001)
-    raise Failed("the barrier was not raised within 20 s")
+    raise Failed(f"the barrier was not raised within {seconds} s ({load()})")
 
 
 def workers_killed(run):
-    """SIGKILL to workers inside their sections, 200 times: the next freeze drains."""
-    rng, tally, inside, kills = random.Random(run.seed), Tally(), {}, [0]
+    """SIGKILL to workers inside their sections, again and again: the next freeze drains."""
+    rng, tally, inside, kills, idle = random.Random(run.seed), Tally(), {}, [0], 0
     with Stress(run.binaries, run.roles(KILLABLE), work=run.work) as s:
         s.page.set_pause_us(1500)
         begun = time.monotonic()
@@ -398,12 +419,19 @@ def workers_killed(run):
                     if set_number >= 0:
                         inside[role] = inside.get(role, 0) + 1
 
-        while kills[0] < 200:
+        def enough():
+            """200 kills; on a busy machine those of the time, if so few show something at all."""
+            late = time.monotonic() - begun > run.seconds * 4
+            return kills[0] >= (50 if late and tally.cut else 200)
+
+        while not enough():
+            before = kills[0]
             kill_some(2)                                 # before, and while it drains
             tally.add(*s.freeze_while(lambda: kill_some(3), **AMPLE))
             s.alive()
-            if time.monotonic() - begun > run.seconds * 4:
-                raise Failed(f"only {kills[0]} kills in {run.seconds * 4} s ({load()}); {tally.text()}")
+            idle = 0 if kills[0] > before else idle + 1
+            if idle == 20:
+                raise Failed(f"nobody could be killed in 20 freezes, {kills[0]} before ({load()}); {tally.text()}")
         killed = kills[0]
         deaths, repaired = s.page.deaths(), s.page.repaired()
     roles = " ".join(f"{k} {v}" for k, v in sorted(inside.items()))
@@ -411,7 +439,7 @@ def workers_killed(run):
                f"{repaired}; {tally.freezes} freezes: {tally.text()}; sets cut by a death in them {tally.cut}")
     run.say(figures)
     tally.must_hold(1.0)
-    if sum(inside.values()) < 100 or not tally.cut:
+    if sum(inside.values()) * 2 < killed or not tally.cut:
         raise Failed(f"too few were killed inside a section, or none of their sets was ever seen cut: {figures}")
     return figures
 
