@@ -1,13 +1,25 @@
 //! The signals that end a freeze; and the command that only waits for one that its child makes.
+#![allow(unsafe_code)]
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// SIGINT, SIGTERM and SIGHUP.
+/// SIGINT, SIGTERM and SIGHUP; the last not where it is ignored: `nohup` says so of a command that is
+/// to outlive its terminal, and what is blocked would come all the same.
 pub fn signals() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
+    let ends = |signal: &Signal| *signal != Signal::SIGHUP || !is_ignored(Signal::SIGHUP);
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(ends).collect()
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: the kernel fills the action, which is plain data; nothing is set.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as libc::c_int, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// In a child, before it becomes the command: as if we had never blocked them.

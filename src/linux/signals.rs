@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: they end a freeze, whatever it is at.
+//! SIGINT, SIGTERM and SIGHUP ([`ending::signals`]): they end a freeze, whatever it is at.
 //!
 //! They are blocked, so that none ends us with the barrier up, and taken by a thread that does
 //! nothing else. It tells the freezer ([`Signals::received`], [`Signals::fd`]) and waits a moment

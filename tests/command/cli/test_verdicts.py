@@ -123,7 +123,13 @@ class Verdicts(unittest.TestCase):
         self.assertEqual((self.rig.data / "out.then").read_text(), "")
         self.assertIn("verdict=CONSISTENT", out.read_text())
 
+    def sighup(self, how):
+        """What the commands that are started from now on inherit."""
+        before = signal.signal(signal.SIGHUP, how)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+
     def test_signals_thaw_first(self):
+        self.sighup(signal.SIG_DFL)
         worker = self.rig.worker("work", self.rig.file("a"))
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
             freezer = self.rig.start("freeze", "-g", "t", "--", "sleep", "30")
@@ -135,6 +141,17 @@ class Verdicts(unittest.TestCase):
             self.assertIn("verdict=INTERRUPTED", err)
             self.assertEqual(self.rig.barrier(), 0)
         self.assertLess(max(self.rig.held(worker)), 1500)
+
+    def test_under_nohup_the_end_of_the_terminal_ends_no_freeze(self):
+        self.sighup(signal.SIG_IGN)
+        self.rig.worker("idle")
+        freezer = self.rig.start("freeze", "-g", "t", "--", "sleep", "0.3")
+        wait_for(lambda: self.rig.barrier() != 0, what="the barrier")
+        time.sleep(0.1)
+        freezer.send_signal(signal.SIGHUP)
+        out, err = freezer.communicate(timeout=8)
+        self.assertEqual(freezer.returncode, 0, out + err)
+        self.assertIn("verdict=CONSISTENT", err)
 
     def test_a_freezer_stopped_past_the_limit_reports_the_truth(self):
         worker = self.rig.worker("work", self.rig.file("a"))
