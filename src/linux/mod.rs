@@ -23,6 +23,7 @@
 //! | [`signals`], [`ending`] | the thread that takes the signals that end a freeze; which these are |
 //! | [`fork`] | children of our own |
 //! | [`directory`] | directories that others may have named |
+//! | [`namesake`] | a gate of the same name in a container |
 //! | [`in_file_system`] | where in its file system one lies, by the mount tables |
 //! | [`fanotify`] | changes to files |
 //! | [`births`] | who was made by whom |
@@ -50,6 +51,7 @@ pub mod look_time;
 pub mod mapping;
 pub mod marks;
 pub mod membarrier;
+pub mod namesake;
 pub mod namespaces;
 pub mod poll;
 pub mod priority;

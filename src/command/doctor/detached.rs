@@ -49,6 +49,13 @@ fn other_page(process: &Observation, path: &str, context: &Context<'_>) -> Diagn
             format!("freeze both: writegate freeze -g {} -g {other}", context.gate),
         );
     }
+    if process.namesake {
+        return Diagnosis::new(
+            Cause::OtherGate,
+            format!("it belongs to a gate {other} of another mount namespace (a container's)"),
+            "freeze that gate from there",
+        );
+    }
     if let Some(root) = process.chroot.as_ref().filter(|root| Path::new(path).starts_with(root)) {
         return Diagnosis::new(
             Cause::OwnGateInChroot,

@@ -42,6 +42,8 @@ pub struct Observation {
     pub library_for_set_id: bool,
     /// Path and inode of a control page that it maps.
     pub control_page: Option<(String, u64)>,
+    /// That page has its name in another mount namespace: a container's own gate, or ours as that has it.
+    pub namesake: bool,
     /// Other files that it maps executable.
     pub executable_files: Vec<String>,
     /// Its program's file.

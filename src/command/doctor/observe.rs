@@ -6,6 +6,7 @@ use crate::gatedir;
 use crate::linux::bounded_child;
 use crate::linux::clock::wall_ns_of_ticks;
 use crate::linux::library;
+use crate::linux::namesake::MappedPage;
 use crate::linux::namespaces;
 use crate::linux::procfs::{self, environ, maps};
 use crate::linux::program_file;
@@ -132,6 +133,8 @@ fn mapped(seen: &mut Observation, text: &str) {
             seen.library_replaced |= line.path != plain;
         } else if is_page(&line) {
             seen.control_page = Some((plain.into(), line.ino));
+            seen.namesake = MappedPage::of(seen.pid, &line)
+                .is_some_and(|page| page.is_of_another_namespace(seen.pid));
         } else if line.executable && line.path == plain && line.ino != 0 {
             seen.executable_files.push(plain.into());
         }

@@ -7,6 +7,7 @@ use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
 use crate::linux::library::{self, LibraryLayout};
 use crate::linux::look::{Look, Proof, WhyNot};
+use crate::linux::namesake::MappedPage;
 use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
@@ -108,7 +109,7 @@ fn look_once(
     let mut libc = false;
     let mut library = None;
     // The page of a gate that nobody has named to us (in another directory).
-    let mut foreign_page = false;
+    let mut foreign_page = None;
     let mut stores = Stores::of(by, STORES_MAX);
     let mut maps_nothing = true;
     let read = maps::each(by, |line| {
@@ -118,7 +119,9 @@ fn look_once(
             library = Some((line.start, line.end, line.path_once().to_owned()));
         }
         take_line(&line, pages, &mut looked, &mut candidates);
-        foreign_page |= is_named_as_a_page(&line);
+        if looked.page.is_none() && foreign_page.is_none() && is_named_as_a_page(&line) {
+            foreign_page = Some(MappedPage::of(by, &line));
+        }
         // Preloaded libraries are mapped before those that a program needs.
         libc |= C_LIBRARIES.iter().any(|name| line.path.contains(name));
     });
@@ -131,15 +134,26 @@ fn look_once(
             return (looked, None);
         }
     }
+    // It hears that gate, and is not on its way to ours.
+    let hears_a_namesake = looked.page.is_none()
+        && foreign_page
+            .as_ref()
+            .and_then(Option::as_ref)
+            .is_some_and(|page| page.is_of_another_namespace(by));
+    if hears_a_namesake {
+        looked.elsewhere = true;
+        looked.other_page = None;
+    }
     // One that has taken another page, and has its region, will take none of ours in this image: it is not
     // looked at again behind the barrier, and what it does is nothing that this gate lets pass.
-    let foreign_page = foreign_page && looked.page.is_none() && looked.other_page.is_none();
+    let foreign_page =
+        foreign_page.is_some() && looked.page.is_none() && looked.other_page.is_none();
     let has_taken_it = looked.library && foreign_page && !candidates.is_empty();
     looked.decided = looked.elsewhere || has_taken_it || libc && !looked.library;
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
-    if looked.page.is_none() && looked.other_page.is_none() {
+    if looked.page.is_none() && looked.other_page.is_none() && !hears_a_namesake {
         let asks_for = match asked_gate(by, &pages.own) {
             Look::Seen(gate) => gate,
             Look::Gone(_) => None,

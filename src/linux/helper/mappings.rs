@@ -119,12 +119,7 @@ fn file(pid: i32, line: &Line<'_>) -> Option<MappedFile> {
             Some(MappedFile { dev: stat.dev, ino: stat.ino, names: Some(stat.names), path })
         }
         // It takes CAP_CHECKPOINT_RESTORE. On btrfs maps shows another device than stat.
-        None => {
-            let (major, minor) = line.dev.split_once(':')?;
-            let number = |text: &str| u32::from_str_radix(text, 16).ok();
-            let dev = libc::makedev(number(major)?, number(minor)?);
-            Some(MappedFile { dev, ino: line.ino, names: None, path })
-        }
+        None => Some(MappedFile { dev: line.dev_number()?, ino: line.ino, names: None, path }),
     }
 }
 

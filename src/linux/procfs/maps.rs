@@ -32,6 +32,13 @@ impl Line<'_> {
         self.end - self.start
     }
 
+    /// The same as a number, as `stat` has it on most file systems.
+    pub fn dev_number(&self) -> Option<u64> {
+        let (major, minor) = self.dev.split_once(':')?;
+        let number = |text| u32::from_str_radix(text, 16).ok();
+        Some(libc::makedev(number(major)?, number(minor)?))
+    }
+
     /// Its path, also if the file has no name any more.
     pub fn path_once(&self) -> &str {
         self.path.strip_suffix(DELETED).unwrap_or(self.path)
