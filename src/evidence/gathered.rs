@@ -163,12 +163,15 @@ impl Evidence {
             }
             self.services[at] = Service::of(&session.census, at);
             let profile = session.gates[at].page.get().profile_text();
-            let found: Vec<Finding> = coverage::ungated(&session.census, &self.services[at])
-                .into_iter()
-                .filter(|ungated| !ungated.elsewhere && !coverage::left_out(ungated.pid, profile))
-                .filter(|ungated| !self.hold.todo.contains_key(&ungated.pid))
-                .map(|one| Finding::of(Cause::Ungated(one.why), one.pid, Some(one.program)))
-                .collect();
+            let found: Vec<Finding> =
+                coverage::ungated(&session.census, &self.services[at], &self.places[at])
+                    .into_iter()
+                    .filter(|ungated| {
+                        !ungated.elsewhere && !coverage::left_out(ungated.pid, profile)
+                    })
+                    .filter(|ungated| !self.hold.todo.contains_key(&ungated.pid))
+                    .map(|one| Finding::of(Cause::Ungated(one.why), one.pid, Some(one.program)))
+                    .collect();
             // And gated ones that came since.
             // (Whether a file that one has mapped is protected was looked up before.)
             let of_members = coverage::ways_past(&session.census, at).into_iter();

@@ -103,7 +103,7 @@ fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
     let (at, places) = (view.at, view.places);
     let mut found = writers::ungated_writers(census, service, places);
     let profile = view.gate.page.get().profile_text();
-    for (other, layout) in coverage::other_layouts(census, service, profile) {
+    for (other, layout) in coverage::other_layouts(census, service, profile, places) {
         let program = Some(other.comm.clone());
         found.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
     }
@@ -118,7 +118,7 @@ fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
         };
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));
     }
-    for ungated in coverage::ungated(census, service) {
+    for ungated in coverage::ungated(census, service, places) {
         // Its library stands aside, as the admin has asked. Where directories are known, what it has
         // open there, or changes, tells.
         if coverage::left_out(ungated.pid, profile) {

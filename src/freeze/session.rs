@@ -21,6 +21,7 @@ use crate::linux::signals::Signals;
 use crate::linux::user_namespaces::leaves_out_users;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
+use crate::places::Places;
 use gate::layout::LAYOUT;
 use std::collections::{BTreeSet, HashSet};
 
@@ -210,11 +211,12 @@ impl Session {
             }
             let profile = gate.page.get().profile_text();
             let service = coverage::Service::of(&self.census, at);
-            let others: Vec<String> = coverage::other_layouts(&self.census, &service, profile)
-                .into_iter()
-                .take(NAMED)
-                .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
-                .collect();
+            let others: Vec<String> =
+                coverage::other_layouts(&self.census, &service, profile, &Places::default())
+                    .into_iter()
+                    .take(NAMED)
+                    .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
+                    .collect();
             if !others.is_empty() {
                 why += &format!(
                     ". These run another version's library, which does not hear this gate \

@@ -3,7 +3,7 @@
 
 use super::directory::id;
 use super::fanotify::path_of;
-use super::procfs::mounts;
+use super::procfs::mounts::{self, Shown};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use std::ffi::OsString;
@@ -18,17 +18,22 @@ const ABOVE: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOE
 /// From the top of its file system. `seen_by`: a process that sees the mount it was opened through,
 /// unless we see it ourselves. None: it cannot be told.
 pub fn path(dir: &File, seen_by: i32) -> Option<PathBuf> {
+    place(dir, seen_by).map(|(_, path)| path)
+}
+
+/// The same, and the device of its file system, as the kernel's lists have it.
+pub fn place(dir: &File, seen_by: i32) -> Option<((u32, u32), PathBuf)> {
     let mount = mount_of(dir)?;
     let shown = [std::process::id() as i32, seen_by]
         .into_iter()
         .find_map(|pid| Some((pid, mounts::shown_by(pid, mount)?)));
-    let (pid, (part, point)) = shown?;
+    let (pid, Shown { device, part, point }) = shown?;
     let own: OwnedFd = dir.as_fd().try_clone_to_owned().ok()?;
     let said = path_of(&own).ok()?;
     let names: Vec<OsString> = said.iter().skip(1).map(OsString::from).collect();
     let below = depth(dir, mount, pid == std::process::id() as i32 && point == Path::new("/"))?;
     let within = names.get(names.len().checked_sub(below)?..)?;
-    Some(part.join(within.iter().collect::<PathBuf>()))
+    Some((device, part.join(within.iter().collect::<PathBuf>())))
 }
 
 /// The number of the mount that it was opened through (Linux 3.15).

@@ -38,10 +38,7 @@ impl MappedPage {
     /// Does its name lead to it in the mount namespace of this process, which is not ours? May hang. The
     /// root of a process in a chroot is not its namespace's: whoever started it may be outside of that.
     pub fn is_of_another_namespace(&self, pid: i32) -> bool {
-        let Some(its) = mount_namespace(pid) else { return false };
-        if mount_namespace(std::process::id() as i32).is_none_or(|ours| ours == its) {
-            return false;
-        }
+        let Some(its) = other_namespace(pid) else { return false };
         let mut one = pid;
         for _ in 0..GENERATIONS {
             if mount_namespace(one).as_ref() != Some(&its) {
@@ -59,12 +56,28 @@ impl MappedPage {
     }
 
     fn is_named_below(&self, root: &Path) -> bool {
-        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return false;
-        };
-        directory::open(root, dir)
-            .ok()
-            .and_then(|(_, dir)| fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok())
-            .is_some_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
+        named_below(root, &self.path) == Some(self.file)
     }
+}
+
+/// Does the name of our page lead to another file for this process, in a mount namespace of its own? Then
+/// one that asks for that name does not ask for our gate. May hang.
+pub fn leads_to_another(pid: i32, page: &Path) -> bool {
+    other_namespace(pid).is_some()
+        && named_below(&PathBuf::from(format!("/proc/{pid}/root")), page)
+            .zip(named_below(Path::new("/"), page))
+            .is_some_and(|(its, ours)| its != ours)
+}
+
+/// The mount namespace of this process, if that is not ours.
+fn other_namespace(pid: i32) -> Option<PathBuf> {
+    let ours = mount_namespace(std::process::id() as i32)?;
+    mount_namespace(pid).filter(|its| *its != ours)
+}
+
+/// The file that has this name below a root.
+fn named_below(root: &Path, path: &Path) -> Option<FileId> {
+    let (_, dir) = directory::open(root, path.parent()?).ok()?;
+    let stat = fstatat(&dir, path.file_name()?, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }

@@ -7,7 +7,7 @@ use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
 use crate::linux::library::{self, LibraryLayout};
 use crate::linux::look::{Look, Proof, WhyNot};
-use crate::linux::namesake::MappedPage;
+use crate::linux::namesake::{MappedPage, leads_to_another};
 use crate::linux::process::{is_there, share_memory};
 use crate::linux::procfs::bounded::Extent;
 use crate::linux::procfs::maps::Line;
@@ -15,7 +15,7 @@ use crate::linux::procfs::{self, Stat, environ, locks, maps};
 use crate::linux::program_file::never_loads_ours;
 use gate::region::SIZE;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How long, and how often, a process that holds a lock is looked at in the middle of an exec.
 const IN_EXEC_NS: u64 = 400_000_000;
@@ -306,5 +306,6 @@ fn asked_gate(pid: i32, pages: &[PageId]) -> Look<Option<usize>> {
     }
     let dir = value("WRITEGATE_DIR").unwrap_or(DEFAULT_DIR).trim_end_matches('/');
     let page = format!("{dir}/{}/control", value("WRITEGATE_GATE").unwrap_or("default"));
-    Look::Seen(pages.iter().position(|known| known.path == page))
+    let ours = || pages.iter().position(|known| known.path == page);
+    Look::Seen(ours().filter(|_| !leads_to_another(pid, Path::new(&page))))
 }

@@ -47,25 +47,46 @@ pub fn device_of(line: &[u8]) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Which part of its file system the mount with this number shows, and where, as this process sees it.
-/// None: it does not see that mount, or the list cannot be read.
-pub fn shown_by(pid: i32, number: u64) -> Option<(PathBuf, PathBuf)> {
+/// What a mount shows, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Its file system, as the kernel's lists have it.
+    pub device: (u32, u32),
+    /// Which part of that, from its top.
+    pub part: PathBuf,
+    /// Where, below the process's root.
+    pub point: PathBuf,
+}
+
+/// What the mount with this number shows, as this process sees it. None: it does not see that mount, or
+/// the list cannot be read.
+pub fn shown_by(pid: i32, number: u64) -> Option<Shown> {
     let mut found = None;
     bounded::lines(&format!("/proc/{pid}/mountinfo"), BOUNDS, |line| {
-        found = found.take().or_else(|| part(line, number));
+        found = found.take().or_else(|| shown(line).filter(|_| number_of(line) == Some(number)));
     })
     .ok()?;
     found
 }
 
-/// The part and its place, if this line is of that mount.
-fn part(line: &[u8], number: u64) -> Option<(PathBuf, PathBuf)> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let of = std::str::from_utf8(fields.next()?).ok()?;
+/// What all mounts show that this process can reach. None: that is too much, or cannot be read.
+pub fn all_shown(pid: i32) -> Option<Vec<Shown>> {
+    let mut found = Vec::new();
+    let extent = bounded::lines(&format!("/proc/{pid}/mountinfo"), BOUNDS, |line| {
+        found.extend(shown(line));
+    });
+    extent.is_ok_and(|extent| extent == Extent::Whole).then_some(found)
+}
+
+fn number_of(line: &[u8]) -> Option<u64> {
+    std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
+}
+
+fn shown(line: &[u8]) -> Option<Shown> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(3);
     let path = |text: &[u8]| PathBuf::from(OsString::from_vec(unescape(text)));
-    let part = path(fields.nth(2)?);
-    let point = path(fields.next()?);
-    (of.parse() == Ok(number)).then_some((part, point))
+    let part = path(fields.next()?);
+    Some(Shown { device: device_of(line)?, part, point: path(fields.next()?) })
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`
@@ -122,9 +143,10 @@ mod tests {
         let mount = Mount { point: "/srv/my mail".into(), kind: "ext4".into() };
         assert_eq!(parse(line), Some(mount));
         assert_eq!(parse(b"36 35 98:0 / /srv"), None);
-        let shown = Some(("/a b".into(), "/mnt".into()));
-        assert_eq!(part(br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw", 36), shown);
-        assert_eq!(part(br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw", 35), None);
+        let line = br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw";
+        let is = Shown { device: (98, 0), part: "/a b".into(), point: "/mnt".into() };
+        assert_eq!((shown(line), number_of(line)), (Some(is), Some(36)));
+        assert_eq!(shown(b"36 35 98:0 /a"), None);
         let (all, extent) = mounts(std::process::id() as i32).unwrap();
         assert!(extent == Extent::Whole && all.iter().any(|mount| mount.kind == "proc"));
     }

@@ -131,7 +131,8 @@ class Host:
 
     def options(self, data="/var/mail", gates=True):
         """What every container here is given: the gate's directory, the mail, the library, the command."""
-        shared = [f"{self.world.mail}:{data}", f"{BIN}/libwritegate.so:{LIBRARY}:ro", f"{BIN}/writegate:{COMMAND}:ro"]
+        shared = [f"{self.world.mail}:{data}"] * bool(data)
+        shared += [f"{BIN}/libwritegate.so:{LIBRARY}:ro", f"{BIN}/writegate:{COMMAND}:ro"]
         shared += [f"{self.world.gates}:/run/writegate"] * gates
         return ["--network=none", *(word for volume in shared for word in ("-v", volume))]
 
@@ -271,6 +272,17 @@ def docker_another_container_without_the_library(world):
         assert said.returncode == 65 and "verdict=UNGATED" in said.said and "/box/lock" in said.said, said.said
 
 
+def docker_another_mail_server(world):
+    """The same programs in a container that has nothing of the mail, without the library: none of the service's."""
+    host = Host(world)
+    host.member()
+    host.member(gated=False, gates=False, data=None)
+    whole(world.freeze(), procs=1)
+    _, other = host.member("-v", f"{world.mail}:/mail", gated=False, gates=False, data=None)
+    said = world.freeze()
+    assert said.returncode == 65 and "is not gated" in said.said, said.said
+
+
 def docker_a_pod(world):
     """A pause container whose PID namespace all share (shareProcessNamespace), the gate's directory an emptyDir."""
     host = Host(world)
@@ -384,6 +396,7 @@ def docker_with_user_namespaces_on_a_page_of_the_host(world):
 
 
 CASES = [docker_sidecars, docker_exec_in_the_servers_own_container, docker_two_containers_on_one_gate,
-         docker_data_is_the_containers_data, docker_another_container_without_the_library, docker_a_pod,
+         docker_data_is_the_containers_data, docker_another_container_without_the_library,
+         docker_another_mail_server, docker_a_pod,
          docker_a_sidecar_without_the_gates_directory, docker_a_paused_container, docker_compose_as_it_stands,
          docker_with_user_namespaces, docker_with_user_namespaces_on_a_page_of_the_host]
