@@ -6,7 +6,8 @@ Compared: the hook table (gate/src/calls/table.rs) and the built library's expor
   - the kernel's system calls (syscalls-*.txt), with the ones that the library's syscall() knows.
 Each name must be in exactly one of: the table, not-a-change.txt, not-gated.txt (for system calls: the
 library's list, syscalls-not-a-change.txt, syscalls-not-gated.txt). A libc that adds a call turns this red, and so does a name
-that stands in two places or in none of the libcs.
+that stands in two places or in none of the libcs. And each call of the table has a way in tests/library/calls, or its reason in
+no-way.txt.
 
     check.py [--library libwritegate.so]
     check.py --write-list OUT.txt "heading" LIBRARY...      make a list of a new libc
@@ -73,16 +74,14 @@ def reasons(path):
     return found, problems
 
 
-def table():
-    """Every name in gate/src/calls/table.rs: calls and their aliases."""
+def rows():
+    """The names of each row of gate/src/calls/table.rs: a call and its aliases."""
     with open(os.path.join(ROOT, "gate", "src", "calls", "table.rs")) as f:
         text = f.read()
-    names = []
-    for m in re.finditer(r"^\s*(?:call|variadic|listed|look_up)\s+(\w+)\s+\[([^\]]*)\]", text, re.M):
-        names += [m.group(1), *m.group(2).split()]
-    if len(names) < 100:
+    found = re.findall(r"^\s*(?:call|variadic|listed|look_up)\s+(\w+)\s+\[([^\]]*)\]", text, re.M)
+    if len(found) < 100:
         raise SystemExit("gate/src/calls/table.rs: fewer than 100 calls found; has its form changed?")
-    return names
+    return [[name, *aliases.split()] for name, aliases in found]
 
 
 def waiters():
@@ -120,6 +119,21 @@ def check_names(libcs, hooked, harmless, gaps):
         problems.append(f"{n} stands in both lists")
     for n in sorted((harmless.keys() | gaps.keys() | hooked) - every):
         problems.append(f"{n} is in none of the libcs: a slip of the pen?")
+    return problems
+
+
+def check_ways(table, reason):
+    """A row has a way if its call, by any of its names, stands in a program of tests/library/calls."""
+    programs = ""
+    for path in glob.glob(os.path.join(HERE, os.pardir, "calls", "*.c")):
+        with open(path) as f:
+            programs += f.read()
+    words = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", programs, flags=re.S)))
+    problems = [f"{row[0]}: no way in tests/library/calls, and no reason in no-way.txt" for row in table
+                if not words.intersection(row) and row[0] not in reason and row[0] not in waiters()]
+    firsts = {row[0]: row for row in table}
+    problems += [f"no-way.txt: {n} is no row of the table" for n in reason if n not in firsts]
+    problems += [f"no-way.txt: {n} has a way in tests/library/calls" for n in reason if words.intersection(firsts.get(n, ()))]
     return problems
 
 
@@ -184,13 +198,16 @@ def main():
             f.write(f"# {heading}\n# One name a line; \"private\" where only {PRIVATE} has it. Made by: check.py --write-list\n")
             f.writelines(n + (" private" if found[n] == {PRIVATE} else "") + "\n" for n in sorted(found))
         return 0
-    names = table()
+    table = rows()
+    names = [name for row in table for name in row]
     hooked = set(names)
     problems = [f"gate/src/calls/table.rs: {n} stands twice" for n in sorted(hooked) if names.count(n) > 1]
     harmless, p = reasons(os.path.join(HERE, "not-a-change.txt"))
     problems += p
     gaps, p = reasons(os.path.join(HERE, "not-gated.txt"))
     problems += p
+    reason, p = reasons(os.path.join(HERE, "no-way.txt"))
+    problems += p + check_ways(table, reason)
     libcs = {os.path.basename(f)[:-4]: listed(f) for f in glob.glob(os.path.join(HERE, "*libc-*.txt")) + glob.glob(os.path.join(HERE, "musl-*.txt"))}
     skipped = 0
     for what, pattern in (("this machine's glibc", "/lib/*-linux-gnu*"), ("this machine's musl", "/lib/*-linux-musl*")):
