@@ -14,14 +14,13 @@ use crate::resolve::libc::fileno;
 use crate::rule_table::rule;
 use crate::this_process::family;
 use crate::this_process::lock_table::{process_word, recount, update};
-use crate::this_process::profile_flags::{
-    HANDS_OVER, NEW_FILES, PARKABLE, PROFILE_FLAGS, RECORD, SETTLED, UNTIL_EXIT, UNTIL_WAIT,
-};
+use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::Region;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicI32, AtomicU64};
 use gate::calls::{Call, Rule};
 use gate::locks::{SMALL, Table};
+use gate::profile::Key;
 use gate::word::ProcessWord;
 
 /// When the last section began that something was handed over in, ns.
@@ -76,7 +75,7 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
         // Handling a lock file, or opening a file that is there, is no change.
         let syncs = matches!(rule(self.call), Some(Rule::Sync(_)));
         let exempt = self.effect == SectionEffect::None || self.is_exempt(flags);
-        if flags & SETTLED != 0 && (syncs || !exempt) {
+        if flags & Key::Settled.flag() != 0 && (syncs || !exempt) {
             self.count(region);
         }
         if exempt {
@@ -97,7 +96,7 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
         let header = &region.header;
         let (changes, synced) = (header.changes.load(Relaxed), header.synced.load(Relaxed));
         let count_at_record = family::count_at_record();
-        let recorded = flags & SETTLED != 0
+        let recorded = flags & Key::Settled.flag() != 0
             && gate::word::recorded_at_fork(changes, synced, family::count(), count_at_record);
         if is_fork {
             // Before the word that will be judged by it.
@@ -106,17 +105,17 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
         if !process.section_open() {
             header.section_since.store(now(), Relaxed);
         }
-        const BOTH: u32 = HANDS_OVER | RECORD;
+        const BOTH: u32 = Key::HandOver.flag() | Key::Record.flag();
         if flags & BOTH == BOTH && fstat(fd).is_some_and(|stat| stat.is_socket()) {
             HANDED_OVER.store(header.section_since.load(Relaxed), Relaxed);
         }
         update(region, |word| {
             if is_fork {
                 if word.locks() > 0 { word.forked(recorded) } else { word }
-            } else if flags & UNTIL_EXIT != 0 {
+            } else if flags & Key::UntilExit.flag() != 0 {
                 // Nothing but its death ends it: the process that waits for that finishes the set.
                 if word.until_exit() { word } else { word.until_exit_begun() }
-            } else if flags & UNTIL_WAIT != 0 {
+            } else if flags & Key::UntilWait.flag() != 0 {
                 // Also under a lock: what follows its release belongs to the set.
                 if word.until_wait() && word.section_open() {
                     word
@@ -135,7 +134,7 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
 
     /// By the profile, this change begins no section.
     fn is_exempt(&self, flags: u32) -> bool {
-        if flags & NEW_FILES != 0 {
+        if flags & Key::NewFiles.flag() != 0 {
             let call = self.call;
             let owner = [Call::fchown, Call::fchmod].iter().any(|c| *c as u16 == call);
             // An open that comes here creates: of a file that exists, it is
@@ -144,7 +143,7 @@ impl<'a, F: Fn(&Operand) -> bool> PendingChange<'a, F> {
                 return true;
             }
         }
-        flags & PARKABLE != 0
+        flags & Key::Parkable.flag() != 0
             && descriptor_cache::parkable(self.descriptor(), || operand::parkable(self.operand))
     }
 
@@ -190,9 +189,9 @@ fn is_small_lock_file(region: &Region, fd: i32) -> bool {
 /// Does a change mean anything for the section of a process that stands so?
 #[inline(always)]
 pub fn matters(process: ProcessWord, flags: u32) -> bool {
-    let counts = flags & SETTLED != 0;
+    let counts = flags & Key::Settled.flag() != 0;
     let begun = (process.until_wait() || process.until_exit()) && process.section_open();
-    let lasts = flags & (UNTIL_WAIT | UNTIL_EXIT) != 0;
+    let lasts = flags & (Key::UntilWait.flag() | Key::UntilExit.flag()) != 0;
     process.would_begin() || counts || lasts && !begun
 }
 

@@ -15,6 +15,8 @@ pub enum Value {
     Paths,
     /// A pattern for programs.
     Programs,
+    /// A pattern for programs that have this habit: [`Key::flag`] is set in them.
+    Habit,
     /// A pattern for addresses: a socket's path, `127.0.0.1:24`, `[::1]:24`.
     Addresses,
     /// Milliseconds (`200ms`), or `rest`.
@@ -59,6 +61,18 @@ macro_rules! keys {
         }),*];
 
         impl Key {
+            /// Does it name programs that have a habit?
+            pub const fn is_habit(self) -> bool {
+                match self {
+                    $(Key::$key => matches!(Value::$value, Value::Habit),)*
+                }
+            }
+
+            /// Its bit in what the profile says of one program.
+            pub const fn flag(self) -> u32 {
+                1 << self as u32
+            }
+
             /// What is wrong with such a value of this key.
             pub(super) fn fault(self, value: &str) -> Option<&'static str> {
                 match self {
@@ -84,21 +98,21 @@ keys! {
         "only programs so named are gated; none given: all";
     Parkable "parkable" (Paths, not_all)
         "new files whose writer may be stopped half-way: the server discards or finishes them after a crash";
-    NewFiles "new-files" (Programs, not_all)
+    NewFiles "new-files" (Habit, not_all)
         "creating a file does not begin a section, writing to it does";
-    Settled "settled" (Programs, not_all)
+    Settled "settled" (Habit, not_all)
         "a section whose record is synced counts as over while its process waits";
-    Record "record" (Programs, not_all)
+    Record "record" (Habit, not_all)
         "writing to the file that the lock lies on completes the set: the section is over";
-    First "first" (Programs, not_all)
+    First "first" (Habit, not_all)
         "held some ms before all others: makers of sets that travel by message";
     FirstWait "first-wait" (TimeOrRest, time_or_rest)
         "the others are held when each has been seen to wait: at the latest after so long, or (`rest`) not before, and until then the freeze is not drained; not given: a bounded guess, 20 ms";
-    UntilWait "until-wait" (Programs, not_all)
+    UntilWait "until-wait" (Habit, not_all)
         "sections last until the process waits";
-    UntilExit "until-exit" (Programs, not_all)
+    UntilExit "until-exit" (Habit, not_all)
         "sections last until the process ends";
-    HandOver "hand-over" (Programs, not_all)
+    HandOver "hand-over" (Habit, not_all)
         "what it sends, under a lock, to another process of this machine is a change";
     HandOverTo "hand-over-to" (Addresses, not_all)
         "only to such addresses; none given: all";

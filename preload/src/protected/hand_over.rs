@@ -8,7 +8,7 @@
 use crate::linux::files::address;
 use crate::text::Buffer;
 use crate::this_process::lock_table::process_word;
-use crate::this_process::profile_flags::{HANDS_OVER, applies};
+use crate::this_process::profile_flags::applies;
 use crate::this_process::settings::settings;
 use crate::this_process::state::region;
 use core::sync::atomic::Ordering::Relaxed;
@@ -24,7 +24,7 @@ const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 /// Does sending on this socket count as a change?
 #[inline(never)]
 pub fn is_one(fd: i32) -> bool {
-    if !applies(HANDS_OVER) || !has_something_to_record() {
+    if !applies(Key::HandOver) || !has_something_to_record() {
         return false;
     }
     let mut peer = [0u8; 128];

@@ -14,11 +14,12 @@ use crate::protected::paths::absolute;
 use crate::text::{Buffer, Path};
 use crate::this_process::lock_table::{file_lost, recount, released, shares_memory, update};
 use crate::this_process::mailbox::{self, mailbox};
-use crate::this_process::profile_flags::{SETTLED, applies};
+use crate::this_process::profile_flags::applies;
 use crate::this_process::state::{FILES_LOST, LOCK_FILES_SEEN, LOCKS_SEEN, Region};
 use core::sync::atomic::Ordering::Relaxed;
 use gate::locks::{FILE_NAME_MAX, Lock, LockKind, OUTSIDE, ROOT_LEFT, Table, TableFull};
 use gate::mailbox::{About, From};
+use gate::profile::Key;
 use linux_raw_sys::general::AT_FDCWD;
 
 /// Device and inode.
@@ -149,7 +150,7 @@ pub fn take(region: &'static Region, file: File, path: &[u8], in_snapshot: bool)
     // Where the profile says `settled`, a lock file alone is no section: its owner
     // may sleep for seconds until another lock is free. It then lies in the
     // snapshot, and a restore deletes it.
-    if in_snapshot && !applies(SETTLED) {
+    if in_snapshot && !applies(Key::Settled) {
         update(region, |word| if word.locks() > 0 { word.dotlock_begun() } else { word });
     }
 }

@@ -42,10 +42,11 @@ use crate::change::{SectionEffect, recorded};
 use crate::frame::Frame;
 use crate::protected::operand::Operand;
 use crate::rule_table::rule;
-use crate::this_process::profile_flags::{HANDS_OVER, RECORD, UNTIL_WAIT, applies};
+use crate::this_process::profile_flags::applies;
 use crate::this_process::state::{Region, set_region_flag};
 use arguments::{directory, path};
 use gate::calls::{Call, Rule, syscalls};
+use gate::profile::Key;
 use gate::region::{FLAG_AIO, FLAG_IO_URING};
 use linux_raw_sys::general::AT_FDCWD;
 
@@ -54,7 +55,7 @@ use linux_raw_sys::general::AT_FDCWD;
 pub fn needs_region(call: u16) -> bool {
     let rule = rule(call);
     if matches!(rule, Some(Rule::Send(_))) {
-        return applies(HANDS_OVER);
+        return applies(Key::HandOver);
     }
     !matches!(
         rule,
@@ -109,7 +110,7 @@ pub unsafe fn enter(frame: &mut Frame) -> u64 {
             }),
             Rule::Make(dir, name) if !dotlocks::are_named() => entry(frame, dir, name),
             Rule::Unlink(dir, name) if !dotlocks::may_name_lock() => entry(frame, dir, name),
-            Rule::WaitFd(_) | Rule::Wait if !applies(UNTIL_WAIT) => PASS,
+            Rule::WaitFd(_) | Rule::Wait if !applies(Key::UntilWait) => PASS,
             Rule::Close(_) if descriptors::none_matters() => descriptors::close(),
             Rule::Dup => descriptors::dup(),
             Rule::Dup2 if descriptors::none_matters() => descriptors::dup2(frame),
@@ -143,7 +144,7 @@ unsafe fn less_often(frame: &mut Frame, rule: Rule) -> u64 {
             Rule::Fd(_) | Rule::Stream(_) | Rule::Sync(_) | Rule::Path(..) => PASS,
             Rule::Send(n) => {
                 let fd = frame.arg(n) as i32;
-                if !applies(HANDS_OVER) {
+                if !applies(Key::HandOver) {
                     return PASS;
                 }
                 announce(frame, Some(fd), SectionEffect::Begins, |_| Operand::Fd(fd))
@@ -279,7 +280,7 @@ unsafe fn by_number(frame: &mut Frame) -> u64 {
 pub unsafe fn leave(frame: &mut Frame, region: &'static Region) {
     match rule(frame.inner) {
         Some(Rule::Fd(n)) => {
-            if applies(RECORD) {
+            if applies(Key::Record) {
                 recorded(region, frame.arg(n) as i32);
             }
         }

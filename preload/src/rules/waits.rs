@@ -10,17 +10,18 @@ use crate::linux::confined;
 use crate::linux::files::fstat;
 use crate::this_process::lock_table::{process_word, update};
 use crate::this_process::mailbox::mailbox;
-use crate::this_process::profile_flags::{UNTIL_WAIT, applies};
+use crate::this_process::profile_flags::applies;
 use crate::this_process::state::{Region, region};
 use gate::calls::Call;
 use gate::mailbox::From;
+use gate::profile::Key;
 use gate::word::ProcessWord;
 use linux_raw_sys::general::{CLD_DUMPED, CLD_EXITED, CLD_KILLED, P_PID, siginfo_t};
 
 /// A call that waits ends a section that lasts until then. One on a regular file
 /// waits for no other process.
 pub fn waits(fd: Option<i32>) -> u64 {
-    if !applies(UNTIL_WAIT) {
+    if !applies(Key::UntilWait) {
         return PASS;
     }
     let Some(region) = region() else { return PASS };

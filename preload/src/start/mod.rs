@@ -26,7 +26,7 @@ mod status;
 use crate::linux::process::register_membarrier;
 use crate::linux::{confined, files, memory, time};
 use crate::resolve::{self, libc::ENVIRON};
-use crate::this_process::profile_flags::{FIRST, HANDS_OVER, NEW_FILES, PARKABLE, PROFILE_FLAGS};
+use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::settings::settings_mut;
 use crate::this_process::state::{
     self, BARRIER, CONTROL, GATED, MODE, ORDINARY, STARTING, STRONG, UNGATED, UNREADY, WIPED,
@@ -109,7 +109,7 @@ unsafe fn join() -> bool {
     }
     let flags = program::flags(settings.profile.str());
     // The first one is in the pointer below: it costs nothing at each call.
-    PROFILE_FLAGS.store(flags & !FIRST, Relaxed);
+    PROFILE_FLAGS.store(flags & !Key::First.flag(), Relaxed);
     state::LOCKS_NAMED.store(settings.has(Key::LockFile), Relaxed);
     // Both may be deadly under a filter, and it can do without: by a locked store for each
     // announcement, and by what the hook of fork does where the kernel does not wipe (also
@@ -119,7 +119,8 @@ unsafe fn join() -> bool {
     let wiped = (&raw const WIPED).cast();
     let is_wiped = may_ask && memory::wipe_on_fork(wiped, core::mem::size_of_val(&WIPED));
     state::NOT_WIPED.store(!is_wiped, Relaxed);
-    let barrier = control.word(match (flags & FIRST != 0, flags & HANDS_OVER != 0) {
+    let (first, sends) = (flags & Key::First.flag() != 0, flags & Key::HandOver.flag() != 0);
+    let barrier = control.word(match (first, sends) {
         (true, true) => Rank::Sender,
         (true, false) => Rank::First,
         (false, _) => Rank::Last,
@@ -140,7 +141,7 @@ unsafe fn join() -> bool {
         region::show(own);
     }
     // Flags that matter only where a change begins a section, to which that way is no way.
-    let elsewhere = PARKABLE | NEW_FILES | HANDS_OVER;
+    let elsewhere = Key::Parkable.flag() | Key::NewFiles.flag() | Key::HandOver.flag();
     if PROFILE_FLAGS.load(Relaxed) & !elsewhere == 0 && !STRONG.load(Relaxed) {
         ORDINARY.store((&raw const *barrier).cast_mut(), Release);
     }

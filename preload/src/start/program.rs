@@ -4,9 +4,6 @@ use super::environment::Environment;
 use crate::linux::files::executable;
 use crate::resolve::libc::auxiliary;
 use crate::text::{self, c_string};
-use crate::this_process::profile_flags::{
-    FIRST, HANDS_OVER, NEW_FILES, PARKABLE, RECORD, SETTLED, UNTIL_EXIT, UNTIL_WAIT,
-};
 use core::sync::atomic::Ordering::Acquire;
 use gate::control::ControlPage;
 use gate::profile::{self, Key};
@@ -44,31 +41,18 @@ pub fn is_the_command() -> bool {
     name.rsplit(|c| *c == b'/').next() == Some(b"writegate")
 }
 
-/// Keys that name programs, and the flag that each means.
-const PROGRAM_KEYS: [(Key, u32); 7] = [
-    (Key::First, FIRST),
-    (Key::UntilWait, UNTIL_WAIT),
-    (Key::UntilExit, UNTIL_EXIT),
-    (Key::NewFiles, NEW_FILES),
-    (Key::Settled, SETTLED),
-    (Key::Record, RECORD),
-    (Key::HandOver, HANDS_OVER),
-];
-
 /// What the profile says of this program.
 pub fn flags(text: &str) -> u32 {
-    let mut flags = 0;
-    if profile::values(text, Key::Parkable).next().is_some() {
-        flags |= PARKABLE;
-    }
-    let given = |key: &Key| profile::values(text, *key).next().is_some();
-    if !PROGRAM_KEYS.iter().any(|(key, _)| given(key)) {
+    let given = |key: Key| profile::values(text, key).next().is_some();
+    let mut flags = if given(Key::Parkable) { Key::Parkable.flag() } else { 0 };
+    let habits = || profile::KEYS.iter().map(|(_, key)| *key).filter(|key| key.is_habit());
+    if !habits().any(given) {
         return flags;
     }
     let program = executable();
-    for (key, flag) in PROGRAM_KEYS {
+    for key in habits() {
         if names(text, key, program.bytes()) {
-            flags |= flag;
+            flags |= key.flag();
         }
     }
     flags

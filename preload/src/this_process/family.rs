@@ -3,11 +3,12 @@
 //!
 //! It lies in the region of the family's first process.
 
-use super::profile_flags::{SETTLED, applies};
+use super::profile_flags::applies;
 use super::state::Region;
 use crate::linux::memory::{PAGE, map_again};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU64};
+use gate::profile::Key;
 
 /// Where the count lies; null before this process has a region.
 static COUNT: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
@@ -43,7 +44,7 @@ fn counter() -> Option<&'static AtomicU64> {
 /// A process of this family changes something, or leaves it: what another program
 /// changes is counted nowhere.
 pub fn changed() {
-    if applies(SETTLED)
+    if applies(Key::Settled)
         && let Some(counter) = counter()
     {
         counter.fetch_add(1, Release);
@@ -53,7 +54,7 @@ pub fn changed() {
 /// A forked child is about to replace its parent's region by its own: the count must
 /// stay within reach. False: it cannot, and the parent's region must stay.
 pub fn keep(parent: *mut Region) -> bool {
-    if !applies(SETTLED) {
+    if !applies(Key::Settled) {
         return true;
     }
     let at = COUNT.load(Acquire).addr().wrapping_sub(parent.addr());

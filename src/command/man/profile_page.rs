@@ -63,7 +63,7 @@ fn value_of(value: Value) -> &'static str {
     match value {
         Value::Directory => "directory",
         Value::Paths => "pattern of paths",
-        Value::Programs => "pattern of programs",
+        Value::Programs | Value::Habit => "pattern of programs",
         Value::Whom => "the word `ungated`, or pattern of programs",
         Value::Addresses => "pattern of addresses",
         Value::TimeOrRest => "milliseconds or rest",

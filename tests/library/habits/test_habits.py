@@ -5,6 +5,7 @@ same program at the same point is in flight.
 """
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lab import gate as gates, suite  # noqa: E402 (the path comes first)
 
 HERE = Path(__file__).resolve().parent
+# Keys whose tests lie elsewhere.
+ELSEWHERE = {"lock-file": "tests/command/locks/run.py", "lock-helper": "tests/command/locks/lockfiles.c", "hold": "tests/command/hold/run.py"}
 
 
 class Puppet:
@@ -48,6 +51,17 @@ class Puppet:
     def close(self):
         self.process.kill()
         self.process.communicate()
+
+
+class Keys(unittest.TestCase):
+    def test_every_key_of_a_profile_has_its_test(self):
+        root = HERE.parents[2]
+        keys = re.findall(r'^    [A-Z]\w* "([a-z-]+)" \(\w+, \w+\)$', (root / "gate/src/profile/keys.rs").read_text(), re.M)
+        self.assertGreater(len(keys), 15, "has the form of the table changed?")
+        own = Path(__file__).read_text()
+        used = {key for key in keys if re.search(rf"\b{key.replace('-', '_')}\b\W*[=:]", own)}
+        used |= {key for key, file in ELSEWHERE.items() if (root / file).exists()}
+        self.assertEqual(set(keys) - used - {"path"}, set(), "no test: of each key one with its line, and one without")
 
 
 class Habits(unittest.TestCase):

@@ -5,10 +5,11 @@
 //! [`crate::rules::waits::reap`] for a program without `until-wait`. In every other case the general trampoline begins anew.
 
 use crate::frame::{Frame, Leave};
-use crate::this_process::profile_flags::{PROFILE_FLAGS, UNTIL_WAIT};
+use crate::this_process::profile_flags::PROFILE_FLAGS;
 use crate::this_process::state::WIPED;
 use core::arch::global_asm;
 use core::mem::offset_of;
+use gate::profile::Key;
 
 /// The body of `fork` and its kind.
 macro_rules! fork_bracket {
@@ -111,7 +112,7 @@ macro_rules! reap {
             ".popsection",
             wiped = sym WIPED,
             flags = sym PROFILE_FLAGS,
-            until_wait = const UNTIL_WAIT,
+            until_wait = const Key::UntilWait.flag(),
             real = sym crate::resolve::REAL,
             size = const size_of::<Frame>(),
             note = const offset_of!(Frame, note),
