@@ -26,6 +26,18 @@ def listed():
                           check=True).stdout
 
 
+class Help(unittest.TestCase):
+    def test_a_newcomers_commands_say_what_they_are_for_before_they_build_anything(self):
+        """Python took the line by which sh looks for Python for the first words of the page; the demo built for minutes first."""
+        for name in "demo", "test", "package", "witness":
+            asked = subprocess.run([ROOT / "scripts" / name, "--help"], capture_output=True, text=True, timeout=60)
+            if asked.returncode == 77:                  # a tool is missing, which is said
+                continue
+            self.assertEqual((asked.returncode, "building" in asked.stderr), (0, False), name)
+            self.assertNotIn("prepare", asked.stdout.split("\n\n")[0], name)
+            self.assertIn(f"scripts/{name} ", asked.stdout, name)
+
+
 class Runners(unittest.TestCase):
     def runners(self):
         files = [path for pattern in ("run", "run*.py", "test_habits.py", "suite.py") for path in TESTS.rglob(pattern)]
