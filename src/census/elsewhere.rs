@@ -1,6 +1,5 @@
 //! Which processes are another gate's.
 
-use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::linux::look::Look;
 use crate::linux::procfs;
@@ -11,8 +10,7 @@ impl Census {
     pub fn is_of_another_gate(&self, pid: i32) -> bool {
         let is_the_one_seen = || match (procfs::look_at(pid), self.seen.get(&pid)) {
             (Look::Seen(now), Some(seen)) => {
-                (now.start, now.image) == (seen.start, seen.image)
-                    && seen.kind != ProcessKind::Undecided
+                (now.start, now.image) == (seen.start, seen.image) && !seen.kind.may_come()
             }
             _ => false,
         };
@@ -23,7 +21,7 @@ impl Census {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::census::kinds::Seen;
+    use crate::census::kinds::{ProcessKind, Seen};
     use crate::linux::procfs::sleeper::Sleeper;
 
     /// It held another gate's page when it was looked at, and has become something else since.

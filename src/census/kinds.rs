@@ -16,6 +16,9 @@ pub enum ProcessKind {
     /// None of ours so far: between exec and our constructor, perhaps. Nothing that
     /// /proc/PID/stat shows changes when that has run.
     Undecided,
+    /// None of ours, and no loader has run in it (a static program). It becomes ours only if it is a
+    /// loader itself (valgrind): it is looked at again, but nobody waits for it.
+    Static,
     /// None of ours, in this image.
     Other,
     /// A kernel thread: never anything else.
@@ -26,9 +29,14 @@ pub enum ProcessKind {
 
 impl ProcessKind {
     /// Is it held by no gate of ours, as far as is known? One that stays undecided has no C library
-    /// that we know: a static program.
+    /// that we know.
     pub fn is_ungated(self) -> bool {
-        matches!(self, ProcessKind::Other | ProcessKind::Outsider(_) | ProcessKind::Undecided)
+        matches!(self, ProcessKind::Other | ProcessKind::Outsider(_)) || self.may_come()
+    }
+
+    /// May it become ours in this image?
+    pub fn may_come(self) -> bool {
+        matches!(self, ProcessKind::Undecided | ProcessKind::Static)
     }
 }
 

@@ -287,7 +287,11 @@ impl Census {
             self.leave(old);
             self.newcomers[gate] += 1;
         }
-        if looked.decided { ProcessKind::Other } else { ProcessKind::Undecided }
+        match looked {
+            Looked { decided: true, .. } => ProcessKind::Other,
+            Looked { is_static: true, .. } => ProcessKind::Static,
+            _ => ProcessKind::Undecided,
+        }
     }
 
     /// It is no member any more.

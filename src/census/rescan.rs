@@ -105,7 +105,7 @@ impl Census {
             ProcessKind::Kernel => false,
             ProcessKind::Sharing => true,
             // It may have passed our constructor before the closing, or in an opening.
-            ProcessKind::Undecided => images || seeking,
+            ProcessKind::Undecided | ProcessKind::Static => images || seeking,
             // Without a region of its own yet, or on its way to another image.
             ProcessKind::Member(gate, at)
                 if self.gates[gate][at].nonce == 0 || self.gates[gate][at].unknown =>

@@ -6,7 +6,6 @@
 
 use crate::census::blockers;
 use crate::census::kernel_locks::{HeldLock, held_on, held_on_by_threads, lists_inode};
-use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::census::member::Member;
 use crate::drive::session::Session;
@@ -135,8 +134,7 @@ impl Session {
             Look::NotSeen(_) => return Whose::NotSeen,
         };
         let seen = self.census.seen.get(&pid).filter(|seen| seen.start == stat.start);
-        let undecided =
-            seen.is_none_or(|seen| seen.image != stat.image || seen.kind == ProcessKind::Undecided);
+        let undecided = seen.is_none_or(|seen| seen.image != stat.image || seen.kind.may_come());
         if undecided && self.takes_in(at, pid) {
             return Whose::Newcomer;
         }

@@ -59,7 +59,8 @@ pub fn settled(
         };
         let pids: Vec<i32> =
             found.iter().filter(may_pass).filter_map(|finding| finding.pid).collect();
-        // One of which no C library shows yet, or that has ours and no page, may be slow to start.
+        // One of which no C library shows yet and a loader may be at work, or that has ours and no page, may be
+        // slow to start.
         let has_no_page_yet =
             |detached: &Detached| detached.old_page.is_none() && detached.other_layout.is_none();
         let starting = |pid: &i32| {

@@ -2,6 +2,7 @@
 
 use super::mappings::{C_LIBRARIES, Stores};
 use super::pages::Pages;
+use super::programs::Programs;
 use super::protocol::{Asked, Before, Looked, PageId, RegionFound};
 use super::region::{Candidate, Copied, open_region};
 use crate::linux::clock;
@@ -111,10 +112,11 @@ fn look_once(
     // The page of a gate that nobody has named to us (in another directory).
     let mut foreign_page = None;
     let mut stores = Stores::of(by, STORES_MAX);
-    let mut maps_nothing = true;
+    let (mut maps_nothing, mut programs) = (true, Programs::default());
     let read = maps::each(by, |line| {
         maps_nothing = false;
         stores.take(&line);
+        programs.take(&line);
         if library.is_none() && library::is_ours(&line) {
             library = Some((line.start, line.end, line.path_once().to_owned()));
         }
@@ -150,6 +152,7 @@ fn look_once(
         foreign_page.is_some() && looked.page.is_none() && looked.other_page.is_none();
     let has_taken_it = looked.library && foreign_page && !candidates.is_empty();
     looked.decided = looked.elsewhere || has_taken_it || libc && !looked.library;
+    looked.is_static = !looked.decided && programs.is_static(by);
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.

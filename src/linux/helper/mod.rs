@@ -15,6 +15,7 @@
 //! | `mappings` | which files a process can change by a store alone |
 //! | `pages` | the pages that a look is about, and how anonymous memory shows |
 //! | `patience` | how much time the processes of one user are given |
+//! | `programs` | whether it is a static program, or one that loads others |
 //! | `region` | finds, maps or copies the region of a process |
 
 mod child;
@@ -24,6 +25,7 @@ mod mappings;
 pub mod owner;
 mod pages;
 pub mod patience;
+mod programs;
 pub mod protocol;
 mod region;
 

@@ -142,6 +142,9 @@ pub struct Looked {
     /// Its C library is loaded and ours is not, or it has a control page already:
     /// the loader will not bring it to us any more, in this image.
     pub decided: bool,
+    /// No loader has begun it, and it has loaded none itself: a static program. Asked only of one that
+    /// is not decided.
+    pub is_static: bool,
     /// It maps what is left of its parent's region: it was forked, and found no memory for its own.
     pub found_no_memory: bool,
     /// What it can change by a store alone; none: that is to be asked.

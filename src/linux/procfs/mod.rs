@@ -1,9 +1,10 @@
 //! What `/proc` says about processes.
 //!
 //! `stat`, `status`, `fdinfo`, `exe`, `cgroup`, `task` do not take a process's `mmap_lock`: none
-//! of them can hang on one that is stuck in a fault on a dead disk. [`maps`] and [`environ`] do,
+//! of them can hang on one that is stuck in a fault on a dead disk. [`maps`], [`environ`] and [`auxv`] do,
 //! and are the business of a child that may hang in our stead.
 
+pub mod auxv;
 pub mod bounded;
 mod children;
 pub mod done;

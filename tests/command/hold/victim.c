@@ -25,6 +25,7 @@
    idle                      waits for a signal
    sleeps                    sleeps for an hour
    keeps                     takes one fcntl lock and keeps it
+   loads                     works for 2.5 s with another program ($AGENT) mapped, as a loader of its own kind, then becomes that (as fcntl)
    wait                      waits in epoll_wait, again and again
 */
 #define _GNU_SOURCE
@@ -306,6 +307,20 @@ static void on_usr1(int s) { (void)s; usr1++; }
 static void on_real_time(int s) { (void)s; real_time++; }
 static void on_term(int s) { (void)s; over = 1; }
 
+/* As valgrind, which has no loader and loads what its program would. */
+static void load(void)
+{
+    const char *agent = getenv("AGENT");
+    int fd = open(agent, O_RDONLY | O_CLOEXEC);
+    must(fd >= 0 && mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0) != MAP_FAILED, agent);
+    struct timespec now, begun;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    do clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < 2500);
+    execl(agent, agent, "fcntl", dir, count, (char *)0);
+    must(0, "exec");
+}
+
 int main(int argc, char **argv)
 {
     must(argc >= 4, "arguments");
@@ -314,6 +329,7 @@ int main(int argc, char **argv)
     if (argc == 6) { from = atoi(argv[4]); half(from, 'b'); close(atoi(argv[5])); }
     if (!strcmp(mode, "threads") || !strcmp(mode, "spawn") || !strcmp(mode, "nested")) threads(!strcmp(mode, "spawn"));
     if (!strcmp(mode, "manager")) manage();
+    if (!strcmp(mode, "loads")) load();
     if (!strcmp(mode, "tells")) tell();
     if (!strcmp(mode, "hears")) hear();
     if (!strcmp(mode, "sends-off")) send_off();
