@@ -11,6 +11,12 @@
 //! a busy server. In a round every process is seen asleep after the last round has ended,
 //! so whatever it had been told by then it has passed on before this one ends.
 
+/// Through how many hands news goes at most: from an agent by its exit to its parent, to
+/// the process that keeps its sessions, to the queue; and one more.
+pub const HANDS: u32 = 4;
+/// The same, where the time is bounded.
+pub const HANDS_IN_TIME: u32 = 3;
+
 /// The rounds of one drain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Rounds {

@@ -16,6 +16,7 @@ use crate::linux::look::Look;
 use crate::linux::procfs::{self, Children};
 use crate::outcome::blocker::Blocker;
 use gate::control::Rank;
+use gate::quiesce::{HANDS, HANDS_IN_TIME};
 use gate::word::Doing;
 use std::collections::HashSet;
 
@@ -29,11 +30,6 @@ pub enum Proof {
     WaitsForOthers,
 }
 
-/// Through how many hands news goes at most: from an agent by its exit to its parent, to
-/// the process that keeps its sessions, to the queue; and one more.
-const HANDS: u32 = 4;
-/// The same, where the time is bounded.
-const HANDS_IN_TIME: u32 = 3;
 /// Those that are not held yet are asked one by one whether they are at work: so many at most
 /// in one pass.
 pub const LOOKS_A_PASS: usize = 200;

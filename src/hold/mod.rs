@@ -15,6 +15,7 @@
 //! | [`settled`] | sets that count as over under their locks |
 //! | [`waits`] | for whom one at rest waits |
 //! | [`lock_files`] | locks that are only files |
+//! | [`order`] | when the others are held, after those that are held first |
 //! | [`tracer`] | the tracer's life: carries out what `gate::hold` asks for |
 //! | [`protocol`] | what it is asked, and what it answers |
 //! | [`report`] | what it tells: who was held, who could not be |
@@ -24,6 +25,7 @@ mod at_work;
 mod lock_calls;
 pub mod lock_files;
 pub mod locks;
+mod order;
 pub mod owner;
 pub mod protocol;
 pub mod report;

@@ -136,15 +136,22 @@ impl Threads {
         tids.into_iter().for_each(|tid| self.ask(tid));
     }
 
-    /// From now on those that are not held first run on, or no longer. False: the profile names no such order.
-    pub fn others_stand_aside(&mut self, aside: bool) -> bool {
-        if profile::values(&self.profile, Key::First).next().is_none() {
-            return false;
-        }
+    /// Does the profile name an order?
+    pub fn names_first(&self) -> bool {
+        profile::values(&self.profile, Key::First).next().is_some()
+    }
+
+    /// From now on those that are not held first run on, or no longer.
+    pub fn others_stand_aside(&mut self, aside: bool) {
         self.only_first = aside;
         let pids: Vec<i32> = self.table.processes.keys().copied().collect();
         pids.into_iter().for_each(|pid| self.note_order(pid));
-        true
+    }
+
+    /// Those that are held first.
+    pub fn first(&self) -> BTreeSet<i32> {
+        let pids = self.table.processes.keys().copied();
+        pids.filter(|pid| at_work::is_first(*pid, &self.profile)).collect()
     }
 
     /// Does this process run on for now? It may have become another program.
@@ -164,17 +171,11 @@ impl Threads {
         }
     }
 
-    /// Those that run on while others are held, and do not wait.
-    pub fn at_work(&self) -> BTreeSet<i32> {
+    /// Those that run on while others are held.
+    pub fn aside(&self) -> Vec<i32> {
         let runs_on = |thread: &Thread| self.table.is_aside(thread.pid) && !thread.state.is_still();
-        let works = |tid: i32, pid: i32| {
-            procfs::thread_stat(pid, tid).is_some_and(|stat| stat.state == 'R')
-        };
-        let threads = self.table.threads.iter().filter(|(_, thread)| runs_on(thread));
-        threads
-            .filter(|(tid, thread)| works(**tid, thread.pid))
-            .map(|(_, thread)| thread.pid)
-            .collect()
+        let pids = self.table.threads.values().filter(|thread| runs_on(thread)).map(|t| t.pid);
+        pids.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Hears everything that they have done since.

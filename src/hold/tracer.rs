@@ -4,6 +4,7 @@
 use crate::foreign_text::ForeignText;
 use crate::hold::at_work;
 use crate::hold::locks::{self, Locks};
+use crate::hold::order::News;
 use crate::hold::protocol::{Ask, Plan, Tell};
 use crate::hold::report::{End, Released, Report};
 use crate::hold::selection::Selection;
@@ -19,6 +20,7 @@ use gate::hold::{Action, Answer, Hold, Limits, NewLocks, Outcome};
 use gate::profile::{self, FirstWait};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -30,10 +32,6 @@ const PAUSE_NS: u64 = 2_000_000;
 const OPENINGS_LONGER: u32 = 4;
 /// So long it is waited for a thread to stop before it is looked why it does not.
 const SLOW_NS: u64 = 3_000_000;
-/// The others are stopped when all have been seen to wait so often in a row after those that are held first
-/// have come to rest; at the latest after this, where the profile says nothing (`first-wait`).
-const SEEN_TO_WAIT: u32 = 2;
-const FIRST_WAIT_NS: u64 = 20_000_000;
 /// Longest sleep at a time while something is awaited, ms.
 const AWAIT_MS: u64 = 1;
 /// The same at rest.
@@ -88,6 +86,8 @@ struct Tracer {
     /// All were stopped and nobody was new when they were listed last.
     all_listed: bool,
     openings: u32,
+    /// Who was let run since all others were held too.
+    let_go: BTreeSet<i32>,
     waiting_since: u64,
 }
 
@@ -107,6 +107,7 @@ impl Tracer {
             some_ran: false,
             all_listed: false,
             openings: 0,
+            let_go: BTreeSet::new(),
             waiting_since: 0,
         })
     }
@@ -136,41 +137,64 @@ impl Tracer {
 
     /// Brings all to rest, or gives up: those that the profile names `first` before all others.
     fn hold_in_order(&mut self, until: u64, begun_at: u64) -> Report {
-        if !self.threads.others_stand_aside(true) {
+        if !self.threads.names_first() {
             return self.hold(until, begun_at);
         }
-        let now = clock::now_ns();
-        let report = self.hold(now + until.saturating_sub(now) / 2, begun_at);
-        if report.end == End::Failed {
-            return report;
-        }
-        // If they were not all at rest the others are held all the same: they may be whom those wait for.
         let first_wait = profile::first_wait(&self.profile);
-        let end = match first_wait {
-            None => clock::now_ns() + FIRST_WAIT_NS,
-            Some(FirstWait::AtMost(ns)) => clock::now_ns() + ns,
-            Some(FirstWait::Quiesced) => until,
-        };
-        let mut seen = 0;
-        while clock::now_ns() < end.min(until) && seen < SEEN_TO_WAIT {
+        loop {
+            self.threads.others_stand_aside(true);
+            let now = clock::now_ns();
+            let report = self.hold(now + until.saturating_sub(now) / 2, begun_at);
+            if report.end == End::Failed {
+                return report;
+            }
+            // If they were not all at rest the others are held all the same: they may be whom those wait for.
+            let never_waited = self.put_down(News::of(first_wait, until));
+            let first = self.threads.first();
+            self.threads.others_stand_aside(false);
+            if !never_waited.is_empty() {
+                return self.not_in_order(never_waited, &Obstacle::NeverWaited, begun_at);
+            }
+            // They may have locked what they share with one that was at rest.
+            (self.all_listed, self.some_ran) = (false, true);
+            self.let_go.clear();
+            let report = self.hold(until, begun_at);
+            // Who is held first and ran since may have told them more: it begins anew. (Where the profile names no
+            // time it is a guess, and made once.)
+            let ran = |pid: &i32| self.let_go.contains(pid) || !first.contains(pid);
+            let ran_since: BTreeSet<i32> = self.threads.first().into_iter().filter(ran).collect();
+            if first_wait.is_none() || report.end != End::AtRest || ran_since.is_empty() {
+                return report;
+            }
+            if clock::now_ns() >= until {
+                return match first_wait {
+                    Some(FirstWait::Quiesced) => {
+                        self.not_in_order(ran_since, &Obstacle::RanAgain, begun_at)
+                    }
+                    _ => report,
+                };
+            }
+        }
+    }
+
+    /// The others run on until what the first ones did last has gone through all hands, or its time is over. By
+    /// whom it is given up then.
+    fn put_down(&mut self, mut news: News) -> BTreeSet<i32> {
+        while !news.is_put_down(&self.threads.aside()) && clock::now_ns() < news.until {
             poll::wait_readable(&[self.news.as_fd()], AWAIT_MS);
             let _ = self.news.read_signal();
             self.threads.hear();
-            seen = if self.threads.at_work().is_empty() { seen + 1 } else { 0 };
         }
-        let at_work = self.threads.at_work();
-        self.threads.others_stand_aside(false);
-        if first_wait == Some(FirstWait::Quiesced) && seen < SEEN_TO_WAIT && !at_work.is_empty() {
-            for pid in at_work {
-                if let Some(process) = self.threads.table.processes.get_mut(&pid) {
-                    process.obstacle = Some(Obstacle::NeverWaited);
-                }
+        news.never_waited()
+    }
+
+    fn not_in_order(&mut self, pids: BTreeSet<i32>, why: &Obstacle, begun_at: u64) -> Report {
+        for pid in pids {
+            if let Some(process) = self.threads.table.processes.get_mut(&pid) {
+                process.obstacle = Some(why.clone());
             }
-            return self.report(End::UnderLock, None, begun_at);
         }
-        // They may have locked what they share with one that was at rest.
-        (self.all_listed, self.some_ran) = (false, true);
-        self.hold(until, begun_at)
+        self.report(End::UnderLock, None, begun_at)
     }
 
     /// Brings all to rest that do not stand aside, or gives up.
@@ -245,6 +269,7 @@ impl Tracer {
 
     fn let_go(&mut self, pids: &[i32], run: Run) -> Answer {
         self.some_ran = true;
+        self.let_go.extend(pids);
         let now = clock::now_ns();
         for pid in pids {
             self.threads.let_go(*pid, run, now);

@@ -52,6 +52,8 @@ pub enum Obstacle {
     NotEnded,
     /// By the profile it is stopped where it waits, after those that are held first, and it never did.
     NeverWaited,
+    /// By the profile it is held before the others, and it was let run again since they were.
+    RanAgain,
     /// Its descriptors could not be looked at.
     LocksNotSeen,
     /// It came when the others were at rest, and was not held.
@@ -103,6 +105,9 @@ impl Obstacle {
                 .into(),
             Obstacle::NeverWaited => "was at work as long as it was waited for; by the profile \
                  (`first-wait = rest`) it is stopped where it waits, after those that are held first"
+                .into(),
+            Obstacle::RanAgain => "is held before the others by the profile (`first`), and ran again: one of \
+                 them waited for it. What came of that could not be waited for (`first-wait = rest`) in time"
                 .into(),
             Obstacle::LocksNotSeen => "its locks could not be looked at".into(),
             Obstacle::CameLate => "was started while the others were held, and was not held itself".into(),
