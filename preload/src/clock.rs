@@ -1,14 +1,16 @@
 //! Is the control page's clock this process's: the same boot, the same time namespace?
 
-use crate::linux::files::read_file;
+use crate::linux::confined;
+use crate::linux::files::{read_file, stat_at};
 use crate::linux::signals::Blocked;
 use crate::linux::time::now;
 use crate::text;
-use crate::this_process::state::{control, set_region_flag};
+use crate::this_process::state::{WIPED, control, set_region_flag};
+use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 use gate::control::ControlPage;
 use gate::region::FLAG_FOREIGN_CLOCK;
-use once_cell::race::OnceBool;
+use linux_raw_sys::general::AT_FDCWD;
 
 /// The id of the present boot; zero where /proc is not there.
 pub fn boot_id(blocked: &Blocked) -> [u8; 16] {
@@ -27,17 +29,35 @@ pub fn boot_id(blocked: &Blocked) -> [u8; 16] {
     id
 }
 
-/// Does a deadline on this gate's page mean nothing here? Asked at a closed barrier: the
-/// answer costs two looks into /proc, most processes never meet one, and it is kept.
+/// Not asked yet.
+const UNASKED: u8 = 0;
+/// This process's clock is the page's.
+const SAME: u8 = 1;
+/// It is not.
+const OTHER: u8 = 2;
+
+/// Does a deadline on this gate's page mean nothing here? Asked at a raised barrier: the answer costs a
+/// few looks into /proc, most processes never meet one, and it is kept. A forked child asks for itself:
+/// what unshares or joins a time namespace stays in its own, and its children are born in the other. A
+/// child that may not ask (a filter) goes by its parent's answer.
 pub fn is_foreign() -> bool {
-    static FOREIGN: OnceBool = OnceBool::new();
-    FOREIGN.get_or_init(|| {
-        let foreign = control().is_none_or(is_foreign_to);
-        if foreign {
-            set_region_flag(FLAG_FOREIGN_CLOCK);
-        }
-        foreign
-    })
+    static LAST: AtomicU8 = AtomicU8::new(UNASKED);
+    let own = &WIPED.clock;
+    let kept = match own.load(Relaxed) {
+        UNASKED if confined::by_itself() => LAST.load(Relaxed),
+        asked => asked,
+    };
+    let foreign = match kept {
+        UNASKED => control().is_none_or(is_foreign_to),
+        known => known == OTHER,
+    };
+    let known = if foreign { OTHER } else { SAME };
+    own.store(known, Relaxed);
+    LAST.store(known, Relaxed);
+    if foreign {
+        set_region_flag(FLAG_FOREIGN_CLOCK);
+    }
+    foreign
 }
 
 /// A barrier was raised in the past; the clock that this is read by may lie some ms behind.
@@ -50,18 +70,42 @@ const TOLERANCE_NS: u64 = 1_000_000_000;
 #[cold]
 fn is_foreign_to(control: &ControlPage) -> bool {
     let of_the_future = || control.closed_at.load(Relaxed) > now().saturating_add(TOLERANCE_NS);
-    // In a chroot without /proc there is no answer, and no namespace was entered.
-    time_namespace_has_offset() || control.boot_id != boot_id(&Blocked::all()) && of_the_future()
+    match time_namespace() {
+        // In a chroot without /proc there is no answer, and no namespace was entered.
+        TimeNamespace::WithoutOffset => {
+            control.boot_id != boot_id(&Blocked::all()) && of_the_future()
+        }
+        TimeNamespace::WithOffset => true,
+        TimeNamespace::NotTold => of_the_future(),
+    }
 }
 
-/// Deadlines are absolute: under another clock they mean nothing.
-fn time_namespace_has_offset() -> bool {
+/// What is known of the time namespace that this process lives in.
+enum TimeNamespace {
+    /// Deadlines are absolute: under another clock they mean nothing.
+    WithOffset,
+    WithoutOffset,
+    /// The offsets that the kernel tells are those of its children's, and that is another.
+    NotTold,
+}
+
+fn time_namespace() -> TimeNamespace {
+    // SAFETY: literal C strings.
+    let [own, childrens] = unsafe {
+        [c"/proc/self/ns/time", c"/proc/self/ns/time_for_children"]
+            .map(|path| stat_at(AT_FDCWD, path.as_ptr().cast()).map(|stat| (stat.dev, stat.ino)))
+    };
+    if own != childrens {
+        return TimeNamespace::NotTold;
+    }
     let mut text = [0u8; 128];
     // SAFETY: a literal C string.
     let len = unsafe {
         read_file(&Blocked::all(), c"/proc/self/timens_offsets".as_ptr().cast(), &mut text)
     };
     let text = text.get(..len.unwrap_or(0)).unwrap_or(&[]);
-    text::line(text, b"monotonic")
-        .is_some_and(|rest| rest.iter().any(|c| (b'1'..=b'9').contains(c)))
+    match text::line(text, b"monotonic") {
+        Some(rest) if rest.iter().any(|c| (b'1'..=b'9').contains(c)) => TimeNamespace::WithOffset,
+        _ => TimeNamespace::WithoutOffset,
+    }
 }

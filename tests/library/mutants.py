@@ -45,6 +45,17 @@ MUTANTS = {
         "tests/command/locks/run.py"),
     "close_range ends no lock": (
         f"{RULES}/descriptors.rs", "        table.closed_range(first, last);\n", "", "tests/command/locks/run.py"),
+    "a close_range that fails closes": (
+        f"{RULES}/descriptors.rs", " && closes_ranges(frame.arg(2)) {", " {",
+        "tests/library/habits/test_habits.py --only test_a_range_that_the_kernel_refuses_closes_none"),
+    "closefrom asks the kernel alone": (
+        "preload/src/resolve/fallback.rs", "        close_from(low);\n", "", "tests/library/hosts/run.py filters --only closefrom*"),
+    "a child goes by its parent's clock": (
+        "preload/src/clock.rs", "UNASKED if confined::by_itself() =>", "UNASKED =>", "tests/library/harmless/run.py clocks"),
+    "the kernel tells one's own clock": (
+        "preload/src/clock.rs", "    if own != childrens {", "    if false {", "tests/library/harmless/run.py clocks"),
+    "a clock that is ahead is not said": (
+        "preload/src/barrier.rs", "            clock::is_foreign();\n", "", "tests/library/harmless/run.py clocks"),
     "errno is not kept": (
         "preload/src/resolve/libc.rs", "            *errno.0 = errno.1;\n", "            let _ = errno;\n", "tests/library/calls/run.py"),
 }

@@ -64,6 +64,7 @@ fn wipe() -> bool {
     let here = NOT_WIPED.load(Relaxed);
     if here {
         WIPED.adopting.store(0, Release);
+        WIPED.clock.store(0, Relaxed);
         WIPED.region.store(null_mut(), Release);
     }
     here
@@ -100,6 +101,7 @@ fn wipe_late(frame: &Frame, region: &Region) -> bool {
         return false;
     }
     WIPED.adopting.store(0, Release);
+    WIPED.clock.store(0, Relaxed);
     WIPED.region.store(null_mut(), Release);
     true
 }

@@ -36,14 +36,17 @@ pub struct Wiped {
     pub region: AtomicPtr<Region>,
     /// The thread of a forked child that makes it ([`crate::arch::instructions::thread_pointer`]).
     pub adopting: AtomicUsize,
-    _rest: [u8; 4080],
+    /// Whether its clock is the page's ([`crate::clock::is_foreign`]).
+    pub clock: AtomicU8,
+    _rest: [u8; 4079],
 }
 
 /// See [`Wiped`].
 pub static WIPED: Wiped = Wiped {
     region: AtomicPtr::new(core::ptr::null_mut()),
     adopting: AtomicUsize::new(0),
-    _rest: [0; 4080],
+    clock: AtomicU8::new(0),
+    _rest: [0; 4079],
 };
 
 /// Not looked at the environment yet.
