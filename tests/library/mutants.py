@@ -4,7 +4,7 @@
     tests/library/mutants.py [NAME ...] [--list] [--target FOLDER]
 
 Copies the crates to a folder of its own, changes one place of one file, builds the library as it is shipped (with full LTO: some
-minutes each), and runs the test that is named beside it with the command of $WRITEGATE_BIN_DIR or target/release. Prints a line for
+ten seconds each), and runs the test that is named beside it with the command of $WRITEGATE_BIN_DIR or target/release. Prints a line for
 each; exit 1 if one survives, or its place is no longer there to be changed. Not a part of scripts/test: some 30 min.
 """
 import argparse
@@ -23,7 +23,7 @@ STRESS = "tests/stress/run.py --only barrier --seconds 8"
 # name: (file, what stands there, what is put instead, the test that must go red)
 MUTANTS = {
     "a call that is over shows still": (
-        STRAIGHT, '            "and [r10 + {slots_offset} - {slot_size}], r11",\n', "", STRESS),
+        STRAIGHT, '            "and [r10 + {slots_offset} - {slot_size}], r11",\n', '            "/* {slots_offset} {slot_size} */",\n', STRESS),
     "the straight way looks at no barrier": (
         STRAIGHT, '            "cmp qword ptr [rax], 0",\n            "jne 8f",\n', '            "cmp qword ptr [rax], 0",\n', STRESS),
     "a call is shown only after the look": (
@@ -107,7 +107,7 @@ def main():
     caught = failed = 0
     with tempfile.TemporaryDirectory(prefix="writegate-mutants-") as made:
         folder = Path(made) / "tree"
-        files = subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "tests/*.toml", "profiles", "contrib", "docs"],
+        files = subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "tests/*.toml", "examples", "profiles", "contrib", "docs"],
                                cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in files.split():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -318,9 +318,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="writegate-mutants-") as made:
         folder = Path(made) / "tree"
         folder.mkdir()
-        for name in subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/protocol", "tests/library/loads.rs",
-                                    "tests/command/*.rs", "docs", "profiles", "contrib", "README.md"], cwd=ROOT, capture_output=True,
-                                   text=True, check=True).stdout.split():
+        for name in subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "tests/*.toml", "examples",
+                                    "docs", "profiles", "contrib", "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
         target = (options.target or Path(made) / "target").resolve()
