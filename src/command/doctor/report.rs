@@ -135,6 +135,10 @@ pub fn table(survey: &Survey, at_rest: Option<&AtRest>, verbose: bool) {
     }
     notes(survey, verbose);
     let line = match survey.code() {
+        0 if !survey.lasting_locks.is_empty() => paint.yellow(
+            "a freeze of this gate could be trusted, but as long as that lock is held it ends with \
+             NOT_DRAINED (75) and takes no snapshot",
+        ),
         0 => paint.green("a freeze of this gate could be trusted"),
         code => {
             paint.red(&format!("a freeze of this gate could NOT be trusted (exit code {code})"))

@@ -584,6 +584,9 @@ def lock_that_lasts(b):
     pid = b.start(compiled(b, text=text), file, "", WRITEGATE_PATHS=b.folder)
     code, found, error = b.doctor("-g", "mail")
     assert (code, found["lasting_locks"]) == (0, [{"pid": pid, "program": "prog", "path": str(file)}]), (found, error)
+    done = subprocess.run([COMMAND, "doctor", "-g", "mail"], env=b.environment(LD_PRELOAD=None), capture_output=True, text=True)
+    last = done.stdout.strip().splitlines()[-1]
+    assert "as long as that lock is held it ends with NOT_DRAINED" in last, last
 
 
 CASES = [value for value in list(globals().values())
