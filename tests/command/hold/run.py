@@ -32,7 +32,6 @@ CONSISTENT, UNGATED, NO_PROCESS, NOT_DRAINED, EXPIRED = 0, 65, 69, 75, 124
 ABSENT = 77
 PAIRS = 2
 TEARS_WITHIN = 500
-# Of those that are let go for a lock some freeze may find no moment on a busy machine.
 MODES = ["fcntl", "flock", "ofd", "shared", "threads", "nested", "spawn", "fork", "vfork", "pass", "exec", "pipe", "manager"]
 PAST = ["uring", "uring-aside", "inline", "dlmopen"]
 SIGNAL = signal.SIGRTMIN + 3
@@ -131,17 +130,15 @@ def whole(lab, mode, freezes):
 def rests(lab, freezes, pairs=PAIRS):
     held = worked = 0
     for _ in range(freezes):
-        code, record, said = lab.freeze(pairs=pairs)
-        if code == NOT_DRAINED:
-            continue
+        # With one retry all 520 came to rest (13 kinds, 40 each, load 10 to 18).
+        code, record, said = lab.freeze(pairs=pairs, retries="3")
         check(code == CONSISTENT, f"exit {code}: {said}")
         torn, moved, size = looked(said)
         check((torn, moved) == (0, 0), f"{torn} torn, {moved} changed while all were held: {record}")
         check(record["gates"][0]["at_rest"] >= 1, record)
         held += 1
         worked += size > 0
-    # On a busy machine one may find no moment, however few they are.
-    check(held >= freezes - max(1, freezes // 10) and worked, f"{held} of {freezes} brought to rest")
+    check(worked, f"the victims wrote nothing: {said}")
     all_run(lab.victims)
     check(growth(lab), "they do not go on")
     return f"{held} of {freezes}, 0 torn"
