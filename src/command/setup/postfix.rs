@@ -1,9 +1,10 @@
 //! Postfix: `import_environment` in main.cf. The unit's environment reaches nothing.
 
+use super::instances::{self, Instances};
 use super::main_cf::setting;
 use super::plan::{Change, Inputs, Plan};
 use super::site::Site;
-use super::{block, gate_files, instances, server_tool};
+use super::{block, gate_files, server_tool};
 use crate::command::{library, unit_files};
 use crate::outcome::fault::{CONFIG, Fault, Result};
 
@@ -20,7 +21,26 @@ pub fn add(site: &Site, plan: &mut Plan, unit: &str, inputs: &Inputs) -> Result<
     for directory in &instances.directories {
         add_main(site, plan, &format!("{directory}/main.cf"), inputs)?;
     }
-    // The page is made on the host, before whichever instance starts first.
+    if site.has_systemd() {
+        add_dropins(site, plan, unit, &instances, inputs)?;
+    }
+    plan.notes.push(
+        "postdrop (mail submitted on this host by sendmail) is set-group-ID: it stays outside the \
+         gate unless the library stands in /etc/ld.so.preload"
+            .into(),
+    );
+    Ok(())
+}
+
+/// The page is made on the host, before whichever instance starts first. (An init script's Postfix is
+/// started by a shell of root's that is gated, and makes it.)
+fn add_dropins(
+    site: &Site,
+    plan: &mut Plan,
+    unit: &str,
+    instances: &Instances,
+    inputs: &Inputs,
+) -> Result<()> {
     let own = unit_files::template(unit).unwrap_or_else(|| unit.into());
     let mut units = vec![own.as_str()];
     if instances.directories.len() > 1 && own != TEMPLATE {
@@ -31,11 +51,6 @@ pub fn add(site: &Site, plan: &mut Plan, unit: &str, inputs: &Inputs) -> Result<
             gate_files::add_dropin(site, plan, unit, "postfix", inputs, false)?;
         }
     }
-    plan.notes.push(
-        "postdrop (mail submitted on this host by sendmail) is set-group-ID: it stays outside the \
-         gate unless the library stands in /etc/ld.so.preload"
-            .into(),
-    );
     Ok(())
 }
 
