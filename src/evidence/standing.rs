@@ -115,6 +115,8 @@ fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
             _ if !census.belongs(at, detached.pid) => continue,
             _ if coverage::left_out(detached.pid, profile) => continue,
             _ if coverage::runs_this_command(detached.pid) => continue,
+            // It asks for a gate of that name in a container of its own, which has none.
+            _ if !places.may_be_reached_by(detached.pid) => continue,
             _ => Cause::Detached,
         };
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));

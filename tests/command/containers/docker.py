@@ -278,6 +278,9 @@ def docker_another_mail_server(world):
     host.member()
     host.member(gated=False, gates=False, data=None)
     whole(world.freeze(), procs=1)
+    # Nor is one that asks for a gate of that name, of which it finds none there.
+    host.member("--read-only", *host.gated("/tmp"), gated=False, gates=False, data=None)
+    whole(world.freeze(), procs=1)
     _, other = host.member("-v", f"{world.mail}:/mail", gated=False, gates=False, data=None)
     said = world.freeze()
     assert said.returncode == 65 and "is not gated" in said.said, said.said

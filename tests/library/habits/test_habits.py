@@ -229,7 +229,8 @@ class Habits(unittest.TestCase):
         puppet.do("unlock")
         _, said = freeze.communicate()
         fields = gates.parse(said)
-        self.assertEqual((freeze.returncode, fields["waiters"], fields["admitted"]), (0, "0", "0"), said)
+        # (What it does after its set may meet the barrier, and wait.)
+        self.assertEqual((freeze.returncode, fields["admitted"]), (0, "0"), said)
         self.assertGreater(gates.milliseconds(fields["drain"]), 100)
 
     def test_a_range_beyond_all_descriptors_closes_none(self):
