@@ -181,8 +181,9 @@ class Map(unittest.TestCase):
     def test_every_rust_test_is_cargos(self):
         """Of the nearest package: the command's, or one of its own. A file that another one names as its module is that one's."""
         for path in TESTS.rglob("*.rs"):
-            beside = "".join(other.read_text() for other in path.parent.glob("*.rs") if other != path)
-            if path.parent.name not in ("model", "barrier") and f"mod {path.stem};" not in beside:
+            module = path.parent if path.name == "mod.rs" else path.with_suffix("")
+            beside = "".join(other.read_text() for other in module.parent.glob("*.rs") if other != path)
+            if f"mod {module.name};" not in beside:
                 package = next(folder for folder in path.parents if (folder / "Cargo.toml").exists())
                 named = f'path = "{path.relative_to(package)}"'
                 self.assertIn(named, (package / "Cargo.toml").read_text())
