@@ -8,7 +8,7 @@ use crate::linux::library::LibraryLayout;
 use crate::linux::procfs;
 use crate::outcome::cause::{Cause, Claim};
 use crate::outcome::finding::Finding;
-use crate::places::Places;
+use crate::places::reach::Reach;
 use gate::profile::{self, Key};
 use gate::region;
 use std::cell::OnceCell;
@@ -153,12 +153,12 @@ impl Service {
 }
 
 /// A container's own service runs the same programs, and cannot come to what is protected.
-fn is_out_of_reach(why: Claim, pid: i32, places: &Places) -> bool {
-    why == Claim::Program && !places.may_be_reached_by(pid)
+fn is_out_of_reach(why: Claim, pid: i32, reach: &Reach<'_>) -> bool {
+    why == Claim::Program && !reach.includes(pid)
 }
 
 /// All processes that belong to the service of a gate and are not gated, or only by another gate.
-pub fn ungated(census: &Census, service: &Service, places: &Places) -> Vec<Ungated> {
+pub fn ungated(census: &Census, service: &Service, reach: &Reach<'_>) -> Vec<Ungated> {
     let mut found = Vec::new();
     for (&pid, seen) in &census.seen {
         let elsewhere = census.elsewhere.contains(&pid);
@@ -174,7 +174,7 @@ pub fn ungated(census: &Census, service: &Service, places: &Places) -> Vec<Ungat
             continue;
         }
         let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
-        if !is_kin(pid, census) && !checks_passwords(pid) && !is_out_of_reach(why, pid, places) {
+        if !is_kin(pid, census) && !checks_passwords(pid) && !is_out_of_reach(why, pid, reach) {
             found.push(Ungated { pid, program: stat.comm, why, elsewhere });
         }
     }
@@ -187,7 +187,7 @@ pub fn other_layouts<'a>(
     census: &'a Census,
     service: &Service,
     profile: &str,
-    places: &Places,
+    reach: &Reach<'_>,
 ) -> Vec<(&'a Detached, LibraryLayout)> {
     let others = census.detached.values().filter_map(|d| Some((d, d.other_layout?)));
     let others = others.filter(|(d, _)| d.old_page.is_none() && !is_kin(d.pid, census));
@@ -201,7 +201,7 @@ pub fn other_layouts<'a>(
         let asks = d.asks_for == Some(at) && census.belongs(at, d.pid);
         let claims = || {
             let claim = service.claims(census, d.pid, d.parent);
-            claim.is_some_and(|why| !is_out_of_reach(why, d.pid, places))
+            claim.is_some_and(|why| !is_out_of_reach(why, d.pid, reach))
         };
         (asks || claims()) && !left_out(d.pid, profile)
     };

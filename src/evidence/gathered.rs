@@ -164,7 +164,7 @@ impl Evidence {
             self.services[at] = Service::of(&session.census, at);
             let profile = session.gates[at].page.get().profile_text();
             let found: Vec<Finding> =
-                coverage::ungated(&session.census, &self.services[at], &self.places[at])
+                coverage::ungated(&session.census, &self.services[at], &self.places[at].reach())
                     .into_iter()
                     .filter(|ungated| {
                         !ungated.elsewhere && !coverage::left_out(ungated.pid, profile)

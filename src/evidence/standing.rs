@@ -102,9 +102,10 @@ pub fn settled(
 /// The same by what is known so far.
 fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
     let (at, places) = (view.at, view.places);
+    let reach = places.reach();
     let mut found = writers::ungated_writers(census, service, places);
     let profile = view.gate.page.get().profile_text();
-    for (other, layout) in coverage::other_layouts(census, service, profile, places) {
+    for (other, layout) in coverage::other_layouts(census, service, profile, &reach) {
         let program = Some(other.comm.clone());
         found.push(Finding::of(Cause::OtherLayout(layout), other.pid, program));
     }
@@ -116,12 +117,12 @@ fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
             _ if coverage::left_out(detached.pid, profile) => continue,
             _ if coverage::runs_this_command(detached.pid) => continue,
             // It asks for a gate of that name in a container of its own, which has none.
-            _ if !places.may_be_reached_by(detached.pid) => continue,
+            _ if !reach.includes(detached.pid) => continue,
             _ => Cause::Detached,
         };
         found.push(Finding::of(cause, detached.pid, Some(detached.comm.clone())));
     }
-    for ungated in coverage::ungated(census, service, places) {
+    for ungated in coverage::ungated(census, service, &reach) {
         // Its library stands aside, as the admin has asked. Where directories are known, what it has
         // open there, or changes, tells.
         if coverage::left_out(ungated.pid, profile) {

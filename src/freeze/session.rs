@@ -211,12 +211,16 @@ impl Session {
             }
             let profile = gate.page.get().profile_text();
             let service = coverage::Service::of(&self.census, at);
-            let others: Vec<String> =
-                coverage::other_layouts(&self.census, &service, profile, &Places::default())
-                    .into_iter()
-                    .take(NAMED)
-                    .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
-                    .collect();
+            let others: Vec<String> = coverage::other_layouts(
+                &self.census,
+                &service,
+                profile,
+                &Places::default().reach(),
+            )
+            .into_iter()
+            .take(NAMED)
+            .map(|(d, layout)| format!("{} ({}, {})", d.pid, d.comm, layout.name()))
+            .collect();
             if !others.is_empty() {
                 why += &format!(
                     ". These run another version's library, which does not hear this gate \

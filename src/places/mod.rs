@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`named`] | who names directories: the freezer, the profile, the processes themselves |
 //! | [`resolve`] | what these names stand for, where the service looks them up, and what is mounted below |
-//! | `reach` | which processes can come to them |
+//! | [`reach`] | which processes can come to them |
 //! | [`exports`] | which of them this machine shows to others |
 //! | [`kind`] | kinds of file systems: what of them can be known by device, and what be watched |
 //!
@@ -15,7 +15,7 @@
 mod exports;
 pub mod kind;
 pub mod named;
-mod reach;
+pub mod reach;
 pub mod resolve;
 
 use crate::foreign_text::ForeignText;

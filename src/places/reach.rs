@@ -7,12 +7,41 @@
 use super::Places;
 use super::kind::Kind;
 use crate::linux::in_file_system;
+use crate::linux::procfs;
 use crate::linux::procfs::mounts::{self, Shown};
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What was found of the processes that were asked about: those of one container see the same.
+pub struct Reach<'a> {
+    places: &'a Places,
+    /// By mount namespace and root.
+    known: RefCell<HashMap<(PathBuf, PathBuf), bool>>,
+}
+
+impl Reach<'_> {
+    /// Can this process come to a protected directory by a name? In doubt it can.
+    pub fn includes(&self, pid: i32) -> bool {
+        let root = fs::read_link(format!("/proc/{pid}/root")).ok();
+        let Some(view) = procfs::mount_namespace(pid).zip(root) else { return true };
+        let known = self.known.borrow().get(&view).copied();
+        known.unwrap_or_else(|| {
+            let can = self.places.may_be_reached_by(pid);
+            self.known.borrow_mut().insert(view, can);
+            can
+        })
+    }
+}
 
 impl Places {
-    /// Can this process come to a protected directory by a name? In doubt it can.
-    pub fn may_be_reached_by(&self, pid: i32) -> bool {
+    /// From where they can be reached, as things stand now.
+    pub fn reach(&self) -> Reach<'_> {
+        Reach { places: self, known: RefCell::default() }
+    }
+
+    fn may_be_reached_by(&self, pid: i32) -> bool {
         if self.dirs.is_empty() || !self.not_looked_at.is_empty() || self.has_names_of_ours(pid) {
             return true;
         }

@@ -146,7 +146,8 @@ impl GateStatus {
         let page = gate.page.get();
         let (barrier, now) = (page.barrier.load(Acquire), clock::now_ns());
         let others =
-            coverage::other_layouts(&census, &service, page.profile_text(), &places).into_iter();
+            coverage::other_layouts(&census, &service, page.profile_text(), &places.reach())
+                .into_iter();
         let past = history::read(&gate.dir);
         Ok(GateStatus {
             last_freeze: past.last.as_ref().map(|entry| entry.at),
