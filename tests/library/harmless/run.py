@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The library does its program no harm: whatever its start meets, whatever a filter forbids, however many libraries.
 
-    run.py [page|libraries|filters|clocks|children|stack|inject|programs ...] [--all] [--only PATTERN]
+    run.py [page|libraries|filters|clocks|steps|children|stack|inject|programs ...] [--all] [--only PATTERN]
 
 Each case runs a program bare and with the library. --all: the whole of what otherwise is a slice.
 """
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-PARTS = ("page", "libraries", "filters", "clocks", "children", "stack", "inject", "programs")
+PARTS = ("page", "libraries", "filters", "clocks", "steps", "children", "stack", "inject", "programs")
 
 
 def main():
