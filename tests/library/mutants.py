@@ -44,9 +44,10 @@ MUTANTS = {
         "    let TableFull(full) = match kind {", STRESS),
     "what dup2 replaces keeps its lock": (
         f"{RULES}/descriptors.rs", "            table.closed(new, file);\n            let TableFull", "            let _ = file;\n            let TableFull",
-        "tests/command/locks/run.py"),
+        "tests/library/habits/test_habits.py --only test_what_is_replaced_loses_its_lock"),
     "close_range ends no lock": (
-        f"{RULES}/descriptors.rs", "        table.closed_range(first, last);\n", "", "tests/command/locks/run.py"),
+        f"{RULES}/descriptors.rs", "        table.closed_range(first, last);\n", "",
+        "tests/library/habits/test_habits.py --only test_a_range_ends_the_locks_in_it"),
     "a close_range that fails closes": (
         f"{RULES}/descriptors.rs", " && closes_ranges(frame.arg(2)) {", " {",
         "tests/library/habits/test_habits.py --only test_a_range_that_the_kernel_refuses_closes_none"),

@@ -12,6 +12,7 @@
  *   agent PROGRAM A B  runs PROGRAM both A B and writes to B.record when it has exited
  *   shell FILE         fork: a child that becomes a shell, which writes, and is waited for
  *   both FILE FILE     writes, computes half a second, waiting for nothing, writes
+ *   replace            another descriptor takes the place of the locked one (dup2)
  *   range FIRST FLAGS  close_range from this descriptor on; the result is 1 if it failed
  *   scribble MS FILE   writes every 5 ms; the result is how often
  *
@@ -185,6 +186,8 @@ static int obey(const char *verb, const char *a, const char *b, const char *c)
             ;
         return append(b);
     }
+    if (!strcmp(verb, "replace"))
+        return dup2(2, locked);
     if (!strcmp(verb, "range"))
         return close_range((unsigned)strtoul(a, NULL, 10), ~0u, atoi(b)) < 0;
     if (!strcmp(verb, "scribble")) {

@@ -239,6 +239,28 @@ class Habits(unittest.TestCase):
         self.assertEqual(puppet.do("range", 2**31, 0), 0)
         self.goes_on_under_its_lock(puppet)
 
+    def is_held_again(self, puppet):
+        """A lock that the account has and the kernel has not delays no freeze; but who counts as in a set is not held."""
+        seen = self.data.parent / "seen"
+        freeze = self.gated.start_freeze(["sh", "-c", f"echo up > {seen}; sleep 0.5"])
+        while not seen.exists():
+            time.sleep(0.005)
+        begun = time.monotonic()
+        puppet.do("write", self.file("b"))
+        self.assertGreater(time.monotonic() - begun, 0.3)
+        _, said = freeze.communicate()
+        self.assertEqual((freeze.returncode, gates.parse(said)["waiters"]), (0, "1"), said)
+
+    def test_a_range_ends_the_locks_in_it(self):
+        puppet = self.under_a_lock("write", "@a")
+        self.assertEqual(puppet.do("range", 3, 0), 0)
+        self.is_held_again(puppet)
+
+    def test_what_is_replaced_loses_its_lock(self):
+        puppet = self.under_a_lock("write", "@a")
+        puppet.do("replace")
+        self.is_held_again(puppet)
+
     def test_a_range_that_the_kernel_refuses_closes_none(self):
         puppet = self.under_a_lock("write", "@a")
         self.assertEqual(puppet.do("range", 3, 8), 1)
