@@ -5,7 +5,7 @@
 
 Copies the crates to a folder of its own, changes one place of one file, builds the library as it is shipped (with full LTO: some
 ten seconds each), and runs the test that is named beside it with the command of $WRITEGATE_BIN_DIR or target/release. Prints a line for
-each; exit 1 if one survives, or its place is no longer there to be changed. Not a part of scripts/test: some 10 min.
+each; exit 1 if one survives, or its place is no longer there to be changed. Not a part of scripts/test: some 5 min.
 """
 import argparse
 import os
