@@ -69,4 +69,6 @@ pub struct Detached {
     /// The gate of which it maps a control page that was replaced; none: it has
     /// the library and maps no page of ours, which may be another gate's business.
     pub old_page: Option<usize>,
+    /// That page is the one that its own mount namespace has under the name of ours.
+    pub hears_another: bool,
 }

@@ -272,6 +272,7 @@ impl Census {
                 other_layout: looked.layout.filter(|layout| layout.is_other()),
                 asks_for: looked.asks_for,
                 old_page,
+                hears_another: looked.elsewhere,
             };
             self.detached.insert(pid, detached);
         }

@@ -14,6 +14,7 @@ use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
 use crate::outcome::cause::{Cause, Subject};
 use crate::outcome::finding::Finding;
+use crate::places::Places;
 
 /// What it comes to that this of `pid` could not be looked at. Who is not concerned is named where
 /// it was its own doing.
@@ -55,7 +56,8 @@ pub fn is_concerned(census: &Census, service: &Service, pid: i32, why: WhyNot) -
     is_member()
         || match procfs::look_at(pid) {
             Look::Seen(stat) => {
-                service.claims(census, pid, stat.ppid).is_some()
+                // In doubt it can come to what is protected.
+                service.claims(census, pid, stat.ppid, &Places::default().reach()).is_some()
                     || service.has_user_of(census, pid) && service.may_be_of(census, pid)
             }
             Look::Gone(_) => false,

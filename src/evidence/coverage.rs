@@ -128,8 +128,15 @@ impl Service {
         census.belongs(self.gate, pid) || procfs::origin(pid).is_none()
     }
 
-    /// Why this process, which is not gated, ought to be; None: it ought not.
-    pub fn claims(&self, census: &Census, pid: i32, parent: i32) -> Option<Claim> {
+    /// Why this process, which is not gated, ought to be; None: it ought not. A container's own service runs
+    /// the same programs: by its program alone only that counts which can come to what is protected.
+    pub fn claims(
+        &self,
+        census: &Census,
+        pid: i32,
+        parent: i32,
+        reach: &Reach<'_>,
+    ) -> Option<Claim> {
         let in_unit = || {
             !self.units.is_empty()
                 && procfs::cgroup(pid).is_some_and(|unit| self.units.contains(&unit))
@@ -142,7 +149,7 @@ impl Service {
             Claim::Child
         } else if in_unit() {
             Claim::Unit
-        } else if same_program() {
+        } else if same_program() && reach.includes(pid) {
             Claim::Program
         } else {
             return None;
@@ -150,11 +157,6 @@ impl Service {
         // Any user may start the service's programs.
         census.belongs(self.gate, pid).then_some(claim)
     }
-}
-
-/// A container's own service runs the same programs, and cannot come to what is protected.
-fn is_out_of_reach(why: Claim, pid: i32, reach: &Reach<'_>) -> bool {
-    why == Claim::Program && !reach.includes(pid)
 }
 
 /// All processes that belong to the service of a gate and are not gated, or only by another gate.
@@ -166,15 +168,15 @@ pub fn ungated(census: &Census, service: &Service, reach: &Reach<'_>) -> Vec<Ung
             continue;
         }
         // Most are none of the service's by what was seen of them: those need not be asked again.
-        if service.claims(census, pid, seen.parent).is_none() {
+        if service.claims(census, pid, seen.parent, reach).is_none() {
             continue;
         }
         let Some(stat) = procfs::stat(pid) else { continue };
         if stat.start != seen.start || stat.is_dead() {
             continue;
         }
-        let Some(why) = service.claims(census, pid, stat.ppid) else { continue };
-        if !is_kin(pid, census) && !checks_passwords(pid) && !is_out_of_reach(why, pid, reach) {
+        let Some(why) = service.claims(census, pid, stat.ppid, reach) else { continue };
+        if !is_kin(pid, census) && !checks_passwords(pid) {
             found.push(Ungated { pid, program: stat.comm, why, elsewhere });
         }
     }
@@ -199,10 +201,7 @@ pub fn other_layouts<'a>(
     let ours = |d: &Detached| {
         // What its environment names is its own word, and says nothing of a process outside.
         let asks = d.asks_for == Some(at) && census.belongs(at, d.pid);
-        let claims = || {
-            let claim = service.claims(census, d.pid, d.parent);
-            claim.is_some_and(|why| !is_out_of_reach(why, d.pid, reach))
-        };
+        let claims = || service.claims(census, d.pid, d.parent, reach).is_some();
         (asks || claims()) && !left_out(d.pid, profile)
     };
     others.filter(|(d, _)| ours(d)).collect()

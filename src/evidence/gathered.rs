@@ -232,7 +232,7 @@ impl Evidence {
         }
         for at in 0..self.services.len() {
             let Session { census, helper, .. } = session;
-            let found = holders::unlisted(census, helper, &self.services[at]);
+            let found = holders::unlisted(census, helper, &self.services[at], &self.places[at]);
             self.note_found(session, at, found);
         }
         for at in 0..self.ledgers.len() {

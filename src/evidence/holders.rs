@@ -19,18 +19,28 @@ use crate::linux::look::Look;
 use crate::linux::procfs::{self, locks};
 use crate::outcome::cause::{Cause, Subject};
 use crate::outcome::finding::Finding;
+use crate::places::Places;
+use crate::places::reach::Reach;
 use gate::word::ProcessWord;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Asks the kernel for all locks at once.
-pub fn unlisted(census: &Census, helper: &mut Helper, service: &Service) -> Vec<Finding> {
+pub fn unlisted(
+    census: &Census,
+    helper: &mut Helper,
+    service: &Service,
+    places: &Places,
+) -> Vec<Finding> {
+    let reach = places.reach();
     let suspects = match locks::write_lock_owners() {
         Look::Seen(owners) => owners,
         Look::Gone(_) => Vec::new(),
         Look::NotSeen(why) => return vec![Cause::NotSeen(Subject::AllLocks, why).into()],
     };
-    let mut found: Vec<Finding> =
-        suspects.into_iter().filter_map(|(pid, file)| judge(census, service, pid, file)).collect();
+    let mut found: Vec<Finding> = suspects
+        .into_iter()
+        .filter_map(|(pid, file)| judge(census, service, &reach, pid, file))
+        .collect();
     found.retain(|finding| !finding.pid.is_some_and(|pid| is_gated_and_idle(helper, pid)));
     found
 }
@@ -66,7 +76,13 @@ fn is_gated_and_idle(helper: &mut Helper, pid: i32) -> bool {
     }
 }
 
-fn judge(census: &Census, service: &Service, pid: i32, file: String) -> Option<Finding> {
+fn judge(
+    census: &Census,
+    service: &Service,
+    reach: &Reach<'_>,
+    pid: i32,
+    file: String,
+) -> Option<Finding> {
     let stat = match procfs::look_at(pid) {
         Look::Seen(stat) => stat,
         Look::Gone(_) => return None,
@@ -82,7 +98,7 @@ fn judge(census: &Census, service: &Service, pid: i32, file: String) -> Option<F
         || stat.is_dead()
         || census.elsewhere.contains(&pid)
         || census.seen.get(&pid).is_some_and(known)
-        || service.claims(census, pid, stat.ppid).is_none()
+        || service.claims(census, pid, stat.ppid, reach).is_none()
         || is_kin(pid, census)
     {
         return None;

@@ -111,6 +111,9 @@ fn found(census: &Census, service: &Service, view: &View<'_>) -> Vec<Finding> {
     }
     for detached in census.detached.values() {
         let cause = match detached.old_page {
+            // A container's own gate of that name; unless it can come to what is protected here, for then it may
+            // as well be ours, over whose page something was mounted.
+            Some(_) if detached.hears_another && !reach.includes(detached.pid) => continue,
             Some(old) if old == at => Cause::OldPage,
             _ if detached.other_layout.is_some() || detached.asks_for != Some(at) => continue,
             _ if !census.belongs(at, detached.pid) => continue,

@@ -182,7 +182,7 @@ impl Session {
                 .census
                 .detached
                 .values()
-                .filter(|d| d.old_page == Some(at))
+                .filter(|d| d.old_page == Some(at) && !d.hears_another)
                 .take(NAMED)
                 .map(|d| format!("{} ({})", d.pid, d.comm))
                 .collect();

@@ -27,7 +27,7 @@ pub fn place(dir: &File, seen_by: i32) -> Option<((u32, u32), PathBuf)> {
     let shown = [std::process::id() as i32, seen_by]
         .into_iter()
         .find_map(|pid| Some((pid, mounts::shown_by(pid, mount)?)));
-    let (pid, Shown { device, part, point }) = shown?;
+    let (pid, Shown { device, part, point, .. }) = shown?;
     let own: OwnedFd = dir.as_fd().try_clone_to_owned().ok()?;
     let said = path_of(&own).ok()?;
     let names: Vec<OsString> = said.iter().skip(1).map(OsString::from).collect();

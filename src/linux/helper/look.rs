@@ -138,14 +138,12 @@ fn look_once(
     }
     // It hears that gate, and is not on its way to ours.
     let hears_a_namesake = looked.page.is_none()
+        && looked.other_page.is_some()
         && foreign_page
             .as_ref()
             .and_then(Option::as_ref)
             .is_some_and(|page| page.is_of_another_namespace(by));
-    if hears_a_namesake {
-        looked.elsewhere = true;
-        looked.other_page = None;
-    }
+    looked.elsewhere |= hears_a_namesake;
     // One that has taken another page, and has its region, will take none of ours in this image: it is not
     // looked at again behind the barrier, and what it does is nothing that this gate lets pass.
     let foreign_page =
@@ -156,7 +154,7 @@ fn look_once(
     looked.maps_page = looked.page.is_some();
     // Also of those that have a libc and not the library: with LD_AUDIT the loader maps an
     // auditor's libc long before it maps ours.
-    if looked.page.is_none() && looked.other_page.is_none() && !hears_a_namesake {
+    if looked.page.is_none() && looked.other_page.is_none() {
         let asks_for = match asked_gate(by, &pages.own) {
             Look::Seen(gate) => gate,
             Look::Gone(_) => None,

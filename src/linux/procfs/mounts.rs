@@ -56,7 +56,25 @@ pub struct Shown {
     pub part: PathBuf,
     /// Where, below the process's root.
     pub point: PathBuf,
+    /// Where what is changed through it is put down in truth: of what is laid over other file systems.
+    pub changes: Changes,
 }
+
+/// See [`Shown::changes`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Changes {
+    /// In the part that it shows.
+    Here,
+    /// In this directory, as whoever mounted it named it (an overlay's upper one).
+    In(PathBuf),
+    /// Nowhere: an overlay without an upper directory.
+    Nowhere,
+    /// That is not told.
+    NotTold,
+}
+
+/// Those that are laid over others, but for overlay, which tells what over what.
+const LAID_OVER: [&[u8]; 4] = [b"aufs", b"ecryptfs", b"shiftfs", b"unionfs"];
 
 /// What the mount with this number shows, as this process sees it. None: it does not see that mount, or
 /// the list cannot be read.
@@ -86,7 +104,26 @@ fn shown(line: &[u8]) -> Option<Shown> {
     let mut fields = line.split(|byte| *byte == b' ').skip(3);
     let path = |text: &[u8]| PathBuf::from(OsString::from_vec(unescape(text)));
     let part = path(fields.next()?);
-    Some(Shown { device: device_of(line)?, part, point: path(fields.next()?) })
+    let point = path(fields.next()?);
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let changes = changes(fields.next()?, fields.nth(1));
+    Some(Shown { device: device_of(line)?, part, point, changes })
+}
+
+/// By the kind of its file system and the options that that has.
+fn changes(kind: &[u8], options: Option<&[u8]>) -> Changes {
+    if LAID_OVER.contains(&kind) {
+        return Changes::NotTold;
+    }
+    if kind != b"overlay" {
+        return Changes::Here;
+    }
+    let Some(options) = options else { return Changes::NotTold };
+    let mut options = options.split(|byte| *byte == b',');
+    match options.find_map(|option| option.strip_prefix(b"upperdir=")) {
+        Some(upper) => Changes::In(OsString::from_vec(unescape(upper)).into()),
+        None => Changes::Nowhere,
+    }
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`
@@ -144,8 +181,17 @@ mod tests {
         assert_eq!(parse(line), Some(mount));
         assert_eq!(parse(b"36 35 98:0 / /srv"), None);
         let line = br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw";
-        let is = Shown { device: (98, 0), part: "/a b".into(), point: "/mnt".into() };
+        let (part, point) = ("/a b".into(), "/mnt".into());
+        let is = Shown { device: (98, 0), part, point, changes: Changes::Here };
         assert_eq!((shown(line), number_of(line)), (Some(is), Some(36)));
+        let over = |kind: &str, options| {
+            shown(format!("36 35 0:50 / / rw - {kind} x {options}").as_bytes())
+        };
+        let put_down = |kind, options| over(kind, options).map(|shown| shown.changes);
+        let layers = "rw,lowerdir=/l/A:/l/B,upperdir=/d/1\\040x/diff,workdir=/d/1/work";
+        assert_eq!(put_down("overlay", layers), Some(Changes::In("/d/1 x/diff".into())));
+        assert_eq!(put_down("overlay", "ro,lowerdir=/l/A:/l/B"), Some(Changes::Nowhere));
+        assert_eq!(put_down("aufs", "rw,si=1"), Some(Changes::NotTold));
         assert_eq!(shown(b"36 35 98:0 /a"), None);
         let (all, extent) = mounts(std::process::id() as i32).unwrap();
         assert!(extent == Extent::Whole && all.iter().any(|mount| mount.kind == "proc"));

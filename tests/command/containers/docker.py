@@ -276,14 +276,47 @@ def docker_another_mail_server(world):
     """The same programs in a container that has nothing of the mail, without the library: none of the service's."""
     host = Host(world)
     host.member()
-    host.member(gated=False, gates=False, data=None)
+    name, its = host.member(gated=False, gates=False, data=None)
+    tell(its, "lock /tmp/lock")
     whole(world.freeze(), procs=1)
     # Nor is one that asks for a gate of that name, of which it finds none there.
     host.member("--read-only", *host.gated("/tmp"), gated=False, gates=False, data=None)
     whole(world.freeze(), procs=1)
-    _, other = host.member("-v", f"{world.mail}:/mail", gated=False, gates=False, data=None)
+    host.member("-v", f"{world.mail}:/mail", gated=False, gates=False, data=None)
     said = world.freeze()
     assert said.returncode == 65 and "is not gated" in said.said, said.said
+    host.daemon.call("rm", "-f", host.names[-1])
+    # It sees none of the mail by a name, and has a directory of it open: it was that before it went into the container.
+    pid = host.daemon.call("inspect", "-f", "{{.State.Pid}}", name).stdout.strip()
+    keeps = f"exec 9<{world.mail}; exec nsenter -t {pid} -m /bin/member"
+    one = world.popen(["sh", "-c", keeps], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert one.stdout.readline() == "done\n"
+    said = world.freeze()
+    assert said.returncode == 65 and "is not gated" in said.said, said.said
+
+
+def docker_another_gate_of_that_name(world):
+    """Each of the two is frozen by itself: it is not taken for one that hears an old page. Unless it can come to the mail: then
+    it may as well be ours, over whose page something was mounted since."""
+    host = Host(world)
+    host.member()
+    # By the very name of its page; and in another directory.
+    own = ("--tmpfs", f"{world.gates}:mode=755", "-e", f"WRITEGATE_DIR={world.gates}")
+    for named, freeze, why in ((own, ("-e", f"WRITEGATE_DIR={world.gates}"), "that was replaced"), ((), (), "is not gated")):
+        name, its = host.member(*host.gated("/tmp"), *named, "--cap-add=SYS_PTRACE", gated=False, gates=False, data=None)
+        whole(world.freeze(), procs=1)
+        said = world.run([BIN / "writegate", "doctor", "-g", GATE])
+        assert said.returncode == 0, said.said
+        tell(its, "lock /tmp/lock")
+        tell(its, "write /tmp/half")
+        whole(world.freeze(), procs=1)
+        assert host.run("exec", *freeze, name, *FREEZE).returncode == 75
+        tell(its, "unlock")
+        whole(host.run("exec", *freeze, name, *FREEZE), procs=1)
+        host.member(*named, gates=False)
+        said = world.freeze()
+        assert said.returncode == 65 and why in said.said, said.said
+        host.daemon.call("rm", "-f", host.names[-1])
 
 
 def docker_a_pod(world):
@@ -400,6 +433,6 @@ def docker_with_user_namespaces_on_a_page_of_the_host(world):
 
 CASES = [docker_sidecars, docker_exec_in_the_servers_own_container, docker_two_containers_on_one_gate,
          docker_data_is_the_containers_data, docker_another_container_without_the_library,
-         docker_another_mail_server, docker_a_pod,
+         docker_another_mail_server, docker_another_gate_of_that_name, docker_a_pod,
          docker_a_sidecar_without_the_gates_directory, docker_a_paused_container, docker_compose_as_it_stands,
          docker_with_user_namespaces, docker_with_user_namespaces_on_a_page_of_the_host]

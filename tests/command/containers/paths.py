@@ -2,7 +2,7 @@
 import re
 import subprocess
 from kernels import EPERM, ROWS, filtered, lacks, without
-from world import BIN, GATE, Container, tell, whole
+from world import Container, tell, whole
 
 
 def data_in_a_container(world):
@@ -48,30 +48,6 @@ def a_profile_that_lies_outside_is_not_in_force(world):
     assert re.search("made in a container.*mount /etc/writegate into the container", said.said), said.said
 
 
-def a_gate_of_the_same_name_in_a_container(world):
-    """Each of the two is frozen by itself: neither hears the other's page, nor is it taken for an old one."""
-    c, inside = Container(world), world.root / "its-mail"
-    inside.mkdir()
-    assert world.run(["mount", "-t", "tmpfs", "-o", "mode=755", "writegate-containers", world.gates], c).returncode == 0
-    world.member()
-    its = world.popen(["env", f"WRITEGATE_PATHS={inside}", world.member_program], c, gated=True,
-                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert its.stdout.readline() == "done\n"
-    for where in (None, c):
-        whole(world.freeze(where), procs=1)
-    said = world.run([BIN / "writegate", "doctor", "-g", GATE])
-    assert said.returncode == 0, said.said
-    tell(its, f"lock {inside}/lock")
-    tell(its, f"write {inside}/half")
-    whole(world.freeze(), procs=1)
-    assert world.freeze_half(c).returncode == 75
-    tell(its, "unlock")
-    # Where it has the other one's files open it is told as anybody is.
-    tell(its, f"lock {world.mail}/a")
-    said = world.freeze()
-    assert said.returncode == 65 and f"{world.mail}/a" in said.said, said.said
-
-
 # Who may not ask by handle where a file lies.
 NO_HANDLES = {"no CAP_DAC_READ_SEARCH": without("dac_read_search"),
               "open_by_handle_at is refused": filtered(lacks("open_by_handle_at", error=EPERM)),
@@ -115,4 +91,4 @@ def beside_the_mail_is_nobodys_business(world):
 
 
 CASES = [through_a_part_of_the_mail, beside_the_mail_is_nobodys_business, its_directories_are_looked_up_inside, whoever_writes_there_from_outside_is_told,
-         a_profile_that_lies_outside_is_not_in_force, a_gate_of_the_same_name_in_a_container]
+         a_profile_that_lies_outside_is_not_in_force]
