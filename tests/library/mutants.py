@@ -7,15 +7,15 @@ Copies the crates to a folder of its own, changes one place of one file, builds 
 ten seconds each), and runs the test that is named beside it with the command of $WRITEGATE_BIN_DIR or target/release. Prints a line for
 each; exit 1 if one survives, or its place is no longer there to be changed. Not a part of scripts/test: some 5 min.
 """
-import argparse
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lab import mutants                                      # noqa: E402
+from lab.mutants import ROOT, run                                # noqa: E402
+
 TESTED_WITHIN_S, BUILT_WITHIN_S = 400, 1800
 STRAIGHT, RULES = "preload/src/arch/x86_64/straight.rs", "preload/src/rules"
 STRESS = "tests/stress/run.py --only barrier --seconds 8"
@@ -65,19 +65,13 @@ MUTANTS = {
 }
 
 
-def run(argv, longest_s, **more):
-    return subprocess.run(["timeout", "-k", "5", str(longest_s), *map(str, argv)], capture_output=True, text=True, errors="replace",
-                          check=False, **more)
-
-
 def judge(folder, target, name):
     """Why it was not caught; None if it was."""
     file, old, new, test = MUTANTS[name]
-    text = (ROOT / file).read_text()
-    if text.count(old) != 1:
-        return f"its place stands {text.count(old)} times in {file}"
-    (folder / file).write_text(text.replace(old, new))
-    try:
+    changes = [(file, old, new)]
+    if wrong := mutants.misplaced(changes):
+        return wrong
+    with mutants.broken(folder, changes):
         # In the order in which a shipped library is built; warnings of what is not used any more are no matter.
         built = run(["cargo", "build", "--release", "-p", "writegate-preload"], BUILT_WITHIN_S, cwd=folder,
                     env={**os.environ, "CARGO_TARGET_DIR": str(target)})
@@ -92,38 +86,7 @@ def judge(folder, target, name):
             shutil.copy2(source, copy)
         said = run([sys.executable, *test.split()], TESTED_WITHIN_S, cwd=ROOT, env={**os.environ, "WRITEGATE_BIN_DIR": str(binaries)})
         return None if said.returncode not in (0, 64, 77) else f"green: {said.stdout[-300:]}"
-    finally:
-        shutil.copyfile(ROOT / file, folder / file)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--list", action="store_true", help="the names")
-    parser.add_argument("--target", type=Path, help="keep what is built there")
-    options = parser.parse_args()
-    if options.list:
-        print(*MUTANTS, sep="\n")
-        return 0
-    if unknown := [name for name in options.names if name not in MUTANTS]:
-        print(f"no such place: {unknown}", file=sys.stderr)
-        return 64
-    caught = failed = 0
-    with tempfile.TemporaryDirectory(prefix="writegate-mutants-") as made:
-        folder = Path(made) / "tree"
-        files = subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "tests/*.toml", "examples", "profiles", "contrib", "docs"],
-                               cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for name in files.split():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-        target = (options.target or Path(made) / "target").resolve()
-        for name in options.names or MUTANTS:
-            wrong = judge(folder, target, name)
-            caught, failed = caught + (wrong is None), failed + (wrong is not None)
-            print(f"{'caught    ' if wrong is None else 'NOT CAUGHT'} {name}{': ' + wrong if wrong else ''}", flush=True)
-    print(f"{caught} caught, {failed} not")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(mutants.main(__doc__, MUTANTS, judge))

@@ -134,6 +134,14 @@ class SecondRun(unittest.TestCase):
     def test_nor_is_there_one_without_time_for_it(self):
         self.assertEqual(self.outcome(1, elapsed_s=self.runner.ENDS_WITHIN_S)[0], 1)
 
+    def test_what_is_built_is_there_before_others_run_it(self):
+        """Also where a choice of parts makes neighbours of them."""
+        with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as printed:
+            parts = [self.runner.Part("built", "", 1, ["sh", "-c", f"sleep 0.5; touch {work}/it; echo 1 passed, 0 failed"], lane="ways"),
+                     self.runner.Part("runs", "", 1, ["sh", "-c", f"[ -e {work}/it ] && echo 1 passed, 0 failed"], lane="others")]
+            self.runner.every(parts, time.monotonic())
+        self.assertNotIn("!!! runs", printed.getvalue())
+
     def test_two_that_wait_run_beside_each_other_and_each_speaks_in_one_piece(self):
         with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as printed:
             # Each goes on only when the other is there too.

@@ -10,15 +10,15 @@ be changed. The library is this checkout's own. Not a part of scripts/test: some
 A test is one of this folder, `unit:NAME` of the command's unit tests, `gate:NAME` of the gate's, or `cli:NAME`
 of tests/command/cli.
 """
-import argparse
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from lab import mutants                                      # noqa: E402
+from lab.mutants import ROOT, run                                # noqa: E402
+
 LONGEST_S = 240
 BUILT_WITHIN_S = 1200
 FAST = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "256", "CARGO_INCREMENTAL": "1",
@@ -225,10 +225,6 @@ MUTANTS = {
 }
 
 
-def run(argv, longest_s=LONGEST_S, **more):
-    return subprocess.run(["timeout", "-k", "5", str(longest_s), *map(str, argv)], capture_output=True, text=True, errors="replace", **more)
-
-
 def tests_of(names):
     """Commands that run these tests."""
     here = Path(__file__).parent
@@ -274,14 +270,11 @@ def build(folder, target, env, library):
 def judge(folder, target, name):
     """None if a test went red, else what is wrong."""
     changes, tests = places(name)
-    for file, old, _ in changes:
-        if (count := (ROOT / file).read_text().count(old)) != 1:
-            return f"its place stands {count} times in {file}"
-    for file, old, new in changes:
-        (folder / file).write_text((ROOT / file).read_text().replace(old, new))
+    if wrong := mutants.misplaced(changes):
+        return wrong
     env = {**os.environ, "CARGO_TARGET_DIR": str(target)}
-    try:
-        survived = []
+    survived = []
+    with mutants.broken(folder, changes):
         for test, argv in tests_of(tests):
             if argv[0] != "cargo":
                 if wrong := build(folder, target, env, any(file.startswith("preload/") for file, _, _ in changes)):
@@ -289,47 +282,15 @@ def judge(folder, target, name):
                 env["WRITEGATE_BIN_DIR"] = str(target / "release")
             else:
                 run([*argv, "--no-run"], BUILT_WITHIN_S, cwd=folder, env={**env, **FAST})
-            said = run(argv, cwd=folder, env={**env, **FAST})
+            said = run(argv, LONGEST_S, cwd=folder, env={**env, **FAST})
             if "error: could not compile" in said.stderr:
                 return f"does not build: {said.stderr[-600:]}"
             if said.returncode in (124, 137):
                 continue                                  # it never ends: red
             if said.returncode == 0 or not ran(said):
                 survived.append(test)
-        return f"green: {' '.join(survived)}" if survived else None
-    finally:
-        for file, _, _ in changes:
-            shutil.copyfile(ROOT / file, folder / file)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--list", action="store_true", help="the names")
-    parser.add_argument("--target", type=Path, help="keep what is built there")
-    options = parser.parse_args()
-    if options.list:
-        print(*MUTANTS, sep="\n")
-        return 0
-    if unknown := [name for name in options.names if name not in MUTANTS]:
-        print(f"no such defence: {unknown}", file=sys.stderr)
-        return 64
-    caught, failed = 0, 0
-    with tempfile.TemporaryDirectory(prefix="writegate-mutants-") as made:
-        folder = Path(made) / "tree"
-        folder.mkdir()
-        for name in subprocess.run(["git", "ls-files", "Cargo.*", "src", "gate", "preload", "tests/*.rs", "tests/*.toml", "examples",
-                                    "docs", "profiles", "contrib", "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-        target = (options.target or Path(made) / "target").resolve()
-        for name in options.names or MUTANTS:
-            wrong = judge(folder, target, name)
-            caught, failed = caught + (wrong is None), failed + (wrong is not None)
-            print(f"{'caught    ' if wrong is None else 'NOT CAUGHT'} {name}{': ' + wrong if wrong else ''}", flush=True)
-    print(f"{caught} caught, {failed} not")
-    return 1 if failed else 0
+    return f"green: {' '.join(survived)}" if survived else None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(mutants.main(__doc__, MUTANTS, judge))
