@@ -35,6 +35,7 @@ struct task {
     int role, failing, alive, counts;
     long calls;
     short *seen;
+    unsigned long long asked;
     char comm[32];
 };
 static struct task tasks[TASKS];
@@ -42,7 +43,7 @@ static int count, hit_role = -1;
 static long hit_call;
 static char hit_file[256];
 
-enum { EMPTY = 1, HALF, NO_TEXT, ALWAYS = 4, READS = 2 };
+enum { EMPTY = 1, HALF, NO_TEXT, ALWAYS = 4, READS = 2, BREAKS = 3 };
 
 /* Is this a call that reads from a file? Its name then. */
 static int reads_a_file(pid_t tid, const struct ptrace_syscall_info *info, char *file, size_t room) {
@@ -194,6 +195,11 @@ int main(int argc, char **argv) {
                                 kill(task->tgid, SIGCONT);
                                 _exit(0);
                             }
+                        } else if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0 && call == SYS_brk) {
+                            /* It has no error: where memory is short it tells where the break is, and that has not moved. */
+                            task->asked = regs.rdi, regs.rdi = 0;
+                            ptrace(PTRACE_SETREGS, tid, 0, &regs);
+                            task->failing = BREAKS;
                         } else if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0) {
                             regs.orig_rax = (unsigned long long)-1;
                             ptrace(PTRACE_SETREGS, tid, 0, &regs);
@@ -204,6 +210,12 @@ int main(int argc, char **argv) {
                     task->failing = 0;
                     if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0 && spoil(tid, &regs, number))
                         hit_role = role, hit_call = (long)regs.orig_rax;
+                } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && task->failing == BREAKS) {
+                    task->failing = 0;
+                    if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0) {
+                        regs.rdi = task->asked;
+                        ptrace(PTRACE_SETREGS, tid, 0, &regs);
+                    }
                 } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && task->failing) {
                     task->failing = 0;
                     if (ptrace(PTRACE_GETREGS, tid, 0, &regs) == 0) {
