@@ -64,9 +64,9 @@ pub fn must_revoke(grant: &Grant, processes: &[ProcessView<'_>]) -> bool {
 }
 
 /// Can this process not go on unless it is let pass? Threads of an open section
-/// pass by themselves, unless the section was left to a child.
+/// pass by themselves, if it gives them the right.
 fn stopped(p: &ProcessView<'_>) -> bool {
-    p.nonce != 0 && p.held() && (!p.in_section() || p.process.recorded())
+    p.nonce != 0 && p.held() && (!p.in_section() || !p.process.gives_right())
 }
 
 /// A lock holder's admission: ends when it gives up a lock.

@@ -27,6 +27,20 @@ fn the_holder_of_a_lock_that_something_in_flight_waits_for_is_admitted() {
 }
 
 #[test]
+fn a_section_that_came_over_an_exec_is_let_pass_until_a_lock_is_given_up() {
+    let held = [thread(Doing::Held, None)];
+    let came = ProcessWord::default().with_locks(1).came_over_exec();
+    let image = ProcessView { threads: &held, ..process(2, came) };
+    let expected = Admission { nonce: 2, lock_sequence: 5 };
+    assert_eq!(summarize(&[image], &[]).candidate, Some(expected));
+    let grants = [Grant { candidate: expected }];
+    let summary = summarize(&[image], &grants);
+    assert_eq!((summary.candidate, summary.revocable), (None, false), "once");
+    let going_on = ProcessView { process: came.section_begun(), ..image };
+    assert_eq!(summarize(&[going_on], &[]).candidate, None, "it passes by its own right");
+}
+
+#[test]
 fn a_waiter_that_is_not_in_flight_admits_none() {
     let waits = [thread(Doing::LockWait, Some(LOCK))];
     let held = [thread(Doing::Held, None)];

@@ -139,13 +139,9 @@ pub enum Enclosing {
 
 /// May this entry pass a closed barrier?
 ///
-/// Asked only after the entry was announced with a locked store. An owner that
-/// left what remains of its section to a child ([`ProcessWord::recorded`]) asks like
-/// any other: the freezer may have counted its section as over.
+/// Asked only after the entry was announced with a locked store.
 pub fn may_pass(process: ProcessWord, admitted: bool, enclosing: Enclosing) -> bool {
-    (process.section_open() && !process.recorded())
-        || admitted
-        || enclosing == Enclosing::ProtectedCall
+    process.gives_right() || admitted || enclosing == Enclosing::ProtectedCall
 }
 
 /// Is a word that is still in flight at a new entry an enclosing call, or was it

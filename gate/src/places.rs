@@ -34,9 +34,9 @@ constants! {
     pub const EVERYTHING: u32 = 8;
 
     /// In a note, from the top: which locks it is of, ...
-    const TAG_SHIFT: u32 = 55;
+    const TAG_SHIFT: u32 = 56;
     /// ... a bit for each kind of file system, and below that bits for devices.
-    const KINDS_SHIFT: u32 = 51;
+    const KINDS_SHIFT: u32 = 52;
     /// So many bits stand for a device: with one, every fiftieth would be taken for another.
     const BITS_OF_DEVICE: u32 = 3;
 }

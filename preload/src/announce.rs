@@ -5,7 +5,7 @@
 //! `arch::x86_64::straight` is [`announce`] and [`give_back`] for them.
 
 use crate::arch::instructions::{add_in_place, and_in_place};
-use crate::barrier::{ALL_WAITERS, Waiting, admitted, look, rest, right_to_pass, wait};
+use crate::barrier::{ALL_WAITERS, Waiting, admitted, look, rest, wait};
 use crate::change::{PendingChange, SectionEffect, matters};
 use crate::frame::{Frame, Leave};
 use crate::linux::process::on_alternate_stack;
@@ -181,9 +181,7 @@ unsafe fn announce_slowly(
         let barrier = at.barrier.load(SeqCst);
         let look = look(&mut waiting, barrier);
         let process = ProcessWord(at.region.header.process.load(SeqCst));
-        if look != Look::Closed
-            || may_pass(right_to_pass(process, barrier), admitted(at.region), enclosing)
-        {
+        if look != Look::Closed || may_pass(process, admitted(at.region), enclosing) {
             if look == Look::Overdue {
                 at.region.header.overdue.fetch_add(1, Relaxed);
             }

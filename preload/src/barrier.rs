@@ -3,23 +3,11 @@
 use crate::clock;
 use crate::linux::time::{Rest, SLICE, against_deadline, wait_on};
 use crate::this_process::lock_table::process_word;
-use crate::this_process::state::{
-    BARRIER_AT_START, EXPIRED_BARRIER, Region, control, set_region_flag,
-};
+use crate::this_process::state::{EXPIRED_BARRIER, Region, control, set_region_flag};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use gate::entry::{BlindPatience, Enclosing, Look, Patience, may_pass};
 use gate::region::FLAG_FOREIGN_CLOCK;
-use gate::word::ProcessWord;
-
-/// The process word as it gives a right to pass: not by a section that came over an
-/// exec under this very barrier.
-pub fn right_to_pass(process: ProcessWord, barrier: u64) -> ProcessWord {
-    if barrier != 0 && barrier == BARRIER_AT_START.load(Relaxed) {
-        return ProcessWord::default();
-    }
-    process
-}
 
 /// How long one call has waited.
 #[derive(Default)]
@@ -36,8 +24,7 @@ pub fn wait(word: &AtomicU64, region: &Region, seen: u64, waiting: &mut Waiting)
     loop {
         rest(word, seen, bits, waiting);
         let barrier = word.load(Acquire);
-        let process = right_to_pass(process_word(region), barrier);
-        let may = may_pass(process, admitted(region), Enclosing::Nothing);
+        let may = may_pass(process_word(region), admitted(region), Enclosing::Nothing);
         if barrier != seen || may || look(waiting, barrier) != Look::Closed {
             return;
         }

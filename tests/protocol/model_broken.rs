@@ -57,13 +57,18 @@ fn a_fork_that_is_no_entry() {
 }
 
 #[test]
-fn an_exec_that_is_no_entry() {
-    finds(EXEC_LAZY, Fault::ExecIsNoEntry, name(STILL));
+fn an_exec_that_nobody_asks_for() {
+    finds(EXEC_LAZY, Fault::ExecUnasked, name(STILL));
 }
 
 #[test]
 fn a_new_image_that_forgets_its_section() {
     finds(EXEC, Fault::ExecForgets, name(WHOLE));
+}
+
+#[test]
+fn a_new_image_that_is_not_let_pass_by_its_section() {
+    finds(EXEC, Fault::ExecNotAdmitted, ENDS);
 }
 
 #[test]

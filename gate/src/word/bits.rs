@@ -39,7 +39,10 @@ constants! {
     /// Under the locks that it holds it has changed a file that no list protected
     /// ([`crate::places`]).
     pub const PASSED_BY: u64 = 1 << 22;
-    /// How often the last lock went after that (wrapping): notes of other locks are told apart.
-    pub const PERIOD_SHIFT: u32 = 23;
-    pub const PERIOD_MASK: u64 = 0x1ff;
+    /// Its section came over an exec, and no change of this program's has been let pass in it.
+    pub const CAME_OVER: u64 = 1 << 23;
+    /// How often the last lock went after [`PASSED_BY`] (wrapping): notes of other locks are told
+    /// apart.
+    pub const PERIOD_SHIFT: u32 = 24;
+    pub const PERIOD_MASK: u64 = 0xff;
 }

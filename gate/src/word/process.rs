@@ -1,12 +1,12 @@
 //! One process's word: its locks and whether its section is open.
 
 use super::bits::{
-    DOTLOCK_ONLY, LOCK_FILE_ONLY, LOCKS_MASK, PASSED_BY, PERIOD_MASK, PERIOD_SHIFT, RECORDED,
-    SECTION, SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
+    CAME_OVER, DOTLOCK_ONLY, LOCK_FILE_ONLY, LOCKS_MASK, PASSED_BY, PERIOD_MASK, PERIOD_SHIFT,
+    RECORDED, SECTION, SEQUENCE_SHIFT, UNTIL_EXIT, UNTIL_WAIT,
 };
 
 /// What is said of a section that a change does not leave as it is.
-const OF_SECTION: u64 = DOTLOCK_ONLY | LOCK_FILE_ONLY | RECORDED;
+const OF_SECTION: u64 = DOTLOCK_ONLY | LOCK_FILE_ONLY | RECORDED | CAME_OVER;
 
 /// One process's locks and section: sequence, number of guarding locks, flags.
 ///
@@ -49,6 +49,13 @@ impl ProcessWord {
     /// The first change under a lock: the section is open.
     pub fn section_begun(self) -> Self {
         self.next(self.0 & !OF_SECTION | SECTION)
+    }
+
+    /// Locks came over an exec: what was done under them is not known, so their section is open.
+    /// Who freezes may not have seen it yet (the program before may have had no gate): until a
+    /// change has been let pass it gives no right to pass.
+    pub fn came_over_exec(self) -> Self {
+        self.next(self.0 & !OF_SECTION | SECTION | CAME_OVER)
     }
 
     /// A change of the locked file itself, which is small: the section is open, and the next
@@ -149,6 +156,14 @@ impl ProcessWord {
         self.0 & SECTION != 0
     }
 
+    /// May its threads pass a closed barrier by the section that is open?
+    ///
+    /// Not where what remains of it was left to a child ([`ProcessWord::recorded`]): the freezer
+    /// may have counted it as over. Nor where it came over an exec. These ask like any other.
+    pub fn gives_right(self) -> bool {
+        self.section_open() && self.0 & (RECORDED | CAME_OVER) == 0
+    }
+
     /// Does the section consist of a dotlock alone?
     pub fn dotlock_only(self) -> bool {
         self.0 & DOTLOCK_ONLY != 0
@@ -212,6 +227,16 @@ mod tests {
         let open = ProcessWord::default().with_locks(1).section_begun().forked(true);
         assert!(open.recorded() && open.would_begin());
         assert!(!open.forked(false).recorded() && !open.section_begun().recorded());
+    }
+
+    #[test]
+    fn a_section_that_came_over_an_exec_gives_a_right_from_its_first_change_on() {
+        let word = ProcessWord::default().with_locks(1).came_over_exec();
+        assert!(word.section_open() && word.would_begin() && !word.gives_right());
+        assert!(word.section_begun().gives_right() && word.forked(false).gives_right());
+        assert!(!word.forked(true).gives_right(), "left to a child");
+        assert!(!word.with_locks(0).section_open());
+        assert!(!word.dotlock_begun().gives_right(), "a lock file is no change");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use crate::linux::signals::Blocked;
 use crate::linux::time::now;
 use crate::protected::lifetime_locks::{are_pid_files, is_held_for_life};
 use crate::this_process::lock_table::{recount, update};
-use crate::this_process::state::{BARRIER_AT_START, LOCKS_SEEN, barrier, region};
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::this_process::state::{LOCKS_SEEN, region};
+use core::sync::atomic::Ordering::Relaxed;
 use gate::locks::Table;
 
 /// Locks that were held before the exec are held still (but for those on
@@ -26,15 +26,12 @@ pub fn take_over(below: Option<u32>) {
         let table = Table(&region.header.locks);
         table.judge(is_held_for_life);
         recount(region);
-        if let Some(barrier) = barrier() {
-            BARRIER_AT_START.store(barrier.load(Acquire), Relaxed);
-        }
         region.header.section_since.store(now(), Relaxed);
         let for_life = are_pid_files(table);
         update(region, |word| match word.locks() {
             0 => word,
             _ if for_life => word,
-            _ => word.section_begun(),
+            _ => word.came_over_exec(),
         });
     }
 }

@@ -81,10 +81,6 @@ pub static LOCK_FILES_SEEN: AtomicBool = AtomicBool::new(false);
 pub static POSTS_SEEN: AtomicBool = AtomicBool::new(false);
 /// The profile calls some names locks, or what it says is not known yet.
 pub static LOCKS_NAMED: AtomicBool = AtomicBool::new(true);
-/// The barrier that was closed when this program was started (0: none). What it
-/// holds over exec gives it no right to pass that one: the freezer may not have seen
-/// it yet.
-pub static BARRIER_AT_START: AtomicU64 = AtomicU64::new(0);
 /// The lock table was full: a lock is held that is not in it.
 pub static LOCKS_LOST: AtomicBool = AtomicBool::new(false);
 /// So many lock files are held, or may be, that are not in it.

@@ -6,7 +6,7 @@
 use super::oracle;
 use super::state::{Freezer, Member, Phase, Row, State, Step, Verdict};
 use super::{Fault, Protocol, TICK};
-use gate::admission::{Grant, must_revoke};
+use gate::admission::{Admission, Grant, must_revoke};
 use gate::control::{ANY_SEQUENCE, Rank};
 use gate::drain::{Action, Answer, Drain, Limits, Order, Outcome};
 use gate::scratch::{Holder, Place, Scratch};
@@ -424,6 +424,13 @@ impl Protocol {
         let mut seen = self.summary(s);
         match self.fault {
             Fault::NoAdmission => seen.candidate = None,
+            Fault::ExecNotAdmitted => {
+                let came_over = |a: &Admission| {
+                    let process = s.regions[a.nonce as usize - 1].process;
+                    process.section_open() && !process.recorded()
+                };
+                seen.candidate = seen.candidate.filter(|a| !came_over(a));
+            }
             Fault::AdmissionKept => seen.revocable = false,
             Fault::AdmissionForgotten => {
                 seen.revocable = false;

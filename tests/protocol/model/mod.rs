@@ -57,8 +57,11 @@ pub enum Fault {
     PlainPassing,
     ChildTrusts,
     ForkIsNoEntry,
-    ExecIsNoEntry,
+    /// An exec is no entry, and the new image passes by what came over. (Each of the two rules suffices.)
+    ExecUnasked,
     ExecForgets,
+    /// A section that came over an exec is taken to pass by itself.
+    ExecNotAdmitted,
     NewImageIsOld,
     NoAdmission,
     /// Never taken back, and counted.

@@ -95,6 +95,9 @@ impl Protocol {
         if self.fault == Fault::SettledOwnerPasses && word.recorded() {
             word = word.section_begun();
         }
+        if self.fault == Fault::ExecUnasked && word.section_open() {
+            word = word.section_begun();
+        }
         let around = match &proc.threads[t].interrupted {
             Some(outer) if outer.word.doing() == Doing::Call => Enclosing::ProtectedCall,
             Some(outer)
@@ -115,7 +118,7 @@ impl Protocol {
             Op::Make(file) | Op::Remove(file) => self.scenario.outside & 1 << file == 0,
             Op::Send(_) => self.fault != Fault::SendIsNoChange,
             Op::Fork(_) => region.process.locks() > 0 && self.fault != Fault::ForkIsNoEntry,
-            Op::Exec => region.process.locks() > 0 && self.fault != Fault::ExecIsNoEntry,
+            Op::Exec => region.process.locks() > 0 && self.fault != Fault::ExecUnasked,
             _ => false,
         }
     }
@@ -568,7 +571,7 @@ impl Protocol {
             // changed something is not known, so it had.
             process = process.with_locks(holds.count_ones() as u16);
             if self.fault != Fault::ExecForgets {
-                process = process.section_begun();
+                process = process.came_over_exec();
             }
         }
         s.procs[p].region = Some(s.regions.len() as u8);
