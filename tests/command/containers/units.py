@@ -93,7 +93,9 @@ def everything_read_only(world):
 def root_directory(world):
     """RootDirectory= with what BindPaths= puts into it."""
     root = world.root / "root"
-    shown = [path for path in ("/usr", "/lib", "/lib64", "/bin", "/etc", "/var/tmp", "/opt", "/root", "/work") if os.path.exists(path)]
+    # What a program needs to run, the mail and the page, and the library: wherever this checkout lies.
+    shown = [path for path in ("/usr", "/lib", "/lib64", "/bin", "/etc") if os.path.exists(path)]
+    shown += {str(Path(path).resolve()) for path in (world.root.parent, BIN, world.member_program.parent)}
     script = [f"mkdir -p {root}", f"mount -t tmpfs none {root}", f"mkdir -p {root}/proc {root}/dev", f"mount --rbind /dev {root}/dev",
               f"mount -t proc proc {root}/proc"]
     for path in shown:

@@ -48,13 +48,13 @@ RIGHTS = [f"{right}_{lock}" for right in ("user", "capabilities", "landlock", "r
 RIGHTS += ["root_file", "mounts_file"]
 # Of ways.c: whose descriptor, thread, process or table it is changes in the middle.
 WAYS = ["last_byte", "comb", "before_the_offset", "up_and_down", "many_and_back", "hand_over_hand", "replaced", "closed_range", "range_to_close_later",
-        "through_proc", "stream", "a_folder", "unlinked", "renamed_over", "exec_keeps_one", "exec_of_the_taker", "child_takes_ofd", "vforked_takes",
+        "through_proc", "stream", "a_folder", "unlinked", "renamed_over", "exec_keeps_one", "exec_of_the_taker", "exec_half_way", "child_takes_ofd", "vforked_takes",
         "cloned_takes", "clone_goes_on", "table_is_shared", "grandchild", "spawned", "from_hand_to_hand", "fetched", "cancelled", "table_of_before",
         "by_a_handler", "all_but_one_end"]
 # The first thread has ended, and with it the list of descriptors in which the name would be looked up.
 NAMED_BY_NUMBER = ["all_but_one_end"]
 # Drained while the set is made, with time to spare: nothing holds it up.
-FINISHES = ["raw_flock", "dup_before", "child_locks", "parent_closes", "passed_on", "process_id", "child_makes", "helper_makes"]
+FINISHES = ["raw_flock", "dup_before", "child_locks", "parent_closes", "passed_on", "process_id", "child_makes", "helper_makes", "exec_half_way"]
 # Its first process ends, and its stdin is read by a child.
 NOT_ITS_OWN = ["parent_exits", "maker_exits", "maker_exits_late", "clone_goes_on", "fetched"]
 
@@ -227,6 +227,8 @@ def drain_goes_on(lab, case):
     lab.holder(case, HOLD_MS="300")
     code, record, said = lab.freeze("sh", "-c", f"test $(cat {lab.mail}/b | wc -c) = 1")
     check(code == CONSISTENT, f"exit {code}: {said}")
+    # What goes on under the barrier is let pass: nobody had to be let in for it to come through.
+    check(record["openings"] == 0, f"{record['openings']} openings: {said}")
 
 
 def made_while_the_gate_is_closed(lab):

@@ -94,6 +94,12 @@ static void exec_of_the_taker(void)
     if (!getenv("AGAIN")) { dup2(l, 300); range(300, F_SETLK, F_WRLCK, 0, 0); byte(a); again("exec_of_the_taker"); }
     finish(300);
 }
+/* The other half is another program's, begun while the barrier is up. */
+static void exec_half_way(void)
+{
+    if (!getenv("AGAIN")) { dup2(l, 300); range(300, F_SETLK, F_WRLCK, 0, 0); byte(a); half(); again("exec_half_way"); }
+    byte(b); close(300);
+}
 
 /* Processes. */
 static void child_takes_ofd(void) { pid_t child = fork(); if (!child) { range(l, F_OFD_SETLK, F_WRLCK, 0, 0); _exit(0); } reap(child); byte(a); finish(l); }
@@ -237,7 +243,7 @@ static void all_but_one_end(void)
 static struct { const char *name; void (*run)(void); } cases[] = {
     CASE(last_byte), CASE(comb), CASE(before_the_offset), CASE(up_and_down), CASE(many_and_back), CASE(hand_over_hand), CASE(replaced),
     CASE(closed_range), CASE(range_to_close_later), CASE(through_proc), CASE(stream), CASE(a_folder), CASE(unlinked), CASE(renamed_over), CASE(exec_keeps_one),
-    CASE(exec_of_the_taker), CASE(child_takes_ofd), CASE(vforked_takes), CASE(cloned_takes), CASE(clone_goes_on), CASE(table_is_shared),
+    CASE(exec_of_the_taker), CASE(exec_half_way), CASE(child_takes_ofd), CASE(vforked_takes), CASE(cloned_takes), CASE(clone_goes_on), CASE(table_is_shared),
     CASE(grandchild), CASE(spawned), CASE(from_hand_to_hand), CASE(fetched), CASE(cancelled), CASE(table_of_before), CASE(by_a_handler),
     CASE(all_but_one_end)};
 
