@@ -10,6 +10,7 @@ A command of the other build has nothing to show that ours does not show the oth
 """
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -262,6 +263,55 @@ class Downgrade(Case):
         self.service(argv=[shutil.which("sleep"), "60"])
         code, verdict, said = self.freeze()
         self.assertEqual((code, verdict), (0, "CONSISTENT"), said)
+
+
+class InTheMiddle(Case):
+    """Library and command are replaced while a snapshot is taken, and a service starts before the barrier is down."""
+
+    def replaced_by(self, library):
+        """(exit code, verdict, what was said, did the new service write while the barrier was up)"""
+        command, frozen, done = (self.work / "lib" / name for name in ("writegate", "frozen", "done"))
+        shutil.copy(COMMAND, command)
+        self.install(OURS)
+        self.service("a")
+        wait = f"touch {frozen}; while [ ! -e {done} ]; do sleep 0.02; done"
+        freezer = subprocess.Popen([command, "freeze", "-g", "mail", "-t", "50s", "--drain", "20s", "--", "sh", "-c", wait], env=self.env(),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            until = time.monotonic() + 60
+            while not frozen.exists():
+                self.assertIsNone(freezer.poll(), "it ended before the snapshot began")
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.01)
+            self.install(library)
+            command.unlink()
+            shutil.copy(COMMAND, command)
+            self.service("b")
+            time.sleep(0.3)
+            wrote = (self.work / "data" / "b").exists()
+            done.touch()
+            _, said = freezer.communicate(timeout=60)
+        finally:
+            freezer.kill()
+            freezer.wait()
+            freezer.stdout.close()
+            freezer.stderr.close()
+        return freezer.returncode, re.findall(r"verdict=(\w+)", said)[-1:], said, wrote
+
+    def test_the_same_version_again(self):
+        code, verdict, said, wrote = self.replaced_by(OURS)
+        self.assertEqual((code, verdict, wrote), (0, ["CONSISTENT"], False), said)
+        code, verdict, said = self.freeze()
+        self.assertEqual((code, verdict), (0, "CONSISTENT"), said)
+        self.assertTrue((self.work / "data" / "b").exists(), "it goes on")
+
+    def test_another_version(self):
+        """It does not hear this barrier: what it changed is seen."""
+        code, verdict, said, wrote = self.replaced_by(OTHER)
+        self.assertTrue(wrote, "this shows nothing: it changed nothing meanwhile")
+        self.assertNotEqual(code, 0, said)
+        self.assertNotIn("CONSISTENT", verdict, said)
+        self.assertEqual(self.freeze()[:2], (65, "UNGATED"))
 
 
 if __name__ == "__main__":
