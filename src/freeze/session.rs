@@ -53,7 +53,7 @@ fn look_around_for(gates: &[Gate], users: Option<&[u32]>) -> Result<(Helper, Cen
         })?);
     }
     let others = other_pages(gates);
-    let mut helper = Helper::new(pages, others).map_err(|e| Fault::new(CONFIG, e.to_string()))?;
+    let mut helper = Helper::new(pages, others).map_err(Fault::of_helper)?;
     let users: Option<HashSet<u32>> = users.map(|users| users.iter().copied().collect());
     let euid = nix::unistd::geteuid().as_raw();
     let service = |gate: &Gate| {

@@ -14,7 +14,7 @@ use crate::linux::helper::owner::Helper;
 use crate::linux::priority::Priority;
 use crate::linux::process::is_there;
 use crate::linux::signals::Signals;
-use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, Result};
+use crate::outcome::fault::{Fault, NO_PROCESS, Result};
 use crate::outcome::ledger::Barrier;
 use crate::outcome::record::{CommandRecord, GateRecord, Moment, Record, VerdictLine};
 use crate::outcome::verdict::Verdict;
@@ -58,8 +58,7 @@ impl Held {
             let why = "there is no such process, or none but our own: nothing was held";
             return Err(Fault::new(NO_PROCESS, format!("{}: {why}", options.gates.join(","))));
         }
-        let failed = |e: std::io::Error| Fault::new(CONFIG, e.to_string());
-        let mut helper = Helper::new(Vec::new(), Vec::new()).map_err(failed)?;
+        let mut helper = Helper::new(Vec::new(), Vec::new()).map_err(Fault::of_helper)?;
         let pids: Vec<i32> = listed.into_iter().collect();
         let named = &options.evidence.paths;
         let places = Places::of_processes(&pids, named, &plan.profile, &mut helper);

@@ -113,7 +113,10 @@ pub fn start(command: &[OsString], about: &About, priority: Priority) -> Result<
             std::io::ErrorKind::NotFound => fault::NOT_FOUND,
             _ => fault::NOT_EXECUTABLE,
         };
-        Fault::new(code, format!("cannot run {}: {e}", program.to_string_lossy()))
+        Fault::new(
+            code,
+            format!("cannot run {}: {e}{}", program.to_string_lossy(), fault::too_many(&e)),
+        )
     })
 }
 

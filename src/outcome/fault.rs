@@ -29,12 +29,28 @@ impl Fault {
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => PERMISSION,
             _ => CONFIG,
         };
-        Fault::new(code, format!("{what}: {error}"))
+        Fault::new(code, format!("{what}: {error}{}", too_many(error)))
+    }
+
+    /// A helper that could not be had.
+    pub fn of_helper(error: std::io::Error) -> Self {
+        Fault::new(CONFIG, format!("{error}{}", too_many(&error)))
     }
 
     /// Without signals that can be asked for there is no freeze and no screen.
     pub fn signals(error: std::io::Error) -> Self {
-        Fault::new(CONFIG, format!("cannot hold signals back: {error}"))
+        Fault::new(CONFIG, format!("cannot hold signals back: {error}{}", too_many(&error)))
+    }
+}
+
+/// What to do where no process or thread could be made; nothing for another error.
+pub fn too_many(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            ". There are as many processes and threads as are allowed: end some, or raise the limit (ulimit -u, \
+             TasksMax= of the unit, sysctl kernel.pid_max)"
+        }
+        _ => "",
     }
 }
 

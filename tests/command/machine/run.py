@@ -29,6 +29,36 @@ AMPLE = {"limit": "30s", "drain": "20s"}
 SLACK_MS = 2000                                          # of a writer that is let go, on a busy machine
 
 
+# Makes processes until there is room for so many, then becomes the program that follows (and makes them end with it).
+FULL = """
+import os, signal, sys, time
+made = []
+try:
+    while True:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(100)
+            while True: signal.pause()
+        made.append(child)
+except BlockingIOError:
+    pass
+for child in made[:int(sys.argv[1])]:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+made = made[int(sys.argv[1]):]
+code = 0
+try:
+    code = os.waitstatus_to_exitcode(os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ) and os.wait()[1])
+except OSError as error:
+    print("no process for the freezer itself:", error, file=sys.stderr)
+    code = 71
+for child in made:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+sys.exit(code)
+"""
+
+
 def built(folder):
     subprocess.run(["gcc", *FLAGS, "-o", str(folder / "service"), str(HERE / "service.c")], check=True)
     subprocess.run(["gcc", *FLAGS, "-shared", "-fPIC", "-o", str(folder / "clock.so"), str(HERE / "clock.c")], check=True)
@@ -149,6 +179,32 @@ class Machine(unittest.TestCase):
         verdicts = [self.judged(self.gate.freeze(self.reads(), **AMPLE)).verdict for _ in range(6)]
         self.assertGreaterEqual(verdicts.count("CONSISTENT"), 5, verdicts)
         self.goes_on()
+
+    def test_no_process_can_be_made(self):
+        """The table of processes is full but for a few: the freezer has its helpers, or holds nobody."""
+        outside = Path("/proc/sys/kernel/pid_max").read_text()
+        script = f'echo {PIDS} > /proc/sys/kernel/pid_max && exec "$0" "$@"'
+        child = self.service("steady", before=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script])
+        if Path("/proc/sys/kernel/pid_max").read_text() != outside:
+            Path("/proc/sys/kernel/pid_max").write_text(outside)
+            self.skipTest("this kernel has one highest process id for all namespaces")
+        service = family(child.pid)[-1]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("WRITEGATE")}
+        seen = {}
+        for free in (0, 1, 2, 3, 4, 6, 12, 30):
+            argv = [sys.executable, "-S", "-c", FULL, str(free), *self.gate.freeze_argv(self.reads(), **AMPLE)]
+            begun = time.monotonic()
+            done = subprocess.run(["nsenter", f"--target={service}", "--pid", "--mount", *argv], env={**kept, **self.gate.settings()},
+                                  capture_output=True, text=True, timeout=120, check=False)
+            outcome = Outcome(done.returncode, done.stdout, done.stderr, (time.monotonic() - begun) * 1e3, parse(done.stderr))
+            if done.returncode == 0:
+                self.consistent(outcome)
+            else:
+                self.assertRegex(done.stderr, "ulimit -u|annot fork|no process for the freezer", outcome)
+            self.goes_on()
+            seen[free] = (done.returncode, outcome.verdict)
+        self.assertNotEqual(seen[0][0], 0, seen)
+        self.assertEqual(seen[30], (0, "CONSISTENT"), seen)
 
     def test_run_becomes_read_only(self):
         self.service("steady")
