@@ -22,6 +22,9 @@ STRESS = "tests/stress/run.py --only barrier --seconds 8"
 
 # name: (file, what stands there, what is put instead, the test that must go red)
 MUTANTS = {
+    "what came over an exec gives a right": (
+        "preload/src/start/after_exec.rs", "_ => word.came_over_exec(),", "_ => word.section_begun(),",
+        "tests/command/locks/run.py --only joins_with_a_lock"),
     "a call that is over shows still": (
         STRAIGHT, '            "and [r10 + {slots_offset} - {slot_size}], r11",\n', '            "/* {slots_offset} {slot_size} */",\n', STRESS),
     "the straight way looks at no barrier": (

@@ -419,6 +419,30 @@ def stranger_with_protected_file(lab):
     check(str(process.pid) in said, said)
 
 
+# Waits until the snapshot is taken, takes a lock, and becomes a program that changes something.
+JOINS = """
+import fcntl, os, time
+other = os.environ['OTHER']
+while not os.path.exists(other + '/now'): time.sleep(0.01)
+lock = os.open(other + '/l', os.O_RDWR)
+os.set_inheritable(lock, True)
+fcntl.flock(lock, fcntl.LOCK_EX)
+open(other + '/joined', 'w').close()
+os.execve('/bin/sh', ['sh', '-c', 'echo 1 > b; echo DONE'], {**os.environ, 'LD_PRELOAD': os.environ['LIBRARY']})"""
+
+
+def joins_with_a_lock(lab):
+    """It was in no gate when it took the lock: nobody has counted its section, so that gives it no right to pass."""
+    # Too large for a process id, which would be held for life.
+    (lab.other / "l").write_text("x" * 100_000)
+    process = lab.start([sys.executable, "-S", "-c", JOINS], gated=False, OTHER=str(lab.other), LIBRARY=str(BIN / "libwritegate.so"), WRITEGATE_GATE=GATE,
+                        WRITEGATE_PATHS=str(lab.mail))
+    window = f"touch {lab.other}/now; until [ -e {lab.other}/joined ]; do sleep 0.01; done; sleep 0.7; test ! -e {lab.mail}/b"
+    code, _, said = lab.freeze("sh", "-c", window)
+    check(code == CONSISTENT, f"exit {code}: {said}")
+    check(next_line(process) == b"DONE\n", "it does not go on")
+
+
 def ungated_child(lab):
     script = f"exec 8<&0; env -u LD_PRELOAD {sys.executable} -c \"$CODE\" flock {lab.other}/l <&8; true"
     process = lab.start(["sh", "-c", script], CODE=LOCKER)
@@ -516,7 +540,7 @@ CASES = {**{name: lambda lab, name=name: half_done(lab, name) for name in HALF_D
          "on_btrfs": lambda lab: on_its_own_device(lab, "btrfs"), "on_an_overlay": lambda lab: on_its_own_device(lab, "overlay"),
          "on_its_way_to_a_member": on_its_way_to_a_member, "on_its_way_elsewhere": on_its_way_elsewhere,
          "own_lock_around": own_lock_around, "stranger_with_protected_file": stranger_with_protected_file,
-         "ungated_child": ungated_child,
+         "ungated_child": ungated_child, "joins_with_a_lock": joins_with_a_lock,
          **{case: lambda lab, what=what: idiom(lab, *what) for case, what in IDIOMS.items()}}
 PROFILES = {**{name: "lifetime-lock = */mail/l\n" for name in ("lock_of_profile", "mapped_lock_of_profile", "chrooted_for_life")},
             **{name: NAMED_PROFILE for name in NAMED_LOCK_FILES},
