@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """By hand: a real server that was never set up, under load, frozen by `freeze --pid`; its own checker tells whole from torn.
 
-  real_servers.py SERVER [N] [DRAIN]   cyrus, dovecot-maildir, dovecot-mbox, dovecot-sdbox, dovecot-mdbox, postfix, exim; or all
+  real_servers.py SERVER [N] [DRAIN]   cyrus, dovecot-maildir, dovecot-mbox, dovecot-sdbox, dovecot-mdbox, postfix, exim,
+                                       opensmtpd, sendmail, courier; or all
 
 DRAIN: how long a freeze may take to come to rest (3s). Prints for each how many of N (100) freezes came to rest, how many snapshots are torn, and how long it took. Needs root,
 and what tests/servers needs. WRITEGATE_BIN_DIR as ever.
@@ -127,7 +128,7 @@ def mta(name):
 
 
 SERVERS = {"cyrus": cyrus, **{f"dovecot-{fmt}": dovecot(fmt) for fmt in ("maildir", "mbox", "sdbox", "mdbox")},
-           **{name: mta(name) for name in ("postfix", "exim")}}
+           **{name: mta(name) for name in ("postfix", "exim", "opensmtpd", "sendmail", "courier")}}
 
 
 def main():
