@@ -87,4 +87,18 @@ mod tests {
         assert!(short.dotlock_path(1, 7).is_none());
         assert!(claimed(&memory).dotlock_path(1, 7).is_none(), "none was kept");
     }
+
+    #[test]
+    fn what_a_process_says_of_its_locks_is_what_is_read() {
+        let memory = memory();
+        let region = claimed(&memory);
+        assert_eq!(region.locks().count(), 0);
+        let names = FileNames {
+            taken: &region.header().names_taken,
+            places: region.memory.at(NAMES_OFFSET).unwrap(),
+        };
+        assert!(names.put(1, 7, b"/m/box.lock".iter().copied()));
+        assert_eq!(region.dotlock_path(1, 7).unwrap().bytes(), b"/m/box.lock");
+        assert!(region.dotlock_path(1, 8).is_none());
+    }
 }

@@ -179,4 +179,26 @@ mod tests {
         assert!(page.profile_refused());
         assert_eq!(page.profile_text(), "");
     }
+
+    #[test]
+    fn a_profile_is_what_its_length_says_and_utf_8() {
+        let mut page = page();
+        assert_eq!(page.profile_text(), "");
+        page.profile[..5].copy_from_slice(b"a b\xff\xff");
+        page.profile_len.store(3, Ordering::Relaxed);
+        assert_eq!(page.profile_text(), "a b");
+        page.profile_len.store(4, Ordering::Relaxed);
+        assert_eq!(page.profile_text(), "");
+    }
+
+    #[test]
+    fn each_rank_has_its_word_and_they_are_raised_in_order() {
+        let page = page();
+        let ranks = [Rank::Sender, Rank::First, Rank::Last];
+        for (at, rank) in ranks.into_iter().enumerate() {
+            page.word(rank).store(at as u64 + 1, Ordering::Relaxed);
+        }
+        assert_eq!(page.words().map(|word| word.load(Ordering::Relaxed)), [1, 2, 3]);
+        assert_eq!(page.barrier.load(Ordering::Relaxed), 3);
+    }
 }

@@ -230,4 +230,12 @@ mod tests {
         assert!(!may_pass(idle.with_locks(1), false, Enclosing::Nothing), "lazy start");
         assert!(may_pass(idle.with_locks(1).section_begun(), false, Enclosing::Nothing));
     }
+
+    #[test]
+    fn a_word_left_behind_is_told_from_an_enclosing_call_by_its_place_on_the_stack() {
+        assert!(!left_behind(1_000, 900, false), "deeper: the outer call is under way");
+        assert!(left_behind(1_000, 1_000, false), "the same depth again: it was left");
+        assert!(left_behind(1_000, 1_100, false));
+        assert!(!left_behind(1_000, 1_100, true), "on another stack addresses say nothing");
+    }
 }

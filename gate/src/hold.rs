@@ -243,4 +243,35 @@ mod tests {
         assert_eq!(hold.next(Answer::New(1, 100)), Action::Done(Outcome::Multiplying));
         assert_eq!(hold.next(Answer::Done(101)), Action::Done(Outcome::Multiplying));
     }
+
+    #[test]
+    fn one_that_is_late_after_it_was_let_go_is_late_because_of_its_lock() {
+        let mut hold = machine();
+        after(&mut hold, &STOPPED);
+        hold.next(Answer::Holding(1, 4));
+        after(&mut hold, &[Answer::Done(5), Answer::Done(6), Answer::Done(7)]);
+        assert_eq!(hold.next(Answer::Running(1, 100)), Action::Done(Outcome::UnderLock));
+    }
+
+    #[test]
+    fn a_hold_of_many_rounds_goes_on_as_it_did_and_its_pauses_are_bounded() {
+        let mut hold = Hold::new(Limits { until: u64::MAX, pause: 3 });
+        let mut rounds = std::vec::Vec::new();
+        for _ in 0..40 {
+            assert_eq!(after(&mut hold, &STOPPED), Action::Locks);
+            rounds.push((hold.next(Answer::Holding(1, 4)), hold.next(Answer::Done(4))));
+        }
+        let (kept, taken) = (NewLocks::KeptBack, NewLocks::Taken);
+        for (at, (letting, pause)) in rounds.iter().enumerate() {
+            let expected = match at + 1 {
+                round if round % 8 == 0 => Action::LetAll(taken),
+                round if round % 4 == 0 => Action::LetAll(kept),
+                round if round % 2 == 0 => Action::LetGo(taken),
+                _ => Action::LetGo(kept),
+            };
+            assert_eq!(*letting, expected, "round {}", at + 1);
+            assert_eq!(*pause, Action::Pause(3 << at.min(8)), "round {}", at + 1);
+        }
+        assert!(hold.rounds <= 4 * ALONE, "as many as make a difference");
+    }
 }

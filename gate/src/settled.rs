@@ -150,4 +150,27 @@ mod tests {
         assert!(!over(&[held_at(Call::fork), held_at(Call::write)], true));
         assert!(!over(&[thread(Doing::Idle, None)], true), "on its way, it may be anywhere");
     }
+
+    #[test]
+    fn a_section_is_not_settled_while_its_owner_or_a_helper_may_be_doing_something() {
+        let call = [thread(Doing::Call, None)];
+        let owner = process(1, in_section().forked(true));
+        let helper = ProcessView { parent: Some(0), ..process(2, ProcessWord::default()) };
+        let asleep = HelperState { waits: true, family: true, gone: false };
+        let awake = HelperState { waits: false, ..asleep };
+        let over = |owner: ProcessView<'_>, helper: ProcessView<'_>, state| {
+            settled(0, &[owner, helper], true, |_| state)
+        };
+        assert!(over(owner, helper, asleep));
+        assert!(
+            !over(ProcessView { threads: &call, ..owner }, helper, asleep),
+            "a call of its own"
+        );
+        assert!(!over(owner, ProcessView { threads: &call, ..helper }, asleep));
+        assert!(!over(owner, ProcessView { unknown: true, ..helper }, asleep), "an exec under way");
+        let own_region = ProcessView { fresh_fork: true, ..helper };
+        assert!(!over(owner, own_region, awake), "it is past its first entry");
+        let stranger = ProcessView { parent: None, threads: &call, ..helper };
+        assert!(settled(0, &[owner, helper, stranger], true, |_| asleep), "works for nobody here");
+    }
 }

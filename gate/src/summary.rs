@@ -75,9 +75,8 @@ pub fn summarize(
             summary.in_flight += 1;
             summary.senders_in_flight += (p.rank == Rank::Sender) as u32;
             summary.first_in_flight += (p.rank != Rank::Last) as u32;
-            let beside =
-                p.unknown as u64 | (p.unaccounted_lock as u64) << 1 | (p.in_doubt as u64) << 2;
-            for value in [p.nonce, p.process.0, p.lock_sequence, beside] {
+            let beside = [p.unknown, p.unaccounted_lock, p.in_doubt].map(u64::from);
+            for value in [p.nonce, p.process.0, p.lock_sequence].into_iter().chain(beside) {
                 summary.stuck_digest = mix(summary.stuck_digest, value);
             }
             for thread in p.threads {
@@ -158,5 +157,117 @@ mod tests {
     fn a_child_that_has_done_nothing_is_not_in_flight() {
         let child = ProcessView { fresh_fork: true, ..process(0, ProcessWord::default()) };
         assert_eq!(summarize(&[child], &[]).in_flight, 0);
+    }
+
+    /// The value that [`mix`] has put into a digest, taken out again.
+    fn unmixed(mixed: u64, digest: u64) -> u64 {
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let shifted = mixed.wrapping_sub(0x632b_e59b_d9b4_e019);
+        let product = shifted ^ shifted >> 29 ^ shifted >> 58;
+        let closer = |inverse: u64, _| {
+            inverse.wrapping_mul(2_u64.wrapping_sub(FACTOR.wrapping_mul(inverse)))
+        };
+        product.wrapping_mul((0..6).fold(1, closer)) ^ digest
+    }
+
+    #[test]
+    fn a_digest_forgets_no_bit_of_what_is_put_into_it() {
+        let some = [0, 1, 7, 1 << 31, 1 << 32, 1 << 63, 0x0123_4567_89ab_cdef, u64::MAX];
+        for digest in some {
+            for value in some {
+                assert_eq!(unmixed(mix(digest, value), digest), value, "{digest:x} {value:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_without_a_slot_count_in_the_digest() {
+        let idle = process(1, ProcessWord::default());
+        let entered = |overflow_entries| ProcessView { overflow_entries, ..idle };
+        let digest = |of| summarize(&[of], &[]).digest;
+        assert_ne!(digest(entered(1)), digest(idle));
+        assert_ne!(digest(entered(1)), digest(entered(2)));
+        let threads = [ThreadView {
+            word: ThreadWord::default().enter(Doing::Call, 1, None).leave(),
+            waits_for: None,
+            disregarded: false,
+        }];
+        let in_a_slot = digest(ProcessView { threads: &threads, ..idle });
+        assert_ne!(digest(entered(1)), in_a_slot, "another thread's entry");
+        let others = digest(ProcessView { overflow_entries: 1, ..process(2, idle.process) });
+        assert_ne!(digest(entered(1)), others, "another process's entry");
+    }
+
+    #[test]
+    fn what_is_counted_is_counted_by_rank() {
+        let call = [thread(Doing::Call, None)];
+        let held =
+            [thread(Doing::Held, None), thread(Doing::Idle, None), thread(Doing::Held, None)];
+        let busy = |nonce, rank| ProcessView {
+            rank,
+            threads: &call,
+            ..process(nonce, ProcessWord::default())
+        };
+        let waits = |nonce| ProcessView { threads: &held, ..process(nonce, in_section()) };
+        let seen = summarize(
+            &[
+                busy(1, Rank::Sender),
+                busy(2, Rank::First),
+                busy(3, Rank::First),
+                busy(4, Rank::Last),
+                waits(5),
+                waits(6),
+                process(7, ProcessWord::default()),
+            ],
+            &[],
+        );
+        assert_eq!((seen.senders_in_flight, seen.first_in_flight, seen.in_flight), (1, 3, 6));
+        assert_eq!((seen.calling, seen.held), (4, 4));
+    }
+
+    #[test]
+    fn the_others_digest_is_over_every_word_of_all_that_are_not_held_first() {
+        let idle = process(1, ProcessWord::default());
+        let others = |of| summarize(&[process(9, ProcessWord::default()), of], &[]).others;
+        let (first, second) = ([thread(Doing::Idle, None)], [thread(Doing::Held, None)]);
+        let with = |threads| ProcessView { threads, ..idle };
+        let all = [
+            others(idle),
+            others(process(2, ProcessWord::default())),
+            others(process(1, in_section())),
+            others(with(&first)),
+            others(with(&second)),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "{at}: {all:x?}");
+        }
+        let one_first = ProcessView { rank: Rank::First, ..with(&first) };
+        assert_eq!(others(one_first), others(ProcessView { threads: &second, ..one_first }));
+        assert_ne!(others(one_first), others(with(&first)), "that one counts");
+    }
+
+    #[test]
+    fn whatever_changes_of_those_in_flight_they_are_not_stuck() {
+        let idle = process(1, ProcessWord::default());
+        let call = [thread(Doing::Call, None)];
+        let bits = |n: u8| ProcessView {
+            unknown: n & 1 != 0,
+            unaccounted_lock: n & 2 != 0,
+            in_doubt: n & 4 != 0,
+            ..idle
+        };
+        let mut all: std::vec::Vec<_> = (0..8).map(bits).collect();
+        all.push(process(2, in_section()));
+        all.push(process(1, in_section()));
+        all.push(ProcessView { lock_sequence: 6, ..process(1, in_section()) });
+        all.push(ProcessView { threads: &call, ..idle });
+        all.push(ProcessView { threads: &call, ..process(1, in_section()) });
+        let digests: std::vec::Vec<_> =
+            all.iter().map(|one| summarize(&[*one], &[]).stuck_digest).collect();
+        for (at, digest) in digests.iter().enumerate() {
+            assert!(!digests[..at].contains(digest), "{:?}", all[at]);
+        }
+        let other = ProcessView { lock_sequence: 6, ..idle };
+        assert_eq!(summarize(&[other], &[]).stuck_digest, digests[0], "that one is not in flight");
     }
 }

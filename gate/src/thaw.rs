@@ -144,4 +144,19 @@ mod tests {
         assert_eq!(slow.next(Answer::Seen(calling, 20)), ThawAction::Open);
         assert_eq!(slow.next(Answer::Done(21)), ThawAction::Done(Err(Broken::Moved)));
     }
+
+    #[test]
+    fn nobody_is_given_a_moment_beyond_the_deadline() {
+        let calling = Summary { calling: 1, ..idle(1) };
+        let mut thaw = Thaw::new(idle(1), 1000, 5000);
+        thaw.next(Answer::Done(0));
+        thaw.next(Answer::Done(0));
+        let mut again = thaw;
+        assert_eq!(thaw.next(Answer::Seen(calling, 999)), ThawAction::Pause);
+        assert_eq!(again.next(Answer::Seen(calling, 1000)), ThawAction::Open);
+        assert_eq!(again.next(Answer::Newcomers(0)), ThawAction::Open, "no answer to that");
+        let over = ThawAction::Done(Err(Broken::Expired));
+        assert_eq!(again.next(Answer::Done(1000)), over);
+        assert_eq!(again.next(Answer::Done(1001)), over, "and stays so");
+    }
 }

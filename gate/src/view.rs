@@ -143,3 +143,48 @@ pub(crate) mod samples {
         ProcessWord::default().with_locks(1).section_begun()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::samples::*;
+    use super::*;
+
+    #[test]
+    fn each_reason_by_itself_is_in_flight() {
+        let idle = process(1, ProcessWord::default());
+        let call = [thread(Doing::Idle, None), thread(Doing::Call, None)];
+        assert!(!idle.in_flight());
+        for one in [
+            ProcessView { unknown: true, ..idle },
+            ProcessView { unaccounted_lock: true, ..idle },
+            ProcessView { in_doubt: true, ..idle },
+            ProcessView { nonce: 0, ..idle },
+            ProcessView { process: in_section(), ..idle },
+            ProcessView { threads: &call, ..idle },
+            ProcessView { overflow: 1, ..idle },
+        ] {
+            assert!(one.in_flight(), "{one:?}");
+        }
+        assert!(!ProcessView { nonce: 0, fresh_fork: true, ..idle }.in_flight());
+        assert!(!ProcessView { process: in_section(), settled: true, ..idle }.in_flight());
+    }
+
+    #[test]
+    fn a_set_is_half_done_by_a_section_that_counts_or_a_lock_that_only_the_kernel_knows() {
+        let idle = process(1, ProcessWord::default());
+        assert!(!idle.in_set() && ProcessView { process: in_section(), ..idle }.in_set());
+        assert!(!ProcessView { process: in_section(), settled: true, ..idle }.in_set());
+        assert!(ProcessView { unaccounted_lock: true, ..idle }.in_set());
+    }
+
+    #[test]
+    fn a_call_is_one_that_was_made_or_is_asked_for_and_means_something() {
+        for doing in [Doing::Call, Doing::Asking] {
+            assert!(thread(doing, None).is_calling());
+            assert!(!ThreadView { disregarded: true, ..thread(doing, None) }.is_calling());
+        }
+        for doing in [Doing::Idle, Doing::Held, Doing::LockWait] {
+            assert!(!thread(doing, None).is_calling(), "{doing:?}");
+        }
+    }
+}

@@ -285,4 +285,112 @@ mod tests {
         assert!(word.waits().section_open() && !word.until_wait());
         assert!(word.with_locks(1).waits().with_locks(0).section_open());
     }
+
+    /// Words with every set of flags, some numbers of locks, periods and sequences.
+    fn words() -> impl Iterator<Item = ProcessWord> {
+        (0..256_u64).flat_map(|flags| {
+            [0, 1, 0xffff].into_iter().flat_map(move |locks: u64| {
+                [(0, 0), (5, 7), (0xff, u32::MAX as u64)].into_iter().map(move |(period, steps)| {
+                    ProcessWord(
+                        steps << SEQUENCE_SHIFT | period << PERIOD_SHIFT | flags << 16 | locks,
+                    )
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn each_step_is_counted_and_changes_the_bits_that_it_is_about_and_no_others() {
+        type Step = fn(ProcessWord) -> ProcessWord;
+        type Changes = fn(ProcessWord) -> (u64, u64);
+        // (the step, what it takes away and what it puts there)
+        let steps: [(Step, Changes); 12] = [
+            (|w| w.section_begun(), |_| (OF_SECTION, SECTION)),
+            (|w| w.came_over_exec(), |_| (OF_SECTION, SECTION | CAME_OVER)),
+            (
+                |w| w.lock_file_changed(),
+                |w| match w.section_open() && !w.lock_file_only() {
+                    true => (OF_SECTION, SECTION),
+                    false => (OF_SECTION, SECTION | LOCK_FILE_ONLY),
+                },
+            ),
+            (
+                |w| w.forked_under_pid_files(),
+                |w| match w.section_open() && !w.lock_file_only() {
+                    true => (OF_SECTION, SECTION),
+                    false => (OF_SECTION | SECTION, 0),
+                },
+            ),
+            (|w| w.forked(false), |_| (OF_SECTION, SECTION)),
+            (|w| w.forked(true), |_| (OF_SECTION, SECTION | RECORDED)),
+            (
+                |w| w.dotlock_begun(),
+                |w| match w.section_open() {
+                    true => (0, 0),
+                    false => (0, SECTION | DOTLOCK_ONLY),
+                },
+            ),
+            (|w| w.until_wait_begun(), |_| (OF_SECTION, SECTION | UNTIL_WAIT)),
+            (|w| w.until_exit_begun(), |_| (OF_SECTION, SECTION | UNTIL_EXIT)),
+            (|w| w.record_written(), |_| (OF_SECTION | SECTION | UNTIL_WAIT | UNTIL_EXIT, 0)),
+            (
+                |w| w.waits(),
+                |w| match w.locks() == 0 && !w.until_exit() {
+                    true => (SECTION | UNTIL_WAIT, 0),
+                    false => (UNTIL_WAIT, 0),
+                },
+            ),
+            (|w| w.passing_by(), |_| (0, PASSED_BY)),
+        ];
+        for word in words() {
+            for (at, (step, changes)) in steps.iter().enumerate() {
+                let (takes, puts) = changes(word);
+                let after = step(word);
+                let low = word.0 as u32 as u64;
+                assert_eq!(after.0 as u32 as u64, low & !takes | puts, "{at}: {word:x?}");
+                assert_eq!(after.sequence(), word.sequence().wrapping_add(1), "{at}: {word:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_lock_takes_the_section_with_it_unless_that_lasts_longer() {
+        for word in words() {
+            let one = word.with_locks(2);
+            assert_eq!(one.0 as u32 & !0xffff, word.0 as u32 & !0xffff, "the flags stay");
+            assert_eq!((one.locks(), one.sequence()), (2, word.sequence().wrapping_add(1)));
+            let none = word.with_locks(0);
+            let lasts = word.until_wait() || word.until_exit();
+            assert_eq!(none.section_open(), word.section_open() && lasts, "{word:x?}");
+            assert_eq!(
+                (none.until_wait(), none.until_exit()),
+                (word.until_wait(), word.until_exit())
+            );
+            let period = (word.period() + u64::from(word.passed_by())) % 256;
+            assert_eq!((none.period(), none.passed_by(), none.locks()), (period, false, 0));
+            assert_eq!(none.0 & OF_SECTION, 0, "{word:x?}");
+        }
+    }
+
+    #[test]
+    fn each_question_is_about_its_own_bits() {
+        for word in words() {
+            let has = |bit| word.0 & bit == bit;
+            assert_eq!(word.section_open(), has(SECTION));
+            assert_eq!(word.lock_file_only(), has(LOCK_FILE_ONLY));
+            assert_eq!(word.dotlock_only(), has(DOTLOCK_ONLY));
+            assert_eq!((word.until_wait(), word.until_exit()), (has(UNTIL_WAIT), has(UNTIL_EXIT)));
+            assert_eq!((word.recorded(), word.passed_by()), (has(RECORDED), has(PASSED_BY)));
+            let right = has(SECTION) && !has(RECORDED) && !has(CAME_OVER);
+            assert_eq!(word.gives_right(), right, "{word:x?}");
+            let begun = has(SECTION) && word.0 & OF_SECTION == 0;
+            assert_eq!(word.would_begin(), word.locks() > 0 && !begun, "{word:x?}");
+            assert_eq!(
+                word.0 as u32,
+                word.period() as u32 * (1 << PERIOD_SHIFT)
+                    + (word.0 as u32 & 0x00ff_0000)
+                    + word.locks() as u32
+            );
+        }
+    }
 }
