@@ -217,12 +217,13 @@ mod tests {
                 busy(4, Rank::Last),
                 waits(5),
                 waits(6),
-                process(7, ProcessWord::default()),
+                waits(7),
+                process(8, ProcessWord::default()),
             ],
             &[],
         );
-        assert_eq!((seen.senders_in_flight, seen.first_in_flight, seen.in_flight), (1, 3, 6));
-        assert_eq!((seen.calling, seen.held), (4, 4));
+        assert_eq!((seen.senders_in_flight, seen.first_in_flight, seen.in_flight), (1, 3, 7));
+        assert_eq!((seen.calling, seen.held), (4, 6));
     }
 
     #[test]

@@ -193,9 +193,11 @@ mod tests {
 
     #[test]
     fn a_descriptor_too_large_to_show_shows_none() {
-        for fd in [-1, 1 << 20, i32::MAX] {
+        for fd in [-1, (1 << 20) - 1, 1 << 20, i32::MAX] {
             assert_eq!(ThreadWord::default().enter(Doing::Call, 511, Some(fd)).fd(), None);
         }
+        let last = ThreadWord::default().enter(Doing::Call, 0, Some((1 << 20) - 2));
+        assert_eq!((last.fd(), last.call()), (Some((1 << 20) - 2), 0), "no bit of the call's");
         let word = ThreadWord::default().enter(Doing::Asking, 511, Some(0));
         assert_eq!((word.fd(), word.call(), word.doing()), (Some(0), 511, Doing::Asking));
     }
