@@ -60,3 +60,23 @@ impl Wanted {
         self.require.contains(&what)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_term_is_the_option_of_its_name() {
+        let none = Terms::default();
+        assert_eq!(Wanted::default().terms(), none);
+        let with = |what| Wanted { require: vec![what], ..Wanted::default() };
+        assert_eq!(with(Require::Watched).terms(), Terms { watched: true, ..none });
+        assert_eq!(with(Require::Coverage).terms(), Terms { coverage: true, ..none });
+        assert_eq!(with(Require::Locks).terms(), Terms { locks: true, ..none });
+        assert_eq!(with(Require::Quiet).terms(), none);
+        assert!(with(Require::Quiet).requires(Require::Quiet));
+        assert!(!with(Require::Quiet).requires(Require::Locks));
+        let accepting = Wanted { accept: vec![Accept::Partial], ..Wanted::default() };
+        assert_eq!(accepting.terms(), Terms { accept_partial: true, ..none });
+    }
+}

@@ -69,4 +69,9 @@ mod tests {
         }
         assert!(help().contains("124 limit passed; else") && help().contains("(126, 127:"));
     }
+
+    #[test]
+    fn what_a_signal_ended_exits_as_a_shell_says_it() {
+        assert_eq!([libc::SIGINT, libc::SIGKILL, libc::SIGTERM].map(by_signal), [130, 137, 143]);
+    }
 }

@@ -47,3 +47,24 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fact_is_printed_as_it_stands_in_the_record_and_the_worse_counts_more() {
+        let coverage = [Coverage::Full, Coverage::Partial, Coverage::None];
+        assert_eq!(coverage.map(Coverage::name), ["full", "partial", "none"]);
+        assert!(coverage.is_sorted());
+        for one in coverage {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.name());
+        }
+        let watched = [Watched::Full, Watched::Contents, Watched::None];
+        assert_eq!(watched.map(Watched::name), ["full", "contents", "none"]);
+        assert!(watched.is_sorted());
+        for one in watched {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.name());
+        }
+    }
+}

@@ -64,3 +64,24 @@ impl std::error::Error for Fault {}
 
 /// What everything here returns.
 pub type Result<T> = std::result::Result<T, Fault>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Error;
+
+    #[test]
+    fn what_is_for_want_of_rights_exits_so_and_all_else_is_configuration() {
+        let fault = |errno| Fault::io("cannot open /run/x", &Error::from_raw_os_error(errno));
+        for errno in [libc::EACCES, libc::EPERM, libc::EROFS] {
+            assert_eq!(fault(errno).code, PERMISSION, "{errno}");
+        }
+        for errno in [libc::ENOENT, libc::ENOSPC, libc::EMFILE, libc::EIO] {
+            assert_eq!(fault(errno).code, CONFIG, "{errno}");
+        }
+        assert_eq!(Fault::io("x", &Error::other("y")).code, CONFIG);
+        let said = fault(libc::ENOENT).to_string();
+        assert!(said.starts_with("cannot open /run/x: No such file"), "{said}");
+        assert_eq!(fault(libc::ENOENT).verdict, None);
+    }
+}

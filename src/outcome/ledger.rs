@@ -295,4 +295,62 @@ mod tests {
         let unseen = Cause::NotSeen(Subject::Process, WhyNot::Hangs);
         assert_eq!(verdict(unseen), (V::Unseen, C::Partial, W::Full));
     }
+
+    #[test]
+    fn each_finding_is_noted_once() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.findings().is_empty() && ledger.against() == 0);
+        let of = |pid| Finding::of(Cause::Aio, pid, None);
+        ledger.note_all([of(1), of(2), of(1)]);
+        ledger.note(Cause::Dotlock);
+        ledger.note(of(2));
+        let pids: Vec<_> = ledger.findings().iter().map(|finding| finding.pid).collect();
+        assert_eq!(pids, [Some(1), Some(2), None]);
+        assert_eq!(ledger.against(), 2);
+        assert!(ledger.against_it().all(|finding| finding.pid.is_some()));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_names_the_process_if_it_was_one() {
+        let mut ledger = Ledger::default();
+        ledger.not_seen(Subject::AllLocks, None, WhyNot::TooMuch);
+        ledger.not_seen(Subject::Process, Some((7, &"imap".into())), WhyNot::Hangs);
+        let [all, one] = ledger.findings() else { panic!("{:?}", ledger.findings()) };
+        assert_eq!((all.pid, &all.program), (None, &None));
+        assert_eq!(all.known(), Some(&Cause::NotSeen(Subject::AllLocks, WhyNot::TooMuch)));
+        assert_eq!((one.pid, &one.program), (Some(7), &Some("imap".into())));
+        assert_eq!(one.known(), Some(&Cause::NotSeen(Subject::Process, WhyNot::Hangs)));
+    }
+
+    #[test]
+    fn what_is_required_and_lacking_is_said_by_its_option() {
+        let all = Terms { watched: true, coverage: true, locks: true, accept_partial: true };
+        let unmet = |ledger: &Ledger, terms: &Terms| {
+            let unmet = ledger.unmet(terms).into_iter();
+            unmet.map(|(option, is)| format!("{option}: {is}")).collect::<Vec<_>>()
+        };
+        let bare = ledger(false, &[]);
+        assert_eq!(unmet(&bare, &Terms::default()), [""; 0]);
+        assert_eq!(unmet(&bare, &all), ["watched: watched=none"]);
+        let contents = Cause::OnlyMountWatched("/srv".into(), String::new());
+        let lacking = ledger(true, &[&contents, &Cause::LocksOverflowed]);
+        let expected = [
+            "watched: watched=contents",
+            "coverage: coverage=partial",
+            "locks: not every lock is known",
+        ];
+        assert_eq!(unmet(&lacking, &all), expected);
+        assert_eq!(lacking.verdict(Barrier::Held, &all), Verdict::Unseen);
+        assert_eq!(unmet(&ledger(true, &[]), &all), [""; 0]);
+    }
+
+    #[test]
+    fn a_finding_that_was_read_from_a_record_is_no_gap_that_is_accepted() {
+        let accepting = Terms { accept_partial: true, ..Terms::default() };
+        let aio = Finding::from(Cause::Aio);
+        let read: Finding = serde_json::from_str(&serde_json::to_string(&aio).unwrap()).unwrap();
+        let with = |finding| Ledger { findings: vec![finding], watched: Watched::Full };
+        assert_eq!(with(aio).objection(&accepting), None);
+        assert_eq!(with(read).objection(&accepting), Some(Verdict::Ungated));
+    }
 }

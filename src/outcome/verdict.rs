@@ -222,4 +222,50 @@ mod tests {
             assert!(ALL.iter().any(|entry| entry.name == name), "{name}");
         }
     }
+
+    const EACH: [Verdict; 11] = [
+        Verdict::Consistent,
+        Verdict::CrashConsistent,
+        Verdict::Busy,
+        Verdict::NotQuiet,
+        Verdict::NotDrained,
+        Verdict::Interrupted,
+        Verdict::Unproven,
+        Verdict::Unseen,
+        Verdict::Ungated,
+        Verdict::Escaped,
+        Verdict::Expired,
+    ];
+
+    #[test]
+    fn what_each_verdict_comes_to() {
+        use Severity::{Error, Info, Warning};
+        let is = [
+            ("CONSISTENT", 0, Info, None, true),
+            ("CRASH_CONSISTENT", 0, Warning, Some("drain"), false),
+            ("BUSY", 75, Warning, Some("queue"), false),
+            ("NOT_QUIET", 75, Warning, Some("wait-quiet"), false),
+            ("NOT_DRAINED", 75, Warning, Some("drain"), false),
+            ("INTERRUPTED", 130, Error, None, false),
+            ("UNPROVEN", 76, Error, None, false),
+            ("UNSEEN", 65, Error, None, false),
+            ("UNGATED", 65, Error, None, false),
+            ("ESCAPED", 65, Error, None, true),
+            ("EXPIRED", 124, Error, Some("limit"), true),
+        ];
+        let of = |v: Verdict| (v.name(), v.code(), v.severity(), v.limit_hit(), v.had_drained());
+        assert_eq!(EACH.map(of), is);
+    }
+
+    #[test]
+    fn of_several_gates_the_worst_counts() {
+        assert_eq!(Verdict::worst([].into_iter()), None);
+        for (at, worse) in EACH.iter().enumerate() {
+            for better in &EACH[..=at] {
+                for both in [[*better, *worse], [*worse, *better]] {
+                    assert_eq!(Verdict::worst(both.into_iter()), Some(*worse));
+                }
+            }
+        }
+    }
 }

@@ -253,4 +253,58 @@ mod tests {
         }
         text
     }
+
+    #[test]
+    fn which_kinds_speak_against_a_snapshot() {
+        for against in [Kind::Escape, Kind::UngatedWriter, Kind::Uncovered, Kind::NotSeen] {
+            assert!(against.is_against(), "{against:?}");
+        }
+        let told = [
+            Kind::NotWatched,
+            Kind::HeldWithLock,
+            Kind::Dotlock,
+            Kind::DiedInSection,
+            Kind::Outsider,
+        ];
+        for only_told in told {
+            assert!(!only_told.is_against(), "{only_told:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_row_says_is_what_it_says_and_no_more() {
+        let plain = is("x", Kind::NotSeen);
+        let bits = |row: Meaning| (row.about_locks, row.of_a_member, row.holdable, row.gap);
+        assert_eq!(bits(plain), (false, false, false, false));
+        assert_eq!(bits(plain.about_locks()), (true, false, false, false));
+        assert_eq!(bits(plain.of_a_member()), (false, true, false, false));
+        assert_eq!(bits(plain.holdable()), (false, false, true, false));
+        assert_eq!(bits(plain.gap()), (false, false, false, true));
+        assert_eq!(
+            bits(plain.about_locks().of_a_member().holdable().gap()),
+            (true, true, true, true)
+        );
+        let takes = |row: Meaning| (row.id, row.coverage, row.watched);
+        assert_eq!(takes(plain), ("x", Coverage::Full, Watched::Full));
+        assert_eq!(takes(plain.uncovered()), ("x", Coverage::Partial, Watched::Full));
+        let both = plain.gap().uncovered().watched(Watched::Contents).about_locks();
+        assert_eq!(takes(both), ("x", Coverage::Partial, Watched::Contents));
+        assert_eq!(bits(both), (true, false, false, true));
+        for kind in [Kind::Uncovered, Kind::UngatedWriter] {
+            assert_eq!(is("x", kind).coverage, Coverage::Partial, "{kind:?}");
+        }
+        for kind in [Kind::Escape, Kind::NotWatched, Kind::Dotlock, Kind::Outsider] {
+            assert_eq!(is("x", kind).coverage, Coverage::Full, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_a_member_a_hold_or_a_lock_is_so_by_its_row() {
+        let of_a_member = Cause::MapsShared;
+        assert!(of_a_member.is_of_a_member() && of_a_member.can_be_held() && of_a_member.is_gap());
+        assert!(!Cause::Changed.is_of_a_member() && !Cause::Changed.can_be_held());
+        assert!(!Cause::Changed.is_gap() && !Cause::Changed.is_about_locks());
+        assert!(Cause::NobodysLock.is_about_locks() && !Cause::NobodysLock.is_of_a_member());
+        assert_eq!(Cause::NobodysLock.id(), "nobodys-lock");
+    }
 }
