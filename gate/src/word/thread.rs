@@ -242,5 +242,8 @@ mod tests {
         let back = inner.resume(held);
         assert_eq!((back.doing(), back.call()), (Doing::Held, 1));
         assert_ne!(back.sequence(), held.sequence());
+        assert_eq!(back.sequence(), inner.sequence(), "the inner call's number and no other");
+        let later = inner.leave().enter(Doing::Call, 2, None);
+        assert_eq!(later.resume(inner).sequence(), later.sequence());
     }
 }
