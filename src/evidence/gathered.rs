@@ -288,6 +288,10 @@ impl Watching for Evidence {
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.watch.fds().into_iter().chain(self.own.fd()).collect()
     }
+
+    fn urgent_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.watch.urgent_fds()
+    }
 }
 
 /// What is known of the places beforehand: whose list could not be read, what cannot be watched.

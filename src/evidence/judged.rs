@@ -2,6 +2,7 @@
 
 use super::gathered::Evidence;
 use super::hard_links;
+use super::stands::stands_elsewhere;
 use super::watch::Watch;
 use crate::drive::session::Session;
 use crate::foreign_text::ForeignText;
@@ -68,6 +69,18 @@ impl Evidence {
 
 /// Notes what the watch has seen of the places of this gate, and what it could not see.
 pub(super) fn judge_changes(watch: &mut Watch, at: usize, places: &Places, ledger: &mut Ledger) {
+    let mounted = watch.mounted.iter().filter(|(gate, _)| *gate == at);
+    for (_, point) in mounted {
+        ledger.note(Cause::OtherDirectory(ForeignText::of_path(point)));
+    }
+    for place in &places.dirs {
+        let shown = || ForeignText::of_path(&place.path);
+        match stands_elsewhere(place) {
+            Ok(false) => {}
+            Ok(true) => ledger.note(Cause::OtherDirectory(shown())),
+            Err(why) => ledger.note(Cause::NoDirectory(shown(), why.to_string())),
+        }
+    }
     hard_links::look_for(watch, at, places);
     for change in &watch.changes {
         if change.gates.contains(&at) && !change.is_snapshot() {

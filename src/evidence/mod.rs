@@ -9,6 +9,7 @@
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch`, `whereabouts`, `hard_links` | changes while the gate is closed; where; of files that have other names |
+//! | `stands` | whether the protected directories stand where they stood, and nothing else |
 //! | `own` | whose a change is: the command's, or another's |
 //! | `recent` | the latest of many |
 //! | [`watching`] | what is done while the command runs |
@@ -33,6 +34,7 @@ mod mappings;
 mod own;
 mod recent;
 pub mod standing;
+mod stands;
 pub mod to_hold;
 pub mod wanted;
 mod watch;

@@ -8,6 +8,7 @@
 //! whatever the name, the mount or the namespace by which it was reached? A file that has other
 //! names and is changed elsewhere is looked for below them after the thaw ([`super::hard_links`]).
 
+use super::stands::Stands;
 use super::whereabouts::{Handle, Known, Named, NoPath, Whereabouts};
 use crate::foreign_text::ForeignText;
 use crate::linux::clock;
@@ -19,7 +20,7 @@ use crate::outcome::cause::{Cause, Subject};
 use crate::places::kind::Kind;
 use crate::places::{self, Places};
 use nix::sys::stat::FileStat;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -108,6 +109,37 @@ pub struct Watch {
     own_views: HashMap<FileId, File>,
     /// What could not be seen, and why.
     pub blind: Vec<Cause>,
+    /// Where something was mounted or taken away, and of which gate that is.
+    pub mounted: BTreeSet<(usize, PathBuf)>,
+    stands: Stands,
+    armed: Moment,
+    /// Devices of file systems on which other machines or programs say when a file was changed.
+    other_clocks: BTreeSet<u64>,
+}
+
+/// A moment on the wall clock, and on one that nobody can set, ns.
+#[derive(Clone, Copy, Default)]
+struct Moment {
+    wall: u64,
+    monotonic: u64,
+}
+
+/// So much more or less may pass by the wall clock than by the other: it is never quite right, and both are
+/// not read at once.
+const CLOCK_SLACK_NS: u64 = 20_000_000;
+
+impl Moment {
+    fn now() -> Moment {
+        Moment { wall: clock::wall_ns(), monotonic: clock::now_ns() }
+    }
+
+    /// Was the wall clock set since?
+    fn clock_was_set(self) -> bool {
+        let now = Moment::now();
+        let by_wall = now.wall as i128 - self.wall as i128;
+        let by_other = now.monotonic as i128 - self.monotonic as i128;
+        by_wall.abs_diff(by_other) > CLOCK_SLACK_NS as u128
+    }
 }
 
 /// What came of one read of all that is there.
@@ -132,6 +164,10 @@ impl Default for Watch {
             nameless: HashMap::new(),
             own_views: HashMap::new(),
             blind: Vec::new(),
+            mounted: BTreeSet::new(),
+            stands: Stands::default(),
+            armed: Moment::default(),
+            other_clocks: BTreeSet::new(),
         }
     }
 }
@@ -141,7 +177,20 @@ impl Watch {
     pub fn prepare(places: &[Places]) -> Watch {
         let tops = places.iter().map(Places::tops).collect();
         let mut watch = Watch { whereabouts: Whereabouts::new(tops), ..Watch::default() };
+        for places in places {
+            let above = places.dirs.iter().flat_map(|place| {
+                directory::with_those_above(&place.file).unwrap_or_else(|_| vec![place.id])
+            });
+            watch.whereabouts.add_above(above.collect());
+        }
+        match Stands::note(places) {
+            Ok(stands) => watch.stands = stands,
+            Err(e) => watch.unseen(Cause::NotSeen(Subject::Watch, WhyNot::of(&e))),
+        }
         for place in places.iter().flat_map(Places::all) {
+            if matches!(place.kind, Kind::Shared(_)) {
+                watch.other_clocks.insert(place.id.0);
+            }
             // What a directory's handle means must be found out, or a change has no place: that
             // takes CAP_DAC_READ_SEARCH, and a file system that knows handles.
             let file = &place.file;
@@ -163,6 +212,7 @@ impl Watch {
 
     /// From now on every change is seen. The barrier is up.
     pub fn arm(&mut self, places: &[Places]) {
+        self.armed = Moment::now();
         for place in places.iter().flat_map(Places::all) {
             let why = match self.nameless.get(&place.id) {
                 Some(why) => why.clone(),
@@ -205,10 +255,19 @@ impl Watch {
         self.groups.iter().map(Group::fd).collect()
     }
 
+    /// These have something urgent to say then.
+    pub fn urgent_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.stands.fds()
+    }
+
     /// Takes what was seen so far of protected files. `own`: is this a process of the command?
     /// What is changed elsewhere on the disk, by whatever user, takes no place from it. `is_last`: what
     /// is left now is not seen any more.
     pub fn take(&mut self, own: &mut dyn FnMut(i32) -> bool, places: &[Places], is_last: bool) {
+        match self.stands.look() {
+            Ok(found) => self.mounted.extend(found),
+            Err(e) => self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::of(&e))),
+        }
         let until = clock::now_ns() + READS_NS;
         // A directory that is gone has left an event where it was, in the queue already: there its place
         // shows. If that one is gone as well, again one above. What is not the last is read anyway.
@@ -275,7 +334,7 @@ impl Watch {
         own: &mut dyn FnMut(i32) -> bool,
         places: &[Places],
     ) -> bool {
-        let (pid, place, new_dir, new_name, content, file) = match event {
+        let (pid, place, new_dir, new_name, moved_dir, content, file) = match event {
             Event::Overflow => {
                 self.unseen(Cause::QueueOverflowed);
                 return false;
@@ -284,12 +343,15 @@ impl Watch {
                 self.unseen(Cause::NotSeen(Subject::Watch, WhyNot::Malformed));
                 return false;
             }
-            Event::Changed { pid, place, new_dir, new_name, content, file, .. } => {
-                (pid, place, new_dir, new_name, content, file)
+            Event::Changed { closed: true, ref place, .. } if !self.may_be_changed(place) => {
+                return false;
+            }
+            Event::Changed { pid, place, new_dir, new_name, moved_dir, content, file, .. } => {
+                (pid, place, new_dir, new_name, moved_dir, content, file)
             }
         };
         let found = match place {
-            Place::Path(path) => path.ok_or(NoPath::Unknown(WhyNot::Malformed)).map(|path| {
+            Place::Path(path, _) => path.ok_or(NoPath::Unknown(WhyNot::Malformed)).map(|path| {
                 let gates = (0..places.len()).filter(|gate| places[*gate].holds(&path)).collect();
                 (Known { path, gates }, None)
             }),
@@ -318,6 +380,15 @@ impl Watch {
                         self.whereabouts.made(&fsid, made.clone(), dir.path.join(&name));
                     }
                     Some(file) if new_name => self.whereabouts.named(&fsid, file),
+                    Some(moved) if moved_dir => {
+                        let gates = self.whereabouts.lie_below(&fsid, moved);
+                        if !gates.is_empty() && !own(pid) {
+                            let program = procfs::stat(pid).map(|s| s.comm);
+                            let path = dir.path.join(&name);
+                            self.add(FileChange { pid, program, path, gates, new_dir });
+                        }
+                        return false;
+                    }
                     _ => {}
                 }
                 if file {
@@ -354,6 +425,31 @@ impl Watch {
             });
         }
         false
+    }
+
+    /// A file was closed that had been open for writing, and no more is told. May it have been changed since we
+    /// watch: by a store through a mapping, by native aio? Its time of change says so, which nobody can set
+    /// (where it is of this machine's clock).
+    fn may_be_changed(&self, place: &Place) -> bool {
+        let file = match place {
+            Place::Path(_, stat) => stat.ok_or(NoPath::Unknown(WhyNot::Malformed)),
+            Place::Handle { fsid, of: Some(file), .. } | Place::File { fsid, handle: file } => {
+                self.whereabouts.file(fsid, file).map(|named| named.stat)
+            }
+            Place::Handle { fsid, handle, name, of: None } => {
+                self.whereabouts.stat(fsid, handle, name)
+            }
+        };
+        match file {
+            Ok(stat) => {
+                fanotify::changed_at(&stat) > self.armed.wall
+                    && !self.other_clocks.contains(&stat.st_dev)
+                    && !self.armed.clock_was_set()
+            }
+            // That is a change of its own.
+            Err(NoPath::Removed) => false,
+            Err(NoPath::Unknown(_)) => true,
+        }
     }
 
     /// A file was changed that lies in a directory that is not protected: of its other names one may be.

@@ -8,4 +8,6 @@ pub trait Watching {
     fn meanwhile(&mut self);
     /// Readable when something was seen.
     fn fds(&self) -> Vec<BorrowedFd<'_>>;
+    /// These have something urgent to say then.
+    fn urgent_fds(&self) -> Vec<BorrowedFd<'_>>;
 }

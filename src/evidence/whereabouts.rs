@@ -8,7 +8,7 @@ use crate::linux::look::WhyNot;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, fstat, fstatat};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -61,6 +61,8 @@ pub struct Whereabouts {
     roots: HashMap<FsId, Vec<Arc<File>>>,
     /// The protected directories of each gate.
     tops: Vec<Vec<FileId>>,
+    /// The same, and what they lie in: with another name of one of these, they have other names.
+    above: Vec<HashSet<FileId>>,
     known: HashMap<Handle, Known>,
     /// Handles of what is no more: none is given out twice.
     removed: Recent<Handle>,
@@ -86,6 +88,7 @@ impl Whereabouts {
     pub fn new(tops: Vec<Vec<FileId>>) -> Whereabouts {
         Whereabouts {
             roots: HashMap::new(),
+            above: Vec::new(),
             tops,
             known: HashMap::new(),
             removed: Recent::new(KEPT),
@@ -196,6 +199,20 @@ impl Whereabouts {
         let tops: Vec<FileId> = self.tops.iter().flatten().copied().collect();
         let opened = directory::open(Path::new("/"), dir);
         opened.is_ok_and(|(_, dir)| directory::lies_below(&dir, &tops) == Ok(false))
+    }
+
+    /// What the protected directories of the next gate lie in, and they themselves.
+    pub fn add_above(&mut self, above: HashSet<FileId>) {
+        self.above.push(above);
+    }
+
+    /// The gates with a protected directory below this one, which has another name now. (Or it is one.)
+    pub fn lie_below(&self, fsid: &FsId, handle: &[u8]) -> Vec<usize> {
+        let opened = self.opened(fsid, handle).ok();
+        let id = opened.and_then(|dir| directory::id(&dir).ok());
+        let is_above = |above: &HashSet<FileId>| id.is_some_and(|id| above.contains(&id));
+        let gates = self.above.iter().enumerate().filter(|(_, above)| is_above(above));
+        gates.map(|(at, _)| at).collect()
     }
 
     /// Where a directory lies, and who protects it.

@@ -89,4 +89,8 @@ impl Watching for WithoutGate {
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.watch.fds().into_iter().chain(self.own.fd()).collect()
     }
+
+    fn urgent_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.watch.urgent_fds()
+    }
 }

@@ -13,7 +13,7 @@ use crate::freeze::last::{self, Last};
 use crate::freeze::options::Options;
 use crate::freeze::token::Token;
 use crate::linux::clock;
-use crate::linux::poll::wait_readable;
+use crate::linux::poll;
 use crate::linux::signals;
 use crate::outcome::fault::{Fault, Result};
 use crate::outcome::record::Record;
@@ -198,7 +198,7 @@ fn wait_for_thaw(
         let ms = ((deadline - now) / 1_000_000).min(NAP_MS) + 1;
         let mut fds = vec![listener.as_fd(), freeze.session.signals.fd()];
         fds.extend(freeze.evidence.fds());
-        wait_readable(&fds, ms);
+        poll::wait(&fds, &freeze.evidence.urgent_fds(), ms);
         if let Ok((stream, _)) = listener.accept()
             && let Some(stream) = asks_for(stream, token)
         {

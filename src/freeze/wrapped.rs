@@ -5,7 +5,7 @@
 use crate::evidence::watching::Watching;
 use crate::freeze::preload;
 use crate::linux::clock;
-use crate::linux::poll::wait_readable;
+use crate::linux::poll;
 use crate::linux::priority::Priority;
 use crate::linux::process::{kill, pidfd_open};
 use crate::linux::signals::Signals;
@@ -154,7 +154,7 @@ pub fn wait(
         fds.extend(evidence.fds());
         fds.extend(handle.as_ref().map(|fd| fd.as_fd()));
         let most = if handle.is_some() { LOOK_MS } else { BLIND_LOOK_MS };
-        wait_readable(&fds, left_ms.min(most));
+        poll::wait(&fds, &evidence.urgent_fds(), left_ms.min(most));
     }
 }
 

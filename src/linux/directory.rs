@@ -42,10 +42,25 @@ pub fn id(file: impl AsFd) -> nix::Result<FileId> {
 /// a bind mount, a renamed directory, another mount namespace is all the same. Not below any of
 /// them is also what the mount does not reach through which it was opened.
 pub fn lies_below(dir: impl AsFd, tops: &[FileId]) -> nix::Result<bool> {
+    climb(dir, |here| tops.contains(&here))
+}
+
+/// What a directory is known by, and all those that it lies in, as far as its mount shows.
+pub fn with_those_above(dir: impl AsFd) -> nix::Result<Vec<FileId>> {
+    let mut all = Vec::new();
+    climb(dir, |here| {
+        all.push(here);
+        false
+    })?;
+    Ok(all)
+}
+
+/// From a directory upwards: is there one of which that is true?
+fn climb(dir: impl AsFd, mut is_found: impl FnMut(FileId) -> bool) -> nix::Result<bool> {
     let mut here = id(&dir)?;
     let mut above: Option<OwnedFd> = None;
     for _ in 0..DEPTH_MAX {
-        if tops.contains(&here) {
+        if is_found(here) {
             return Ok(true);
         }
         let fd = above.as_ref().map_or(dir.as_fd(), AsFd::as_fd);

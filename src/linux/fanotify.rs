@@ -5,6 +5,7 @@
 use crate::linux::clock;
 use crate::linux::look::WhyNot;
 use libc::fanotify_event_metadata as Metadata;
+use nix::sys::stat::{FileStat, fstat};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,8 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// What is told of a whole file system: changes to contents, names and metadata.
+/// What is told of a whole file system: changes to contents, names and metadata. Of a store through a mapping,
+/// of native aio and of some requests to a file system nothing is told but that the file is closed afterwards.
 const NAMES: u64 = libc::FAN_MODIFY
+    | libc::FAN_CLOSE_WRITE
     | libc::FAN_ATTRIB
     | libc::FAN_CREATE
     | libc::FAN_DELETE
@@ -23,7 +26,9 @@ const NAMES: u64 = libc::FAN_MODIFY
 /// The version of the records (FANOTIFY_METADATA_VERSION).
 const VERSION: u8 = 3;
 /// What is told of a mount.
-const CONTENTS: u64 = libc::FAN_MODIFY;
+const CONTENTS: u64 = libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE;
+/// What tells of a change of content, or that there may have been one.
+const WRITTEN: u64 = libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE;
 
 /// The id of a file system.
 pub type FsId = (i32, i32);
@@ -62,10 +67,14 @@ pub enum Event {
         new_name: bool,
         /// A directory that is no more.
         gone_dir: bool,
+        /// A directory that has another name now.
+        moved_dir: bool,
         /// It was written to, and nothing else.
         content: bool,
         /// The file itself was changed, and not only a name.
         file: bool,
+        /// All that is told: it was open for writing, and is not any more.
+        closed: bool,
     },
 }
 
@@ -89,8 +98,8 @@ pub enum Place {
         /// The file.
         handle: Vec<u8>,
     },
-    /// A descriptor that was opened for us; none: its path cannot be told.
-    Path(Option<PathBuf>),
+    /// A descriptor that was opened for us: its path, and what it is. None: that cannot be told.
+    Path(Option<PathBuf>, Option<FileStat>),
 }
 
 /// Why a directory cannot be opened by its handle.
@@ -195,24 +204,46 @@ pub fn parse(mut bytes: &[u8], scope: Scope, events: &mut Vec<Event>) {
         }
         let place = match scope {
             Scope::FileSystem => place_by_handle(info),
-            Scope::Mount => Place::Path(path_of_event(meta.fd)),
+            Scope::Mount => opened_for_us(meta.fd),
         };
         let new_dir = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR != 0;
         let new_name = meta.mask & libc::FAN_CREATE != 0 && meta.mask & libc::FAN_ONDIR == 0;
         let gone_dir = meta.mask & libc::FAN_DELETE != 0 && meta.mask & libc::FAN_ONDIR != 0;
-        let content = meta.mask & NAMES & !libc::FAN_ONDIR == libc::FAN_MODIFY;
-        let file = meta.mask & (libc::FAN_MODIFY | libc::FAN_ATTRIB) != 0
-            && meta.mask & libc::FAN_ONDIR == 0;
+        let moved_dir = meta.mask & (libc::FAN_MOVED_FROM | libc::FAN_MOVED_TO) != 0
+            && meta.mask & libc::FAN_ONDIR != 0;
+        let told = meta.mask & NAMES & !libc::FAN_ONDIR;
+        let content = told != 0 && told & !WRITTEN == 0;
+        let file =
+            meta.mask & (WRITTEN | libc::FAN_ATTRIB) != 0 && meta.mask & libc::FAN_ONDIR == 0;
+        let closed = told == libc::FAN_CLOSE_WRITE;
         let pid = meta.pid;
-        events.push(Event::Changed { pid, place, new_dir, new_name, gone_dir, content, file });
+        events.push(Event::Changed {
+            pid,
+            place,
+            new_dir,
+            new_name,
+            gone_dir,
+            moved_dir,
+            content,
+            file,
+            closed,
+        });
     }
 }
 
-/// The path behind an event's descriptor, which is closed.
-fn path_of_event(fd: RawFd) -> Option<PathBuf> {
+/// What is behind an event's descriptor, which is closed.
+fn opened_for_us(fd: RawFd) -> Place {
+    if fd < 0 {
+        return Place::Path(None, None);
+    }
     // SAFETY: the kernel opened it for this event, which is read once.
-    let fd = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })?;
-    path_of(&fd).ok()
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Place::Path(path_of(&fd).ok(), fstat(&fd).ok())
+}
+
+/// When a file was changed last, on the wall clock, ns.
+pub fn changed_at(stat: &FileStat) -> u64 {
+    (stat.st_ctime as u64).saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec as u64)
 }
 
 /// Where an open file lies, as the kernel shows it.
@@ -246,7 +277,7 @@ fn place_by_handle(mut info: &[u8]) -> Place {
             Place::Handle { fsid, handle, name, of: of.map(|(_, handle)| handle) }
         }
         (None, Some((fsid, handle))) => Place::File { fsid, handle },
-        (None, None) => Place::Path(None),
+        (None, None) => Place::Path(None, None),
     }
 }
 
@@ -420,7 +451,7 @@ mod tests {
             }
             _ => panic!("no directory"),
         }
-        assert!(matches!(place_by_handle(&info[..20]), Place::Path(None)));
+        assert!(matches!(place_by_handle(&info[..20]), Place::Path(None, None)));
     }
 
     #[test]
@@ -431,6 +462,9 @@ mod tests {
         assert!(matches!(first(&[&file, &dir]), Place::Handle { of: Some(_), .. }));
         assert!(matches!(first(&[&dir, &file]), Place::Handle { of: Some(_), .. }));
         assert!(matches!(first(&[&file]), Place::File { .. }));
-        assert!(matches!(first(&[&[200, 0, 4, 0]]), Place::Path(None)), "a record of another kind");
+        assert!(
+            matches!(first(&[&[200, 0, 4, 0]]), Place::Path(None, None)),
+            "a record of another kind"
+        );
     }
 }

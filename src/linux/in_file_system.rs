@@ -37,7 +37,7 @@ pub fn place(dir: &File, seen_by: i32) -> Option<((u32, u32), PathBuf)> {
 }
 
 /// The number of the mount that it was opened through (Linux 3.15).
-fn mount_of(file: impl AsFd) -> Option<u64> {
+pub fn mount_of(file: impl AsFd) -> Option<u64> {
     let info = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
     let info = fs::read_to_string(info).ok()?;
     info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()

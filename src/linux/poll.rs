@@ -23,13 +23,29 @@ pub fn is_quiet(fd: BorrowedFd<'_>) -> bool {
     nix::poll::poll(&mut asked(&[fd]), PollTimeout::ZERO) == Ok(0)
 }
 
+/// Has this descriptor something urgent to say (a list of mounts: it has changed)? It is said once. Also if
+/// that cannot be told.
+pub fn is_urgent(fd: BorrowedFd<'_>) -> bool {
+    nix::poll::poll(&mut [PollFd::new(fd, PollFlags::POLLPRI)], PollTimeout::ZERO) != Ok(0)
+}
+
 /// Waits until one of these descriptors is readable, at most `ms`; a signal does not end it.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], ms: u64) -> bool {
+    wait(fds, &[], ms)
+}
+
+/// The same; or until one of the others has something urgent to say.
+pub fn wait(fds: &[BorrowedFd<'_>], urgent: &[BorrowedFd<'_>], ms: u64) -> bool {
+    let all = || {
+        let mut polls = asked(fds);
+        polls.extend(urgent.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLPRI)));
+        polls
+    };
     let until = clock::now_ns().saturating_add(ms.saturating_mul(1_000_000));
     let mut left = ms;
     loop {
         let most = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match nix::poll::poll(&mut asked(fds), most) {
+        match nix::poll::poll(&mut all(), most) {
             Err(Errno::EINTR) => {}
             done => return done.is_ok_and(|ready| ready > 0),
         }

@@ -50,6 +50,8 @@ pub fn device_of(line: &[u8]) -> Option<(u32, u32)> {
 /// What a mount shows, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
+    /// Its number: what is opened through it says so.
+    pub number: u64,
     /// Its file system, as the kernel's lists have it.
     pub device: (u32, u32),
     /// Which part of that, from its top.
@@ -73,7 +75,7 @@ pub enum Changes {
     NotTold,
 }
 
-/// Those that are laid over others, but for overlay, which tells what over what.
+/// Those that are laid over others, but for overlay, which tells what over what. (And any FUSE may be.)
 const LAID_OVER: [&[u8]; 4] = [b"aufs", b"ecryptfs", b"shiftfs", b"unionfs"];
 
 /// What the mount with this number shows, as this process sees it. None: it does not see that mount, or
@@ -81,7 +83,7 @@ const LAID_OVER: [&[u8]; 4] = [b"aufs", b"ecryptfs", b"shiftfs", b"unionfs"];
 pub fn shown_by(pid: i32, number: u64) -> Option<Shown> {
     let mut found = None;
     bounded::lines(&format!("/proc/{pid}/mountinfo"), BOUNDS, |line| {
-        found = found.take().or_else(|| shown(line).filter(|_| number_of(line) == Some(number)));
+        found = found.take().or_else(|| shown(line).filter(|shown| shown.number == number));
     })
     .ok()?;
     found
@@ -96,6 +98,11 @@ pub fn all_shown(pid: i32) -> Option<Vec<Shown>> {
     extent.is_ok_and(|extent| extent == Extent::Whole).then_some(found)
 }
 
+/// What all mounts show that such a list tells.
+pub fn all_told_by(list: &[u8]) -> Vec<Shown> {
+    list.split(|byte| *byte == b'\n').filter_map(shown).collect()
+}
+
 fn number_of(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
 }
@@ -107,12 +114,18 @@ fn shown(line: &[u8]) -> Option<Shown> {
     let point = path(fields.next()?);
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let changes = changes(fields.next()?, fields.nth(1));
-    Some(Shown { device: device_of(line)?, part, point, changes })
+    Some(Shown { number: number_of(line)?, device: device_of(line)?, part, point, changes })
+}
+
+/// Does a program answer for what is mounted? It may show a directory of this machine's (bindfs). Not the one
+/// that shows files of `/proc` in each LXC container.
+fn is_a_programs(kind: &[u8]) -> bool {
+    kind == b"fuse" || kind.starts_with(b"fuse.") && kind != b"fuse.lxcfs"
 }
 
 /// By the kind of its file system and the options that that has.
 fn changes(kind: &[u8], options: Option<&[u8]>) -> Changes {
-    if LAID_OVER.contains(&kind) {
+    if LAID_OVER.contains(&kind) || is_a_programs(kind) {
         return Changes::NotTold;
     }
     if kind != b"overlay" {
@@ -182,8 +195,8 @@ mod tests {
         assert_eq!(parse(b"36 35 98:0 / /srv"), None);
         let line = br"36 35 98:0 /a\040b /mnt rw - ext4 /dev/x rw";
         let (part, point) = ("/a b".into(), "/mnt".into());
-        let is = Shown { device: (98, 0), part, point, changes: Changes::Here };
-        assert_eq!((shown(line), number_of(line)), (Some(is), Some(36)));
+        let is = Shown { number: 36, device: (98, 0), part, point, changes: Changes::Here };
+        assert_eq!(shown(line), Some(is));
         let over = |kind: &str, options| {
             shown(format!("36 35 0:50 / / rw - {kind} x {options}").as_bytes())
         };
@@ -192,6 +205,10 @@ mod tests {
         assert_eq!(put_down("overlay", layers), Some(Changes::In("/d/1 x/diff".into())));
         assert_eq!(put_down("overlay", "ro,lowerdir=/l/A:/l/B"), Some(Changes::Nowhere));
         assert_eq!(put_down("aufs", "rw,si=1"), Some(Changes::NotTold));
+        let by_programs = ["fuse", "fuse.bindfs"].map(|kind| put_down(kind, "rw"));
+        assert_eq!(by_programs, [Some(Changes::NotTold), Some(Changes::NotTold)]);
+        let others = ["fuse.lxcfs", "fuseblk", "fusectl"].map(|kind| put_down(kind, "rw"));
+        assert_eq!(others, [Some(Changes::Here), Some(Changes::Here), Some(Changes::Here)]);
         assert_eq!(shown(b"36 35 98:0 /a"), None);
         let (all, extent) = mounts(std::process::id() as i32).unwrap();
         assert!(extent == Extent::Whole && all.iter().any(|mount| mount.kind == "proc"));

@@ -109,6 +109,7 @@ impl Cause {
     fn meaning(&self) -> Meaning {
         match self {
             Cause::Changed => is("changed", Kind::Escape),
+            Cause::OtherDirectory(_) => is("other-directory", Kind::Escape),
             Cause::Passed(_) => is("passed", Kind::Escape),
             Cause::OpenForWriting => is("open-for-writing", Kind::UngatedWriter).holdable(),
             Cause::OldPage => is("old-page", Kind::UngatedWriter).holdable(),

@@ -19,6 +19,8 @@ use crate::outcome::held::Obstacle;
 pub enum Cause {
     /// A protected file was changed while the gate was closed.
     Changed,
+    /// By this name something else was reached for a while than what was held.
+    OtherDirectory(ForeignText),
     /// A call passed the closed barrier.
     Passed(Passage),
     /// An ungated process has a protected file open for writing.

@@ -10,6 +10,12 @@ impl Cause {
             Cause::Passed(passage) => {
                 return format!("a call passed the closed barrier: {}", passage.words());
             }
+            Cause::OtherDirectory(dir) => {
+                return format!(
+                    "{dir}: other files stood there while the gate was closed: something was mounted, unmounted or \
+                     renamed"
+                );
+            }
             Cause::NotAtRest(why) => return why.sentence(),
             Cause::LockedUngated(file) => {
                 return format!(

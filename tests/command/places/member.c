@@ -2,11 +2,16 @@
  * blank: writes over its environment, as setproctitle does. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -16,6 +21,25 @@ static void *map(const char *path, int protection) {
     void *at = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, protection, MAP_SHARED, fd, 0);
     close(fd);
     return at;
+}
+
+static int native_aio(const char *path) {
+    aio_context_t context = 0;
+    struct iocb one = {.aio_fildes = open(path, O_RDWR), .aio_lio_opcode = IOCB_CMD_PWRITE, .aio_buf = (uintptr_t)"z", .aio_nbytes = 1};
+    struct iocb *all = &one;
+    struct io_event event;
+    if (syscall(SYS_io_setup, 1, &context) || syscall(SYS_io_submit, context, 1, &all) != 1 ||
+        syscall(SYS_io_getevents, context, 1, 1, &event, NULL) != 1)
+        return -1;
+    close(one.aio_fildes);
+    return event.res == 1 ? 0 : -1;
+}
+
+/* EXT4_IOC_SWAP_BOOT: the file has another content afterwards. */
+static int swap_boot(const char *path) {
+    int fd = open(path, O_RDWR), done = ioctl(fd, _IO('f', 17));
+    close(fd);
+    return done;
 }
 
 int main(void) {
@@ -56,6 +80,17 @@ int main(void) {
                 return 3;
             *at = 'y';
             munmap(at, 4096);
+        } else if (!strcmp(word, "native-aio")) {
+            if (native_aio(a))
+                return 3;
+        } else if (!strcmp(word, "swap-boot")) {
+            if (swap_boot(a))
+                return 3;
+        } else if (!strcmp(word, "open-close")) {
+            close(open(a, O_RDWR));
+        } else if (!strcmp(word, "jail")) {
+            if (unshare(CLONE_NEWNS) || chroot(a) || chdir("/"))
+                return 3;
         } else if (!strcmp(word, "daemon")) {
             if (fork())
                 _exit(0);

@@ -261,6 +261,74 @@ def renamed_directory(lab):
     accused(lab.outsider(f"mv {lab.mail}/bob {lab.mail}/alice; echo x > {lab.mail}/alice/new"), "mail/")
 
 
+def changed_and_closed(lab):
+    """Of a store through a mapping, of native aio and of some requests to ext4 the kernel's watch tells nothing but that the
+    file was closed. Whoever has only had it open has changed nothing."""
+    index, member = lab.mail / "index", lab.programs / "member"
+    index.write_text("x" * 4096)
+    os.link(index, lab.other / "same")
+    (lab.other / "counters").write_text("x" * 4096)
+    lab.member()
+    kind = subprocess.run(["stat", "-f", "-c", "%T", lab.mail], capture_output=True, text=True, check=True).stdout
+    orders = ["map-store-unmap", "native-aio", *["swap-boot"] * kind.startswith("ext")]
+    time.sleep(.1)                                       # what was changed just now is not told from what is changed next
+    for order in orders:
+        before = index.read_text()
+        said = lab.outsider(f"echo {order} {index} | {member}")
+        assert index.read_text() != before, f"{order} changed nothing"
+        accused(said, "mail/index")
+    accused(lab.outsider(f"echo map-store-unmap {lab.other}/same | {member}"), "mail/index")
+    time.sleep(.1)
+    good(lab.outsider(f"echo open-close {index} | {member}; echo map-store-unmap {lab.other}/counters | {member}"))
+
+
+def renamed_with_what_it_lies_in(lab):
+    """And back: whoever copies by names meanwhile finds nothing there."""
+    mail, beside = lab.root / "above" / "mail", lab.root / "beside" / "box"
+    for folder in (mail, beside):
+        folder.mkdir(parents=True)
+    lab.member(paths=mail)
+    for what in (mail, mail.parent):
+        accused(lab.outsider(f"mv {what} {lab.root}/gone; mv {lab.root}/gone {what}"), str(what))
+    good(lab.outsider(f"mv {beside} {lab.root}/gone; mv {lab.root}/beside {lab.root}/gone/beside"))
+    accused(lab.outsider(f"mv {mail} {lab.root}/away; mkdir {mail}"), "mail")
+
+
+def mounted_over(lab):
+    """For a while, and so that it stays; and below, over a single file."""
+    (lab.mail / "message").write_text("one")
+    (lab.other / "message").write_text("two")
+    lab.member()
+    for script in (f"mount -t tmpfs none {lab.mail}; sleep .3; umount {lab.mail}",
+                   f"mount --bind {lab.other}/message {lab.mail}/message; sleep .3; umount {lab.mail}/message"):
+        accused(lab.outsider(script), "mail")
+    good(lab.outsider(f"mount -t tmpfs none {lab.other}; sleep .3; umount {lab.other}"))
+    lab.mounts.append(lab.mail)
+    accused(lab.outsider(f"mount -t tmpfs none {lab.mail}"), "mail")
+
+
+def not_told_by_its_mounts(lab):
+    """The service's program ungated, in mount and PID namespaces of its own: which of them can come to the mail?"""
+    (lab.root / "own").mkdir()
+    own = lab.mount("-t", "tmpfs", "none", lab.root / "own")
+    apart = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private")
+    lab.member()
+    for before, root, may in (
+            (apart, own, False),                         # a root of its own, in which nothing of the mail is mounted
+            (apart, lab.root, True),                     # a chroot above the mail: its list of mounts is empty
+            (("sh", "-c", 'exec 9</; exec "$@"', "sh", *apart), own, True),     # a directory open from which it comes to all
+            ((), own, True)):                            # /proc shows it others' roots
+        one = lab.member(*before, gated=False)
+        tell(one, f"jail {root}")
+        said = lab.freeze()
+        if may:
+            assert said.returncode == 65 and "runs the same program and is not gated" in said.stdout, (before, root, said.stdout)
+        else:
+            good(said)
+        one.stdin.close()
+        one.wait()
+
+
 def elsewhere_is_nobodys_business(lab):
     lab.member()
     good(lab.outsider(f"echo x > {lab.other}/new; mkdir {lab.root}/mailbox; echo x > {lab.root}/mailbox/new"))
@@ -560,7 +628,8 @@ def a_server_as_setup_sets_it_up(lab):
 
 CASES = {f.__name__: f for f in (
     nobody, direct, bind_mount, bind_mount_of_a_part, other_namespace, through_a_link, mounted_below, hard_link,
-    hard_link_of_others, number_given_out_again, by_its_handle, renamed_directory, elsewhere_is_nobodys_business,
+    hard_link_of_others, number_given_out_again, by_its_handle, renamed_directory, changed_and_closed,
+    renamed_with_what_it_lies_in, mounted_over, not_told_by_its_mounts, elsewhere_is_nobodys_business,
     inside_a_container, on_btrfs, came_later, mounted_later_and_reached_through_a_link, a_subvolume_made_later_and_mounted_elsewhere, by_the_freezers_word,
     a_hundred_and_more_and_longer_than_any_buffer, an_environment_written_over,
     an_exclusion_is_held_against_the_file_that_is_reached, a_list_that_grows_finds_what_was_begun_before, not_there,
