@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,13 +32,6 @@ static int native_aio(const char *path) {
         return -1;
     close(one.aio_fildes);
     return event.res == 1 ? 0 : -1;
-}
-
-/* EXT4_IOC_SWAP_BOOT: the file has another content afterwards. */
-static int swap_boot(const char *path) {
-    int fd = open(path, O_RDWR), done = ioctl(fd, _IO('f', 17));
-    close(fd);
-    return done;
 }
 
 int main(void) {
@@ -82,9 +74,6 @@ int main(void) {
             munmap(at, 4096);
         } else if (!strcmp(word, "native-aio")) {
             if (native_aio(a))
-                return 3;
-        } else if (!strcmp(word, "swap-boot")) {
-            if (swap_boot(a))
                 return 3;
         } else if (!strcmp(word, "open-close")) {
             close(open(a, O_RDWR));
