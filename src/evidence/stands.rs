@@ -109,8 +109,12 @@ impl View {
 }
 
 /// Is what stands at this name, or below it, another thing by a mount here?
+///
+/// Where everything is protected, not every mount speaks against the snapshot: its own is mounted somewhere, too, and
+/// somebody logs in.
 fn concerns(point: &Path, dir: &Path) -> bool {
-    dir.starts_with(point) || point.starts_with(dir) && !is_a_snapshot_of_zfs(point)
+    let is_below = dir != Path::new("/") && point.starts_with(dir);
+    dir.starts_with(point) || is_below && !is_a_snapshot_of_zfs(point)
 }
 
 /// ZFS mounts each of its snapshots by itself as soon as somebody looks into it.
@@ -149,12 +153,14 @@ mod tests {
         );
         assert!(!concern("/srv/mailman") && !concern("/mnt/snapshot"));
         assert!(!concern("/srv/mail/.zfs/snapshot/monday") && concern("/srv/mail/.zfs"));
+        let everything = Path::new("/");
+        assert!(concerns(everything, everything) && !concerns(Path::new("/mnt"), everything));
     }
 
     #[test]
     fn nothing_is_told_where_nothing_was_mounted() {
         assert!(Stands::note(&[Places::default()]).unwrap().look().unwrap().is_empty());
-        let view = View::of(0, vec![(0, "/".into())]).unwrap();
+        let view = View::of(0, vec![(0, "/proc".into())]).unwrap();
         assert!(view.mounts.iter().any(|(_, point, _)| point == Path::new("/proc")));
         assert_eq!(view.read().unwrap(), view.mounts);
     }
