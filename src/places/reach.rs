@@ -22,12 +22,16 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// What a process sees: its mount namespace and its root.
+type View = (PathBuf, PathBuf);
+/// Numbers of mounts.
+type Mounts = HashSet<u64>;
+
 /// What was found of the processes that were asked about: those of one container see the same.
 pub struct Reach<'a> {
     places: &'a Places,
-    /// By mount namespace and root: the numbers of the mounts; none: what is protected can be reached by
-    /// a name.
-    known: RefCell<HashMap<(PathBuf, PathBuf), Option<HashSet<u64>>>>,
+    /// The mounts of each view; none: what is protected can be reached there by a name.
+    known: RefCell<HashMap<View, Option<Mounts>>>,
 }
 
 impl Reach<'_> {
@@ -61,12 +65,12 @@ impl Places {
     }
 
     /// The numbers of the mounts of this process; none: by them it may come to what is protected.
-    fn away_from(&self, pid: i32) -> Option<HashSet<u64>> {
+    fn away_from(&self, pid: i32) -> Option<Mounts> {
         if self.dirs.is_empty() || !self.not_looked_at.is_empty() || self.has_names_of_ours(pid) {
             return None;
         }
         let mounts = mounts::all_shown(pid)?;
-        let numbers: HashSet<u64> = mounts.iter().map(|mount| mount.number).collect();
+        let numbers: Mounts = mounts.iter().map(|mount| mount.number).collect();
         // In a chroot the mount that its root lies in may not be told.
         let root = open_directory(&PathBuf::from(format!("/proc/{pid}/root"))).ok()?;
         if !numbers.contains(&in_file_system::mount_of(root)?)
@@ -97,7 +101,7 @@ impl Places {
 
     /// Has this process a protected directory open, or is it in one? Or in one that none of its mounts shows
     /// (another namespace's: from there it comes to what lies below and above)? In doubt it has.
-    fn have_a_way_in(&self, pid: i32, mounts: &HashSet<u64>) -> bool {
+    fn have_a_way_in(&self, pid: i32, mounts: &Mounts) -> bool {
         let threads = match procfs::threads(pid) {
             Look::Seen(threads) => threads,
             Look::Gone(_) => return false,
