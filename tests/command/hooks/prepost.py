@@ -142,7 +142,7 @@ def test_backrest_hooks(rig):
 
 
 def test_urbackup_scripts(rig):
-    names = {name: rig.folder / name for name in ("prefilebackup", "postfilebackup")}
+    names = {name: rig.folder / name for name in ("prefilebackup", "postfilebackup", "postfilebackup_failed")}
     for name in names.values():
         name.symlink_to(ROOT / "contrib/urbackup/prefilebackup")
     configure = rig.configure
@@ -157,6 +157,7 @@ def test_urbackup_scripts(rig):
     every_snapshot(rig, at, lambda more: call("prefilebackup", more), lambda: call("postfilebackup"))
     # One that a broken backup has left.
     assert call("prefilebackup").returncode == call("prefilebackup").returncode == 0
+    assert call("postfilebackup_failed").returncode == 0 and not at.exists()
 
 
 TOOL = r"""#!/bin/sh
