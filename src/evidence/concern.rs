@@ -4,7 +4,7 @@
 //! | could not be looked at | concerns us |
 //! |---|---|
 //! | for want of descriptors or memory, or what was said cannot be read | always |
-//! | for want of rights, by a root that has not the right to look into all (a container's) | always: root's page is believed by all |
+//! | for want of rights, by a root without CAP_SYS_PTRACE (a container's) | always: root's page is believed by all |
 //! | for want of rights else; it has no memory at this moment; it hangs at a disk | what is gated, claimed for the service, or of it and run by a user of its members (not root) |
 //! | there is too much of it; its names are too long; it did not stand still; the look did not end | what belongs to the service, as all of root's does: who is neither can bring that about without end |
 
@@ -13,7 +13,6 @@ use crate::census::kinds::ProcessKind;
 use crate::census::list::Census;
 use crate::linux::look::{Look, WhyNot};
 use crate::linux::procfs;
-use crate::linux::user_namespaces::may_look_into_all;
 use crate::outcome::cause::{Cause, Subject};
 use crate::outcome::finding::Finding;
 use crate::places::Places;
@@ -48,7 +47,7 @@ pub fn is_concerned(census: &Census, service: &Service, pid: i32, why: WhyNot) -
         || census.seen.get(&pid).is_some_and(|seen| matches!(seen.kind, ProcessKind::Member(..)));
     match why {
         WhyNot::Errno(libc::EACCES | libc::EPERM)
-            if nix::unistd::geteuid().is_root() && !may_look_into_all() =>
+            if nix::unistd::geteuid().is_root() && !procfs::may_look_into_others() =>
         {
             return true;
         }

@@ -18,7 +18,7 @@ use crate::linux::namespaces;
 use crate::linux::priority::Priority;
 use crate::linux::procfs;
 use crate::linux::signals::Signals;
-use crate::linux::user_namespaces::may_look_into_all;
+use crate::linux::user_namespaces::leaves_out_users;
 use crate::outcome::exit;
 use crate::outcome::fault::{CONFIG, Fault, NO_PROCESS, PERMISSION, Result};
 use crate::places::Places;
@@ -243,8 +243,9 @@ impl Session {
                 );
             }
             let denied = self.denied(gate.owner()).len();
-            // Whom even that right does not let look into is an odd one, and no reason.
-            if denied > 0 && !may_look_into_all() {
+            // Whom even that right does not let look into is an odd one, and no reason. In a user
+            // namespace it is one over those who live there alone.
+            if denied > 0 && (!procfs::may_look_into_others() || leaves_out_users()) {
                 why += &format!(
                     ". {denied} processes could not be looked into: run as root on the host, or with \
                      CAP_SYS_PTRACE"
@@ -267,7 +268,7 @@ impl Session {
     /// Some of the service may be looked into without the right for it: those of the same user that have no
     /// more rights than we. Whoever else maps the page would be held, and nobody would wait for it.
     fn everybody_may_be_looked_into(&mut self) -> Result<()> {
-        if may_look_into_all() {
+        if procfs::may_look_into_others() {
             return Ok(());
         }
         for at in 0..self.gates.len() {

@@ -1,10 +1,9 @@
 //! User namespaces, as their id maps tell: who is who inside and outside of one.
 
-use super::procfs::{self, CAP_SYS_PTRACE, effective_capabilities};
+use super::procfs;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::OnceLock;
 
 /// Shown for whoever a user namespace has no id for (/proc/sys/kernel/overflowuid).
 pub const NOBODY: u32 = 65_534;
@@ -77,13 +76,6 @@ pub fn with_root(user: u32) -> Option<IdMap> {
 /// Do we live in one that leaves out users of the machine?
 pub fn leaves_out_users() -> bool {
     id_map("self").is_none_or(|map| map.inside(u32::MAX - 1).is_none())
-}
-
-/// Have we the right to look into every process? Without it another process can be looked into only if it
-/// is the same user's and has no right that we lack; in a namespace the right is one over those who live there.
-pub fn may_look_into_all() -> bool {
-    static MAY: OnceLock<bool> = OnceLock::new();
-    *MAY.get_or_init(|| effective_capabilities() & CAP_SYS_PTRACE != 0 && !leaves_out_users())
 }
 
 fn namespace(pid: &str) -> Option<u64> {
