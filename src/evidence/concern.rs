@@ -4,7 +4,8 @@
 //! | could not be looked at | concerns us |
 //! |---|---|
 //! | for want of descriptors or memory, or what was said cannot be read | always |
-//! | for want of rights; it has no memory at this moment; it hangs at a disk | what is gated, claimed for the service, or of it and run by a user of its members (not root) |
+//! | for want of rights, by a root without CAP_SYS_PTRACE (a container's) | always: root's page is believed by all |
+//! | for want of rights else; it has no memory at this moment; it hangs at a disk | what is gated, claimed for the service, or of it and run by a user of its members (not root) |
 //! | there is too much of it; its names are too long; it did not stand still; the look did not end | what belongs to the service, as all of root's does: who is neither can bring that about without end |
 
 use super::coverage::Service;
@@ -45,6 +46,11 @@ pub fn is_concerned(census: &Census, service: &Service, pid: i32, why: WhyNot) -
     let is_member =
         || census.seen.get(&pid).is_some_and(|seen| matches!(seen.kind, ProcessKind::Member(..)));
     match why {
+        WhyNot::Errno(libc::EACCES | libc::EPERM)
+            if nix::unistd::geteuid().is_root() && !procfs::may_look_into_others() =>
+        {
+            return true;
+        }
         // ESRCH: it is there, and has no memory at this moment: it ends, or becomes something else.
         WhyNot::Errno(libc::EACCES | libc::EPERM | libc::ESRCH) => {}
         WhyNot::Hangs if procfs::hangs(pid) => {}

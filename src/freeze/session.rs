@@ -16,7 +16,7 @@ use crate::linux::helper::protocol::PageId;
 use crate::linux::membarrier::Membarrier;
 use crate::linux::namespaces;
 use crate::linux::priority::Priority;
-use crate::linux::procfs::{self, CAP_SYS_PTRACE, effective_capabilities};
+use crate::linux::procfs;
 use crate::linux::signals::Signals;
 use crate::linux::user_namespaces::leaves_out_users;
 use crate::outcome::exit;
@@ -27,6 +27,10 @@ use std::collections::{BTreeSet, HashSet};
 
 /// So many processes are named in a message.
 const NAMED: usize = 5;
+
+/// How often, and how far apart, one that may not be looked into is looked at again.
+const DENIED_LOOKS: usize = 10;
+const BETWEEN_LOOKS_NS: u64 = 10_000_000;
 
 /// A helper and a first census for these gates, locked or not.
 pub fn look_around(gates: &[Gate]) -> Result<(Helper, Census)> {
@@ -137,7 +141,7 @@ impl Session {
             }
         }
         let (helper, census) = look_around_for(&gates, users)?;
-        let session = Session {
+        let mut session = Session {
             gates,
             census,
             helper,
@@ -151,6 +155,7 @@ impl Session {
         session.everybody_can_be_seen()?;
         session.require_members()?;
         session.regions_may_be_read()?;
+        session.everybody_may_be_looked_into()?;
         session.fence_reaches_all()?;
         Ok(session)
     }
@@ -237,11 +242,10 @@ impl Session {
                     gate.name
                 );
             }
-            let denied = self.denied(gate.owner());
+            let denied = self.denied(gate.owner()).len();
             // Whom even that right does not let look into is an odd one, and no reason. In a user
             // namespace it is one over those who live there alone.
-            let may_look = effective_capabilities() & CAP_SYS_PTRACE != 0 && !leaves_out_users();
-            if denied > 0 && !may_look {
+            if denied > 0 && (!procfs::may_look_into_others() || leaves_out_users()) {
                 why += &format!(
                     ". {denied} processes could not be looked into: run as root on the host, or with \
                      CAP_SYS_PTRACE"
@@ -253,12 +257,47 @@ impl Session {
         Ok(())
     }
 
-    /// How many that could not be looked into, for want of rights, may believe a page of this owner:
+    /// Those that could not be looked into, for want of rights, and may believe a page of this owner:
     /// all, or where it is not root's, its own.
-    fn denied(&self, owner: u32) -> usize {
+    fn denied(&self, owner: u32) -> Vec<i32> {
         let denied = self.census.unseen.iter().filter(|(_, why)| why.is_for_want_of_rights());
         let may_be = |pid: i32| owner == 0 || procfs::uid(pid).is_none_or(|user| user == owner);
-        denied.filter(|(pid, _)| may_be(**pid)).count()
+        denied.map(|(pid, _)| *pid).filter(|pid| may_be(*pid)).collect()
+    }
+
+    /// Some of the service may be looked into without the right for it: those of the same user that have no
+    /// more rights than we. Whoever else maps the page would be held, and nobody would wait for it.
+    fn everybody_may_be_looked_into(&mut self) -> Result<()> {
+        if procfs::may_look_into_others() {
+            return Ok(());
+        }
+        for at in 0..self.gates.len() {
+            let owner = self.gates[at].owner();
+            if owner != 0 {
+                continue;
+            }
+            // One that is about to be another program may be looked into a moment later.
+            for _ in 0..DENIED_LOOKS {
+                let again = self.denied(owner);
+                if again.is_empty() || self.signals.received().is_some() {
+                    break;
+                }
+                clock::sleep_ns(BETWEEN_LOOKS_NS);
+                self.census.look(&mut self.helper, &again);
+            }
+            let denied = self.denied(owner);
+            if let Some(first) = denied.first() {
+                let why = format!(
+                    "gate {}: {} processes may not be looked into (the first is pid {first}), and each of \
+                     them may be gated and half way through a set: run as root on the host, or with \
+                     CAP_SYS_PTRACE; nothing was held",
+                    self.gates[at].name,
+                    denied.len()
+                );
+                return Err(Fault::new(PERMISSION, why));
+            }
+        }
+        Ok(())
     }
 
     /// A region that may not be read is in flight for ever: said at once, before anything is held.

@@ -30,7 +30,7 @@ pub use stat::{
     Stat, last_pid, look_at, pids, runs_a_program, seen_by, stat, thread_stat, threads,
 };
 pub use status::{
-    CAP_SYS_PTRACE, cgroup, effective_capabilities, exe, innermost_pid, mount_namespace,
+    cgroup, effective_capabilities, exe, innermost_pid, may_look_into_others, mount_namespace,
     process_of, sees_as_we_do, tracer, uid,
 };
 pub use task::{

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The id of a process (or `PID/task/TID`) in its innermost PID namespace.
 pub fn innermost_pid(of: &str) -> Option<i32> {
@@ -18,6 +19,14 @@ pub const CAP_SYS_PTRACE: u64 = 1 << 19;
 /// Our own rights, a bit for each capability.
 pub fn effective_capabilities() -> u64 {
     line_of("self", "CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Have we the right to look into others' processes? Without it one can be looked into only if it is the same
+/// user's and has no right that we lack. In a user namespace the right is one over those who live there: nobody
+/// else believes a page of that namespace's root.
+pub fn may_look_into_others() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    *MAY.get_or_init(|| effective_capabilities() & CAP_SYS_PTRACE != 0)
 }
 
 /// Effective user of a process.

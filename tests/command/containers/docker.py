@@ -120,8 +120,8 @@ class Daemon:
 class Host:
     """Docker on this machine, and what one case runs in it."""
 
-    def __init__(self, world, remap=False):
-        self.world, self.daemon = world, Daemon.get(world.member_program, remap)
+    def __init__(self, world, remap=False, daemon=None):
+        self.world, self.daemon = world, daemon or Daemon.get(world.member_program, remap)
         self.names = []
         world.containers.append(self)
 
@@ -180,9 +180,9 @@ SIDECARS = {
 SEEN = {}
 
 
-def table():
+def table(seen=SEEN):
     """What was seen, as docs/admin/containers.md has it."""
-    return "\n".join(["| the sidecar | what a freeze says |", "|---|---|", *(f"| {name} | {SEEN[name]} |" for name in SIDECARS)])
+    return "\n".join(["| the sidecar | what a freeze says |", "|---|---|", *(f"| {name} | {said} |" for name, said in seen.items())])
 
 
 def in_words(said):
@@ -198,17 +198,17 @@ def half_is_waited_for(world, member, freeze, mail="/var/mail"):
     tell(member, "unlock")
 
 
-def docker_sidecars(world):
+def docker_sidecars(world, host=None, sidecars=SIDECARS, seen=SEEN):
     """One server, one sidecar after the other."""
-    host = Host(world)
+    host = host or Host(world)
     name, member = host.member()
     ranks = ("none", "contents", "full")
     best = re.search(r"watched=(\w+)", world.freeze().said)[1]
     start_s = host.run("run", "--rm", *host.options(), IMAGE, "/bin/true").took
-    for title, (options, outcome, words) in SIDECARS.items():
+    for title, (options, outcome, words) in sidecars.items():
         options = [option.format(name) for option in options]
         said = host.freeze(*options)
-        SEEN[title] = in_words(said)
+        seen[title] = in_words(said)
         assert all(word in said.said for word in words), f"{title}: {said.said}"
         if isinstance(outcome, int):
             assert said.took < AT_ONCE_S + 3 * start_s, f"{title}: {said.took:.1f} s: {said.said}"
@@ -232,9 +232,9 @@ def docker_exec_in_the_servers_own_container(world):
     half_is_waited_for(world, member, lambda: host.run("exec", name, *FREEZE))
 
 
-def docker_two_containers_on_one_gate(world):
+def docker_two_containers_on_one_gate(world, host=None):
     """Neither is seen from the other's sidecar; the host sees both."""
-    host = Host(world)
+    host = host or Host(world)
     (first, one), (_, two) = host.member(), host.member()
     refused(host.freeze(f"--pid=container:{first}", *LEAST), 77, "another PID namespace", "--pid=host")
     inside = lambda: host.freeze("--pid=host", *LEAST)
@@ -258,9 +258,9 @@ def docker_data_is_the_containers_data(world):
     assert said.returncode == 65 and "verdict=UNGATED" in said.said and "outside" in said.said, said.said
 
 
-def docker_another_container_without_the_library(world):
+def docker_another_container_without_the_library(world, host=None):
     """Who sees it says so: the host, and a sidecar that sees all. By a part of the mail alone, at another place."""
-    host = Host(world)
+    host = host or Host(world)
     host.member()
     (world.mail / "box").mkdir()
     whole(world.freeze(), procs=1)

@@ -195,6 +195,21 @@ def a_service_whose_proc_has_processes_only(world):
         world.run(["umount", "-l", str(world.gates)])
 
 
+def a_freezer_that_may_look_into_some(world):
+    """Root of a container without CAP_SYS_PTRACE: it may look into root's that have no more rights, and into no one else's."""
+    container = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,"
+                 "+net_bind_service,+sys_chroot,+setfcap"]
+    world.mail.chmod(0o777)
+    room = Container(world)
+    world.member(room, *container)
+    whole(world.freeze(), procs=1)
+    other = world.member(room, "setpriv", "--reuid=8", "--regid=8", "--clear-groups")
+    tell(other, f"lock {world.mail}/lock")
+    tell(other, f"write {world.mail}/half")
+    assert world.freeze_half().returncode == 75
+    refused(world.freeze_half(room, None, before=container), 77, "CAP_SYS_PTRACE", "may not be looked into")
+
+
 def three_rights_suffice(world):
     """For a service of another user, and whatever else root may do is taken away."""
     user, of = pwd.getpwnam("nobody").pw_uid, (None, None, "--users", "nobody")
@@ -260,5 +275,5 @@ def a_musl_member(world):
 
 
 CASES = [row(name) for name in ROWS] + [
-    three_rights_suffice, a_freezer_with_another_clock, an_ordinary_user_whom_proc_hides_others_from, a_freezer_whose_proc_has_processes_only,
-    a_service_whose_proc_has_processes_only, a_static_writer_beside_the_service, a_static_child_of_the_service, a_musl_member]
+    three_rights_suffice, a_freezer_that_may_look_into_some, a_freezer_with_another_clock, an_ordinary_user_whom_proc_hides_others_from,
+    a_freezer_whose_proc_has_processes_only, a_service_whose_proc_has_processes_only, a_static_writer_beside_the_service, a_static_child_of_the_service, a_musl_member]

@@ -22,6 +22,7 @@ import docker                                            # noqa: E402
 import kernels                                           # noqa: E402
 import paths                                             # noqa: E402
 import pid_namespaces                                    # noqa: E402
+import podman                                            # noqa: E402
 import systemd_units                                     # noqa: E402
 import units                                             # noqa: E402
 import user_namespaces                                   # noqa: E402
@@ -31,7 +32,7 @@ from world import Skip, World                                # noqa: E402
 CASE_S = 240                    # one that waits for an answer that never comes
 NOBODYS_S = 20                  # until a lock is gone that lay in a socket of a system that was ended
 CASES = {case.__name__: case for part in (pid_namespaces, user_namespaces, paths, kernels, units,
-                                                        systemd_units, docker) for case in part.CASES}
+                                                        systemd_units, docker, podman) for case in part.CASES}
 
 
 def run(name, work, program):
@@ -71,7 +72,7 @@ def main():
     options = options.parse_args()
     chosen = [name for name in CASES if suite.fits(name, options.only)]
     if options.table:
-        chosen = [*kernels.TABLE, *units.TABLE, "docker_sidecars"]
+        chosen = [*kernels.TABLE, *units.TABLE, "docker_sidecars", "podman_sidecars"]
     if not chosen:
         return suite.nothing(options.only, CASES)
     if os.geteuid():
@@ -90,8 +91,8 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
     if options.table:
         print(kernels.table(), kernels.table(units.TABLE, "a unit's option"), sep="\n\n")
-        if docker.SEEN:
-            print("\n" + docker.table())
+        for seen in filter(None, (docker.SEEN, podman.SEEN)):
+            print("\n" + docker.table(seen))
     passed, failed, skipped = (sum(line.startswith(word) for line in lines) for word in ("ok", "FAIL", "skip"))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0

@@ -142,7 +142,7 @@ def test_backrest_hooks(rig):
 
 
 def test_urbackup_scripts(rig):
-    names = {name: rig.folder / name for name in ("prefilebackup", "postfilebackup")}
+    names = {name: rig.folder / name for name in ("prefilebackup", "postfilebackup", "postfilebackup_failed")}
     for name in names.values():
         name.symlink_to(ROOT / "contrib/urbackup/prefilebackup")
     configure = rig.configure
@@ -157,39 +157,29 @@ def test_urbackup_scripts(rig):
     every_snapshot(rig, at, lambda more: call("prefilebackup", more), lambda: call("postfilebackup"))
     # One that a broken backup has left.
     assert call("prefilebackup").returncode == call("prefilebackup").returncode == 0
+    assert call("postfilebackup_failed").returncode == 0 and not at.exists()
 
 
 TOOL = r"""#!/bin/sh
 echo "$@" >>"$CALLS"
 case "$*" in
-    *--list*) ls "$VOLUME" | grep ^2 | sed 's/^/0 > /' ;;
-    *--delete*) btrfs -q subvolume delete "$VOLUME/$3" ;;
-    *--no-send* | *--create*) eval "${BEFORE:-}"; exec btrfs -q subvolume snapshot -r "$TREE" "$VOLUME/$NAME" ;;
+    *--no-send*) eval "${BEFORE:-}"; exec btrfs -q subvolume snapshot -r "$TREE" "$VOLUME/$NAME" ;;
 esac
 """
 
 
-def wrapper(rig, name, script):
-    """A wrapper whose tool is a stand-in that makes a btrfs snapshot."""
-    bin_dir, said = rig.folder / "bin", rig.folder / "calls"
-    bin_dir.mkdir(exist_ok=True)
-    (bin_dir / name).write_text(TOOL)
-    (bin_dir / name).chmod(0o755)
-    settings = rig.folder / "timeshift.json"
-    settings.write_text('{"btrfs_mode" : "true"}')
+def test_zfs_autobackup_wrapper(rig):
+    """By a stand-in that makes a btrfs snapshot: snapshots in the freeze, nothing is sent of what cannot be trusted."""
+    bin_dir, calls = rig.folder / "bin", rig.folder / "calls"
+    bin_dir.mkdir()
+    (bin_dir / "zfs-autobackup").write_text(TOOL)
+    (bin_dir / "zfs-autobackup").chmod(0o755)
 
     def call(at, *words, **more):
-        said.write_text("")
-        done = run(ROOT / "contrib" / script, *words, check=False, env=rig.environment(
-            PATH=f"{bin_dir}:{BIN}:{os.environ['PATH']}", CALLS=said, VOLUME=rig.volume, TREE=rig.tree, NAME=at,
-            TIMESHIFT_CONF=settings, **more))
-        return done, said.read_text()
-    return call
-
-
-def test_zfs_autobackup_wrapper(rig):
-    """By a stand-in: snapshots in the freeze, nothing is sent of what cannot be trusted."""
-    call = wrapper(rig, "zfs-autobackup", "zfs_autobackup/writegate-zfs-autobackup")
+        calls.write_text("")
+        done = run(ROOT / "contrib/zfs_autobackup/writegate-zfs-autobackup", *words, check=False, env=rig.environment(
+            PATH=f"{bin_dir}:{BIN}:{os.environ['PATH']}", CALLS=calls, VOLUME=rig.volume, TREE=rig.tree, NAME=at, **more))
+        return done, calls.read_text()
     rig.write(paths=rig.tree)
     done, said = call("good", "--verbose", "mail", "--", "backup/pool")
     assert done.returncode == 0 and said.splitlines()[-1] == "--no-snapshot --verbose mail backup/pool", (done.stderr, said)
@@ -198,20 +188,3 @@ def test_zfs_autobackup_wrapper(rig):
     for number, (name, code, more) in enumerate(bad.wrapped(rig)):
         done, said = call(f"bad{number}", "mail", **more)
         assert done.returncode == code and "--no-snapshot" not in said, f"{name}: {done.returncode}: {said}"
-
-
-def test_timeshift_wrapper(rig):
-    """By a stand-in: what this run has made and cannot be trusted goes, and nothing else."""
-    call = wrapper(rig, "timeshift", "timeshift/writegate-timeshift")
-    rig.write(paths=rig.tree)
-    good = rig.volume / "2026-01-01_00-00-00"
-    assert call(good.name, "--create")[0].returncode == 0
-    whole(good)
-    for number, (name, code, more) in enumerate(bad.wrapped(rig)):
-        at = rig.volume / f"2026-01-02_00-00-0{number}"
-        done, _ = call(at.name, "--create", **more)
-        assert done.returncode == code and not at.exists() and good.exists(), f"{name}: {done.returncode}: {done.stderr}"
-    (rig.folder / "timeshift.json").write_text('{"btrfs_mode" : "false"}')
-    done = run(ROOT / "contrib/timeshift/writegate-timeshift", "--create", check=False,
-               env=rig.environment(TIMESHIFT_CONF=rig.folder / "timeshift.json"))
-    assert done.returncode == 78 and "btrfs mode" in done.stderr, done.stderr

@@ -3,7 +3,8 @@
 
     run.py [--only PATTERN]
 
-Debian packages: bacula-* qemu-guest-agent borgmatic borgbackup restic btrbk rsnapshot snapper sanoid zfs-fuse btrfs-progs.
+Debian packages: bacula-* qemu-guest-agent borgmatic borgbackup restic btrbk rsnapshot snapper sanoid timeshift zfs-fuse
+btrfs-progs.
 ansible-core and borgmatic 2 come from PyPI into a folder under /var/tmp. What is not there is skipped aloud. Each
 hook has a good run whose copy must be whole, and the bad ones of bad.py, which must be seen where that tool shows
 it and must leave the good copy where it is.
@@ -26,6 +27,7 @@ import prepost                                           # noqa: E402
 import playbook                                          # noqa: E402
 import scripts                                           # noqa: E402
 import steps                                             # noqa: E402
+import timeshift                                         # noqa: E402
 import tools                                             # noqa: E402
 from rig import BIN, Rig, Skip                           # noqa: E402
 
@@ -36,7 +38,8 @@ PACKAGES = {"qemu-ga": "qemu-guest-agent", "borgmatic": "borgmatic", "borg": "bo
 
 
 # What cannot be had hides nothing else.
-ALONE = {"bacula-dir": ["bacula-director-sqlite3", "bacula-director", "bacula-sd", "bacula-fd", "bacula-console", "sqlite3"]}
+ALONE = {"bacula-dir": ["bacula-director-sqlite3", "bacula-director", "bacula-sd", "bacula-fd", "bacula-console", "sqlite3"],
+         "timeshift": ["timeshift"]}
 
 
 def install():
@@ -55,7 +58,7 @@ def main():
     parser.add_argument("--only", default="*")
     only = parser.parse_args().only
     cases = [(name, case) for module in (scripts, harm, steps, agent, tools, playbook, prepost,
-                                                   bacula)
+                                                   bacula, timeshift)
              for name, case in inspect.getmembers(module, inspect.isfunction)
              if name.startswith("test_") and fnmatch.fnmatch(name[5:], only)]
     if not cases:
