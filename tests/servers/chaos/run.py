@@ -5,15 +5,19 @@
 
 At the end: no CONSISTENT that a checker calls torn, no acknowledged message lost (Dovecot and Postfix by their ledgers; Cyrus by
 its files), no barrier beyond its limit or left up, no process left stopped, no freezer, helper or keeper left, no file left in
-the gates' directories, and each gate can be frozen again. Needs root and Debian 12. The seed chooses what goes wrong; when each
+the gates' directories, and each gate can be frozen again. More than ten minutes are rounds, each with fresh servers and a seed of its own
+(SEED000, SEED001, ...): in a store that has grown for an hour a single snapshot is judged for a quarter of one. Needs root and Debian 12. The seed chooses what goes wrong; when each
 thing meets what else is up to the machine.
 """
 import argparse
 import collections
 import json
 import random
+import signal
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -28,10 +32,12 @@ from dovecot import evaluate as dovecot         # noqa: E402
 from lab import gate as lab_gate, procs         # noqa: E402
 from postfix import evaluate as postfix         # noqa: E402
 
+SKIPPED = 77
 BARRIER_AT, WATCHED_EVERY_S = 32, 0.005
 # What stays in a gate's directory.
 FILES = {"control", "lock", "stats", "history", "last", "keeper"}
 LAST_FREEZES, GONE_WITHIN_S = 8, 20
+ROUND_MINUTES = 10
 
 
 def deadline(site):
@@ -158,7 +164,42 @@ def unavailable(names):
     return next((f"{name}: {why}" for name in names if (why := reasons[name](none))), None)
 
 
+def in_rounds(options):
+    """Runs of this program, one after the other; what they came to, together."""
+    total, left, number, seconds = collections.Counter(), options.minutes, 0, 0
+    found = {"verdicts": collections.Counter(), "what_went_wrong": collections.Counter(), "wrong": [], "longest_barrier_s": 0, "seeds": []}
+    while left > 0:
+        with tempfile.NamedTemporaryFile(prefix="writegate-chaos-", suffix=".json") as file:
+            seed, begun = options.seed * 1000 + number, time.monotonic()
+            child = subprocess.Popen([sys.executable, __file__, "--minutes", str(min(left, ROUND_MINUTES)), "--seed", str(seed),
+                                      "--sites", options.sites, "--tools", str(options.tools), "--results", file.name])
+            try:
+                code = child.wait()
+            finally:
+                child.terminate()
+                child.wait()
+            if code == SKIPPED:
+                return code
+            said = json.loads(Path(file.name).read_text() or "{}")
+        if not said:
+            said = {"verdicts": {}, "what_went_wrong": {}, "wrong": [f"seed {seed}: exit {code}, and no result"], "longest_barrier_s": 0}
+        for key in ("verdicts", "what_went_wrong"):
+            found[key].update(said[key])
+        found["wrong"] += [f"seed {seed}: {text}" for text in said["wrong"]]
+        found["longest_barrier_s"] = max(found["longest_barrier_s"], said["longest_barrier_s"])
+        found["seeds"].append(seed)
+        total[code == 0] += 1
+        left, number, seconds = left - ROUND_MINUTES, number + 1, seconds + time.monotonic() - begun
+        if options.results:
+            options.results.write_text(json.dumps({"command": " ".join(["scripts/chaos", *sys.argv[1:]]), "minutes": options.minutes - max(left, 0),
+                                                   **found}, indent=1, sort_keys=True) + "\n")
+    print(f"{number} rounds, {seconds:.0f} s, {sum(found['verdicts'].values())} freezes judged: {dict(sorted(found['verdicts'].items()))}")
+    print(f"{total[True]} passed, {total[False]} failed, 0 skipped")
+    return 1 if total[False] else 0
+
+
 def main():
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=1)
@@ -172,7 +213,9 @@ def main():
         return 64
     if why := unavailable(names):
         print(f"skipped: {why}\n0 passed, 0 failed, 1 skipped")
-        return 77
+        return SKIPPED
+    if options.minutes > ROUND_MINUTES:
+        return in_rounds(options)
     begun = time.monotonic()
     with procs.workspace("chaos") as work, the_sites.start(names, work, options.seed) as sites:
         chaos = Chaos(sites, options)
