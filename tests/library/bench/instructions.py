@@ -1,7 +1,8 @@
 """What the library adds to each kind of call while no barrier is up: user-space instructions (callgrind) and system calls (strace).
 
-Counted, not timed: the same on any machine. A loop of n calls is counted twice, with n and 3 n; a call's cost is what is
-between, so that neither start nor end is in it.
+Counted, not timed: the same on any machine. A loop is counted twice, with few calls and with many; a call's cost is what is
+between, so that neither start nor end is in it. (But for some hundred instructions by which two starts differ, where others mount
+and start something meanwhile: so there are many calls.)
 """
 import fnmatch
 import json
@@ -15,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 KINDS = ("pwrite", "write", "fputc", "read", "open-close", "create-close", "rename", "mkdir-rmdir", "chmod", "lock-unlock", "lock-write-unlock", "flock",
          "dup-close", "dup2", "fork-wait", "waitpid", "waitpid-1000", "prctl")
+
+# Some milliseconds each, under valgrind.
+WITH_PROCESSES = ("fork-wait",)
 
 
 def _valgrind(program, kind, count, env, work):
@@ -48,7 +52,7 @@ def measure(kinds, libraries, root):
             env = dict(os.environ)
             if library:
                 env |= {"LD_PRELOAD": str(library), "WRITEGATE_DIR": f"{work}/gates-{name}", "WRITEGATE_GATE": "bench"}
-            few, many = 100, 300
+            few, many = 100, 700 if kind in WITH_PROCESSES else 4100
             with tempfile.TemporaryDirectory(dir=work) as own:
                 count = lambda measure: (measure(program, kind, many, env, own) - measure(program, kind, few, env, own)) / (many - few)
                 return count(_valgrind), count(_strace)
