@@ -2,7 +2,6 @@
  * blank: writes over its environment, as setproctitle does. */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/aio_abi.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,8 +21,26 @@ static void *map(const char *path, int protection) {
     return at;
 }
 
+/* As in linux/aio_abi.h, which musl-gcc does not have (little-endian). */
+struct iocb {
+    uint64_t aio_data;
+    uint32_t aio_key, aio_rw_flags;
+    uint16_t aio_lio_opcode;
+    int16_t aio_reqprio;
+    uint32_t aio_fildes;
+    uint64_t aio_buf, aio_nbytes;
+    int64_t aio_offset;
+    uint64_t aio_reserved;
+    uint32_t aio_flags, aio_resfd;
+};
+struct io_event {
+    uint64_t data, obj;
+    int64_t res, res2;
+};
+enum { IOCB_CMD_PWRITE = 1 };
+
 static int native_aio(const char *path) {
-    aio_context_t context = 0;
+    unsigned long context = 0;
     struct iocb one = {.aio_fildes = open(path, O_RDWR), .aio_lio_opcode = IOCB_CMD_PWRITE, .aio_buf = (uintptr_t)"z", .aio_nbytes = 1};
     struct iocb *all = &one;
     struct io_event event;
