@@ -442,7 +442,10 @@ impl Watch {
         };
         match file {
             Ok(stat) => {
-                fanotify::changed_at(&stat) > self.armed.wall
+                let at = fanotify::changed_at(&stat);
+                // One from the future is of a clock that was ahead, as some machines' are until they ask for the time.
+                at > self.armed.wall
+                    && at <= clock::wall_ns()
                     && !self.other_clocks.contains(&stat.st_dev)
                     && !self.armed.clock_was_set()
             }
