@@ -128,9 +128,22 @@ struct Moment {
 /// not read at once.
 const CLOCK_SLACK_NS: u64 = 20_000_000;
 
+/// The kernel writes down when a file was changed by the clock of its last tick (1 to 10 ms): after so long,
+/// ns, that is surely not waited for any more.
+const TICK_NS: u64 = 20_000_000;
+const BETWEEN_LOOKS_NS: u64 = 200_000;
+
 impl Moment {
     fn now() -> Moment {
-        Moment { wall: clock::wall_ns(), monotonic: clock::now_ns() }
+        let (wall, monotonic) = clock::both_ns();
+        Moment { wall, monotonic }
+    }
+
+    /// Waits until whatever is changed from now on has a later time than this.
+    fn is_over(self) {
+        while clock::last_tick_ns() <= self.wall && clock::now_ns() < self.monotonic + TICK_NS {
+            clock::sleep_ns(BETWEEN_LOOKS_NS);
+        }
     }
 
     /// Was the wall clock set since?
@@ -213,6 +226,13 @@ impl Watch {
     /// From now on every change is seen. The barrier is up.
     pub fn arm(&mut self, places: &[Places]) {
         self.armed = Moment::now();
+        self.begin(places);
+        if self.is_armed() {
+            self.armed.is_over();
+        }
+    }
+
+    fn begin(&mut self, places: &[Places]) {
         for place in places.iter().flat_map(Places::all) {
             let why = match self.nameless.get(&place.id) {
                 Some(why) => why.clone(),

@@ -44,6 +44,21 @@ pub fn wall_ns_of_ticks(ticks: u64) -> u64 {
 /// How often both clocks are read: on a busy machine much time may pass in between.
 const READS: usize = 8;
 
+/// The wall clock and CLOCK_MONOTONIC, ns, of nearly one moment.
+pub fn both_ns() -> (u64, u64) {
+    let both = || {
+        let (before, wall, after) = (now_ns(), wall_ns(), now_ns());
+        (after.saturating_sub(before), wall, before)
+    };
+    let (_, wall, now) = (0..READS).map(|_| both()).min().unwrap_or_else(both);
+    (wall, now)
+}
+
+/// The wall clock as it was at the last tick: by it the kernel writes down when a file was changed, ns.
+pub fn last_tick_ns() -> u64 {
+    read(ClockId::CLOCK_REALTIME_COARSE)
+}
+
 /// A moment of CLOCK_MONOTONIC (ns) in ticks since boot.
 pub fn ticks_of(monotonic_ns: u64) -> u64 {
     let rate = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(1).max(1) as u64;
