@@ -70,3 +70,81 @@ pub fn is_concerned(census: &Census, service: &Service, pid: i32, why: WhyNot) -
             Look::NotSeen(_) => true,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::samples::{Stranger, census, census_of_others, me, see};
+    use crate::linux::procfs::sleeper::Sleeper;
+
+    const OURS: [WhyNot; 4] = [
+        WhyNot::Errno(libc::EMFILE),
+        WhyNot::Errno(libc::ENOMEM),
+        WhyNot::Malformed,
+        WhyNot::Hidden,
+    ];
+    const RIGHTS: [WhyNot; 3] =
+        [WhyNot::Errno(libc::EACCES), WhyNot::Errno(libc::EPERM), WhyNot::Errno(libc::ESRCH)];
+    const ITS_OWN: [WhyNot; 4] =
+        [WhyNot::TooMuch, WhyNot::Changing, WhyNot::Errno(libc::ENAMETOOLONG), WhyNot::Hangs];
+
+    /// Those of [`RIGHTS`] that are not always our own want: root without its rights wants them itself.
+    fn rights() -> Vec<WhyNot> {
+        let wants = nix::unistd::geteuid().is_root() && !procfs::may_look_into_others();
+        RIGHTS.into_iter().filter(|why| !wants || *why == WhyNot::Errno(libc::ESRCH)).collect()
+    }
+
+    fn comes_to(census: &Census, service: &Service, pid: i32, why: WhyNot) -> Option<Cause> {
+        let found = not_seen(census, service, pid, Subject::Descriptors, why)?;
+        assert_eq!(found.pid, Some(pid));
+        found.known().cloned()
+    }
+
+    #[test]
+    fn a_strangers_doing_is_told_and_our_own_want_always_counts() {
+        let stranger = Stranger::new();
+        let (census, service) = (census_of_others(), Service::default());
+        let comes_to = |why| comes_to(&census, &service, stranger.pid(), why);
+        for why in OURS {
+            assert_eq!(comes_to(why), Some(Cause::NotSeen(Subject::Descriptors, why)));
+        }
+        for why in ITS_OWN {
+            assert_eq!(comes_to(why), Some(Cause::OutsideNotSeen(Subject::Descriptors, why)));
+        }
+        for why in rights() {
+            assert_eq!(comes_to(why), None, "{why:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_gated_always_counts() {
+        let stranger = Stranger::new();
+        let mut census = census_of_others();
+        see(&mut census, stranger.pid(), ProcessKind::Member(0, 0));
+        for why in [&OURS[..], &RIGHTS[..], &ITS_OWN[..]].concat() {
+            let found = comes_to(&census, &Service::default(), stranger.pid(), why);
+            assert_eq!(found, Some(Cause::NotSeen(Subject::Descriptors, why)));
+        }
+    }
+
+    #[test]
+    fn what_belongs_counts_by_its_own_doing_and_for_want_of_rights_only_if_it_is_claimed() {
+        let child = Sleeper::new();
+        let census = census();
+        let (nobodys, parents) = (Service::default(), Service::with_members([me()]));
+        for why in ITS_OWN {
+            let found = comes_to(&census, &nobodys, child.pid(), why);
+            assert_eq!(found, Some(Cause::NotSeen(Subject::Descriptors, why)));
+        }
+        for why in rights() {
+            assert_eq!(comes_to(&census, &nobodys, child.pid(), why), None, "{why:?}");
+            let found = comes_to(&census, &parents, child.pid(), why);
+            assert_eq!(found, Some(Cause::NotSeen(Subject::Descriptors, why)));
+        }
+        let pid = child.pid();
+        child.end();
+        for why in rights() {
+            assert_eq!(comes_to(&census, &parents, pid, why), None, "it is gone");
+        }
+    }
+}

@@ -259,3 +259,7 @@ pub fn ways_past(census: &Census, at: usize) -> Vec<Finding> {
     }
     found
 }
+
+#[cfg(test)]
+#[path = "coverage_tests.rs"]
+mod tests;

@@ -322,3 +322,90 @@ pub(super) fn note_places(ledger: &mut Ledger, places: &Places) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::samples::me;
+    use crate::evidence::wanted::Accept;
+    use crate::linux::directory::NotOpened;
+    use crate::linux::look::WhyNot;
+    use crate::outcome::cause::Claim;
+    use crate::outcome::held::Obstacle;
+    use crate::places::named::{NamedBy, Unread};
+    use crate::places::{Missing, Place};
+
+    fn noted(places: &Places) -> Vec<String> {
+        let mut ledger = Ledger::default();
+        note_places(&mut ledger, places);
+        ledger.findings().iter().map(|finding| finding.cause.clone()).collect()
+    }
+
+    fn with(kind: Kind) -> Places {
+        let mut places = Places::default();
+        let (path, file) = (PathBuf::from("/srv"), Arc::new(File::open("/").unwrap()));
+        places.dirs.push(Place { path, file, id: (1, 2), kind, seen_by: 0 });
+        places
+    }
+
+    #[test]
+    fn what_is_known_of_the_places_beforehand_is_noted() {
+        assert_eq!(noted(&Places::default()), ["no-directories"]);
+        for kind in [Kind::Local, Kind::Btrfs] {
+            assert_eq!(noted(&with(kind)), [""; 0]);
+        }
+        for kind in [Kind::Overlay, Kind::Shared("nfs")] {
+            assert_eq!(noted(&with(kind)), ["others-unseen"]);
+        }
+        let mut places = with(Kind::Local);
+        let unread = |pid| Unread { pid, program: "imap".into(), why: WhyNot::Hangs };
+        places.unread = vec![unread(me()), unread(i32::MAX)];
+        places.missing.push(Missing {
+            path: "/x".into(),
+            by: NamedBy::Freezer,
+            why: NotOpened::NoDirectory,
+        });
+        places.not_looked_at.push(("/y".into(), NotOpened::Why(WhyNot::TooMuch)));
+        places.exported.push(("/z".into(), "NFS"));
+        let expected = ["not-seen", "no-directory", "not-watched", "exported"];
+        assert_eq!(noted(&places), expected, "of one that is gone nothing");
+    }
+
+    #[test]
+    fn what_speaks_against_one_gate_speaks_against_the_freeze() {
+        let mut evidence = Evidence { ledgers: vec![Ledger::default(); 2], ..Evidence::default() };
+        assert_eq!(evidence.objection(), None);
+        evidence.ledgers[1].note(Cause::Aio);
+        assert_eq!(evidence.objection(), Some(Verdict::Ungated));
+        evidence.wanted.accept = vec![Accept::Partial];
+        assert_eq!(evidence.objection(), None);
+        evidence.ledgers[0].note(Cause::Changed);
+        assert_eq!(evidence.objection(), Some(Verdict::Escaped));
+    }
+
+    #[test]
+    fn who_could_not_be_held_counts_where_a_hold_was_wanted() {
+        let any = Whom { any: true, ..Whom::default() };
+        let mut evidence = Evidence {
+            ledgers: vec![Ledger::default(); 2],
+            hold: HoldList::new(vec![any, Whom::default()]),
+            ..Evidence::default()
+        };
+        let ungated = Finding::of(Cause::Ungated(Claim::Unit), me(), None);
+        assert!(evidence.hold.take(0, ungated, false).is_none());
+        let not_held = |pid, why| NotHeld { pid, program: "imap".into(), why };
+        evidence.not_held(&[not_held(me(), Obstacle::AtWork)]);
+        assert!(evidence.ledgers.iter().all(|ledger| ledger.findings().is_empty()));
+        evidence
+            .not_held(&[not_held(me(), Obstacle::NotAllowed), not_held(0, Obstacle::NotListed)]);
+        let found: Vec<_> = evidence.ledgers[0]
+            .findings()
+            .iter()
+            .map(|found| (found.cause.as_str(), found.pid))
+            .collect();
+        let expected =
+            [("ungated", Some(me())), ("not-at-rest", Some(me())), ("not-at-rest", None)];
+        assert_eq!(found, expected);
+        assert!(evidence.ledgers[1].findings().is_empty());
+    }
+}

@@ -96,3 +96,48 @@ pub(super) fn judge_changes(watch: &mut Watch, at: usize, places: &Places, ledge
         ledger.note(cause.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::watch::FileChange;
+    use crate::linux::look::WhyNot;
+    use crate::outcome::cause::Subject;
+
+    fn judged(watch: &mut Watch, at: usize) -> Vec<(String, Option<i32>, Option<ForeignText>)> {
+        let mut ledger = Ledger::default();
+        judge_changes(watch, at, &Places::default(), &mut ledger);
+        let found = ledger.findings().iter();
+        found.map(|found| (found.cause.clone(), found.pid, found.program.clone())).collect()
+    }
+
+    #[test]
+    fn a_change_counts_for_the_gates_whose_file_it_is() {
+        let mut watch = Watch::default();
+        assert!(judged(&mut watch, 0).is_empty());
+        let change = |pid, program, gate| FileChange::of_file(pid, program, "/srv/x".into(), gate);
+        watch.changes = vec![change(7, Some("imap".into()), 0), change(8, None, 1)];
+        assert_eq!(judged(&mut watch, 0), [("changed".into(), Some(7), Some("imap".into()))]);
+        assert_eq!(judged(&mut watch, 1), [("changed".into(), Some(8), Some(GONE.into()))]);
+        assert!(judged(&mut watch, 2).is_empty());
+        let mut ledger = Ledger::default();
+        judge_changes(&mut watch, 0, &Places::default(), &mut ledger);
+        assert_eq!(ledger.findings()[0].path, Some("/srv/x".into()));
+    }
+
+    #[test]
+    fn what_was_not_put_down_or_not_seen_counts_for_every_gate() {
+        let mut watch = Watch::default();
+        watch.more = 1;
+        for at in 0..2 {
+            assert_eq!(judged(&mut watch, at), [("more-changes".into(), None, None)]);
+        }
+        watch.more = 0;
+        watch.blind =
+            vec![Cause::QueueOverflowed, Cause::NotSeen(Subject::OtherNames, WhyNot::TooMuch)];
+        for at in 0..2 {
+            let ids: Vec<_> = judged(&mut watch, at).into_iter().map(|(id, ..)| id).collect();
+            assert_eq!(ids, ["queue-overflowed", "not-seen"]);
+        }
+    }
+}

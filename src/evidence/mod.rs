@@ -20,6 +20,7 @@
 //! | `flush` | `--sync` |
 //! | [`concern`] | whom a failed look concerns |
 //! | `ancestry` | the freezer's own processes |
+//! | `samples` | for unit tests: a census, a stranger |
 
 pub mod ancestry;
 pub mod concern;
@@ -33,6 +34,8 @@ mod mapped_since;
 mod mappings;
 mod own;
 mod recent;
+#[cfg(test)]
+mod samples;
 pub mod standing;
 mod stands;
 pub mod to_hold;

@@ -219,3 +219,46 @@ pub(super) fn never_begun(gate: &str, verdict: Verdict) -> GateRecord {
         findings: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::wanted::{Require, Wanted};
+
+    #[test]
+    fn what_was_required_is_said_where_it_is_the_verdict() {
+        let line = |verdict| VerdictLine::unmeasured("cyrus".into(), verdict);
+        let terms = Wanted { require: vec![Require::Watched], ..Wanted::default() }.terms();
+        let said = unmet(&line(Verdict::Unseen), &Ledger::default(), &terms);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with("gate cyrus: --require watched is not met: watched=none."));
+        assert!(unmet(&line(Verdict::Escaped), &Ledger::default(), &terms).is_empty());
+        assert!(unmet(&line(Verdict::Unseen), &Ledger::default(), &Terms::default()).is_empty());
+    }
+
+    #[test]
+    fn a_freeze_that_never_began_has_a_record_if_its_end_is_an_outcome() {
+        let options = Options {
+            gates: vec!["a".into(), "b".into()],
+            limit_ns: 5_000_000_000,
+            drain_ns: 3_000_000_000,
+            queue_ns: 2_000_000_000,
+            wait_quiet_ns: 1_500_000,
+            ..Options::default()
+        };
+        let mistake = Fault::new(crate::outcome::exit::USAGE, "no such gate");
+        assert!(Freeze::never_begun(&options, 7, &mistake).is_none());
+        let busy = Fault { verdict: Some(Verdict::Busy), ..Fault::new(75, "another freeze") };
+        let record = Freeze::never_begun(&options, 7, &busy).unwrap();
+        assert_eq!((record.verdict, record.exit), (Verdict::Busy, 75));
+        assert_eq!(record.limit_hit.as_deref(), Some("queue"));
+        let limits = (record.limit_ms, record.drain_limit_ms, record.queue_limit_ms);
+        assert_eq!((limits, record.wait_quiet_limit_ms), ((5000.0, 3000.0, 2000.0), 1.5));
+        assert_eq!(record.asked.monotonic_ns, 7);
+        assert_eq!(record.notes, ["another freeze"]);
+        let gates: Vec<_> =
+            record.gates.iter().map(|gate| (gate.line.gate.as_str(), gate.line.verdict)).collect();
+        assert_eq!(gates, [("a", Verdict::Busy), ("b", Verdict::Busy)]);
+        assert!(record.gates.iter().all(|gate| gate.findings.is_empty() && gate.deadline == 0));
+    }
+}
