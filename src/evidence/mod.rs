@@ -9,6 +9,7 @@
 //! | [`coverage`] | processes that ought to be gated and are not |
 //! | [`writers`], `holders` | of those: that have a protected file open, that hold a write lock |
 //! | `watch`, `whereabouts`, `hard_links` | changes while the gate is closed; where; of files that have other names |
+//! | `moment` | when the watch began |
 //! | `stands` | whether the protected directories stand where they stood, and nothing else |
 //! | `own` | whose a change is: the command's, or another's |
 //! | `recent` | the latest of many |
@@ -32,6 +33,7 @@ mod holders;
 pub mod judged;
 mod mapped_since;
 mod mappings;
+mod moment;
 mod own;
 mod recent;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! whatever the name, the mount or the namespace by which it was reached? A file that has other
 //! names and is changed elsewhere is looked for below them after the thaw ([`super::hard_links`]).
 
+use super::moment::Moment;
 use super::stands::Stands;
 use super::whereabouts::{Handle, Known, Named, NoPath, Whereabouts};
 use crate::foreign_text::ForeignText;
@@ -115,44 +116,6 @@ pub struct Watch {
     armed: Moment,
     /// Devices of file systems on which other machines or programs say when a file was changed.
     other_clocks: BTreeSet<u64>,
-}
-
-/// A moment on the wall clock, and on one that nobody can set, ns.
-#[derive(Clone, Copy, Default)]
-struct Moment {
-    wall: u64,
-    monotonic: u64,
-}
-
-/// So much more or less may pass by the wall clock than by the other: it is never quite right, and both are
-/// not read at once.
-const CLOCK_SLACK_NS: u64 = 20_000_000;
-
-/// The kernel writes down when a file was changed by the clock of its last tick (1 to 10 ms): after so long,
-/// ns, that is surely not waited for any more.
-const TICK_NS: u64 = 20_000_000;
-const BETWEEN_LOOKS_NS: u64 = 200_000;
-
-impl Moment {
-    fn now() -> Moment {
-        let (wall, monotonic) = clock::both_ns();
-        Moment { wall, monotonic }
-    }
-
-    /// Waits until whatever is changed from now on has a later time than this.
-    fn is_over(self) {
-        while clock::last_tick_ns() <= self.wall && clock::now_ns() < self.monotonic + TICK_NS {
-            clock::sleep_ns(BETWEEN_LOOKS_NS);
-        }
-    }
-
-    /// Was the wall clock set since?
-    fn clock_was_set(self) -> bool {
-        let now = Moment::now();
-        let by_wall = now.wall as i128 - self.wall as i128;
-        let by_other = now.monotonic as i128 - self.monotonic as i128;
-        by_wall.abs_diff(by_other) > CLOCK_SLACK_NS as u128
-    }
 }
 
 /// What came of one read of all that is there.
