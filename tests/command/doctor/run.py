@@ -440,7 +440,6 @@ __asm__ volatile("mov $82,%%eax; xor %%edx,%%edx; syscall":"=a"(r):"D"("/a"),"S"
 def the_freezers_own_rights(b):
     need_root()
     pid = b.healthy()
-    b.folder.parent.chmod(0o755)
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     try:
         subprocess.run([*as_nobody, COMMAND, "--version"], check=True, capture_output=True)
