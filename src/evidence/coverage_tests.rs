@@ -83,6 +83,8 @@ fn each_claim_has_its_reason_and_nobody_who_does_not_belong_is_claimed() {
     assert_eq!(claims(&ours, &units, child.pid()), in_unit);
     let other = Service { units: HashSet::from(["/x.service".into()]), ..Service::default() };
     assert_eq!(claims(&ours, &other, child.pid()), None, "another unit");
+    let other = Service { programs: HashSet::from(["/x/imapd".into()]), ..Service::default() };
+    assert_eq!(claims(&ours, &other, child.pid()), None, "another program");
     let others = census_of_others();
     for service in [&parents, &programs, &units] {
         assert_eq!(claims(&others, service, stranger.pid()), None, "any user may start that");

@@ -120,6 +120,10 @@ mod tests {
         assert_eq!(judged(&mut watch, 0), [("changed".into(), Some(7), Some("imap".into()))]);
         assert_eq!(judged(&mut watch, 1), [("changed".into(), Some(8), Some(GONE.into()))]);
         assert!(judged(&mut watch, 2).is_empty());
+        watch.changes.truncate(1);
+        watch.mounted.insert((1, "/srv/m".into()));
+        assert_eq!(judged(&mut watch, 0).len(), 1, "mounted in another gate's");
+        assert_eq!(judged(&mut watch, 1), [("other-directory".into(), None, None)]);
         let mut ledger = Ledger::default();
         judge_changes(&mut watch, 0, &Places::default(), &mut ledger);
         assert_eq!(ledger.findings()[0].path, Some("/srv/x".into()));

@@ -84,4 +84,11 @@ mod tests {
         assert!(said.starts_with("cannot open /run/x: No such file"), "{said}");
         assert_eq!(fault(libc::ENOENT).verdict, None);
     }
+
+    #[test]
+    fn where_there_are_too_many_processes_it_is_said_what_to_do() {
+        let said = |errno| too_many(&Error::from_raw_os_error(errno));
+        assert!(said(libc::EAGAIN).contains("ulimit -u"));
+        assert_eq!(said(libc::ENOMEM), "");
+    }
 }
