@@ -5,8 +5,7 @@ use crate::linux::clock;
 /// A moment on the wall clock, and on one that nobody can set, ns.
 #[derive(Clone, Copy, Default)]
 pub struct Moment {
-    /// The wall clock.
-    pub wall: u64,
+    wall: u64,
     monotonic: u64,
 }
 
@@ -33,12 +32,17 @@ impl Moment {
         }
     }
 
-    /// Was the wall clock set since?
-    pub fn clock_was_set(self) -> bool {
-        let now = Moment::now();
-        let by_wall = now.wall as i128 - self.wall as i128;
-        let by_other = now.monotonic as i128 - self.monotonic as i128;
-        by_wall.abs_diff(by_other) > CLOCK_SLACK_NS as u128
+    /// Is a file's time of change one between this moment and now? Where the wall clock was set meanwhile it is one
+    /// by the clock as it was before, or by the clock as it is. One from the future is of a clock that was ahead, as
+    /// some machines' are until they ask for the time.
+    pub fn is_before(self, changed_at: u64, now: Moment) -> bool {
+        let passed = now.monotonic.saturating_sub(self.monotonic);
+        let without_step = self.wall.saturating_add(passed);
+        let by = |from: u64, until: u64| from < changed_at && changed_at <= until;
+        if without_step.abs_diff(now.wall) <= CLOCK_SLACK_NS {
+            return by(self.wall, now.wall);
+        }
+        by(self.wall, without_step) || by(now.wall.saturating_sub(passed), now.wall)
     }
 }
 
@@ -55,9 +59,27 @@ mod tests {
             before.is_over();
             fs::write(&path, "x").unwrap();
             let stat = nix::sys::stat::stat(&path).unwrap();
-            assert!(crate::linux::fanotify::changed_at(&stat) > before.wall);
-            assert!(!before.clock_was_set());
+            assert!(before.is_before(crate::linux::fanotify::changed_at(&stat), Moment::now()));
         }
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_change_is_told_from_an_earlier_one_also_where_the_clock_was_set() {
+        const SECOND: u64 = 1_000_000_000;
+        let at = |wall, monotonic| Moment { wall: wall * SECOND, monotonic: monotonic * SECOND };
+        let armed = at(1_000, 50);
+        let changed = |second: u64, now| armed.is_before(second * SECOND, now);
+        let later = at(1_010, 60);
+        assert!(changed(1_001, later) && changed(1_010, later));
+        assert!(!changed(1_000, later) && !changed(999, later), "before");
+        assert!(!changed(1_011, later), "from the future");
+        let set_back = at(500, 60);
+        assert!(changed(1_005, set_back), "before it was set");
+        assert!(changed(495, set_back) && changed(500, set_back), "and after that");
+        assert!(!changed(1_000, set_back) && !changed(490, set_back) && !changed(501, set_back));
+        let set_forward = at(5_000, 60);
+        assert!(changed(1_005, set_forward) && changed(4_995, set_forward));
+        assert!(!changed(1_000, set_forward) && !changed(3_000, set_forward));
     }
 }

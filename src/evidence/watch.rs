@@ -425,12 +425,8 @@ impl Watch {
         };
         match file {
             Ok(stat) => {
-                let at = fanotify::changed_at(&stat);
-                // One from the future is of a clock that was ahead, as some machines' are until they ask for the time.
-                at > self.armed.wall
-                    && at <= clock::wall_ns()
-                    && !self.other_clocks.contains(&stat.st_dev)
-                    && !self.armed.clock_was_set()
+                !self.other_clocks.contains(&stat.st_dev)
+                    && self.armed.is_before(fanotify::changed_at(&stat), Moment::now())
             }
             // That is a change of its own.
             Err(NoPath::Removed) => false,

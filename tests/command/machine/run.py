@@ -106,6 +106,16 @@ class Machine(unittest.TestCase):
         self.assertEqual(child.stdout.readline(), "ready\n")
         return child
 
+    def in_a_small_namespace(self, how):
+        """The service, where there are PIDS process ids."""
+        outside = Path("/proc/sys/kernel/pid_max").read_text()
+        script = f'echo {PIDS} > /proc/sys/kernel/pid_max && exec "$0" "$@"'
+        child = self.service(how, before=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script])
+        if Path("/proc/sys/kernel/pid_max").read_text() != outside:
+            Path("/proc/sys/kernel/pid_max").write_text(outside)
+            self.skipTest("this kernel has one highest process id for all namespaces")
+        return child
+
     @staticmethod
     def end(child):
         signal_all(family(child.pid)[1:], signal.SIGKILL)
@@ -157,12 +167,7 @@ class Machine(unittest.TestCase):
 
     def test_process_ids_begin_anew(self):
         """A parent holds the lock, a child for each file writes; each id is used again many times."""
-        outside = Path("/proc/sys/kernel/pid_max").read_text()
-        script = f'echo {PIDS} > /proc/sys/kernel/pid_max && exec "$0" "$@"'
-        child = self.service("forks", before=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script])
-        if Path("/proc/sys/kernel/pid_max").read_text() != outside:
-            Path("/proc/sys/kernel/pid_max").write_text(outside)
-            self.skipTest("this kernel has one highest process id for all namespaces")
+        child = self.in_a_small_namespace("forks")
         first, verdicts = int((self.data / "b").read_text()), []
         until = time.monotonic() + 60
         while time.monotonic() < until and (len(verdicts) < 8 or int((self.data / "b").read_text()) - first < 3 * PIDS // 2):
@@ -182,12 +187,7 @@ class Machine(unittest.TestCase):
 
     def test_no_process_can_be_made(self):
         """The table of processes is full but for a few: the freezer has its helpers, or holds nobody."""
-        outside = Path("/proc/sys/kernel/pid_max").read_text()
-        script = f'echo {PIDS} > /proc/sys/kernel/pid_max && exec "$0" "$@"'
-        child = self.service("steady", before=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script])
-        if Path("/proc/sys/kernel/pid_max").read_text() != outside:
-            Path("/proc/sys/kernel/pid_max").write_text(outside)
-            self.skipTest("this kernel has one highest process id for all namespaces")
+        child = self.in_a_small_namespace("steady")
         service = family(child.pid)[-1]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WRITEGATE")}
         seen = {}
